@@ -374,7 +374,7 @@ class LedgerStep:
 
 @dataclass(frozen=True)
 class Sample:
-    """One live sample: seconds since the workload's start and values in pages.  A plot, no proof."""
+    """One live sample: seconds since the workload started, values in pages.  No proof, a plot."""
 
     seconds: float
     values: dict[str, int]

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The only starter of host processes: clean environment, no stdin, a deadline, no survivors.
+
+No command goes through a shell.  Each child leads a process group of its own, which is killed
+when its deadline passes, when the lab is interrupted, or, by :mod:`orchestrator.reaper`, when the
+lab itself is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from orchestrator.errors import HostError, Interrupted
+
+log_commands = logging.getLogger("lab.process")
+
+KEPT_ENVIRONMENT = (
+    "HOME", "USER", "LOGNAME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+)  # fmt: skip
+
+_TOKEN = secrets.token_hex(16)
+_lock = threading.Lock()
+_live: set[int] = set()
+_reaper: subprocess.Popen[bytes] | None = None
+_cancelled = threading.Event()
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended: what it printed, its status (negative: signal), seconds it took.
+
+    ``cpu_seconds`` is user plus system time of the command and all children it waited for.
+    """
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    cpu_seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, bytes that are no UTF-8 replaced."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def command(self) -> str:
+        """The command line to paste into a shell."""
+        return shlex.join(self.argv)
+
+
+class ToolMissing(HostError):
+    """A program the lab needs is not installed."""
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(
+            f"the program {tool!r} is not installed", "run `make setup`, or see `lab doctor`"
+        )
+        self.tool = tool
+
+
+class CommandFailed(HostError):
+    """A command ended with a status other than zero."""
+
+    def __init__(self, completed: Completed) -> None:
+        tail = (completed.stderr or completed.stdout).decode(errors="replace").strip()
+        last = tail.splitlines()[-1] if tail else "it printed nothing"
+        super().__init__(
+            f"{completed.argv[0]} ended with status {completed.status}: {last}",
+            f"the command was: {completed.command}",
+        )
+        self.completed = completed
+
+
+class DeadlineExpired(HostError):
+    """A command was killed because its time was over."""
+
+    def __init__(self, argv: Sequence[str], deadline: float) -> None:
+        super().__init__(
+            f"{argv[0]} did not end within {deadline:.0f} s and was killed",
+            f"the command was: {shlex.join(argv)}",
+        )
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the environment children run in: a few kept variables, C locale, the reaper's token."""
+    kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    kept.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
+    # mke2fs and friends live in sbin, which a plain user's PATH lacks on Debian.
+    kept["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    return kept | {"LC_ALL": "C.UTF-8", "LAB_TOKEN": _TOKEN} | dict(extra or {})
+
+
+def find_tool(name: str) -> str | None:
+    """Give the path of a program as children would find it, or None."""
+    return shutil.which(name, path=environment()["PATH"])
+
+
+def cancel() -> None:
+    """Stop everything: kill all children and refuse to start more (SIGINT, SIGTERM)."""
+    _cancelled.set()
+    with _lock:
+        groups = list(_live)
+    for group in groups:
+        _kill(group)
+
+
+def cancelled() -> bool:
+    """Tell whether :func:`cancel` was called."""
+    return _cancelled.is_set()
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, but raise Interrupted at once when the lab is being stopped."""
+    if _cancelled.wait(seconds):
+        raise Interrupted("interrupted")
+
+
+@contextlib.contextmanager
+def start(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    stdin: int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a long-lived child for the length of a with block; its whole group dies at the end.
+
+    :raises ToolMissing: when the program does not exist.
+    :raises Interrupted: when the lab is being stopped.
+    """
+    child = _popen(argv, cwd, env, stdin, stdout, stderr, pass_fds)
+    try:
+        yield child
+    finally:
+        _kill(child.pid)
+        _reap(child)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    deadline: float,
+    cwd: Path | None = None,
+    input: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    check: bool = True,
+    on_line: Callable[[str], None] | None = None,
+    terminal: bool = False,
+) -> Completed:
+    """Run a command to its end.
+
+    With ``log`` both outputs go to that file (appended) and to ``stdout``, in order; ``on_line``
+    sees each line of it as it comes.  With ``terminal`` the child has the user's terminal.
+
+    :param deadline: seconds after which the command's process group is killed.
+    :raises ToolMissing: when the program does not exist.
+    :raises CommandFailed: when ``check`` and the status is not zero.
+    :raises DeadlineExpired: when the deadline passed.
+    :raises Interrupted: when the lab is being stopped.
+    """
+    merged = log is not None or on_line is not None
+    pipe = None if terminal else subprocess.PIPE
+    began = time.monotonic()
+    child = _popen(
+        argv, cwd, env,
+        None if terminal else (subprocess.PIPE if input is not None else subprocess.DEVNULL),
+        pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
+        own_group=not terminal,
+    )  # fmt: skip
+    out, err = bytearray(), bytearray()
+    pumps = []
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(log.open("ab")) if log else None
+        if child.stdout:
+            pumps.append(_pump(child.stdout, out, sink, on_line))
+        if child.stderr:
+            pumps.append(_pump(child.stderr, err, None, None))
+        if input is not None and child.stdin:
+            pumps.append(_feed(child.stdin, input))
+        status, cpu = _wait(child, began + deadline, group=not terminal)
+        for pump in pumps:
+            pump.join(5)  # a grandchild may still hold the pipe: its group dies below
+        if not terminal:
+            _kill(child.pid)
+        for pump in pumps:
+            pump.join()
+    with _lock:
+        _live.discard(child.pid)
+    words = tuple(str(word) for word in argv)
+    if _cancelled.is_set():
+        raise Interrupted("interrupted")
+    if status is None:
+        raise DeadlineExpired(words, deadline)
+    done = Completed(words, status, bytes(out), bytes(err), time.monotonic() - began, cpu)
+    if check and status != 0:
+        raise CommandFailed(done)
+    return done
+
+
+def _popen(
+    argv: Sequence[str | Path],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: int | None,
+    stdout: int | IO[bytes] | None,
+    stderr: int | IO[bytes] | None,
+    pass_fds: Sequence[int],
+    own_group: bool = True,
+) -> subprocess.Popen[bytes]:
+    if _cancelled.is_set():
+        raise Interrupted("interrupted")
+    words = [str(word) for word in argv]
+    log_commands.debug("%s", shlex.join(words))
+    full = environment(env)
+    program = shutil.which(words[0], path=full["PATH"])
+    if program is None:
+        raise ToolMissing(words[0])
+    _ensure_reaper()
+    try:
+        child = subprocess.Popen(
+            [program, *words[1:]], cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
+            pass_fds=pass_fds, start_new_session=own_group,
+        )  # fmt: skip
+    except OSError as error:
+        raise HostError(f"cannot start {words[0]}: {error.strerror}") from error
+    with _lock:
+        _live.add(child.pid)
+    if _cancelled.is_set():  # cancel() may have looked at _live just before
+        _kill(child.pid)
+    return child
+
+
+def _wait(child: subprocess.Popen[bytes], until: float, group: bool) -> tuple[int | None, float]:
+    """Wait for the child with rusage; None when it had to be killed at its deadline."""
+    pause, expired = 0.001, False
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return None if expired else child.returncode, usage.ru_utime + usage.ru_stime
+        if time.monotonic() > until and not expired:
+            expired = True
+            _kill(child.pid) if group else child.kill()
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)
+
+
+def _reap(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:  # stuck in the kernel: the reaper stays after it
+        log_commands.warning("pid %d does not die", child.pid)
+    with _lock:
+        _live.discard(child.pid)
+
+
+def _pump(
+    pipe: IO[bytes],
+    into: bytearray,
+    sink: IO[bytes] | None,
+    on_line: Callable[[str], None] | None,
+) -> threading.Thread:
+    def work() -> None:
+        with pipe:
+            for line in pipe:
+                into.extend(line)
+                if sink:
+                    sink.write(line)
+                    sink.flush()
+                if on_line:
+                    on_line(line.decode(errors="replace").rstrip("\r\n"))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> threading.Thread:
+    def work() -> None:
+        with contextlib.suppress(BrokenPipeError), pipe:
+            pipe.write(data)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _ensure_reaper() -> None:
+    """Start the reaper once; its pipe's writing end stays open in this process alone."""
+    global _reaper
+    with _lock:
+        if _reaper is None:
+            _reaper = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")), _TOKEN],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env={"PATH": "/usr/bin:/bin"}, cwd="/", start_new_session=True,
+            )  # fmt: skip

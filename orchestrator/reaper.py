@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A process of its own that kills everything a lab started once that lab is gone.
+
+``python reaper.py TOKEN`` reads its standard input, a pipe whose only writer is the lab, and does
+nothing else until that pipe ends, which the kernel sees to even when the lab gets SIGKILL.  It
+then kills each process that carries ``LAB_TOKEN=TOKEN`` in its environment.  PR_SET_PDEATHSIG
+would not do: it fires when the parent *thread* ends and never reaches make's compilers
+(prctl(2)); a process group would miss whatever made a session of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+SWEEPS = 15
+PAUSE = 0.1
+
+
+def carriers(token: str) -> list[int]:
+    """Give the pids of all processes started with this token in their environment."""
+    needle = b"LAB_TOKEN=" + token.encode() + b"\0"
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208 (start-up time)
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:  # noqa: PTH123 (start-up time)
+                if needle in file.read() + b"\0":
+                    found.append(int(name))
+        except OSError:
+            continue  # gone meanwhile, or another user's
+    return found
+
+
+def main() -> None:
+    """Wait for the lab's end, then sweep until nothing is left.
+
+    Several sweeps: a child caught between fork and exec shows its parent's environment, and a
+    dying compiler may have started another just before.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    while os.read(0, 4096):
+        pass
+    for _ in range(SWEEPS):
+        for pid in carriers(sys.argv[1]):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    main()
