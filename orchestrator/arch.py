@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The architectures: one row each, as data.  Nothing else compares an architecture's name.
+
+A new architecture is a row here, a fragment ``kernel-configs/NAME.config`` and a line in the docs.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Arch:
+    """What the kernel, root and guest stages need to know about one architecture.
+
+    ``kernel_arch`` is make's ``ARCH=``; ``image_target`` the make target and ``image`` its product
+    below the build folder; ``gcc`` the compiler's name, ``cross`` its prefix; ``debian`` the
+    distribution's name.  ``disk`` and ``net`` are QEMU device names, with ``{bus}`` where the
+    device must be told its place for a stable ``/dev/vdX`` order; ``kvm_hosts`` are the machines
+    (uname -m) whose KVM can run it.  ``tcg_note`` goes into reports of emulated guests.
+    """
+
+    name: str
+    kernel_arch: str
+    cross: str
+    image_target: str
+    image: str
+    debian: str
+    qemu: str
+    machine: str
+    cpu_tcg: str
+    console: str
+    virtio: str
+    reversed_slots: bool
+    kvm_hosts: tuple[str, ...]
+    boot_args: tuple[str, ...] = ()
+    numa_boot_args: tuple[str, ...] = ()
+    tcg_note: str = ""
+
+    @property
+    def gcc(self) -> str:
+        """The compiler that builds kernels and C workloads for this architecture."""
+        return f"{self.cross}gcc"
+
+
+ARCHES: dict[str, Arch] = {
+    "x86_64": Arch(
+        name="x86_64",
+        kernel_arch="x86_64",
+        cross="" if platform.machine() == "x86_64" else "x86_64-linux-gnu-",
+        image_target="bzImage",
+        image="arch/x86/boot/bzImage",
+        debian="amd64",
+        qemu="qemu-system-x86_64",
+        # i440fx and not microvm: TCG needs the ACPI PM timer for a clock finer than jiffies.
+        machine="pc",
+        cpu_tcg="max",
+        console="ttyS0",
+        virtio="pci",
+        reversed_slots=False,
+        kvm_hosts=("x86_64",),
+        numa_boot_args=("numa=fake={nodes}",),
+    ),
+    "arm64": Arch(
+        name="arm64",
+        kernel_arch="arm64",
+        cross="" if platform.machine() == "aarch64" else "aarch64-linux-gnu-",
+        image_target="Image",
+        image="arch/arm64/boot/Image",
+        debian="arm64",
+        qemu="qemu-system-aarch64",
+        machine="virt,gic-version=3",
+        # Pointer authentication with the architected algorithm is very slow under TCG.
+        cpu_tcg="max,pauth-impdef=on",
+        console="ttyAMA0",
+        virtio="device",
+        # virt hands out its virtio-mmio slots from the top, Linux numbers them from the bottom.
+        reversed_slots=True,
+        kvm_hosts=("aarch64",),
+        tcg_note="TCG keeps the host's stronger memory order: weak-ordering bugs cannot show",
+    ),
+}
