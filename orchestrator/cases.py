@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every case of a run, seen from outside: those of the cells, and series and builds as cases.
+
+results.json keeps a series and a build as records of their own.  Who compares or reports wants one
+list of cases, and wants the same one everywhere; it is made here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.model import (
+    ApplyFailure,
+    BuildRecord,
+    CaseResult,
+    CellRecord,
+    Counter,
+    KernelRecord,
+    LedgerStep,
+    RunResult,
+    Verdict,
+)
+
+SERIES = "series"
+BUILD = "build"
+
+
+@dataclass(frozen=True)
+class PlacedCase:
+    """A case and where it belongs: ``kernel`` and ``key`` (its id without the kernel part)."""
+
+    kernel: str
+    key: str
+    case: CaseResult
+
+
+def split_case_id(case_id: str) -> tuple[str, str]:
+    """``KERNEL`` and the rest of a case id: ``CONFIG/ARCH/SHAPE:WORKLOAD:CASE``."""
+    kernel, _, rest = case_id.partition("/")
+    return kernel, rest
+
+
+def kernels_of(run: RunResult) -> tuple[str, ...]:
+    """The names of the kernels that took part, in the run's order."""
+    names = [k.name for k in run.kernels]
+    names += [b.kernel for b in run.builds] + [c.kernel for c in run.cells]
+    return tuple(dict.fromkeys(names))
+
+
+def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
+    """All cases of ``run`` (of one kernel): series, then builds, then the cells' in their order."""
+    for record in run.kernels:
+        if kernel in (None, record.name) and (case := series_case(run, record)) is not None:
+            yield PlacedCase(record.name, split_case_id(case.id)[1], case)
+    for build in run.builds:
+        if kernel in (None, build.kernel):
+            case = build_case(run, build)
+            yield PlacedCase(build.kernel, split_case_id(case.id)[1], case)
+    for cell in run.cells:
+        if kernel in (None, cell.kernel):
+            for case in cell_cases(run, cell):
+                yield PlacedCase(cell.kernel, case.id.removeprefix(f"{cell.kernel}/"), case)
+
+
+def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
+    """A cell's own cases.
+
+    What a cell repeats of its build is left to the build; a cell that has no case at all although
+    its build is good becomes one case, since missing evidence is never a pass.
+    """
+    built = {f"{b.kernel}/{b.config}/{b.arch}": b for b in run.builds}
+    build = built.get(f"{cell.kernel}/{cell.config}/{cell.arch}")
+    own = tuple(c for c in cell.cases if build is None or c.workload != BUILD)
+    if own or (build is not None and build.verdict in (Verdict.FAIL, Verdict.ERROR)):
+        return own
+    verdict = Verdict.ERROR if cell.verdict is Verdict.PASS else cell.verdict
+    reason = "; ".join(cell.notes) or "the cell has no case: nothing was executed in it"
+    return (CaseResult(f"{cell.id}:cell:cases", "cell", "cases", verdict, reason),)
+
+
+def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
+    """Whether the series applies, as a case; None where the kernel has no series."""
+    if not kernel.series and kernel.failure is None:
+        return None
+    verdict, reason = Verdict.PASS, ""
+    if kernel.failure is not None:
+        verdict, reason = Verdict.FAIL, apply_reason(kernel.failure)
+    elif any(patch.applied is not True for patch in kernel.series):
+        bad = next(patch for patch in kernel.series if patch.applied is not True)
+        verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
+    rerun = run.run.command or f"lab run --kernel {shlex.quote(kernel.name)}"
+    return CaseResult(f"{kernel.name}/-/-/-:{SERIES}:apply", SERIES, "apply", verdict, reason,
+                      rerun=rerun)  # fmt: skip
+
+
+def apply_reason(failure: ApplyFailure) -> str:
+    """One sentence on why a series does not apply."""
+    place = f" at {failure.file}:{failure.line}" if failure.file else ""
+    return f"patch {failure.n} ({failure.subject}) does not apply{place}: {failure.message}"
+
+
+def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
+    """A build as a case, its reason made from the first compiler error where it has none."""
+    reason = build.reason
+    if not reason and build.errors:
+        first = build.errors[0]
+        reason = f"{first.file}:{first.line}: {first.text}"
+    place = f"{build.kernel}/{build.config}/{build.arch}"
+    rerun = ""
+    for cell in run.cells:
+        if f"{cell.kernel}/{cell.config}/{cell.arch}" == place:
+            rerun = next((c.rerun for c in cell.cases if c.workload == BUILD and c.rerun), rerun)
+    if not rerun:
+        words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
+        rerun = shlex.join([*words, "--arch", build.arch])
+    return CaseResult(f"{place}/-:{BUILD}:{BUILD}", BUILD, BUILD, build.verdict, reason,
+                      build.seconds, rerun=rerun)  # fmt: skip
+
+
+# ---------------------------------------------------------------- what is wrong with a counter
+
+
+def counter_drift(counter: Counter) -> int | None:
+    """Counter minus page walk, in pages, both taken at the same standstill; None without a walk."""
+    if counter.walk is None or counter.at_walk is None:
+        return None
+    return counter.at_walk - counter.walk
+
+
+def ledger_drift(step: LedgerStep) -> tuple[tuple[str, int], ...]:
+    """What of a ledger step is beyond its tolerance: (counter, counter minus walk in pages)."""
+    pairs = (
+        ("RssAnon", step.rss_anon - step.walk_anon),
+        ("VmSwap", step.vm_swap - step.walk_swap),
+    )
+    return tuple((name, drift) for name, drift in pairs if abs(drift) > step.tolerance)
+
+
+def decisive(case: CaseResult) -> str:
+    """The hit and the drifting counter of a failing case in one phrase; empty without either.
+
+    A fatal hit comes before others, a clean one before a corrupted one; the widest drift counts.
+    """
+    parts: list[str] = []
+    if case.hits:
+        hit = min(case.hits, key=lambda h: (not h.fatal, h.corrupted))
+        more = len({h.signature for h in case.hits}) - 1
+        parts.append(hit.title + (f" (and {more} other kinds of hit)" if more > 0 else ""))
+    steps = [(abs(d), name, d, s) for s in case.ledger for name, d in ledger_drift(s)]
+    if steps:
+        _, name, drift, step = max(steps, key=lambda item: item[0])
+        parts.append(
+            f"{name} is {drift:+d} pages off its page walk at step {step.step!r} (pid {step.pid})"
+        )
+    elif case.verdict is Verdict.FAIL:
+        drifts = [(abs(d), c.name, d) for c in case.counters if (d := counter_drift(c))]
+        if drifts:
+            _, name, drift = max(drifts, key=lambda item: item[0])
+            parts.append(f"{name} is {drift:+d} pages off its page walk")
+    return "; ".join(parts)
