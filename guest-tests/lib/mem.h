@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory as a workload sees it: mappings, page contents, page tables, huge pages, swap.
+ * Sizes are bytes unless a name says pages.  No page size is assumed anywhere.
+ */
+#ifndef LAB_MEM_H
+#define LAB_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The base page size, and the PMD-sized huge page's (0 where the kernel has no THP). */
+size_t mem_page(void);
+size_t mem_huge(void);
+
+/*
+ * A private anonymous read-write mapping of len bytes, aligned to align (0: to a page), with an
+ * inaccessible page at either end so that it never merges with a neighbour.
+ */
+char *mem_map(size_t len, size_t align);
+
+/* Keep a range on base pages; harmless where THP is compiled out. */
+void mem_no_huge(void *start, size_t len);
+
+/* Write a pattern that differs in every word of every page and every seed. */
+void mem_fill(void *start, size_t len, unsigned int seed);
+
+/* Whether a range still holds that pattern; first_bad (may be NULL) gets the offset if not. */
+int mem_holds(const void *start, size_t len, unsigned int seed, size_t *first_bad);
+
+/* mem_holds() as a check of the running case, with the offset in the diagnostics. */
+void mem_expect(const void *start, size_t len, unsigned int seed, const char *what);
+
+/*
+ * One entry of /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst): frame number or
+ * swap slot in bits 0-54, swapped in bit 62, present in bit 63.  mem_frame() masks the rest out,
+ * which leaves what has to be equal before and after a move: soft-dirty is one of the bits that
+ * a move may change.
+ */
+#define MEM_SWAPPED ((uint64_t)1 << 62)
+#define MEM_PRESENT ((uint64_t)1 << 63)
+#define MEM_FRAME (((uint64_t)1 << 55) - 1)
+
+uint64_t mem_entry(const void *address);
+uint64_t mem_frame(const void *address);
+
+/* Whether an entry of pagemap is a slot of a swap device, and no migration entry or marker. */
+int mem_is_swap_slot(uint64_t entry);
+
+/* How many pages of a range are present, and how many are swap entries. */
+size_t mem_present_pages(const void *start, size_t len);
+size_t mem_swapped_pages(const void *start, size_t len);
+
+/* AnonHugePages over the mappings that overlap a range, from /proc/self/smaps. */
+size_t mem_huge_bytes(const void *start, size_t len);
+
+/* Why no THP can be had, as a skip reason, or NULL.  "never" is respected, not overridden. */
+const char *mem_why_no_huge(void);
+
+/*
+ * A mapping of count huge pages, filled with the pattern and really mapped huge; skips the case
+ * with the reason where that cannot be had.
+ */
+char *mem_map_huge(size_t count, unsigned int seed);
+
+/* Why no page can be swapped out, as a skip reason, or NULL. */
+const char *mem_why_no_swap(void);
+
+/* Swap a range of base pages out with MADV_PAGEOUT; skips the case if a page stays. */
+void mem_swap_out(void *start, size_t len);
+
+/* Milliseconds of the monotonic clock. */
+double mem_now_ms(void);
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See uffd.h. */
+#define _GNU_SOURCE
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ktap.h"
+#include "mem.h"
+
+static struct {
+	int asked;
+	enum uffd_shape shape;
+	uint64_t features;
+	uint64_t ioctls;
+	char why_not[160];
+} probe;
+
+static void ask(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *page;
+	int fd;
+
+	probe.asked = 1;
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) {
+		snprintf(probe.why_not, sizeof(probe.why_not), "no userfaultfd: %s%s",
+			 ktap_errno(errno),
+			 errno == ENOSYS ? " (CONFIG_USERFAULTFD is off)" : "");
+		return;
+	}
+	page = mem_map(mem_page(), 0);
+	reg.range.start = (uint64_t)(uintptr_t)page;
+	reg.range.len = mem_page();
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg)) {
+		snprintf(probe.why_not, sizeof(probe.why_not), "userfaultfd handshake failed: %s",
+			 ktap_errno(errno));
+	} else {
+		probe.features = api.features;
+		probe.ioctls = reg.ioctls;
+		if (!(reg.ioctls & (uint64_t)1 << UFFDIO_NR_MOVE))
+			snprintf(probe.why_not, sizeof(probe.why_not),
+				 "no move ioctl (features %#llx, register ioctls %#llx)",
+				 (unsigned long long)api.features, (unsigned long long)reg.ioctls);
+		else
+			probe.shape = api.features & UFFD_FEATURE_MOVE ? UFFD_MAIN : UFFD_V2;
+	}
+	close(fd);
+	munmap(page, mem_page());
+}
+
+enum uffd_shape uffd_shape(void)
+{
+	if (!probe.asked)
+		ask();
+	return probe.shape;
+}
+
+const char *uffd_why_not(void)
+{
+	return uffd_shape() == UFFD_NONE ? probe.why_not : NULL;
+}
+
+uint64_t uffd_features(void)
+{
+	uffd_shape();
+	return probe.features;
+}
+
+uint64_t uffd_ioctls(void)
+{
+	uffd_shape();
+	return probe.ioctls;
+}
+
+int uffd_open(int blocking)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	CHECK(fd >= 0, "userfaultfd: %m");
+	api.features = uffd_features() & UFFD_FEATURE_MOVE;
+	if (!blocking)
+		api.features |= UFFD_FEATURE_SIGBUS;
+	CHECK_SYS(ioctl(fd, UFFDIO_API, &api));
+	return fd;
+}
+
+uint64_t uffd_register(int fd, const void *start, size_t len)
+{
+	struct uffdio_register reg = {
+		.range = { (uint64_t)(uintptr_t)start, len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	CHECK_SYS(ioctl(fd, UFFDIO_REGISTER, &reg));
+	return reg.ioctls;
+}
+
+struct uffd_result uffd_move(int fd, void *dst, void *src, size_t len, uint64_t mode)
+{
+	struct uffdio_move move = {
+		.dst = (uint64_t)(uintptr_t)dst,
+		.src = (uint64_t)(uintptr_t)src,
+		.len = len,
+		.mode = mode,
+		.moved = UFFD_UNTOUCHED,
+	};
+	struct uffd_result result = { 0, 0 };
+
+	if (ioctl(fd, UFFDIO_MOVE, &move))
+		result.err = errno;
+	result.moved = move.moved;
+	return result;
+}
+
+struct uffd_pair uffd_pair(size_t pages, unsigned int seed)
+{
+	struct uffd_pair pair = { .len = pages * mem_page() };
+
+	pair.fd = uffd_open(0);
+	pair.src = mem_map(pair.len, 0);
+	pair.dst = mem_map(pair.len, 0);
+	mem_no_huge(pair.src, pair.len);
+	mem_no_huge(pair.dst, pair.len);
+	uffd_register(pair.fd, pair.dst, pair.len);
+	mem_fill(pair.src, pair.len, seed);
+	return pair;
+}
+
+void uffd_move_all(const struct uffd_pair *pair)
+{
+	struct uffd_result result = uffd_move(pair->fd, pair->dst, pair->src, pair->len, 0);
+
+	CHECK_ERRNO(result.err, 0);
+	CHECK_EQ(result.moved, pair->len);
+}

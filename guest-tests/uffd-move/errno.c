@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a move refuses, and that a refusal changes nothing: arguments, mappings, registration, and
+ * pages that are not exclusively ours.
+ *
+ * Source: userfaultfd_move() in fs/userfaultfd.c, validate_move_areas() and move_pages() in
+ * mm/userfaultfd.c of v6.12.  Where the series of 2023 promises something else, the case says so.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "ktap.h"
+#include "mem.h"
+#include "rss.h"
+#include "uffd.h"
+
+#define PAGES 4
+#define SEED 41
+
+/* One refused call; the pair must be as it was afterwards. */
+static void refused(const struct uffd_pair *pair, char *dst, char *src, size_t len, uint64_t mode,
+		    int expected)
+{
+	struct uffd_result result = uffd_move(pair->fd, dst, src, len, mode);
+
+	CHECK_ERRNO(result.err, expected);
+	CHECK(result.moved == UFFD_UNTOUCHED || result.moved == -expected,
+	      "moved: got %lld, expected it untouched or %d", (long long)result.moved, -expected);
+	mem_expect(pair->src, pair->len, SEED, "source after a refused move");
+}
+
+static void unaligned(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	refused(&pair, pair.dst + 1, pair.src, mem_page(), 0, EINVAL);
+	refused(&pair, pair.dst, pair.src + mem_page() / 2, mem_page(), 0, EINVAL);
+	refused(&pair, pair.dst, pair.src, mem_page() + 1, 0, EINVAL);
+	refused(&pair, pair.dst, pair.src, mem_page() / 2, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void zero_length(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	refused(&pair, pair.dst, pair.src, 0, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void wrapping_length(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	refused(&pair, pair.dst, pair.src, -mem_page(), 0, EINVAL);
+	refused(&pair, pair.dst, (char *)(uintptr_t)-mem_page(), 2 * mem_page(), 0, EINVAL);
+	close(pair.fd);
+}
+
+static void unknown_mode(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	refused(&pair, pair.dst, pair.src, pair.len, (uint64_t)1 << 63, EINVAL);
+	close(pair.fd);
+}
+
+static void beyond_mapping(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	/* One page too many: both mappings end before it. */
+	refused(&pair, pair.dst, pair.src, pair.len + mem_page(), 0, EINVAL);
+	close(pair.fd);
+}
+
+static void unmapped_source(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *gone = mem_map(pair.len, 0);
+
+	CHECK_SYS(munmap(gone, pair.len));
+	/* v6.12 finds no mapping and says ENOENT; the series of 2023 says EINVAL. */
+	refused(&pair, pair.dst, gone, pair.len, 0, uffd_shape() == UFFD_MAIN ? ENOENT : EINVAL);
+	close(pair.fd);
+}
+
+static void shared_source(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *shared = mmap(NULL, pair.len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(shared != MAP_FAILED, "mmap: %m");
+	mem_fill(shared, pair.len, SEED);
+	refused(&pair, pair.dst, shared, pair.len, 0, EINVAL);
+	mem_expect(shared, pair.len, SEED, "shared source");
+	munmap(shared, pair.len);
+	close(pair.fd);
+}
+
+static void shared_destination(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *shared = mmap(NULL, pair.len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(shared != MAP_FAILED, "mmap: %m");
+	uffd_register(pair.fd, shared, pair.len);
+	refused(&pair, shared, pair.src, pair.len, 0, EINVAL);
+	munmap(shared, pair.len);
+	close(pair.fd);
+}
+
+static void file_source(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	char *file;
+
+	CHECK(fd >= 0, "/proc/self/exe: %m");
+	file = mmap(NULL, mem_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	CHECK(file != MAP_FAILED, "mmap: %m");
+	/* Its page is anonymous memory once written, and the mapping still is a file's. */
+	*(volatile char *)file = 1;
+	refused(&pair, pair.dst, file, mem_page(), 0, EINVAL);
+	munmap(file, mem_page());
+	close(fd);
+	close(pair.fd);
+}
+
+static void different_protection(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	CHECK_SYS(mprotect(pair.src, pair.len, PROT_READ));
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void read_only(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	if (uffd_shape() == UFFD_V2)
+		ktap_skip("the series of 2023 promises nothing about read-only mappings");
+	CHECK_SYS(mprotect(pair.src, pair.len, PROT_READ));
+	CHECK_SYS(mprotect(pair.dst, pair.len, PROT_READ));
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void mlock_mismatch(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	CHECK_SYS(mlock(pair.src, pair.len));
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
+	CHECK_SYS(munlock(pair.src, pair.len));
+	uffd_move_all(&pair);
+	close(pair.fd);
+}
+
+static void neither_registered(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *dst = mem_map(pair.len, 0);
+
+	refused(&pair, dst, pair.src, pair.len, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void only_source_registered(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *dst = mem_map(pair.len, 0);
+
+	if (uffd_shape() == UFFD_V2)
+		ktap_skip("in the series of 2023 a registered source suffices");
+	uffd_register(pair.fd, pair.src, pair.len);
+	refused(&pair, dst, pair.src, pair.len, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void other_userfaultfd(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *dst = mem_map(pair.len, 0);
+	int other = uffd_open(0);
+
+	if (uffd_shape() == UFFD_V2)
+		ktap_skip("in the series of 2023 any userfaultfd will do");
+	uffd_register(other, dst, pair.len);
+	refused(&pair, dst, pair.src, pair.len, 0, EINVAL);
+	close(other);
+	close(pair.fd);
+}
+
+static void stand_still(void *unused)
+{
+	(void)unused;
+	child_barrier();
+}
+
+/* A page shared with a fork()ed child is not ours alone; it is again once both are true: the
+ * child is gone and we wrote to it. */
+static void shared_with_child(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	pid_t child = child_start(stand_still, NULL);
+
+	child_meet(child);
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EBUSY);
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EBUSY);
+	child_go(child);
+	child_reap(child);
+	mem_fill(pair.src, pair.len, SEED);
+	uffd_move_all(&pair);
+	mem_expect(pair.dst, pair.len, SEED, "destination");
+	rss_check("shared-with-child", getpid());
+	close(pair.fd);
+}
+
+static void dontfork_stays_movable(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	pid_t child;
+
+	CHECK_SYS(madvise(pair.src, pair.len, MADV_DONTFORK));
+	child = child_start(stand_still, NULL);
+	child_meet(child);
+	uffd_move_all(&pair);
+	child_go(child);
+	child_reap(child);
+	mem_expect(pair.dst, pair.len, SEED, "destination");
+	close(pair.fd);
+}
+
+static const struct ktap_case cases[] = {
+	{ "unaligned", unaligned },
+	{ "zero-length", zero_length },
+	{ "wrapping-length", wrapping_length },
+	{ "unknown-mode", unknown_mode },
+	{ "beyond-mapping", beyond_mapping },
+	{ "unmapped-source", unmapped_source },
+	{ "shared-source", shared_source },
+	{ "shared-destination", shared_destination },
+	{ "file-source", file_source },
+	{ "different-protection", different_protection },
+	{ "read-only", read_only },
+	{ "mlock-mismatch", mlock_mismatch },
+	{ "neither-registered", neither_registered },
+	{ "only-source-registered", only_source_registered },
+	{ "other-userfaultfd", other_userfaultfd },
+	{ "shared-with-child", shared_with_child },
+	{ "dontfork-stays-movable", dontfork_stays_movable },
+};
+
+int main(void)
+{
+	return ktap_run(cases, KTAP_COUNT(cases), uffd_why_not());
+}
