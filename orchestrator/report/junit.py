@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A run as JUnit XML that Jenkins and GitLab take; the only importer of junit_xml.
+
+One suite per series, build and cell.  What a reader needs is in the failure's text, since GitLab
+shows nothing else; what each element says is in docs/results.md.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from typing import Any
+
+from orchestrator.cases import build_case, cases_of, cell_cases, series_case
+from orchestrator.model import (
+    BuildRecord,
+    CaseComparison,
+    CaseResult,
+    CellRecord,
+    Change,
+    Comparison,
+    KernelRecord,
+    RunResult,
+    Verdict,
+)
+from orchestrator.report.text import (
+    EXIT_MEANING,
+    counter_line,
+    excerpt,
+    headline,
+    ledger_line,
+    visible,
+)
+
+# GitLab refuses files over 30 MB, and a guest may print reports without end.
+_EXCERPT_LINES = 15
+_TEXT_LINES = 200
+_MAX_HITS = 20
+
+
+def render(run: RunResult, comparison: Comparison | None = None) -> str:
+    """``run`` as a JUnit XML document.
+
+    With a comparison only regressions are ``<failure>``; what failed on the baseline too, and what
+    is gone, is ``<skipped>`` with the reason.  An error of the host stays an ``<error>`` always.
+    """
+    import junit_xml  # not needed where nothing is reported
+
+    make = _Maker(junit_xml, run, comparison)
+    suites = [*make.run(), *make.series(), *make.builds(), *make.cells(), *make.gone()]
+    return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
+
+
+def _tidy(document: str) -> str:
+    """Indent, and take back what the schema of Jenkins' xUnit plugin (junit-10.xsd) refuses."""
+    root = ET.fromstring(document.encode("utf-8"))
+    for element in root.iter():
+        # junit-xml writes `disabled`, which that schema has not, and str(float), whose 1e-05 it
+        # does not take; nothing of ours is ever disabled.
+        element.attrib.pop("disabled", None)
+        if "time" in element.attrib:
+            element.set("time", f"{float(element.attrib['time']):.3f}")
+    ET.indent(root)
+    body = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+
+
+class _Maker:
+    """Makes the suites of one report; holds what every one of them needs."""
+
+    def __init__(self, library: Any, run: RunResult, comparison: Comparison | None) -> None:
+        self.library = library
+        self.result = run
+        self.comparison = comparison
+        found = comparison.cases if comparison is not None else ()
+        self.compared = {id_of(c.after): c for c in found if c.after is not None}
+
+    def run(self) -> list[Any]:
+        """A suite of the run itself, only where something is wrong with it as a whole."""
+        result = self.result
+        problems = list(result.problems)
+        if not result.run.finished:
+            problems.insert(0, "the run did not finish: these results are partial")
+        verdicts = {placed.case.verdict for placed in cases_of(result)}
+        executed = any(c.verdict is Verdict.PASS for cell in result.cells for c in cell.cases)
+        if not executed and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
+            problems.append("no case was executed")
+        if not problems:
+            return []
+        case = self.library.TestCase("complete", "lab.run")
+        case.add_error_info(visible(problems[0]), visible("\n".join(problems)), "run")
+        return [self.suite("run", [case], self.facts())]
+
+    def series(self) -> list[Any]:
+        """A suite per kernel with a series: one case a patch."""
+        return [
+            self.suite(
+                f"series {kernel.name}",
+                self.patches(kernel),
+                {
+                    "kernel": kernel.name,
+                    "source": kernel.source,
+                    "kernel_version": kernel.version,
+                    "series_digest": kernel.series_digest,
+                },
+            )
+            for kernel in self.result.kernels
+            if kernel.series or kernel.failure is not None
+        ]
+
+    def patches(self, kernel: KernelRecord) -> list[Any]:
+        whole = series_case(self.result, kernel)
+        cases = []
+        for patch in kernel.series:
+            name = f"{patch.n:04d} {patch.subject}"
+            case = self.library.TestCase(visible(name), class_name(kernel.name, "series"))
+            if patch.applied is None:
+                case.add_skipped_info("not tried: an earlier patch does not apply")
+            elif not patch.applied and whole is not None:
+                self.judge(case, whole, f"by {patch.author}\n{apply_text(kernel)}")
+            cases.append(case)
+        if not any(patch.applied is False for patch in kernel.series) and whole is not None:
+            case = self.library.TestCase("apply", class_name(kernel.name, "series"))
+            self.judge(case, whole, apply_text(kernel))
+            cases.append(case)
+        return cases
+
+    def builds(self) -> list[Any]:
+        """A suite per build."""
+        suites = []
+        for build in self.result.builds:
+            case = build_case(self.result, build)
+            made = self.case(case, class_name(build.id, "build"), build_text(build))
+            facts = {
+                "kernel": build.kernel,
+                "config": build.config,
+                "arch": build.arch,
+                "cached": str(build.cached).lower(),
+                "seconds": f"{build.seconds:.1f}",
+                "cpu_seconds": f"{build.cpu_seconds:.1f}",
+                "image_sha256": build.image_sha256,
+                "command": build.command,
+                "new_warnings": str(len(build.new_warnings)),
+            }
+            suites.append(self.suite(f"build {build.id}", [made], facts))
+        return suites
+
+    def cells(self) -> list[Any]:
+        """A suite per cell."""
+        suites = []
+        for cell in self.result.cells:
+            cases = cell_cases(self.result, cell)
+            made = []
+            for case in cases:
+                text = f"accelerator: {cell.accelerator or 'none'}, page size {cell.page_size}"
+                made.append(self.case(case, class_name(cell.id, case.workload), text))
+            suites.append(self.suite(cell.id, made, self.cell_facts(cell, cases)))
+        return suites
+
+    def gone(self) -> list[Any]:
+        """One suite of the cases that the baseline had and this run has not."""
+        found = self.comparison.cases if self.comparison is not None else ()
+        cases = []
+        for item in found:
+            if item.change is Change.GONE and item.before is not None:
+                place = item.key.partition(":")[0]
+                case = self.library.TestCase(
+                    visible(item.before.case), class_name(f"gone/{place}", item.before.workload)
+                )
+                told = visible(f"gone: {item.before.verdict.value} on the baseline; {item.reason}")
+                case.add_skipped_info(told, told)
+                cases.append(case)
+        return [self.suite("gone", cases, {})] if cases else []
+
+    # ------------------------------------------------------------ parts
+
+    def suite(self, name: str, cases: list[Any], facts: dict[str, str]) -> Any:
+        stamp = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", self.result.run.started)
+        return self.library.TestSuite(
+            visible(name),
+            unique(cases),
+            hostname=visible(self.result.run.host.get("hostname", "")),
+            timestamp=stamp.group() if stamp else None,
+            properties={visible(key): visible(value) for key, value in facts.items() if value},
+        )
+
+    def facts(self) -> dict[str, str]:
+        info = self.result.run
+        status = f"{info.exit_status}: {EXIT_MEANING.get(info.exit_status, 'unknown')}"
+        facts = {"run": info.id, "command": info.command, "profile": info.profile}
+        return {**facts, "lab_version": info.lab_version, "exit_status": status}
+
+    def cell_facts(self, cell: CellRecord, cases: Iterable[CaseResult]) -> dict[str, str]:
+        versions = {kernel.name: kernel.version for kernel in self.result.kernels}
+        facts = {
+            "run": self.result.run.id,
+            "kernel": cell.kernel,
+            "kernel_version": versions.get(cell.kernel, ""),
+            "config": cell.config,
+            "arch": cell.arch,
+            "shape": cell.shape,
+            "accelerator": cell.accelerator,
+            "verdict": cell.verdict.value,
+            "boot_seconds": f"{cell.boot_seconds:.1f}",
+            "page_size": str(cell.page_size),
+            "qemu_command": cell.qemu_command,
+            "console_log": cell.console_log,
+            "notes": "; ".join(cell.notes),
+        }
+        for case in cases:
+            for counter in case.counters:
+                line = counter_line(counter).partition(": ")[2]
+                facts[f"counter.{case.workload}.{case.case}.{counter.name}"] = line
+            for m in case.measurements:
+                key = f"measurement.{case.workload}.{case.case}.{m.name}"
+                facts[key] = f"{m.value:g} {m.unit}"
+        return facts
+
+    def case(self, case: CaseResult, class_: str, context: str) -> Any:
+        made = self.library.TestCase(visible(case.case), class_, elapsed_sec=max(0.0, case.seconds))
+        self.judge(made, case, context)
+        hits = [
+            f"{hit.title}\n{excerpt(hit.text, _TEXT_LINES)}".rstrip()
+            for hit in case.hits[:_MAX_HITS]
+        ]
+        if len(case.hits) > _MAX_HITS:
+            hits.append(f"[{len(case.hits) - _MAX_HITS} more hits]")
+        if hits:
+            made.stderr = visible("\n\n".join(hits))
+        figures = [f"{m.name}: {m.value:g} {m.unit}" for m in case.measurements]
+        figures += [counter_line(counter) for counter in case.counters]
+        if figures:
+            made.stdout = visible("\n".join(figures))
+        return made
+
+    def judge(self, made: Any, case: CaseResult, context: str) -> None:
+        """Give ``made`` the element that its verdict, or its standing to the baseline, asks for."""
+        item = self.compared.get(id_of(case))
+        message = visible(headline(case))
+        text = visible(failure_text(case, context, item))
+        if case.verdict is Verdict.ERROR:
+            made.add_error_info(message, text, "host")
+        elif item is not None and item.change is Change.REGRESSED:
+            made.add_failure_info(visible(f"regressed: {headline(case)}"), text, "regression")
+        elif case.verdict is Verdict.FAIL:
+            if self.comparison is None:
+                made.add_failure_info(message, text, "kernel")
+            else:
+                # What it shares with the baseline; or the baseline's own, when two kernels ran.
+                why = "still failing" if item is not None else "fails outside the comparison"
+                made.add_skipped_info(visible(f"{why}: {headline(case)}"), text)
+        elif case.verdict is Verdict.SKIP:
+            reason = visible(case.reason or "no reason given")
+            made.add_skipped_info(reason, reason)
+
+
+def id_of(case: CaseResult) -> tuple[str, str]:
+    """What finds a case's comparison: of a case that ran twice only the worse was compared."""
+    return case.id, case.verdict.value
+
+
+def class_name(place: str, workload: str) -> str:
+    """``kernel.config.arch.shape.family/workload``: dots are what Jenkins groups by.
+
+    Dots in the parts themselves (``6.12``) would make packages of their own, hence ``6_12``.
+    """
+    parts = [part.replace(".", "_") for part in (*place.split("/"), workload) if part != "-"]
+    return visible(".".join(parts))
+
+
+def unique(cases: list[Any]) -> list[Any]:
+    """Give a second case of the same name a number: GitLab counts only the first of a name."""
+    seen: dict[tuple[str, str], int] = {}
+    for case in cases:
+        key = (case.classname, case.name)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            case.name = f"{case.name} ({seen[key]})"
+    return cases
+
+
+def failure_text(case: CaseResult, context: str, item: CaseComparison | None) -> str:
+    """All that one needs to act on a failure, in the order of use."""
+    lines = [case.reason or "no reason given"]
+    if item is not None:
+        was = item.before.verdict.value if item.before is not None else "none"
+        lines.append(f"against the baseline ({was}): {item.change.value}; {item.reason}")
+    for hit in case.hits[:3]:
+        stamp = f" at {hit.seconds:.6f} s" if hit.seconds is not None else ""
+        lines += ["", f"hit: {hit.title} [{hit.kind}]{stamp}", excerpt(hit.text, _EXCERPT_LINES)]
+    if len(case.hits) > 3:
+        lines.append(f"[{len(case.hits) - 3} more hits in system-err]")
+    if case.counters:
+        lines += ["", "counters, in pages:", *(f"  {counter_line(c)}" for c in case.counters)]
+    if case.ledger:
+        lines += ["", "ledger, in pages:", *(f"  {ledger_line(step)}" for step in case.ledger)]
+    lines += ["", f"case: {case.id}"]
+    if context:
+        lines.append(context)
+    if case.rerun:
+        lines.append(f"repeat with: {case.rerun}")
+    return "\n".join(lines)
+
+
+def apply_text(kernel: KernelRecord) -> str:
+    """The hunk that failed and what the file really says there."""
+    failure = kernel.failure
+    if failure is None:
+        return ""
+    return (
+        f"the hunk:\n{excerpt(failure.hunk, 60)}\n\n"
+        f"{failure.file} around line {failure.line}:\n{excerpt(failure.context, 60)}\n"
+    )
+
+
+def build_text(build: BuildRecord) -> str:
+    """Compiler errors, symbols that did not take, and the log of a build."""
+    lines = [f"{e.file}:{e.line}: {e.severity}: {e.text}" for e in build.errors[:20]]
+    for m in build.mismatches:
+        unmet = f" (unmet: {m.unmet})" if m.unmet else ""
+        lines.append(f"{m.symbol}: wanted {m.wanted} by {m.fragment}, got {m.got}{unmet}")
+    if build.log:
+        lines.append(f"log: {build.log}")
+    if build.command:
+        lines.append(f"build command: {build.command}")
+    return "\n".join(lines)

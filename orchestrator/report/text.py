@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Words and text that both reports share: whatever a guest printed, made fit for a document."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.cases import counter_drift, decisive, ledger_drift
+from orchestrator.model import CaseResult, Counter, LedgerStep, RunResult, Verdict
+
+# Not allowed in XML 1.0 (section 2.2), or discouraged there; the lone surrogates are what Python
+# makes of undecodable bytes.  Bidirectional controls are legal and can make a text read as another
+# one ("Trojan Source", CVE-2021-42574).
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+    + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}"
+              for plane in range(1, 17))
+    + "]"
+)  # fmt: skip
+
+EXIT_MEANING = {
+    0: "all as expected",
+    1: "the kernel under test failed",
+    2: "the input was wrong",
+    3: "the host failed",
+    130: "interrupted",
+}
+
+
+def visible(text: str) -> str:
+    """``text`` with every character that no document may hold written out as ``\\x1b``."""
+    return _INVISIBLE.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: the byte itself
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def excerpt(text: str, lines: int, width: int = 4000) -> str:
+    """At most ``lines`` lines of ``text``, each cut at ``width`` characters; says what is left out.
+
+    Lines are what ``\\n`` separates: a stray form feed does not make one.
+    """
+    found = text.rstrip("\n").split("\n")
+    kept = [line if len(line) <= width else f"{line[:width]} [...]" for line in found[:lines]]
+    if len(found) > lines:
+        kept.append(f"[{len(found) - lines} more lines]")
+    return "\n".join(kept)
+
+
+def counter_line(counter: Counter) -> str:
+    """One counter in words: ``VmSwap: before 0, peak 64, after 0, page walk 64 (...)``."""
+    line = f"{counter.name}: before {counter.before}, peak {counter.peak}, after {counter.after}"
+    if counter.walk is not None:
+        line += f", page walk {counter.walk}"
+    drift = counter_drift(counter)
+    if drift is not None:
+        line += f" where the counter read {counter.at_walk}"
+        line += f" (drift {drift:+d})" if drift else " (equal)"
+    return line
+
+
+def ledger_line(step: LedgerStep) -> str:
+    """One ledger step in words, its drifts last."""
+    drifts = ", ".join(f"{name} {drift:+d}" for name, drift in ledger_drift(step))
+    return (
+        f"step {step.step!r} (pid {step.pid}): RssAnon {step.rss_anon} against walk"
+        f" {step.walk_anon}, VmSwap {step.vm_swap} against walk {step.walk_swap},"
+        f" tolerance {step.tolerance}" + (f": DRIFT {drifts}" if drifts else "")
+    )
+
+
+def headline(case: CaseResult) -> str:
+    """Why a case failed, in one line: the hit and the drifting counter first, else its reason."""
+    return decisive(case) or case.reason.strip().split("\n")[0] or "no reason given"
+
+
+def answer(run: RunResult) -> str:
+    """The verdict of the run in one word or two: what the first line of a report says."""
+    if not run.run.finished:
+        return "unfinished"
+    if run.run.exit_status == 0:
+        return "pass"
+    return {1: "fail", 130: "interrupted"}.get(run.run.exit_status, "error")
+
+
+def verdict_counts(cases: tuple[CaseResult, ...]) -> dict[Verdict, int]:
+    """How many of ``cases`` came to which verdict, in the order fail, error, skip, pass."""
+    order = (Verdict.FAIL, Verdict.ERROR, Verdict.SKIP, Verdict.PASS)
+    return {verdict: sum(c.verdict is verdict for c in cases) for verdict in order}

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the HTML report shows, worked out from a stored run.  Pure: no templates, no files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.cases import PlacedCase, cases_of, cell_cases
+from orchestrator.model import (
+    BuildRecord,
+    CaseComparison,
+    CaseResult,
+    CellRecord,
+    Change,
+    Comparison,
+    Counter,
+    Measurement,
+    RunResult,
+    Verdict,
+)
+from orchestrator.report.text import EXIT_MEANING, answer, headline, verdict_counts
+
+# A guest of these architectures may reorder what an x86 host's TCG keeps in order.
+_WEAKLY_ORDERED = frozenset({"arm64"})
+_STRONGLY_ORDERED_HOSTS = frozenset({"", "x86_64", "amd64"})
+
+_BAD = (Verdict.FAIL, Verdict.ERROR)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The first thing the report says.  ``state`` is pass, fail, error, unfinished, interrupted."""
+
+    state: str
+    sentence: str
+    first: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One square of the matrix: what became of a cell, or why there is none."""
+
+    state: str
+    words: str
+    detail: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the matrix: kernel x config x shape, a slot an architecture (or None)."""
+
+    kernel: str
+    config: str
+    shape: str
+    slots: tuple[Slot | None, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cases of one workload in one cell, with the worst verdict among them."""
+
+    workload: str
+    verdict: Verdict
+    cases: tuple[CaseResult, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A counter or measurement on both sides of a comparison; either may be missing."""
+
+    name: str
+    before: Counter | Measurement | None
+    after: Counter | Measurement | None
+    change: str = ""
+
+
+def anchor(identity: str) -> str:
+    """An HTML id for a case or cell; ids hold slashes, colons and whatever a workload printed."""
+    return "x" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def build_anchor(build: BuildRecord) -> str:
+    """The HTML id of a build: that of the case which it is."""
+    return anchor(f"{build.kernel}/{build.config}/{build.arch}/-:build:build")
+
+
+def series_anchor(kernel: str) -> str:
+    """The HTML id of a kernel: that of the case which its series is."""
+    return anchor(f"{kernel}/-/-/-:series:apply")
+
+
+def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
+    """Verdict, counts and the first failure in one sentence each."""
+    placed = tuple(p for p in cases_of(run))
+    if comparison is not None:
+        return _comparison_answer(run, comparison)
+    counts = verdict_counts(tuple(p.case for p in placed))
+    state = answer(run)
+    total = len(placed)
+    cells = f"{len(run.cells)} cell{'' if len(run.cells) == 1 else 's'}"
+    parts = [f"{counts[Verdict.FAIL]} of {total} cases failed" if counts[Verdict.FAIL] else ""]
+    if counts[Verdict.ERROR]:
+        parts.append(f"{counts[Verdict.ERROR]} could not be judged because the host failed")
+    sentence = ", ".join(filter(None, parts)) or (
+        f"{counts[Verdict.PASS]} cases passed, none failed" if total else "no case was executed"
+    )
+    if counts[Verdict.SKIP]:
+        sentence += f", {counts[Verdict.SKIP]} skipped"
+    if not run.run.finished:
+        sentence = f"the run did not finish; so far {sentence}"
+    first = first_bad(placed)
+    if first is None:
+        return Answer(state, f"{sentence}, in {cells}.", "", "")
+    return Answer(state, f"{sentence}, in {cells}.", _tell(first, placed), anchor(first.case.id))
+
+
+def _comparison_answer(run: RunResult, comparison: Comparison) -> Answer:
+    sizes = dict.fromkeys(Change, 0)
+    for item in comparison.cases:
+        sizes[item.change] += 1
+    words = [f"{n} {change.value}" for change, n in sizes.items() if n]
+    sentence = f"Against {comparison.baseline}: {', '.join(words) or 'no case on either side'}."
+    regressed = comparison.regressed
+    if not regressed:
+        state = "unfinished" if not run.run.finished else "pass"
+        errors = any(c.after is not None and c.after.verdict is Verdict.ERROR
+                     for c in comparison.cases)  # fmt: skip
+        return Answer("error" if errors and state == "pass" else state, sentence, "", "")
+    item = regressed[0]
+    if item.after is None:
+        return Answer("fail", sentence, "", "")
+    state = "error" if item.after.verdict is Verdict.ERROR else "fail"
+    siblings = tuple(PlacedCase("", c.key, c.after) for c in regressed if c.after is not None)
+    first = PlacedCase("", item.key, item.after)
+    return Answer(state, sentence, _tell(first, siblings), anchor(item.after.id))
+
+
+def first_bad(placed: tuple[PlacedCase, ...]) -> PlacedCase | None:
+    """The first failure in the order of the stages; an error of the host only where none failed."""
+    for verdict in _BAD:
+        for item in placed:
+            if item.case.verdict is verdict:
+                return item
+    return None
+
+
+def _tell(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
+    """The first failure with what its workload's other failing cases add.
+
+    A counter that drifts and the report the kernel prints about it are two cases of one workload.
+    """
+    place = f"{first.case.id.partition(':')[0]}:{first.case.workload}:"
+    family = [
+        p.case
+        for p in placed
+        if p.case.verdict is first.case.verdict and p.case.id.startswith(place)
+    ]
+    merged = replace(
+        first.case,
+        hits=tuple(hit for case in family for hit in case.hits),
+        ledger=tuple(step for case in family for step in case.ledger),
+        counters=tuple(counter for case in family for counter in case.counters),
+    )
+    return f"{first.case.id}: {headline(merged)}"
+
+
+def bad_cases(run: RunResult) -> tuple[PlacedCase, ...]:
+    """What did not pass and is no honest skip: failures first, then errors of the host."""
+    placed = tuple(cases_of(run))
+    return tuple(p for verdict in _BAD for p in placed if p.case.verdict is verdict)
+
+
+# ---------------------------------------------------------------- matrix and cells
+
+
+def arches_of(run: RunResult) -> tuple[str, ...]:
+    """The architectures of the run in the order they were met."""
+    names = [cell.arch for cell in run.cells] + [build.arch for build in run.builds]
+    return tuple(dict.fromkeys(names))
+
+
+def matrix(run: RunResult) -> tuple[Row, ...]:
+    """Kernel x config x shape, an architecture a column; builds without a cell are in it too."""
+    arches = arches_of(run)
+    cells = {(c.kernel, c.config, c.shape, c.arch): c for c in run.cells}
+    builds = {(b.kernel, b.config, b.arch): b for b in run.builds}
+    keys = dict.fromkeys((c.kernel, c.config, c.shape) for c in run.cells)
+    with_cell = {(kernel, config) for kernel, config, _ in keys}
+    for build in run.builds:
+        if (build.kernel, build.config) not in with_cell:
+            keys[build.kernel, build.config, ""] = None
+    rows = []
+    for kernel, config, shape in keys:
+        slots = []
+        for arch in arches:
+            cell = cells.get((kernel, config, shape, arch))
+            build_of = builds.get((kernel, config, arch))
+            slots.append(_slot(run, cell, build_of))
+        rows.append(Row(kernel, config, shape, tuple(slots)))
+    seen = {row.kernel for row in rows}
+    for record in run.kernels:
+        if record.failure is not None and record.name not in seen:
+            slot = Slot("fail", "fail", "series does not apply", series_anchor(record.name))
+            rows.append(Row(record.name, "", "", (slot,) * max(1, len(arches))))
+    return tuple(rows)
+
+
+def _slot(run: RunResult, cell: CellRecord | None, build: BuildRecord | None) -> Slot | None:
+    failed = build is not None and build.verdict in _BAD
+    if build is not None and (failed or cell is None):
+        words = "does not build" if build.verdict is Verdict.FAIL else "host error in the build"
+        state = build.verdict.value if failed else "none"
+        return Slot(
+            state,
+            build.verdict.value if failed else "built",
+            words if failed else "not run",
+            build_anchor(build),
+        )
+    if cell is None:
+        return None
+    counts = verdict_counts(cell_cases(run, cell))
+    detail = ", ".join(f"{n} {verdict.value}" for verdict, n in counts.items() if n)
+    return Slot(cell.verdict.value, cell.verdict.value, detail, anchor(cell.id))
+
+
+def groups(run: RunResult, cell: CellRecord) -> tuple[Group, ...]:
+    """A cell's cases by workload, in the order they ran."""
+    found: dict[str, list[CaseResult]] = {}
+    for case in cell_cases(run, cell):
+        found.setdefault(case.workload, []).append(case)
+    order = (Verdict.FAIL, Verdict.ERROR, Verdict.PASS, Verdict.SKIP)
+    return tuple(
+        Group(name, min((c.verdict for c in cases), key=order.index), tuple(cases))
+        for name, cases in found.items()
+    )
+
+
+def ordering_note(run: RunResult, cell: CellRecord) -> str:
+    """What emulation on a strongly ordered host cannot show of a weakly ordered architecture."""
+    host = run.run.host.get("machine", "")
+    weak = cell.arch in _WEAKLY_ORDERED and cell.accelerator.startswith("tcg")
+    if not weak or host not in _STRONGLY_ORDERED_HOSTS:
+        return ""
+    return (
+        f"{cell.arch} ran under TCG on an x86 host, with that host's stronger memory order:"
+        " bugs that need weak ordering cannot show here."
+    )
+
+
+def exit_words(run: RunResult) -> str:
+    """The exit status with its meaning."""
+    if not run.run.finished:
+        return "none yet: the run did not finish"
+    status = run.run.exit_status
+    return f"{status}, {EXIT_MEANING.get(status, 'unknown')}"
+
+
+def duration(run: RunResult) -> str:
+    """How long the run took, as ``8 min 29 s``; empty where an instant is missing."""
+    try:
+        begin, end = (
+            datetime.fromisoformat(text.replace("Z", "+00:00"))
+            for text in (run.run.started, run.run.finished)
+        )
+        seconds = int((end - begin).total_seconds())
+    except (ValueError, TypeError):
+        return ""
+    hours, rest = divmod(max(0, seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{n} {unit}" for n, unit in parts if n) or "0 s"
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def by_change(comparison: Comparison) -> tuple[tuple[Change, tuple[CaseComparison, ...]], ...]:
+    """The comparison's cases by class, worst first, empty classes left out; unchanged ones last."""
+    order = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED, Change.NEW, Change.GONE)
+    found = []
+    for change in (*order, Change.UNCHANGED):
+        cases = tuple(c for c in comparison.cases if c.change is change)
+        if cases:
+            found.append((change, cases))
+    return tuple(found)
+
+
+def counter_pairs(item: CaseComparison) -> tuple[Pair, ...]:
+    """The counters of both sides by name."""
+    old = {c.name: c for c in item.before.counters} if item.before else {}
+    new = {c.name: c for c in item.after.counters} if item.after else {}
+    return tuple(Pair(name, old.get(name), new.get(name)) for name in {**new, **old})
+
+
+def measurement_pairs(item: CaseComparison) -> tuple[Pair, ...]:
+    """The measurements of both sides by name, with the change in percent."""
+    old = {m.name: m for m in item.before.measurements} if item.before else {}
+    new = {m.name: m for m in item.after.measurements} if item.after else {}
+    pairs = []
+    for name in {**new, **old}:
+        a, b = old.get(name), new.get(name)
+        change = ""
+        if a is not None and b is not None and a.unit == b.unit and a.value:
+            change = f"{(b.value / a.value - 1) * 100:+.1f} %"
+        pairs.append(Pair(name, a, b, change))
+    return tuple(pairs)
