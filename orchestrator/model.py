@@ -51,6 +51,7 @@ class ConfigSpec:
     ``fragments`` are existing files; the architecture's own fragment is inserted by the kernel
     stage right after the first one.  With ``full`` set, ``fragments`` are merged on top of it.
     ``only_arch`` limits the config to some architectures (16K pages exist on arm64 alone).
+    ``lacks`` are capabilities that a kernel may provide and this config takes away.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ConfigSpec:
     provides: tuple[str, ...] = ()
     only_arch: tuple[str, ...] = ()
     where: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,17 @@ class Expectation:
 
 @dataclass(frozen=True)
 class ProfileEntry:
-    """One block of a profile's matrix: every combination of its parts is a cell."""
+    """One block of a profile's matrix: every combination of its parts is a cell.
+
+    ``workloads`` are globs; ``only_deterministic`` leaves out the racing workloads among them.
+    """
 
     configs: tuple[str, ...]
     arches: tuple[str, ...]
     shapes: tuple[str, ...]
     workloads: tuple[str, ...]
     kernels: tuple[str, ...] = ()
+    only_deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,13 +205,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one ``lab run`` will do, in order."""
+    """What one ``lab run`` will do, in order.
+
+    ``baseline`` names the kernel the others are compared with, where a kernel was asked for.
+    """
 
     profile: str
     builds: tuple[Build, ...]
     cells: tuple[Cell, ...]
     expectations: tuple[Expectation, ...] = ()
     time_budget: float | None = None
+    baseline: str | None = None
 
 
 # ---------------------------------------------------------------- kernel stage

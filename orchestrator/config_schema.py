@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Check a document against a shipped JSON Schema, in the lab's words; imports jsonschema.
+
+``lab.schema.json`` and ``manifest.schema.json`` are the one statement of which keys exist and what
+type they have; editors that know YAML schemas can use the same files.  A sub-schema says in
+``x-expected`` what a person should have written there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.config_problems import KeyPath, Problems, suggest
+from orchestrator.config_yaml import Document
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+LAB_SCHEMA = "lab.schema.json"
+MANIFEST_SCHEMA = "manifest.schema.json"
+
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """The shipped schema called ``name``."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    # 80 ms of import: paid where a file is checked, not by `lab --help`.
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(load_schema(name))
+
+
+def check(document: Document, schema: str, problems: Problems) -> None:
+    """Add everything about ``document`` that the schema called ``schema`` refuses."""
+    for error in _validator(schema).iter_errors(document.data):
+        path: KeyPath = tuple(error.absolute_path)
+        for where, message in _explain(error, path):
+            problems.add(document.problem(where, message))
+
+
+def _explain(error: ValidationError, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    instance: Any = error.instance
+    if "propertyNames" in error.absolute_schema_path:
+        expected = schema.get("x-expected", "another name")
+        yield (*path, instance), f"is no good name: expected {expected}"
+    elif error.validator == "additionalProperties":
+        known = schema.get("properties", {})
+        for key in instance:
+            if key not in known:
+                yield (*path, key), f"unknown key; {suggest(key, known)}"
+    elif error.validator == "required":
+        for key in schema["required"]:
+            if key not in instance:
+                inner = schema.get("properties", {}).get(key, {})
+                expected = inner.get("x-expected")
+                tail = f": expected {expected}" if expected else ""
+                yield (*path, key), f"is missing{tail}"
+    elif error.validator == "uniqueItems":
+        twice = [item for i, item in enumerate(instance) if item in instance[:i]]
+        yield path, f"has {show(twice[0])} more than once"
+    else:
+        yield path, f"expected {_expected(schema, error)}, found {show(instance)}"
+
+
+def _expected(schema: dict[str, Any], error: ValidationError) -> str:
+    if "x-expected" in schema:
+        return str(schema["x-expected"])
+    if error.validator == "enum":
+        return "one of " + ", ".join(str(word) for word in schema["enum"])
+    if error.validator == "type":
+        types = schema["type"]
+        names = types if isinstance(types, list) else [types]
+        return " or ".join(_TYPES[name] for name in names)
+    if error.validator in ("minItems", "minLength", "minProperties"):
+        return "at least one" if error.validator_value == 1 else f"{error.validator_value} or more"
+    limits = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "const": "exactly",
+    }
+    if error.validator in limits:
+        return f"{limits[str(error.validator)]} {error.validator_value}"
+    return f"something that fits {error.validator} {error.validator_value!r}"
+
+
+def show(value: object) -> str:
+    """A value as a message names it, short and printable."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    text = str(value)
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return f"the text {short!r}"

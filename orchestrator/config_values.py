@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Values that people write as words: sizes, durations, kernel sources, series.
+
+The command line gives sources and series in the same words as lab.yaml, so both resolve them here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from orchestrator.errors import UserError
+
+_SIZE = re.compile(r"([0-9]{1,7})([MG])", re.ASCII)
+_SECONDS = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh])", re.ASCII)
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+# An upstream series, optionally with the version of Debian Policy 5.6.12.
+_DEBIAN = re.compile(r"[0-9]+\.[0-9]+(=[0-9][A-Za-z0-9.+~:-]*)?", re.ASCII)
+# git-check-ref-format(1) allows more; none of what is left out starts an option or a shell word.
+_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@{}^~+-]*", re.ASCII)
+_REMOTE = re.compile(r"(https?|git|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s:][^\s]*", re.ASCII)
+
+SOURCE_FORMS = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"
+SERIES_FORMS = "a folder of patches, an mbox, a patch file, or git:DIR#A..B"
+
+
+def parse_size_mib(value: object) -> int:
+    """A size in MiB from a whole number (MiB) or a text like ``512M`` or ``2G``.
+
+    :raises ValueError: if it is neither, or above 1 TiB.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        mib = value
+    else:
+        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError("expected a size such as 512M or 2G, or a whole number of MiB")
+        mib = int(match[1]) * (1024 if match[2] == "G" else 1)
+    if not 0 <= mib <= 1 << 20:
+        raise ValueError("expected a size from 0 to 1024G")
+    return mib
+
+
+def parse_seconds(value: object) -> float:
+    """A duration in seconds from a number (seconds) or a text like ``90s``, ``30m`` or ``8h``.
+
+    :raises ValueError: if it is neither, not above zero, or above a week.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        match = _SECONDS.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError("expected a duration such as 90s, 30m or 8h, or a number of seconds")
+        seconds = float(match[1]) * _UNIT_SECONDS[match[2]]
+    if not math.isfinite(seconds) or not 0 < seconds <= 7 * 86400:
+        raise ValueError("expected a duration above zero and up to a week")
+    return seconds
+
+
+def resolve_source(text: str, base: Path) -> str:
+    """A kernel source in its full form, its path absolute (from ``base``) and existing.
+
+    :raises UserError: if the form is unknown or the path is not there.
+    """
+    _refuse_control(text, "source")
+    prefix, colon, rest = text.partition(":")
+    if not colon or prefix not in ("debian", "path", "git", "tar"):
+        raise UserError(f"{text!r} is no kernel source", f"write {SOURCE_FORMS}")
+    if prefix == "debian":
+        if not _DEBIAN.fullmatch(rest):
+            raise UserError(
+                f"{text!r}: expected a version such as debian:6.12 or debian:6.12=6.12.43-1"
+            )
+        return text
+    if prefix == "path":
+        return f"path:{_existing(rest, base, text, folder=True)}"
+    if prefix == "tar":
+        return f"tar:{_existing(rest, base, text, folder=False)}"
+    where, _, ref = rest.rpartition("#")
+    if not where or not _REF.fullmatch(ref):
+        raise UserError(f"{text!r}: expected git:URL-or-DIR#REF, REF a branch, tag or commit")
+    return f"git:{_repository(where, base, text)}#{ref}"
+
+
+def resolve_series(text: str, base: Path) -> str:
+    """A series in its full form, its path absolute (from ``base``) and existing.
+
+    :raises UserError: if the path is not there or the range is none.
+    """
+    _refuse_control(text, "series")
+    if not text.startswith("git:"):
+        return str(_existing(text, base, text, folder=None))
+    where, _, span = text.removeprefix("git:").rpartition("#")
+    first, dots, last = span.partition("..")
+    if not where or not dots or not _REF.fullmatch(first) or not _REF.fullmatch(last):
+        raise UserError(f"{text!r}: expected git:DIR#A..B, A and B branches, tags or commits")
+    return f"git:{_existing(where, base, text, folder=True)}#{first}..{last}"
+
+
+def _refuse_control(text: str, what: str) -> None:
+    if not text.strip() or not text.isprintable():
+        raise UserError(f"{text!a}: a {what} must be printable text and not empty")
+
+
+def _repository(where: str, base: Path, text: str) -> str:
+    # `ext::` and other helper transports of gitremote-helpers(7) run programs.
+    if "::" in where or where.startswith("-"):
+        raise UserError(f"{text!r}: this kind of git address is not used here")
+    if _REMOTE.fullmatch(where):
+        return where
+    return str(_existing(where, base, text, folder=True))
+
+
+def _existing(name: str, base: Path, text: str, *, folder: bool | None) -> Path:
+    """The absolute path of ``name``, a folder, a file, or (None) either."""
+    if not name:
+        raise UserError(f"{text!r}: the path is missing")
+    try:
+        path = (base / Path(name).expanduser()).resolve()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        # A name too long, a folder of someone else's, ~nobody-known, a loop of links.
+        raise UserError(f"{text!r}: {error}") from None
+    if not is_folder and not is_file:
+        raise UserError(f"{text!r}: {path} does not exist")
+    if folder is True and not is_folder:
+        raise UserError(f"{text!r}: {path} is no folder")
+    if folder is False and not is_file:
+        raise UserError(f"{text!r}: {path} is no file")
+    return path

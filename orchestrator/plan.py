@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""LabConfig + selection -> cells and builds.  Pure: no file, clock or environment is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from orchestrator.config_problems import suggest
+from orchestrator.errors import UserError
+from orchestrator.model import (
+    Build,
+    Cell,
+    ConfigSpec,
+    Expectation,
+    KernelSpec,
+    LabConfig,
+    Plan,
+    ProfileEntry,
+    ProfileSpec,
+    ShapeSpec,
+    WorkloadSpec,
+)
+
+#: The kernel that --source and --series define.
+CLI_KERNEL = "cli"
+
+#: Built before the others, so that their build folders start from what it compiled.
+FIRST_CONFIG = "default"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asks for; an empty tuple or None leaves it to the profile.
+
+    ``kernels``, ``configs``, ``arches``, ``shapes`` and ``workloads`` are names or globs.
+    ``source`` and ``series`` are in the full form of :mod:`orchestrator.config_values`.
+    ``baseline`` is the name of a kernel of lab.yaml.
+    """
+
+    profile: str | None = None
+    arches: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+    source: str | None = None
+    series: str | None = None
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A profile's block with every glob turned into names."""
+
+    kernels: tuple[str, ...]
+    configs: tuple[str, ...]
+    arches: tuple[str, ...]
+    shapes: tuple[str, ...]
+    workloads: tuple[str, ...]
+
+    def part(self, dimension: str) -> tuple[str, ...]:
+        names: tuple[str, ...] = getattr(self, dimension)
+        return names
+
+
+def make_plan(config: LabConfig, selection: Selection, arches: Collection[str]) -> Plan:
+    """Everything one ``lab run`` will build, boot and run, in order.
+
+    Cells are ordered by kernel, architecture, config and shape, so that the cells of a build and
+    the builds of a kernel and architecture are neighbours.  A name asked for that the profile has
+    narrows the profile; one that only lab.yaml has takes the place of the profile's own.
+
+    :param arches: the names of the architectures that guests exist for.
+    :raises UserError: if a name is not defined or nothing matches.
+    """
+    return _Planner(config, selection, arches).plan()
+
+
+class _Planner:
+    """One call of make_plan: the definitions by name and the ranks that order them."""
+
+    def __init__(self, config: LabConfig, selection: Selection, arches: Collection[str]) -> None:
+        self.config = config
+        self.selection = selection
+        self.profile = _find_profile(config, selection.profile)
+        self.kernels = {k.name: k for k in config.kernels}
+        self.configs = {c.name: c for c in config.configs}
+        self.shapes = {s.name: s for s in config.shapes}
+        self.workloads = {w.name: w for w in config.workloads}
+        used = [a for entry in self.profile.entries for a in entry.arches]
+        # The profile's own order first; a set of names has none, so the rest goes by name.
+        self.arches = [*dict.fromkeys(used), *sorted(set(arches) - set(used))]
+        self.under_test = self._under_test()
+
+    def plan(self) -> Plan:
+        selection = self.selection
+        blocks = self._blocks()
+        if self.under_test == (CLI_KERNEL,):
+            blocks = self._only_cli(blocks)
+        else:
+            blocks = self._narrow(blocks, "kernels", selection.kernels)
+        for dimension in ("configs", "shapes", "arches", "workloads"):
+            blocks = self._narrow(blocks, dimension, getattr(selection, dimension))
+        cells = self._cells(blocks)
+        self._check_asked(cells)
+        baseline = self._baseline(cells)
+        if baseline is not None:
+            cells = self._with_baseline(cells, baseline)
+        ordered = sorted(cells, key=self._rank)
+        return Plan(
+            profile=self.profile.name,
+            builds=tuple(dict.fromkeys(cell.build for cell in ordered)),
+            cells=tuple(ordered),
+            expectations=tuple(
+                e for e in self.config.expectations if _applies(e, ordered, self.config.workloads)
+            ),
+            time_budget=self.profile.time_budget,
+            baseline=baseline,
+        )
+
+    # ------------------------------------------------------------ kernels
+
+    def _under_test(self) -> tuple[str, ...]:
+        """The kernels of a block that names none; defines the kernel ``cli`` if there is one."""
+        default = self.config.default_kernels or tuple(self.kernels)[:1]
+        source, series = self.selection.source, self.selection.series
+        if source is None and series is None:
+            return default
+        if source is not None and self.selection.kernels:
+            raise UserError(
+                "--source and --kernel both say which kernel to test", "leave one of them out"
+            )
+        base = None
+        if source is None:
+            base = self._series_base(default)
+            source = base.source
+        self.kernels[CLI_KERNEL] = KernelSpec(
+            name=CLI_KERNEL,
+            source=source,
+            series=series,
+            provides=self._provided(source, base),
+            where="command line",
+        )
+        return (CLI_KERNEL,)
+
+    def _series_base(self, default: tuple[str, ...]) -> KernelSpec:
+        """The kernel whose source --series goes on: --kernel's, else the profile's first."""
+        asked = self.selection.kernels
+        if asked:
+            names = self._select("kernels", asked)
+            if len(names) != 1:
+                raise UserError(
+                    f"--series goes on one kernel, and --kernel names {len(names)}: "
+                    + ", ".join(names)
+                )
+            return self.kernels[names[0]]
+        entries = self.profile.entries
+        first = entries[0].kernels if entries else ()
+        return self.kernels[(first or default)[0]]
+
+    def _provided(self, source: str, base: KernelSpec | None) -> tuple[str, ...]:
+        """What a kernel of ``source`` without a series promises, by lab.yaml.
+
+        A series on top of it must keep those promises: that a workload skips is a finding.
+        """
+        plain = [k for k in self.config.kernels if k.series is None]
+        if base is not None and base.series is None:
+            plain = [base]
+        bare = source.partition("=")[0] if source.startswith("debian:") else source
+        for kernel in plain:
+            if kernel.source in (source, bare):
+                return kernel.provides
+        return ()
+
+    def _only_cli(self, blocks: list[_Block]) -> list[_Block]:
+        """``cli`` runs alone: blocks about kernels of their own are left out."""
+        entries = self.profile.entries
+        general = [b for b, entry in zip(blocks, entries, strict=True) if not entry.kernels]
+        return [replace(b, kernels=(CLI_KERNEL,)) for b in general or blocks]
+
+    def _baseline(self, cells: Sequence[Cell]) -> str | None:
+        name = self.selection.baseline
+        if name is None:
+            return None
+        if name not in self.kernels or name == CLI_KERNEL:
+            known = [k.name for k in self.config.kernels]
+            raise UserError(f"no kernel {name!r} for --baseline; {suggest(name, known)}")
+        if {cell.build.kernel.name for cell in cells} == {name}:
+            raise UserError(
+                f"--baseline {name} is the only kernel under test",
+                "name another one with --kernel, --source or --series",
+            )
+        return name
+
+    def _with_baseline(self, cells: list[Cell], name: str) -> list[Cell]:
+        have = {cell.id: cell for cell in cells}
+        for cell in cells:
+            build = cell.build
+            twin = self._cell(name, build.config.name, build.arch, cell.shape.name)
+            names = {w.name for w in cell.workloads}
+            if twin.id in have:
+                names |= {w.name for w in have[twin.id].workloads}
+            have[twin.id] = replace(twin, workloads=self._ordered(names))
+        return list(have.values())
+
+    # ------------------------------------------------------------ blocks
+
+    def _blocks(self) -> list[_Block]:
+        return [self._block(entry) for entry in self.profile.entries]
+
+    def _block(self, entry: ProfileEntry) -> _Block:
+        names = self._match("workloads", entry.workloads, tuple(self.workloads))
+        if entry.only_deterministic:
+            names = tuple(name for name in names if self.workloads[name].deterministic)
+        kernels = entry.kernels or self.under_test
+        return _Block(kernels, entry.configs, entry.arches, entry.shapes, names)
+
+    def _defined(self, dimension: str) -> tuple[str, ...]:
+        return tuple(getattr(self, dimension))
+
+    def _match(
+        self, dimension: str, patterns: Collection[str], names: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Those of ``names`` that any pattern selects, in the order of ``names``."""
+        selects = _is_named if dimension == "workloads" else fnmatchcase
+        return tuple(n for n in names if any(selects(n, p) for p in patterns))
+
+    def _select(self, dimension: str, patterns: Collection[str]) -> tuple[str, ...]:
+        """The defined names that the patterns select, each of which must select something."""
+        defined = self._defined(dimension)
+        for pattern in patterns:
+            if not self._match(dimension, (pattern,), defined):
+                what = "architecture" if dimension == "arches" else dimension.removesuffix("s")
+                raise UserError(
+                    f"no {what} {pattern!r}; {suggest(pattern, defined)}",
+                    "`lab list` shows the workloads, `lab plan` what a run would do",
+                )
+        return self._match(dimension, patterns, defined)
+
+    def _narrow(
+        self, blocks: list[_Block], dimension: str, patterns: tuple[str, ...]
+    ) -> list[_Block]:
+        """``blocks`` with only what ``patterns`` ask for in one dimension."""
+        if not patterns:
+            return blocks
+        self._select(dimension, patterns)
+        inside = tuple(dict.fromkeys(n for b in blocks for n in b.part(dimension)))
+        kept: list[_Block] = []
+        for block in blocks:
+            names = self._match(dimension, patterns, block.part(dimension))
+            if names:
+                kept.append(_put(block, dimension, names))
+        for pattern in patterns:
+            if self._match(dimension, (pattern,), inside):
+                continue
+            names = self._match(dimension, (pattern,), self._defined(dimension))
+            if dimension == "configs":
+                kept += [self._guest_for(blocks[0], name) for name in names]
+            elif dimension == "shapes":
+                kept.append(replace(blocks[0], shapes=names))
+            else:
+                kept += [_put(block, dimension, names) for block in blocks]
+        return kept
+
+    def _guest_for(self, block: _Block, config: str) -> _Block:
+        """``block`` for a config that the profile lacks, in the guest another profile gives it.
+
+        A NUMA config in a guest with one node would test nothing.
+        """
+        for profile in self.config.profiles:
+            for entry in profile.entries:
+                if config in entry.configs:
+                    return replace(block, configs=(config,), shapes=entry.shapes)
+        return replace(block, configs=(config,))
+
+    # ------------------------------------------------------------ cells
+
+    def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
+        build_id = f"{kernel}/{config}/{arch}"
+        build = Build(build_id, self.kernels[kernel], self.configs[config], arch)
+        return Cell(f"{build_id}/{shape}", build, self.shapes[shape], ())
+
+    def _cells(self, blocks: list[_Block]) -> list[Cell]:
+        chosen: dict[tuple[str, str, str, str], set[str]] = {}
+        for block in blocks:
+            for kernel in block.kernels:
+                for config in block.configs:
+                    for arch in block.arches:
+                        for shape in block.shapes:
+                            if block.workloads and self._exists(config, shape, arch):
+                                place = (kernel, config, arch, shape)
+                                chosen.setdefault(place, set()).update(block.workloads)
+        return [
+            replace(self._cell(*place), workloads=self._ordered(names))
+            for place, names in chosen.items()
+        ]
+
+    def _exists(self, config: str, shape: str, arch: str) -> bool:
+        specs = (self.configs[config], self.shapes[shape])
+        return all(not spec.only_arch or arch in spec.only_arch for spec in specs)
+
+    def _ordered(self, names: Collection[str]) -> tuple[WorkloadSpec, ...]:
+        return tuple(w for name, w in self.workloads.items() if name in names)
+
+    def _rank(self, cell: Cell) -> tuple[bool, int, int, bool, int, int]:
+        build = cell.build
+        names = [CLI_KERNEL, *(k.name for k in self.config.kernels)]
+        return (
+            # The kernel under test speaks first: a series that does not build ends the wait early.
+            build.kernel.name == self.selection.baseline,
+            names.index(build.kernel.name),
+            self.arches.index(build.arch),
+            build.config.name != FIRST_CONFIG,
+            list(self.configs).index(build.config.name),
+            list(self.shapes).index(cell.shape.name),
+        )
+
+    def _check_asked(self, cells: list[Cell]) -> None:
+        """Each name asked for must be in the plan; what was asked and is not is told."""
+        selection = self.selection
+        readers: dict[str, Callable[[Cell], Collection[str]]] = {
+            "configs": lambda cell: (cell.build.config.name,),
+            "arches": lambda cell: (cell.build.arch,),
+            "shapes": lambda cell: (cell.shape.name,),
+            "workloads": lambda cell: [w.name for w in cell.workloads],
+        }
+        if CLI_KERNEL not in self.kernels:
+            readers["kernels"] = lambda cell: (cell.build.kernel.name,)
+        for dimension, read in readers.items():
+            planned = tuple(dict.fromkeys(name for cell in cells for name in read(cell)))
+            for pattern in getattr(selection, dimension):
+                if not self._match(dimension, (pattern,), planned):
+                    option = "--arch" if dimension == "arches" else f"--{dimension[:-1]}"
+                    raise UserError(
+                        f"{option} {pattern} matches nothing together with the rest{self._limits()}"
+                    )
+        if not cells:
+            raise UserError(
+                f"profile {self.profile.name!r} holds no workload to run{self._limits()}",
+                "`lab plan -p PROFILE` shows what a profile holds",
+            )
+
+    def _limits(self) -> str:
+        """What of the selection exists on some architectures only, for a message."""
+        specs: list[ConfigSpec | ShapeSpec] = [
+            *(self.configs[n] for n in self._match_asked("configs")),
+            *(self.shapes[n] for n in self._match_asked("shapes")),
+        ]
+        told = [f"{s.name} is for {', '.join(s.only_arch)} only" for s in specs if s.only_arch]
+        return ": " + "; ".join(told) if told else ""
+
+    def _match_asked(self, dimension: str) -> tuple[str, ...]:
+        patterns = getattr(self.selection, dimension)
+        return self._match(dimension, patterns, self._defined(dimension))
+
+
+def _put(block: _Block, dimension: str, names: tuple[str, ...]) -> _Block:
+    return replace(block, **{dimension: names})
+
+
+def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:
+    wanted = name if name is not None else config.default_profile
+    for profile in config.profiles:
+        if profile.name == wanted:
+            return profile
+    raise UserError(f"no profile {wanted!r}; {suggest(wanted, [p.name for p in config.profiles])}")
+
+
+def _applies(
+    expectation: Expectation, cells: Sequence[Cell], defined: Sequence[WorkloadSpec]
+) -> bool:
+    """Whether the plan runs what ``expectation`` speaks of.
+
+    One about a workload that was not selected would look vanished.
+    """
+    pattern = expectation.case.partition(":")[0]
+    # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
+    synthetic = not any(_is_named(w.name, pattern) for w in defined)
+    return any(
+        fnmatchcase(cell.build.kernel.name, expectation.kernel)
+        and fnmatchcase(cell.build.config.name, expectation.config)
+        and (synthetic or any(_is_named(w.name, pattern) for w in cell.workloads))
+        for cell in cells
+    )
+
+
+def _is_named(workload: str, pattern: str) -> bool:
+    """Whether ``pattern`` selects the workload: by FAMILY/NAME or by FAMILY alone."""
+    return fnmatchcase(workload, pattern) or fnmatchcase(workload.partition("/")[0], pattern)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a cell promises, and so which of its skips are honest.  Pure."""
+
+from __future__ import annotations
+
+from orchestrator.model import Cell, WorkloadSpec
+
+
+def promised(cell: Cell) -> frozenset[str]:
+    """The capabilities that nothing in ``cell`` may lack.
+
+    What kernel and config provide, without what the config takes away (``lacks``), without swap
+    where the guest has no swap device and without NUMA where it has one node.
+    """
+    config, shape = cell.build.config, cell.shape
+    words = {*cell.build.kernel.provides, *config.provides} - set(config.lacks)
+    if not shape.swap_disk_mib and not shape.zram_mib:
+        words.discard("swap")
+    if shape.nodes < 2:
+        words.discard("numa")
+    return frozenset(words)
+
+
+def may_skip(cell: Cell, workload: WorkloadSpec) -> bool:
+    """Whether a skip of ``workload`` in ``cell`` is honest.
+
+    It is not where something is exercised and all of it, and all that is needed, was promised.
+    Root is always there, and a needed CONFIG_X is nobody's promise unless a config provides it.
+    """
+    words = {*workload.exercises, *workload.needs} - {"root"}
+    return not workload.exercises or not words <= promised(cell)
