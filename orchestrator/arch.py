@@ -29,6 +29,7 @@ class Arch:
     debian: str
     qemu: str
     machine: str
+    machine_kvm: str
     cpu_tcg: str
     console: str
     virtio: str
@@ -55,6 +56,7 @@ ARCHES: dict[str, Arch] = {
         qemu="qemu-system-x86_64",
         # i440fx and not microvm: TCG needs the ACPI PM timer for a clock finer than jiffies.
         machine="pc",
+        machine_kvm="pc",
         cpu_tcg="max",
         console="ttyS0",
         virtio="pci",
@@ -71,6 +73,7 @@ ARCHES: dict[str, Arch] = {
         debian="arm64",
         qemu="qemu-system-aarch64",
         machine="virt,gic-version=3",
+        machine_kvm="virt,gic-version=host",
         # Pointer authentication with the architected algorithm is very slow under TCG.
         cpu_tcg="max,pauth-impdef=on",
         console="ttyAMA0",

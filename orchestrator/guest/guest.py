@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A booted guest: from an image to a working SSH session, and what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import process
+from orchestrator.arch import Arch
+from orchestrator.errors import HostError
+from orchestrator.guest.qemu import GuestFiles, Qemu, command_line, running
+from orchestrator.guest.seed import write_seed
+from orchestrator.guest.ssh import Ssh, SshLost, connected
+from orchestrator.model import GuestEnd, ShapeSpec
+
+READY = b"lab: guest ready"
+PANIC = b"Kernel panic - not syncing"
+POLL = 0.02
+# A guest under KVM boots in about this many seconds; a slower one gets proportionally more time
+# for everything else (a workload's time-out is given for a fast guest).
+FAST_BOOT = 1.5
+
+
+@dataclass(frozen=True)
+class GuestRequest:
+    """What to boot: image, root, architecture, shape, accelerator, and where its files go.
+
+    ``folder`` is a short-lived private folder (sockets, keys, swap); ``console`` is the log that
+    is kept.  ``deadline`` is in seconds for everything up to the SSH login.
+    """
+
+    arch: Arch
+    shape: ShapeSpec
+    accelerator: str
+    image: Path
+    root: Path
+    folder: Path
+    console: Path
+    deadline: float
+
+
+class BootFailed(Exception):
+    """The guest did not come up; ``end`` says how it was found.  A value for the verdict stage."""
+
+    def __init__(self, end: GuestEnd, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.end = end
+        self.reason = reason
+        self.seconds = seconds
+
+
+class Guest:
+    """A guest that answers.  Use :func:`booted`."""
+
+    def __init__(
+        self, request: GuestRequest, qemu: Qemu, ssh: Ssh, boot_seconds: float, command: str
+    ) -> None:
+        self.request = request
+        self.qemu = qemu
+        self.ssh = ssh
+        self.boot_seconds = boot_seconds
+        self.command = command
+
+    @property
+    def slowness(self) -> float:
+        """How many times slower than a fast guest this one is; at least 1."""
+        return max(1.0, self.boot_seconds / FAST_BOOT)
+
+    def console_size(self) -> int:
+        """Bytes of console log so far."""
+        return self.request.console.stat().st_size
+
+    def console_bytes(self, start: int = 0) -> bytes:
+        """The console log from a byte offset on."""
+        with self.request.console.open("rb") as file:
+            file.seek(start)
+            return file.read()
+
+    def state(self, console_start: int = 0) -> GuestEnd:
+        """How the guest is, without touching it: alive, panicked, reset, or QEMU died."""
+        return _state(self.qemu, self.request.console, console_start)
+
+    def answers(self, deadline: float) -> bool:
+        """Whether the guest still runs a trivial command over SSH."""
+        try:
+            return self.ssh.run("true", deadline).status == 0
+        except SshLost:
+            return False
+
+
+def _state(qemu: Qemu, console: Path, start: int) -> GuestEnd:
+    if not qemu.alive():
+        return GuestEnd.QEMU_DIED
+    if not qemu.stopped():
+        return GuestEnd.ALIVE
+    with console.open("rb") as file:
+        file.seek(start)
+        return GuestEnd.PANIC if PANIC in file.read() else GuestEnd.RESET
+
+
+def qemu_command(request: GuestRequest) -> list[str]:
+    """QEMU's argument vector for a request."""
+    files = GuestFiles(request.image, request.root, request.folder, request.console)
+    return command_line(request.arch, request.shape, request.accelerator, files)
+
+
+@contextlib.contextmanager
+def booted(
+    request: GuestRequest, on_progress: Callable[[str], None] = lambda _: None
+) -> Iterator[Guest]:
+    """Boot a guest for the length of a with block; it and its files are gone afterwards.
+
+    :raises BootFailed: when the kernel panics, resets, stays silent or never offers SSH.
+    :raises HostError: when QEMU cannot be started at all.
+    """
+    began = time.monotonic()
+    keys = write_seed(request.folder, request.shape)
+    files = GuestFiles(request.image, request.root, request.folder, request.console)
+    if request.shape.swap_disk_mib:
+        with files.swap.open("wb") as file:
+            file.truncate(request.shape.swap_disk_mib << 20)
+    request.console.parent.mkdir(parents=True, exist_ok=True)
+    request.console.write_bytes(b"")
+    argv = command_line(request.arch, request.shape, request.accelerator, files)
+    with contextlib.ExitStack() as stack:
+        qemu = stack.enter_context(running(argv, request.folder))
+        port = qemu.ssh_port()
+        _await_ready(request, qemu, began)
+        on_progress("kernel is up, logging in")
+        left = max(request.deadline - (time.monotonic() - began), 5.0)
+        try:
+            ssh = stack.enter_context(connected(port, keys, left))
+        except SshLost as lost:
+            end = _state(qemu, request.console, 0)
+            end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
+            raise BootFailed(end, lost.message, time.monotonic() - began) from lost
+        yield Guest(request, qemu, ssh, time.monotonic() - began, shlex.join(argv))
+
+
+def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:
+    """Watch the console until the guest's first process says that SSH is up."""
+    seen = b""
+    with request.console.open("rb") as log:
+        while READY not in seen:
+            # Keep a tail: the mark may arrive in two pieces.
+            seen = seen[-len(READY) :] + log.read()
+            passed = time.monotonic() - began
+            end = _state(qemu, request.console, 0)
+            if READY in seen:
+                return
+            if end is GuestEnd.QEMU_DIED:
+                raise HostError(f"QEMU died while booting: {qemu.last_words() or 'no message'}")
+            if end is not GuestEnd.ALIVE:
+                what = "panicked" if end is GuestEnd.PANIC else "reset itself without a panic"
+                raise BootFailed(end, f"the kernel {what} {passed:.1f} s into the boot", passed)
+            if passed > request.deadline:
+                size = request.console.stat().st_size
+                reason = (
+                    f"no login within {request.deadline:.0f} s"
+                    if size
+                    else f"the console stayed empty for {request.deadline:.0f} s"
+                )
+                raise BootFailed(GuestEnd.SILENT, reason, passed)
+            process.sleep(POLL)

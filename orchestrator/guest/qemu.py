@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU: its command line as a pure function, and the running process with its monitor (QMP)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import process
+from orchestrator.arch import Arch
+from orchestrator.errors import HostError
+from orchestrator.model import ShapeSpec
+
+START_DEADLINE = 20.0
+_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")
+
+# What an unhealthy kernel must do here: stop at once, loudly.  panic=-1 resets, and QEMU turns
+# the reset into a pause with the guest's memory still there (-action below).
+BOOT_ARGS: tuple[str, ...] = (
+    "root=/dev/vda",
+    "ro",
+    "rootfstype=ext2",
+    "init=/sbin/lab-init",
+    "panic=-1",
+    "oops=panic",
+    "printk.devkmsg=on",
+    "log_buf_len=4M",
+)
+
+
+@dataclass(frozen=True)
+class GuestFiles:
+    """The files one guest is made of; ``folder`` is its private place and QEMU's own."""
+
+    image: Path
+    root: Path
+    folder: Path
+    console: Path
+
+    @property
+    def seed(self) -> Path:
+        """The tar file with this guest's keys and shape."""
+        return self.folder / "seed.tar"
+
+    @property
+    def swap(self) -> Path:
+        """The sparse file behind the swap disk, where the shape has one."""
+        return self.folder / "swap.raw"
+
+
+def boot_arguments(arch: Arch, shape: ShapeSpec) -> str:
+    """The kernel command line; the shape's own words come last and so win."""
+    words = [f"console={arch.console}", *BOOT_ARGS, *arch.boot_args]
+    if shape.nodes > 1:
+        words += [word.format(nodes=shape.nodes) for word in arch.numa_boot_args]
+    return " ".join([*words, *shape.boot_args])
+
+
+def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFiles) -> list[str]:
+    """QEMU's argument vector for a guest.  Pure: golden files test it."""
+    tcg = accelerator == "tcg"
+    machine = shape.machine or (arch.machine if tcg else arch.machine_kvm)
+    memory = ["-m", f"{shape.memory_mib}M"]
+    if shape.nodes > 1 and not arch.numa_boot_args:
+        memory += _numa(shape)
+    disks = [
+        f"file={files.root},if=none,format=raw,readonly=on,id=root",
+        f"file={files.seed},if=none,format=raw,readonly=on,id=seed",
+    ]
+    if shape.swap_disk_mib:
+        disks.append(f"file={files.swap},if=none,format=raw,cache=unsafe,id=swap")
+    devices = [("virtio-blk", f"drive={disk.rpartition('id=')[2]}") for disk in disks]
+    devices.append(("virtio-net", "netdev=net,romfile=" if arch.virtio == "pci" else "netdev=net"))
+    if arch.reversed_slots:
+        devices.reverse()
+    argv = [
+        arch.qemu,
+        "-name", "lab",
+        "-nodefaults", "-no-user-config", "-display", "none",
+        "-machine", machine,
+        "-accel", "tcg,thread=multi" if tcg else "kvm",
+        "-cpu", arch.cpu_tcg if tcg else "host",
+        "-smp", str(shape.cpus),
+        *memory,
+        "-kernel", str(files.image),
+        "-append", boot_arguments(arch, shape),
+        "-chardev", f"socket,id=con,path={files.folder}/console.sock,server=on,wait=off,"
+                    f"logfile={files.console}",
+        "-serial", "chardev:con",
+        "-qmp", f"unix:{files.folder}/qmp.sock,server=on,wait=off",
+        # A panic or reset leaves the guest paused with its memory instead of ending QEMU.
+        "-action", "reboot=shutdown,shutdown=pause",
+    ]  # fmt: skip
+    for disk in disks:
+        argv += ["-drive", disk]
+    # The guest reaches nothing; the host reaches its SSH port on a port the kernel chooses.
+    argv += ["-netdev", "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"]
+    for kind, options in devices:
+        argv += ["-device", f"{kind}-{arch.virtio},{options}"]
+    return argv
+
+
+def _numa(shape: ShapeSpec) -> list[str]:
+    share = shape.memory_mib // shape.nodes
+    words: list[str] = []
+    for node in range(shape.nodes):
+        first = node * shape.cpus // shape.nodes
+        last = (node + 1) * shape.cpus // shape.nodes - 1
+        size = share if node else shape.memory_mib - share * (shape.nodes - 1)
+        cpus = f",cpus={first}-{last}" if last >= first else ""
+        words += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
+        words += ["-numa", f"node,nodeid={node},memdev=mem{node}{cpus}"]
+    return words
+
+
+class Qemu:
+    """A running QEMU.  Use :func:`running`."""
+
+    def __init__(self, child: subprocess.Popen[bytes], monitor: Any, errors: Path) -> None:
+        self._child = child
+        self._monitor = monitor
+        self._errors = errors
+        self._stopped = ""
+
+    def alive(self) -> bool:
+        """Whether the QEMU process itself still runs."""
+        return self._child.poll() is None
+
+    def stopped(self) -> str:
+        """Why the guest stands still (``guest-reset``, ``guest-panic`` ...), or nothing."""
+        if not self._stopped and self.alive():
+            with contextlib.suppress(Exception):
+                for event in self._monitor.get_events(wait=False):
+                    if event.get("event") == "SHUTDOWN":
+                        self._stopped = str(event["data"].get("reason", "shutdown"))
+                self._monitor.clear_events()
+        return self._stopped
+
+    def ask(self, command: str, **arguments: object) -> Any:
+        """Send a QMP command and give its answer.
+
+        :raises HostError: when QEMU does not answer.
+        """
+        try:
+            return self._monitor.cmd(command, **arguments)
+        except Exception as error:
+            raise HostError(f"QEMU's monitor does not answer {command}: {error}") from error
+
+    def human(self, line: str) -> str:
+        """Send a line to the human monitor."""
+        return str(self.ask("human-monitor-command", **{"command-line": line}))
+
+    def ssh_port(self) -> int:
+        """The host port that leads to the guest's SSH."""
+        found = _FORWARD.search(self.human("info usernet"))
+        if not found:
+            raise HostError("QEMU forwards no port to the guest")
+        return int(found[1])
+
+    def last_words(self) -> str:
+        """What QEMU printed to its standard error."""
+        return self._errors.read_text(errors="replace").strip()
+
+    def close(self) -> None:
+        """Close the monitor; the process is ended by its context manager."""
+        with contextlib.suppress(Exception):
+            self._monitor.close()
+
+
+@contextlib.contextmanager
+def running(argv: list[str], folder: Path) -> Iterator[Qemu]:
+    """Run QEMU for the length of a with block.
+
+    :raises HostError: when it does not start, with what it said.
+    """
+    errors = folder / "qemu.stderr"
+    for name in ("qmp.sock", "console.sock"):
+        (folder / name).unlink(missing_ok=True)
+    with (
+        errors.open("wb") as sink,
+        process.start(argv, cwd=folder, stdout=sink, stderr=sink) as child,
+    ):
+        monitor = _connect(child, folder / "qmp.sock", errors)
+        qemu = Qemu(child, monitor, errors)
+        try:
+            yield qemu
+        finally:
+            qemu.close()
+
+
+def _connect(child: subprocess.Popen[bytes], socket: Path, errors: Path) -> Any:
+    """Connect to the monitor; its socket exists a moment before it listens."""
+    from qemu.qmp import ConnectError
+    from qemu.qmp.legacy import QEMUMonitorProtocol
+
+    # The library reports each refused connection; the last one is reported here.
+    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+    until = time.monotonic() + START_DEADLINE
+    while True:
+        if child.poll() is not None or time.monotonic() > until:
+            said = errors.read_text(errors="replace").strip() or "it said nothing"
+            raise HostError(f"QEMU does not start: {said}", "its command is in the run's folder")
+        if socket.exists():
+            monitor = QEMUMonitorProtocol(str(socket))
+            try:
+                monitor.connect()
+                monitor.settimeout(10.0)
+                return monitor
+            except ConnectError:
+                with contextlib.suppress(Exception):
+                    monitor.close()
+        process.sleep(0.01)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""SSH into a guest: one connection per guest, over which everything goes.
+
+Under TCG a handshake costs a good part of a second, a further channel costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import tarfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import process
+from orchestrator.errors import LabError
+from orchestrator.guest.seed import Keys
+
+
+class SshLost(LabError):
+    """The connection to the guest broke or was never made; the caller judges whose fault it is."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a finished command in the guest printed, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Channel:
+    """A command running in the guest, read without ever blocking."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+
+    def pump(self) -> bool:
+        """Take what has arrived; tell whether there was anything."""
+        got = False
+        while self._channel.recv_ready():
+            self.stdout += self._channel.recv(65536)
+            got = True
+        while self._channel.recv_stderr_ready():
+            self.stderr += self._channel.recv_stderr(65536)
+            got = True
+        return got
+
+    def status(self) -> int | None:
+        """The exit status once there is one; -1 when the connection broke instead."""
+        if self._channel.exit_status_ready():
+            self.pump()
+            return int(self._channel.recv_exit_status())
+        if self._channel.closed:
+            return -1
+        return None
+
+    def feed(self, data: bytes) -> None:
+        """Write to the command's standard input and close it."""
+        self._channel.sendall(data)
+        self._channel.shutdown_write()
+
+    def close(self) -> None:
+        """Close the channel; the guest hangs the command up."""
+        with contextlib.suppress(Exception):
+            self._channel.close()
+
+
+class Ssh:
+    """An open connection.  Use :func:`connected`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def start(self, command: str) -> Channel:
+        """Start a command in the guest.
+
+        :raises SshLost: when the connection is gone.
+        """
+        try:
+            channel = self._connection.transport.open_session(timeout=15)
+            channel.exec_command(command)
+        except Exception as error:
+            raise SshLost(f"the guest takes no further command: {error}") from error
+        return Channel(channel)
+
+    def run(self, command: str, deadline: float, stdin: bytes | None = None) -> Answer:
+        """Run a command in the guest to its end.
+
+        :raises SshLost: when it does not end in time or the connection breaks.
+        """
+        channel = self.start(command)
+        until = time.monotonic() + deadline
+        try:
+            if stdin is not None:
+                channel.feed(stdin)
+            while (status := channel.status()) is None:
+                channel.pump()
+                if time.monotonic() > until:
+                    raise SshLost(f"the guest did not end {command!r} within {deadline:.0f} s")
+                process.sleep(0.005)
+            channel.pump()
+        except (OSError, EOFError) as error:
+            raise SshLost(f"the connection broke during {command!r}: {error}") from error
+        finally:
+            channel.close()
+        if status == -1:
+            raise SshLost(f"the connection broke during {command!r}")
+        out, err = (
+            bytes(data).decode(errors="replace") for data in (channel.stdout, channel.stderr)
+        )
+        return Answer(status, out, err)
+
+    def push(self, files: Mapping[str, Path], folder: str, deadline: float) -> None:
+        """Put files into the guest below ``folder``, all in one stream: name in the guest to file.
+
+        :raises SshLost: when the guest does not take them.
+        """
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for name, path in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = path.stat().st_size
+                entry.mode = 0o755
+                with path.open("rb") as file:
+                    tar.addfile(entry, file)
+        answer = self.run(
+            f"mkdir -p {folder} && busybox tar xf - -C {folder}", deadline, packed.getvalue()
+        )
+        if answer.status != 0:
+            raise SshLost(f"the guest did not take the workloads: {answer.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def connected(port: int, keys: Keys, deadline: float) -> Iterator[Ssh]:
+    """Log in for the length of a with block; the host key must be the one the guest was given.
+
+    :raises SshLost: when the guest cannot be reached before the deadline (seconds).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # cryptography deprecates ciphers paramiko still lists
+        import fabric
+        import paramiko
+
+    config = fabric.Config(overrides={"load_ssh_configs": False})
+    connection = fabric.Connection(
+        "127.0.0.1",
+        user="root",
+        port=port,
+        config=config,
+        connect_kwargs={
+            "key_filename": str(keys.client_private),
+            "look_for_keys": False,
+            "allow_agent": False,
+            "banner_timeout": deadline,
+            "auth_timeout": deadline,
+        },
+        connect_timeout=int(deadline) or 1,
+    )
+    key = paramiko.Ed25519Key(data=base64.b64decode(keys.host_public))
+    connection.client.get_host_keys().add(f"[127.0.0.1]:{port}", "ssh-ed25519", key)
+    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        try:
+            connection.open()
+        except (TimeoutError, paramiko.SSHException, OSError, EOFError) as error:
+            raise SshLost(f"no SSH login: {error}") from error
+        yield Ssh(connection)
+    finally:
+        with contextlib.suppress(Exception):
+            connection.close()

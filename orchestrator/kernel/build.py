@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build one kernel for one config and architecture, or find that it was built before.
+
+Builds happen out of tree in a folder that lives on per (source, config, architecture), so that a
+second kernel which differs in one file costs one object and a link.  What a build left is kept by
+its identity (tree, requested symbols, architecture, compiler) and reused when that is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestrator import process
+from orchestrator.arch import Arch
+from orchestrator.errors import HostError
+from orchestrator.kernel import kconfig, kdeps
+from orchestrator.kernel.buildlog import Progress, first_reason, messages
+from orchestrator.model import (
+    Build,
+    BuildResult,
+    CompilerMessage,
+    ConfigMismatch,
+    KernelTree,
+    Verdict,
+)
+
+# Part of every build's identity: raise it when the recipe below changes what comes out.
+RECIPE = 1
+CONFIG_DEADLINE = 300.0
+# No compile may stamp the image with who, where and when: equal sources give equal objects, and
+# ccache and the final link find nothing new.
+STAMPS = {
+    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
+    "KBUILD_BUILD_USER": "lab",
+    "KBUILD_BUILD_HOST": "lab",
+    "KBUILD_BUILD_VERSION": "1",
+}
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A build with everything that decides its outcome; ``identity`` names it in the cache."""
+
+    build: Build
+    tree: KernelTree
+    slot: str
+    arch: Arch
+    requests: tuple[kconfig.Request, ...]
+    identity: str
+    base_identity: str
+
+
+def request(
+    build: Build, tree: KernelTree, slot: str, arch: Arch, arch_fragment: Path
+) -> BuildRequest:
+    """Work out what a build asks for and what it is called in the cache.
+
+    The architecture's fragment comes right after the first one, so that axis fragments override it.
+
+    :raises UserError: for a fragment that cannot be read.
+    :raises HostError: when the compiler is missing.
+    """
+    first, rest = build.config.fragments[:1], build.config.fragments[1:]
+    fragments = rest if build.config.full else (*first, arch_fragment, *rest)
+    if build.config.full:
+        fragments = build.config.fragments
+    requests = kconfig.merge(fragments, tree.version)
+    asked = kconfig.digest(requests, build.config.full)
+    compiler = process.run([arch.gcc, "--version"], deadline=20).text.splitlines()[0]
+
+    def name(tree_id: str) -> str:
+        parts = (str(RECIPE), tree_id, asked, arch.name, compiler)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    return BuildRequest(build, tree, slot, arch, requests, name(tree.tree), name(tree.base_tree))
+
+
+def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
+    """Give the kept result of an earlier build of the same identity, or None."""
+    folder = _folder(cache, wanted.identity)
+    try:
+        kept = json.loads((folder / "build.json").read_text())
+    except (OSError, ValueError):
+        return None
+    image = folder / "image"
+    if not image.exists():
+        return None
+    (folder / "build.json").touch()  # the cache is trimmed by last use
+    return BuildResult(
+        build=wanted.build,
+        verdict=Verdict.PASS,
+        reason="",
+        seconds=0.0,
+        cached=True,
+        image=image,
+        image_sha256=kept["image_sha256"],
+        kernel_config=folder / "config",
+        vmlinux=folder / "vmlinux",
+        log=folder / "build.log",
+        command=kept["command"],
+        mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
+        new_warnings=_new_warnings(wanted, _load_messages(kept["warnings"]), cache),
+    )
+
+
+def build_kernel(
+    wanted: BuildRequest,
+    source: Path,
+    cache: Path,
+    *,
+    jobs: int,
+    deadline: float,
+    on_progress: Callable[[float, str], None] = lambda *_: None,
+    make_args: tuple[str, ...] = (),
+) -> BuildResult:
+    """Configure and compile.  A kernel that does not build is a result with verdict fail.
+
+    :param source: the checked-out work tree of ``wanted.tree``.
+    :param jobs: make's -j.
+    :param deadline: seconds for the compile.
+    :param on_progress: sees the done share (0..1) and what is being compiled.
+    :param make_args: further words for make (``GCOV_PROFILE_x.o=y``, ``CC=...``).
+    :raises HostError: when a host tool is missing, the disk is full or the deadline passes.
+    """
+    began = time.monotonic()
+    objects = cache / "obj" / f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}"
+    objects.mkdir(parents=True, exist_ok=True)
+    folder = _folder(cache, wanted.identity)
+    work = folder.with_name(folder.name + ".new")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    log = work / "build.log"
+    command = _make(wanted, source, objects, cache, make_args)
+    with _locked(objects / ".lab-lock"):
+        problem = _configure(wanted, command, objects, log)
+        dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
+        missed = _mismatches(wanted, source, dotconfig)
+        argv = [*command, f"-j{jobs}", wanted.arch.image_target]
+        progress = Progress(objects, on_progress)
+        done = None
+        if not problem:
+            done = process.run(
+                argv, deadline=deadline, env=_env(cache, source), log=log, check=False,
+                on_line=progress.line,
+            )  # fmt: skip
+            progress.close(done.status == 0)
+        text = _read(log)
+        found = messages(text, source)
+        warnings = tuple(message for message in found if message.severity == "warning")
+        errors = tuple(message for message in found if message.severity == "error")
+        shown = " ".join(done.argv) if done else " ".join(command)
+        common = {"build": wanted.build, "cached": False, "command": shown, "mismatches": missed}
+        if problem or done is None or done.status != 0:
+            _raise_if_host(text)
+            kept_log = _keep_failed_log(log, cache, wanted.identity)
+            shutil.rmtree(work, ignore_errors=True)
+            return BuildResult(
+                **common,  # type: ignore[arg-type]
+                verdict=Verdict.FAIL,
+                reason=problem or first_reason(errors, text),
+                seconds=time.monotonic() - began,
+                log=kept_log,
+                errors=errors[:20],
+                cpu_seconds=done.cpu_seconds if done else 0.0,
+            )
+        image = objects / wanted.arch.image
+        shutil.copyfile(image, work / "image")
+        shutil.copyfile(objects / ".config", work / "config")
+        shutil.copyfile(objects / "vmlinux", work / "vmlinux")
+    digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
+    record = {
+        "image_sha256": digest,
+        "command": shown,
+        "mismatches": [asdict(entry) for entry in missed],
+        "warnings": [asdict(entry) for entry in warnings],
+    }
+    (work / "build.json").write_text(json.dumps(record, indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    work.rename(folder)
+    return BuildResult(
+        **common,  # type: ignore[arg-type]
+        verdict=Verdict.PASS,
+        reason="",
+        seconds=time.monotonic() - began,
+        image=folder / "image",
+        image_sha256=digest,
+        kernel_config=folder / "config",
+        vmlinux=folder / "vmlinux",
+        log=folder / "build.log",
+        new_warnings=_new_warnings(wanted, warnings, cache),
+        cpu_seconds=done.cpu_seconds,
+    )
+
+
+def _make(
+    wanted: BuildRequest, source: Path, objects: Path, cache: Path, extra: tuple[str, ...]
+) -> list[str]:
+    command = ["make", "-C", str(source), f"O={objects}", f"ARCH={wanted.arch.kernel_arch}"]
+    if wanted.arch.cross:
+        command.append(f"CROSS_COMPILE={wanted.arch.cross}")
+    if process.find_tool("ccache"):
+        command.append(f"CC=ccache {wanted.arch.gcc}")
+    command += [f"{name}={value}" for name, value in STAMPS.items()]
+    return [*command, *extra]
+
+
+def _env(cache: Path, source: Path) -> dict[str, str]:
+    """Settings for ccache.
+
+    Depend mode hashes the dependency file that the compiler writes anyway, so that a miss costs no
+    extra preprocessor run (ccache(1), "The depend mode").
+    """
+    return {
+        "CCACHE_DIR": str(cache / "ccache"),
+        "CCACHE_DEPEND": "1",
+        "CCACHE_BASEDIR": str(source),
+        "CCACHE_NOHASHDIR": "1",
+        "CCACHE_MAXSIZE": "5G",
+    }
+
+
+def _configure(wanted: BuildRequest, command: list[str], objects: Path, log: Path) -> str:
+    """Write .config; give what went wrong, or nothing."""
+    asked = objects / "lab.config"
+    asked.write_text(kconfig.render(wanted.requests))
+    full = wanted.build.config.full
+    if full:
+        # Kconfig takes the last of several lines for a symbol.
+        (objects / ".config").write_bytes(full.read_bytes() + b"\n" + asked.read_bytes())
+        argv = [*command, "olddefconfig"]
+    else:
+        argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]
+    done = process.run(argv, deadline=CONFIG_DEADLINE, log=log, check=False)
+    if done.status == 0:
+        return ""
+    last = [line for line in done.text.splitlines() if line.strip() and "make" not in line[:8]]
+    return f"the configuration failed: {last[-1] if last else 'make gave no reason'}"
+
+
+def _mismatches(
+    wanted: BuildRequest, source: Path, dotconfig: dict[str, str]
+) -> tuple[ConfigMismatch, ...]:
+    missed = kconfig.mismatches(wanted.requests, dotconfig)
+    if not missed:
+        return ()
+    srcarch = Path(wanted.arch.image).parts[1]
+    unmet = kdeps.explain(source, srcarch, [entry.symbol for entry in missed], dotconfig)
+    return kconfig.mismatches(wanted.requests, dotconfig, unmet)
+
+
+def _raise_if_host(text: str) -> None:
+    """A full disk or a killed compiler is the host's fault and must not be the series'."""
+    for sign in ("No space left on device", "fatal error: Killed signal", "Cannot allocate memory"):
+        if sign in text:
+            raise HostError(f"the build stopped: {sign}", "free space (`lab gc`) or use fewer jobs")
+
+
+def _new_warnings(
+    wanted: BuildRequest, warnings: tuple[CompilerMessage, ...], cache: Path
+) -> tuple[CompilerMessage, ...]:
+    """The warnings in files the series touches that the same build without it does not have."""
+    touched = set(wanted.tree.touched_files)
+    mine = [message for message in warnings if message.file in touched]
+    if not mine:
+        return ()
+    try:
+        kept = json.loads((_folder(cache, wanted.base_identity) / "build.json").read_text())
+        known = {(entry["file"], entry["text"]) for entry in kept["warnings"]}
+    except (OSError, ValueError, KeyError):
+        known = set()
+    return tuple(message for message in mine if (message.file, message.text) not in known)
+
+
+def _load_messages(entries: list[dict[str, object]]) -> tuple[CompilerMessage, ...]:
+    return tuple(CompilerMessage(**entry) for entry in entries)  # type: ignore[arg-type]
+
+
+def _folder(cache: Path, identity: str) -> Path:
+    return cache / "builds" / identity
+
+
+def _keep_failed_log(log: Path, cache: Path, identity: str) -> Path:
+    kept = cache / "builds" / f"{identity}.failed.log"
+    shutil.copyfile(log, kept)
+    return kept
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What make and the compiler print: progress, errors, warnings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator.model import CompilerMessage
+
+_STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
+_MESSAGE = re.compile(
+    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
+    r"(?P<severity>fatal error|error|warning): (?P<text>.*)$"
+)
+_LINKER = re.compile(r"^(?:\S*ld(?:\.bfd)?): (?P<text>.*undefined reference to .*)$")
+_KBUILD = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\* |ERROR: modpost: )(?P<text>.*)$")
+
+
+class Progress:
+    """Turns make's output into a share of the work, by the count of the last build's steps.
+
+    The count is kept in the build folder; the first build there goes by a round number.
+    """
+
+    FIRST_GUESS = 1500
+
+    def __init__(self, objects: Path, tell: Callable[[float, str], None]) -> None:
+        self._file = objects / ".lab-steps"
+        self._tell = tell
+        self._done = 0
+        try:
+            self._total = max(int(self._file.read_text()), 1)
+        except (OSError, ValueError):
+            self._total = self.FIRST_GUESS
+
+    def line(self, line: str) -> None:
+        """Take one line of make's output."""
+        found = _STEP.match(line)
+        if found:
+            self._done += 1
+            self._tell(min(self._done / self._total, 0.99), f"{found[1]} {found[2]}")
+
+    def close(self, complete: bool) -> None:
+        """Remember the count of a build that did everything, not that of an increment."""
+        if complete and self._done > 300:
+            self._file.write_text(str(self._done))
+
+
+def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:
+    """Read errors and warnings out of a build log, each once, files relative to the source tree."""
+    found: dict[tuple[str, int, str], CompilerMessage] = {}
+    prefix = f"{source}/"
+    for line in log.splitlines():
+        hit = _MESSAGE.match(line)
+        if hit:
+            file = hit["file"].removeprefix(prefix)
+            severity = "warning" if hit["severity"] == "warning" else "error"
+            entry = CompilerMessage(file, int(hit["line"]), hit["text"], severity)
+            found.setdefault((entry.file, entry.line, entry.text), entry)
+            continue
+        undefined = _LINKER.match(line)
+        if undefined:
+            text = undefined["text"].replace(prefix, "")
+            found.setdefault(("", 0, text), CompilerMessage("", 0, text))
+    return tuple(found.values())
+
+
+def first_reason(errors: Sequence[CompilerMessage], log: str) -> str:
+    """One sentence on why a build failed: the first compiler error, else what make said."""
+    if errors:
+        first = errors[0]
+        place = f"{first.file}:{first.line}: " if first.file else ""
+        return f"{place}error: {first.text}"
+    for line in log.splitlines():
+        hit = _KBUILD.match(line)
+        if hit:
+            return f"make: {hit['text']}"
+    last = [line for line in log.splitlines() if line.strip()]
+    return last[-1].strip() if last else "make printed nothing"
