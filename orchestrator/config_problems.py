@@ -17,7 +17,7 @@ KeyPath = tuple[str | int, ...]
 class Problem:
     """One thing wrong: where (``line`` from 1, 0 for the file as a whole), the key, and what.
 
-    ``column`` is only known for YAML syntax errors; 0 otherwise.
+    ``column`` counts from 1; it is shown where no key tells the place: in syntax errors.
     """
 
     file: str
@@ -30,7 +30,7 @@ class Problem:
         place = self.file
         if self.line:
             place += f":{self.line}"
-        if self.column:
+        if self.column and not self.key:
             place += f":{self.column}"
         return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
 
@@ -56,6 +56,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, int], Problem] = {}
+        self._told: set[tuple[str, int, int, str]] = set()
 
     def __len__(self) -> int:
         return len(self._found)
@@ -64,7 +65,12 @@ class Problems:
         """Remember one problem."""
         # Problems without a key (syntax, whole file) are told apart by their line.
         place = (problem.file, problem.key, 0 if problem.key else problem.line)
-        self._found.setdefault(place, problem)
+        # A value that aliases or merge keys bring to many places is wrong once.
+        last = problem.key.rpartition(".")[2]
+        told = (problem.file, problem.line, problem.column, last)
+        if place not in self._found and told not in self._told:
+            self._found[place] = problem
+            self._told.add(told)
 
     def raise_if_any(self, path: Path) -> None:
         """Raise all that was found about ``path``, in file and line order.
@@ -84,9 +90,13 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if part.isprintable() and len(part) <= 80 else ascii(part)[:80]
-            text += f".{shown}" if text else shown
+            text += f".{_shown(part)}" if text else _shown(part)
     return text
+
+
+def _shown(name: str) -> str:
+    """A name from the file, fit for one line of a terminal."""
+    return name if name.isprintable() and len(name) <= 80 else ascii(name)[:80]
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:
@@ -107,6 +117,6 @@ def suggest(word: str, known: Collection[str]) -> str:
         return f"did you mean {close!r}?"
     if not known:
         return "none is defined"
-    names = sorted(known)
+    names = sorted(_shown(name) for name in known)
     shown = ", ".join(names[:12])
     return f"there are: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config_problems import KeyPath, Problems, suggest
+from orchestrator.config_problems import KeyPath, Problems, nearest, suggest
 from orchestrator.config_yaml import Document
 
 if TYPE_CHECKING:
@@ -70,8 +70,11 @@ def _explain(error: ValidationError, path: KeyPath) -> Iterator[tuple[KeyPath, s
             if key not in known:
                 yield (*path, key), f"unknown key; {suggest(key, known)}"
     elif error.validator == "required":
+        known = schema.get("properties", {})
+        meant = {nearest(key, known) for key in instance if key not in known}
         for key in schema["required"]:
-            if key not in instance:
+            # A misspelt key is told as such, and not again as a missing one.
+            if key not in instance and key not in meant:
                 inner = schema.get("properties", {}).get(key, {})
                 expected = inner.get("x-expected")
                 tail = f": expected {expected}" if expected else ""

@@ -30,6 +30,10 @@ _AS_VALUE = {_PREFIX + name for name in ("int", "float", "bool", "null")}
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+#: Line and column, from 1.
+Place = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Document:
     """A YAML file as plain values.  ``name`` is how messages call it."""
@@ -37,17 +41,22 @@ class Document:
     path: Path
     name: str
     data: object
-    lines: Mapping[KeyPath, int]
+    places: Mapping[KeyPath, Place]
+
+    def place(self, path: KeyPath) -> Place:
+        """Where ``path``, or its nearest parent that stands in the file, is."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, (1, 1))
 
     def line(self, path: KeyPath) -> int:
-        """The 1-based line of ``path``, or of its nearest parent that stands in the file."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, 1)
+        """The line of ``path``, from 1."""
+        return self.place(path)[0]
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """A problem at ``path`` of this file."""
-        return Problem(self.name, self.line(path), dotted(path), message)
+        line, column = self.place(path)
+        return Problem(self.name, line, dotted(path), message, column)
 
 
 @dataclass(frozen=True)
@@ -131,18 +140,23 @@ class _Abort(Exception):
     """The file cannot be read any further; its problem is already recorded."""
 
 
+def _place(node: yaml.Node) -> Place:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
 class _Reader:
-    """Turns one node graph into values, lines and problems."""
+    """Turns one node graph into values, places and problems."""
 
     def __init__(self, name: str, problems: Problems) -> None:
         self.name = name
         self.problems = problems
-        self.lines: dict[KeyPath, int] = {(): 1}
+        self.places: dict[KeyPath, Place] = {(): (1, 1)}
         self._count = 0
         self._scalars = yaml.constructor.SafeConstructor()
 
     def note(self, node: yaml.Node, path: KeyPath, message: str) -> None:
-        self.problems.add(Problem(self.name, node.start_mark.line + 1, dotted(path), message))
+        line, column = _place(node)
+        self.problems.add(Problem(self.name, line, dotted(path), message, column))
 
     def _spend(self, node: yaml.Node, path: KeyPath) -> None:
         self._count += 1
@@ -161,7 +175,7 @@ class _Reader:
         return self._scalar(node, path)
 
     def _item(self, node: yaml.Node, path: KeyPath) -> object:
-        self.lines[path] = node.start_mark.line + 1
+        self.places[path] = _place(node)
         return self.value(node, path)
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
@@ -183,7 +197,7 @@ class _Reader:
             here = (*path, key)
             if key in found:  # a key that a merge brings in yields to the mapping's own
                 continue
-            self.lines[here] = key_node.start_mark.line + 1
+            self.places[here] = _place(key_node)
             found[key] = self.value(value_node, here)
         return found
 
@@ -204,7 +218,7 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.note(key_node, path, "a key must be text, not a list or a mapping")
                 continue
-            key, line = key_node.value, key_node.start_mark.line + 1
+            key = key_node.value
             if key_node.tag not in _AS_TEXT:
                 kind = key_node.tag.removeprefix(_PREFIX)
                 self.note(
@@ -215,7 +229,7 @@ class _Reader:
                     key_node, (*path, key), f"is here twice; the first is on line {first_line[key]}"
                 )
                 continue
-            first_line[key] = line
+            first_line[key] = _place(key_node)[0]
             yield key_node, value_node
         for merged in merges:
             self._spend(node, path)
@@ -307,4 +321,4 @@ def read_document(path: Path, name: str, problems: Problems) -> Document | None:
         data = reader.value(node, ())
     except _Abort:
         return None
-    return Document(path, name, data, reader.lines)
+    return Document(path, name, data, reader.places)
