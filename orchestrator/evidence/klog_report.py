@@ -25,8 +25,8 @@ RULER = re.compile(r"={20,}\s*$")
 # Registers, code bytes and stack names: they stand inside a trace or close behind it.
 _MACHINE = re.compile(
     r"\s*(?:</?[A-Z#][\w#-]*>|Code: |(?:RIP|EIP|RSP|RAX|RBP|RDX|R[01][0-9]|ORIG_RAX|FS|CS"
-    r"|CR[02]|DR[0-7]|PKRU|SS|DS|EFLAGS): ?\S|x\d{1,2} ?: |(?:pc|lr|sp|pstate|pmr_save|pmr) ?: |---\[ end trace"
-    r"|Modules linked in:|Unloaded tainted modules:|\.\.\.)"
+    r"|CR[02]|DR[0-7]|PKRU|SS|DS|EFLAGS): ?\S|x\d{1,2} ?: |(?:pc|lr|sp|pstate|pmr_save|pmr) ?: "
+    r"|---\[ end trace|Modules linked in:|Unloaded tainted modules:|\.\.\.)"
 )
 _AFTERMATH = re.compile(
     r"note: .{1,40} exited with|Fixing recursive fault|Disabling lock debugging|Kernel Offset:"
