@@ -141,22 +141,21 @@ def ledger_drift(step: LedgerStep) -> tuple[tuple[str, int], ...]:
 def decisive(case: CaseResult) -> str:
     """The hit and the drifting counter of a failing case in one phrase; empty without either.
 
-    A fatal hit comes before others, a clean one before a corrupted one; the widest drift counts.
+    A fatal hit comes before others, a clean one before a corrupted one; the first drift counts.
     """
     parts: list[str] = []
     if case.hits:
         hit = min(case.hits, key=lambda h: (not h.fatal, h.corrupted))
         more = len({h.signature for h in case.hits}) - 1
         parts.append(hit.title + (f" (and {more} other kinds of hit)" if more > 0 else ""))
-    steps = [(abs(d), name, d, s) for s in case.ledger for name, d in ledger_drift(s)]
-    if steps:
-        _, name, drift, step = max(steps, key=lambda item: item[0])
-        parts.append(
-            f"{name} is {drift:+d} pages off its page walk at step {step.step!r} (pid {step.pid})"
-        )
+    # The first step at which the books are wrong is the one to look at.
+    step = next((step for step in case.ledger if ledger_drift(step)), None)
+    if step is not None:
+        drifts = " and ".join(f"{name} {drift:+d}" for name, drift in ledger_drift(step))
+        parts.append(f"{drifts} pages off the page walk at step {step.step!r} (pid {step.pid})")
     elif case.verdict is Verdict.FAIL:
-        drifts = [(abs(d), c.name, d) for c in case.counters if (d := counter_drift(c))]
-        if drifts:
-            _, name, drift = max(drifts, key=lambda item: item[0])
-            parts.append(f"{name} is {drift:+d} pages off its page walk")
+        off = [(c.name, drift) for c in case.counters if (drift := counter_drift(c))]
+        if off:
+            drifts = " and ".join(f"{name} {drift:+d}" for name, drift in off[:3])
+            parts.append(f"{drifts} pages off the page walk")
     return "; ".join(parts)

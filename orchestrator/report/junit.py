@@ -120,7 +120,8 @@ class _Maker:
             elif not patch.applied and whole is not None:
                 self.judge(case, whole, f"by {patch.author}\n{apply_text(kernel)}")
             cases.append(case)
-        if not any(patch.applied is False for patch in kernel.series) and whole is not None:
+        failing = any(patch.applied is False for patch in kernel.series)
+        if whole is not None and whole.verdict is not Verdict.PASS and not failing:
             case = self.library.TestCase("apply", class_name(kernel.name, "series"))
             self.judge(case, whole, apply_text(kernel))
             cases.append(case)
@@ -221,7 +222,7 @@ class _Maker:
         made = self.library.TestCase(visible(case.case), class_, elapsed_sec=max(0.0, case.seconds))
         self.judge(made, case, context)
         hits = [
-            f"{hit.title}\n{excerpt(hit.text, _TEXT_LINES)}".rstrip()
+            f"{hit.title}\n{excerpt(hit.text, _TEXT_LINES, 500)}".rstrip()
             for hit in case.hits[:_MAX_HITS]
         ]
         if len(case.hits) > _MAX_HITS:
@@ -288,7 +289,11 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
         lines.append(f"against the baseline ({was}): {item.change.value}; {item.reason}")
     for hit in case.hits[:3]:
         stamp = f" at {hit.seconds:.6f} s" if hit.seconds is not None else ""
-        lines += ["", f"hit: {hit.title} [{hit.kind}]{stamp}", excerpt(hit.text, _EXCERPT_LINES)]
+        lines += [
+            "",
+            f"hit: {hit.title} [{hit.kind}]{stamp}",
+            excerpt(hit.text, _EXCERPT_LINES, 500),
+        ]
     if len(case.hits) > 3:
         lines.append(f"[{len(case.hits) - 3} more hits in system-err]")
     if case.counters:

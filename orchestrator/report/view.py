@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.arch import ARCHES
 from orchestrator.cases import PlacedCase, cases_of, cell_cases
 from orchestrator.model import (
     BuildRecord,
@@ -16,15 +17,14 @@ from orchestrator.model import (
     Change,
     Comparison,
     Counter,
+    Hit,
     Measurement,
     RunResult,
+    Sample,
     Verdict,
 )
+from orchestrator.report.plot import Plot, plot
 from orchestrator.report.text import EXIT_MEANING, answer, headline, verdict_counts
-
-# A guest of these architectures may reorder what an x86 host's TCG keeps in order.
-_WEAKLY_ORDERED = frozenset({"arm64"})
-_STRONGLY_ORDERED_HOSTS = frozenset({"", "x86_64", "amd64"})
 
 _BAD = (Verdict.FAIL, Verdict.ERROR)
 
@@ -47,6 +47,8 @@ class Slot:
     words: str
     detail: str
     anchor: str
+    accelerator: str = ""
+    boot_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class Group:
     workload: str
     verdict: Verdict
     cases: tuple[CaseResult, ...]
+
+
+@dataclass(frozen=True)
+class ShownCase:
+    """A case and its plot.  Samples belong to a workload; its cases show one plot between them."""
+
+    case: CaseResult
+    plot: Plot | None
 
 
 @dataclass(frozen=True)
@@ -222,9 +232,21 @@ def _slot(run: RunResult, cell: CellRecord | None, build: BuildRecord | None) ->
         )
     if cell is None:
         return None
+    verdict = cell.verdict.value
+    return Slot(
+        verdict,
+        verdict,
+        cell_counts(run, cell),
+        anchor(cell.id),
+        cell.accelerator,
+        cell.boot_seconds,
+    )
+
+
+def cell_counts(run: RunResult, cell: CellRecord) -> str:
+    """``2 fail, 14 pass``."""
     counts = verdict_counts(cell_cases(run, cell))
-    detail = ", ".join(f"{n} {verdict.value}" for verdict, n in counts.items() if n)
-    return Slot(cell.verdict.value, cell.verdict.value, detail, anchor(cell.id))
+    return ", ".join(f"{n} {verdict.value}" for verdict, n in counts.items() if n)
 
 
 def groups(run: RunResult, cell: CellRecord) -> tuple[Group, ...]:
@@ -239,16 +261,33 @@ def groups(run: RunResult, cell: CellRecord) -> tuple[Group, ...]:
     )
 
 
-def ordering_note(run: RunResult, cell: CellRecord) -> str:
-    """What emulation on a strongly ordered host cannot show of a weakly ordered architecture."""
-    host = run.run.host.get("machine", "")
-    weak = cell.arch in _WEAKLY_ORDERED and cell.accelerator.startswith("tcg")
-    if not weak or host not in _STRONGLY_ORDERED_HOSTS:
-        return ""
-    return (
-        f"{cell.arch} ran under TCG on an x86 host, with that host's stronger memory order:"
-        " bugs that need weak ordering cannot show here."
-    )
+def shown_cases(group: Group) -> tuple[ShownCase, ...]:
+    """The cases of a group, the same samples drawn once."""
+    drawn: list[tuple[Sample, ...]] = []
+    found = []
+    for case in group.cases:
+        fresh = bool(case.samples) and case.samples not in drawn
+        if fresh:
+            drawn.append(case.samples)
+        found.append(ShownCase(case, plot(case.samples) if fresh else None))
+    return tuple(found)
+
+
+def shown_hits(case: CaseResult, limit: int) -> tuple[tuple[Hit, str], ...]:
+    """Hits with the text to show: empty where an earlier one of the case shows the same."""
+    seen: set[str] = set()
+    found = []
+    for hit in case.hits[:limit]:
+        found.append((hit, "" if hit.text in seen else hit.text))
+        seen.add(hit.text)
+    return tuple(found)
+
+
+def accelerator_note(cell: CellRecord) -> str:
+    """What this architecture under emulation cannot show (weak memory ordering, for one)."""
+    row = ARCHES.get(cell.arch)
+    emulated = cell.accelerator.startswith("tcg")
+    return row.tcg_note if row is not None and emulated else ""
 
 
 def exit_words(run: RunResult) -> str:

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A run as one self-contained HTML page; the only importer of jinja2.
+
+The page needs nothing from the network and works without its few lines of script, which its own
+Content-Security-Policy pins by digest.  All that a guest, a patch or a compiler printed is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from orchestrator.cases import apply_reason, build_case, counter_drift, ledger_drift
+from orchestrator.model import BuildRecord, CellRecord, Comparison, RunResult
+from orchestrator.report import plot, view
+from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
+from orchestrator.report.text import excerpt, headline, visible
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# A kernel config has 300 KB at most; anything larger below that name is none.
+_MAX_CONFIG = 4 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of what is endless goes into the page; the rest is in the files beside it."""
+
+    hits: int = 20
+    lines: int = 150
+    messages: int = 20
+    bad: int = 30
+
+
+def render(run: RunResult, folder: Path | None, comparison: Comparison | None = None) -> str:
+    """The page for ``run``.
+
+    :param folder: the run's folder, for the stored kernel configs; without it their differences are
+        left out.  Nothing outside it is read, whatever paths the stored results name.
+    :param comparison: makes it a regression report, which leads with what got worse.
+    """
+    import jinja2  # 40 ms that `lab --help` need not pay
+    from markupsafe import Markup
+
+    def finalize(value: Any) -> Any:
+        # Characters that no document may hold; what is markup already was made of clean parts.
+        if isinstance(value, str) and not isinstance(value, Markup):
+            return visible(value)
+        return value
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=finalize,
+    )
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    notes = {f"{cell.arch}: {note}": None for cell in run.cells
+             if (note := view.accelerator_note(cell))}  # fmt: skip
+    environment.globals.update(
+        run=run,
+        comparison=comparison,
+        answer=view.make_answer(run, comparison),
+        exit_words=view.exit_words(run),
+        duration=view.duration(run),
+        bad=view.bad_cases(run),
+        arches=view.arches_of(run),
+        matrix=view.matrix(run),
+        accelerator_notes=tuple(notes),
+        config_tables=_config_tables(run, folder),
+        limits=Limits(),
+        size=plot,
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_digest=digest,
+        anchor=view.anchor,
+        build_anchor=view.build_anchor,
+        series_anchor=view.series_anchor,
+        groups=view.groups,
+        shown_cases=view.shown_cases,
+        shown_hits=view.shown_hits,
+        cell_counts=lambda cell: view.cell_counts(run, cell),
+        accelerator_note=view.accelerator_note,
+        by_change=view.by_change,
+        counter_pairs=view.counter_pairs,
+        measurement_pairs=view.measurement_pairs,
+        counter_drift=counter_drift,
+        ledger_drift=ledger_drift,
+        apply_reason=apply_reason,
+        build_case=build_case,
+        headline=headline,
+        excerpt=excerpt,
+        href=href,
+    )
+    return environment.get_template("report.html.j2").render()
+
+
+def href(path: str) -> str:
+    """A link to a file of the run; empty for a path that is none or leads elsewhere."""
+    pure = PurePosixPath(path)
+    if pure.parts[:1] not in _FOLDERS or ".." in pure.parts:
+        return ""
+    try:
+        return quote(path.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # no file can be called so
+        return ""
+
+
+_FOLDERS = (("cells",), ("builds",))
+
+
+def _config_tables(run: RunResult, folder: Path | None) -> tuple[ConfigTable, ...]:
+    if folder is None:
+        return ()
+    configs: dict[tuple[str, str, str], dict[str, str]] = {}
+    records: list[CellRecord | BuildRecord] = [*run.cells, *run.builds]
+    for record in records:
+        key = (record.kernel, record.config, record.arch)
+        if key not in configs and (text := _read_config(folder, record.kernel_config)):
+            configs[key] = parse_config(text)
+    return config_tables(configs)
+
+
+def _read_config(folder: Path, relative: str) -> str:
+    """The text of a stored config; empty where there is none: a report is made of what is there."""
+    try:
+        path = (folder / relative).resolve()
+        if not href(relative) or not path.is_relative_to(folder.resolve()):
+            return ""
+        if path.stat().st_size > _MAX_CONFIG:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return ""

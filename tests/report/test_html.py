@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The HTML report: the answer first, everything escaped, nothing from outside the run."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from lxml import etree
+from lxml import html as lxml_html
+from sample_run import broken_run, good_run, rss_hit, samples, write_files
+
+from orchestrator import results
+from orchestrator.compare import compare
+from orchestrator.model import Change, Sample, Verdict
+from orchestrator.report import html, view
+from orchestrator.report.kconfig_diff import config_differences, config_tables, parse_config
+from orchestrator.report.plot import nice_step, plot, short
+
+
+def page(run, folder=None, comparison=None):
+    return lxml_html.document_fromstring(html.render(run, folder, comparison))
+
+
+def text_of(element):
+    return re.sub(r"\s+", " ", element.text_content()).strip()
+
+
+def with_case(run, **changes):
+    cell = run.cells[0]
+    cases = (replace(cell.cases[0], **changes), *cell.cases[1:])
+    return replace(run, cells=(replace(cell, cases=cases), *run.cells[1:]))
+
+
+@pytest.fixture
+def broken(tmp_path):
+    write_files(broken_run(), tmp_path)
+    return page(broken_run(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["good", "broken", "compared"])
+def test_golden(name, tmp_path, golden, monkeypatch):
+    # The note's words belong to the table of architectures.
+    note = SimpleNamespace(tcg_note="a note on emulation")
+    monkeypatch.setattr(view, "ARCHES", {"arm64": note})
+    run = good_run() if name == "good" else broken_run()
+    write_files(run, tmp_path)
+    against = compare(good_run(), run, "cli", "cli") if name == "compared" else None
+    golden(f"{name}.html", html.render(run, tmp_path, against))
+
+
+def test_it_can_be_made_again_from_what_is_stored(tmp_path):
+    run = broken_run()
+    write_files(run, tmp_path)
+    results.save(run, tmp_path)
+    assert html.render(results.load(tmp_path), tmp_path) == html.render(run, tmp_path)
+
+
+def test_the_answer_comes_first(broken):
+    top = broken.find_class("answer")[0]
+    assert "error" in top.get("class")
+    words = text_of(top)
+    assert "4 of 16 cases failed, 1 could not be judged because the host failed" in words
+    assert "First: other/-/-/-:series:apply: patch 2" in words
+    assert "Exit status 3, the host failed" in words
+
+
+def test_the_first_failure_names_hit_and_counter():
+    run = broken_run()
+    run = replace(run, kernels=run.kernels[:1], builds=run.builds[:2], cells=run.cells[:1])
+    run = replace(run, run=replace(run.run, exit_status=1))
+    answer = view.make_answer(run, None)
+    assert answer.state == "fail"
+    assert answer.first == (
+        "cli/default/x86_64/small:ledger/swap:counters: "
+        "WARNING at mm/userfaultfd.c in move_swap_pte (and 2 other kinds of hit); "
+        "RssAnon +64 and VmSwap -64 pages off the page walk at step 'moved' (pid 213)"
+    )
+
+
+def test_good_unfinished_and_empty_runs():
+    run = good_run()
+    assert view.make_answer(run, None).state == "pass"
+    assert view.make_answer(run, None).first == ""
+    cut = replace(run, run=replace(run.run, finished=""))
+    assert view.make_answer(cut, None).state == "unfinished"
+    assert "did not finish" in text_of(page(cut).find_class("answer")[0])
+    stopped = replace(run, run=replace(run.run, exit_status=130))
+    assert view.make_answer(stopped, None).state == "interrupted"
+    nothing = replace(run, kernels=(), builds=(), cells=())
+    assert "no case was executed" in text_of(page(nothing).find_class("answer")[0])
+    page(replace(run, run=replace(run.run, exit_status=77, started="", finished="soon")))
+
+
+def test_matrix_has_colour_and_words(broken):
+    rows = [[text_of(c) for c in row] for row in broken.find_class("matrix")[0].iter("tr")]
+    assert rows[0][1:] == ["x86_64", "arm64"]
+    assert rows[1][1:] == [
+        "✗ fail2 fail, 4 passtcg, boot 4.1 s",
+        "! error1 error, 4 passtcg, boot 4.8 s",
+    ]
+    assert rows[2] == ["clino-thp", "✗ faildoes not build", "\N{EN DASH}"]
+    assert "series does not apply" in rows[3][1]
+    assert "weak" in text_of(broken.get_element_by_id("matrix"))
+
+
+def test_every_link_leads_somewhere(broken):
+    ids = {e.get("id") for e in broken.iter() if e.get("id")}
+    links = [a.get("href") for a in broken.iter("a")]
+    assert len(ids) == len([e for e in broken.iter() if e.get("id")])
+    assert all(link[1:] in ids for link in links if link.startswith("#"))
+    files = [link for link in links if not link.startswith("#")]
+    assert files
+    assert all(link.split("/")[0] in ("cells", "builds") for link in files)
+
+
+def test_failing_cases_are_open_and_passing_ones_closed(broken):
+    for box in broken.find_class("case"):
+        bad = "fail" in box.get("class") or "error" in box.get("class")
+        assert (box.get("open") is not None) is bad
+
+
+def test_evidence_of_the_failing_case(broken):
+    words = text_of(broken.get_element_by_id("cells"))
+    assert "BUG: Bad rss-counter state type:MM_SWAPENTS" in words
+    assert "userfaultfd_move+0x108/0x1f0" in words
+    assert words.count("val:-64") == 1  # the same text is not shown twice
+    drifts = [text_of(cell) for cell in broken.find_class("drift")]
+    assert drifts == ["+64 ✗", "-64 ✗", "+64 ✗", "+64 ✗", "-64 ✗"]
+    assert "lab rerun 20240105-142233-smoke" in words
+    assert "qemu-system-x86_64 -machine q35" in words
+    assert "1843.2" in words
+
+
+def test_kernels_builds_and_configs(broken):
+    kernels = text_of(broken.get_element_by_id("kernels"))
+    assert "patch 2 (mm: a patch for another base) does not apply" in kernels
+    assert "1181 double_pt_unlock" in kernels
+    builds = text_of(broken.get_element_by_id("builds"))
+    assert "mm/userfaultfd.c:1187 implicit declaration" in builds
+    assert "CONFIG_DEBUG_VM: debug-vm.config asks for y, got n; unmet: DEBUG_KERNEL=n" in builds
+    configs = broken.get_element_by_id("configs")
+    tables = list(configs.iter("table"))
+    assert [text_of(c) for c in tables[0].findall(".//tr")[1]] == ["TRANSPARENT_HUGEPAGE", "y", "n"]
+    assert "DEBUG_VM" not in text_of(configs)
+
+
+def test_every_case_has_its_command(broken):
+    commands = {text_of(e) for e in broken.iter("code")}
+    for cell in broken_run().cells:
+        for case in cell.cases:
+            assert case.rerun in commands
+
+
+def test_self_contained(broken):
+    source = html.render(broken_run(), None)
+    assert not re.search(r'(src|href)="(https?:)?//', source)
+    assert "url(" not in source
+    assert "@import" not in source
+    script = broken.find(".//script").text
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in source  # lets nothing else run
+    assert len(list(broken.iter("script"))) == 1
+
+
+HOSTILE = "</pre></title></style><script>alert(1)</script><img src=x onerror=alert(1)>'\"\x00\udcff"
+
+
+def test_hostile_text_stays_text():
+    """Every text of a run that a guest, a patch or a compiler could have written."""
+
+    def poison(value):
+        if isinstance(value, Verdict | Change | Sample):
+            return value
+        if isinstance(value, str):
+            return HOSTILE
+        if isinstance(value, tuple):
+            return tuple(poison(item) for item in value)
+        if isinstance(value, dict):
+            return {f"{HOSTILE}{n}": poison(v) for n, v in enumerate(value.values())}
+        if hasattr(value, "__dataclass_fields__"):
+            return replace(value, **{n: poison(v) for n, v in vars(value).items()})
+        return value
+
+    run = poison(broken_run())
+    run = replace(run, cells=tuple(replace(c, cases=tuple(
+        replace(k, id=f"{HOSTILE}:{n}", workload=f"{HOSTILE}{n % 2}", samples=(
+            Sample(0, {f"RssAnon{HOSTILE}": 1}), Sample(1, {f"RssAnon{HOSTILE}": 2})))
+        for n, k in enumerate(c.cases))) for c in run.cells))  # fmt: skip
+    for comparison in (None, compare(broken_run(), run)):
+        source = html.render(run, None, comparison)
+        source.encode("utf-8")
+        document = lxml_html.document_fromstring(source)
+        assert len(list(document.iter("script"))) == 1
+        assert not list(document.iter("img"))
+        assert not [a for a in document.iter("a") if a.get("href", "").startswith("javascript")]
+        assert not [e for e in document.iter() if any(n.startswith("on") for n in e.attrib)]
+        assert "\\x00\\xff" in source
+
+
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("cells/a/console.log", "cells/a/console.log"),
+        ("cells/a b/x'\"<.log", "cells/a%20b/x%27%22%3C.log"),
+        ("../../etc/passwd", ""),
+        ("cells/../../x", ""),
+        ("/etc/passwd", ""),
+        ("javascript:alert(1)", ""),
+        ("https://example.org/x", ""),
+        ("", ""),
+        (".", ""),
+        ("cells/\ud800", ""),
+        ("cells/\udcff", "cells/%FF"),
+    ],
+)
+def test_links_stay_in_the_run(path, link):
+    assert html.href(path) == link
+
+
+def test_configs_outside_the_run_are_not_read(tmp_path):
+    (tmp_path / "secret").write_text("CONFIG_SECRET=y\n")
+    folder = tmp_path / "run"
+    run = good_run()
+    write_files(run, folder)
+    paths = ("../secret", str(tmp_path / "secret"))
+    for path in paths:
+        cells = tuple(replace(c, kernel_config=path) for c in run.cells)
+        assert "SECRET" not in html.render(replace(run, cells=cells), folder)
+    link = folder / "cells" / "link"
+    link.symlink_to(tmp_path / "secret")
+    cells = tuple(replace(c, kernel_config="cells/link") for c in run.cells)
+    assert "SECRET" not in html.render(replace(run, cells=cells), folder)
+
+
+def test_the_regression_report_leads_with_regressions():
+    run = broken_run()
+    document = page(run, None, compare(good_run(), run, "cli", "cli"))
+    top = text_of(document.find_class("answer")[0])
+    assert "Against 20240105-112233-smoke cli: 4 regressed, 2 gone" in top
+    assert "First regression: cli/no-thp/x86_64/-:build:build" in top
+    sections = [s.get("id") for s in document.iter("section")]
+    assert sections[0] == "comparison"
+    rows = [
+        [text_of(c) for c in row] for row in document.get_element_by_id("comparison").iter("tr")
+    ]
+    assert ["RssAnon", "18", "82", "18", "0", "18", "146", "82", "+64 ✗"] in rows
+    heads = [text_of(h) for h in document.get_element_by_id("comparison").iter("h3")]
+    assert heads == ["Regressed: 4"]
+
+
+def test_no_regression_is_a_pass_unless_the_host_failed():
+    run = good_run()
+    assert view.make_answer(run, compare(run, run)).state == "pass"
+    lost = with_case(run, verdict=Verdict.ERROR)
+    assert view.make_answer(lost, compare(lost, lost)).state == "error"
+    assert view.make_answer(lost, compare(run, lost)).state == "error"
+    faster = with_case(run, verdict=Verdict.FAIL)
+    words = text_of(page(run, None, compare(faster, run)).find_class("answer")[0])
+    assert "1 fixed" in words
+
+
+def test_measurements_side_by_side():
+    old, new = good_run(), good_run()
+    slow = tuple(replace(m, value=m.value / 2) for m in new.cells[0].cases[3].measurements)
+    cases = list(new.cells[0].cases)
+    cases[3] = replace(cases[3], measurements=slow)
+    new = replace(new, cells=(replace(new.cells[0], cases=tuple(cases)), new.cells[1]))
+    assert "-50.0 %" in html.render(new, None, compare(old, new))
+
+
+def test_a_flood_stays_readable():
+    big = replace(rss_hit(), text="WARNING: line\n" * 100_000)
+    many = tuple(Sample(n / 10, {"RssAnon": n % 97, "VmSwap": 3}) for n in range(20_000))
+    run = with_case(good_run(), verdict=Verdict.FAIL, hits=(big,) * 5000, samples=many)
+    assert len(html.render(run, None)) < 400_000
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def test_plot_geometry():
+    drawn = plot(samples(64))
+    assert [line.name for line in drawn.lines] == ["RssAnon", "VmSwap"]
+    assert [tick.label for tick in drawn.y_ticks] == ["0", "50", "100", "150"]
+    assert drawn.x_ticks[0].label == "0"
+    assert "13 samples over 3.0 s: RssAnon from 18 to 146 pages, 82 at the end" in drawn.summary
+    for line in drawn.lines:
+        for point in " ".join(line.pieces).split():
+            x, y = map(float, point.split(","))
+            assert 40 <= x <= 400
+            assert 20 <= y <= 160
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        (Sample(0, {"RssAnon": 1}),),
+        (Sample(0, {"nr_free": 1}), Sample(1, {"nr_free": 2})),
+        (Sample(float("nan"), {"RssAnon": 1}), Sample(1, {"RssAnon": 2})),
+    ],
+)
+def test_nothing_to_plot(given):
+    assert plot(given) is None
+
+
+def test_plot_of_odd_samples():
+    flat = plot((Sample(5, {"RssAnon": 0}), Sample(5, {"RssAnon": 0})))
+    assert flat.lines[0].pieces
+    gap = plot(tuple(Sample(n, {"RssAnon": n} if n != 2 else {}) for n in range(5)))
+    assert len(gap.lines[0].pieces) == 2
+    below = plot((Sample(0, {"VmSwap": -3}), Sample(1, {"VmSwap": 10**15})))
+    assert below.y_ticks[-1].label.endswith("T")
+    spike = [Sample(n, {"RssAnon": 7}) for n in range(5000)]
+    spike[2345] = Sample(2345, {"RssAnon": 9999})
+    thin = plot(tuple(spike))
+    assert "to 9999 pages" in thin.summary
+    points = " ".join(thin.lines[0].pieces).split()
+    assert len(points) < 400
+    assert min(float(point.split(",")[1]) for point in points) < 40
+
+
+def test_axis_helpers():
+    assert [nice_step(span, 4) for span in (0, 1, 3.9, 100, 1000)] == [1, 0.5, 1, 50, 500]
+    assert [short(v) for v in (0, 950, 12_000, 1.5e6, 2e9)] == ["0", "950", "12k", "1.5M", "2G"]
+
+
+def test_config_differences():
+    one = parse_config('CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_S="a b"\nnonsense\nCONFIG_N=n\n')
+    two = parse_config('CONFIG_A=y\nCONFIG_B=m\nCONFIG_S="a c"\n')
+    rows = config_differences({"one": one, "two": two})
+    assert [(row.symbol, row.values) for row in rows] == [
+        ("B", ("n", "m")),
+        ("S", ('"a b"', '"a c"')),
+    ]
+    assert config_differences({}) == ()
+    tables = config_tables({("k", "c", "x"): one, ("k", "d", "x"): two, ("k", "c", "y"): two}, 1)
+    assert [(t.title, t.columns) for t in tables] == [
+        ("x, by config", ("c", "d")),
+        ("k/c, by architecture", ("x", "y")),
+    ]
+    assert tables[0].left_out == 1
+
+
+def test_svg_is_well_formed(broken):
+    for svg in broken.iter("svg"):
+        etree.fromstring(etree.tostring(svg))
+        assert svg.find("title").text.startswith("RssAnon and VmSwap over time")
+        assert svg.get("role") == "img"
+        for identity in svg.get("aria-labelledby").split():
+            assert svg.getroottree().xpath("//*[@id=$i]", i=identity)
+    assert len(list(broken.iter("svg"))) == 1

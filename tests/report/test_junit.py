@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""JUnit XML: valid whatever the kernel printed, and telling all that GitLab shows nowhere else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+from sample_run import broken_run, good_run, rss_hit
+
+from orchestrator.compare import compare
+from orchestrator.model import Measurement, Verdict
+from orchestrator.report import junit
+from orchestrator.report.text import excerpt, visible
+
+DATA = Path(__file__).parent.parent / "data" / "report"
+SCHEMA = etree.XMLSchema(etree.parse(str(DATA / "junit.xsd")))
+
+
+def parse(run, comparison=None):
+    """The document's root, after it was held against the schema."""
+    text = junit.render(run, comparison)
+    root = etree.fromstring(text.encode("utf-8"))
+    SCHEMA.assertValid(root)
+    for suite in root:
+        found = suite.findall("testcase")
+        assert suite.get("tests") == str(len(found))
+        for kind, attribute in (("failure", "failures"), ("error", "errors")):
+            assert suite.get(attribute) == str(sum(c.find(kind) is not None for c in found))
+        names = [(case.get("classname"), case.get("name")) for case in found]
+        assert len(set(names)) == len(names)  # GitLab counts the first of a name only
+    return root
+
+
+def with_case(run, **changes):
+    cell = run.cells[0]
+    cases = (replace(cell.cases[0], **changes), *cell.cases[1:])
+    return replace(run, cells=(replace(cell, cases=cases), *run.cells[1:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("good.xml", lambda: (good_run(), None)),
+        ("broken.xml", lambda: (broken_run(), None)),
+        (
+            "compared.xml",
+            lambda: (broken_run(), compare(good_run(), broken_run(), "cli", "cli")),
+        ),
+    ],
+)
+def test_golden(name, make, golden):
+    run, comparison = make()
+    parse(run, comparison)
+    golden(name, junit.render(run, comparison))
+
+
+def test_a_suite_per_series_build_and_cell():
+    names = [suite.get("name") for suite in parse(broken_run())]
+    assert names == [
+        "series cli",
+        "series other",
+        "build cli/default/x86_64",
+        "build cli/default/arm64",
+        "build cli/no-thp/x86_64",
+        "cli/default/x86_64/small",
+        "cli/default/arm64/small",
+    ]
+
+
+def test_counters_and_accelerator_are_properties():
+    suite = parse(broken_run()).find("testsuite[@name='cli/default/x86_64/small']")
+    facts = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    assert facts["accelerator"] == "tcg"
+    assert facts["page_size"] == "4096"
+    assert "peak 146" in facts["counter.ledger/swap.counters.RssAnon"]
+    assert "(drift +64)" in facts["counter.ledger/swap.counters.RssAnon"]
+    assert facts["measurement.move/compact.throughput.move"] == "1843.2 MB/s"
+
+
+def test_the_failure_text_is_enough_to_act():
+    root = parse(broken_run())
+    texts = {c.getparent().get("name"): c for c in root.iter("failure")}
+    drift, log = texts["counters"], texts["kernel-log"]
+    assert drift.get("message").startswith("RssAnon +64 and VmSwap -64 pages off the page walk")
+    assert "(drift +64)" in drift.text
+    assert "lab rerun 20240105-142233-smoke" in drift.text
+    assert "hit: BUG: Bad rss-counter state type:MM_ANONPAGES" in log.text
+    assert "type:MM_ANONPAGES val:64" in log.text
+    assert "move_swap_pte+0x1c4" in log.getparent().find("system-err").text
+    assert "implicit declaration of 'pmd_trans_huge'" in texts["build"].text
+    assert "unmet: DEBUG_KERNEL=n" in texts["build"].text
+    apply = texts["0002 mm: a patch for another base"].text
+    assert "double_pt_unlock(dst_ptl, src_ptl)" in apply
+    assert "-\tadd_mm_counter" in apply
+
+
+def test_an_error_of_the_host_is_an_error():
+    errors = list(parse(broken_run()).iter("error"))
+    assert [e.get("type") for e in errors] == ["host"]
+    assert "no space left on device" in errors[0].get("message")
+
+
+def test_only_regressions_fail_against_a_baseline():
+    broken = broken_run()
+    root = parse(broken, compare(good_run(), broken, "cli", "cli"))
+    failed = {f.getparent().get("name"): f for f in root.iter("failure")}
+    assert set(failed) == {"build", "counters", "kernel-log"}
+    assert all(f.get("message").startswith("regressed: ") for f in failed.values())
+    assert len(list(root.iter("error"))) == 1  # the host's stay what they are
+    assert root.find("testsuite[@name='gone']") is not None
+
+    same = parse(broken, compare(broken, broken, "cli", "cli"))
+    assert not list(same.iter("failure"))
+    messages = [s.get("message") for s in same.iter("skipped")]
+    assert sum(m.startswith("still failing: ") for m in messages) == 3
+    assert any("Bad rss-counter" in (s.text or "") for s in same.iter("skipped"))
+
+
+def test_a_skip_of_what_ran_before_fails():
+    skipped = with_case(good_run(), verdict=Verdict.SKIP, reason="no such ioctl")
+    root = parse(skipped, compare(good_run(), skipped))
+    assert [f.get("message") for f in root.iter("failure")] == ["regressed: no such ioctl"]
+
+
+def test_a_cut_run_is_never_green():
+    part = good_run()
+    part = replace(part, run=replace(part.run, finished=""))
+    errors = list(parse(part).iter("error"))
+    assert [e.get("message") for e in errors] == [
+        "the run did not finish: these results are partial"
+    ]
+    nothing = replace(good_run(), kernels=(), builds=(), cells=())
+    assert "no case was executed" in next(parse(nothing).iter("error")).text
+    empty = replace(good_run(), cells=tuple(replace(c, cases=()) for c in good_run().cells))
+    assert len(list(parse(empty).iter("error"))) == 2
+
+
+NASTY = [
+    "\x00\x01\x08\x0b\x0c\x0e\x1f\x7f\x80\x9f",
+    "\x1b[31mred\x1b[0m",
+    "\ud800 \udfff \udc80\udcff",
+    "\ufffe\uffff\ufdd0\U0001fffe\U0010ffff",
+    "]]> <![CDATA[ </failure> <!-- & &amp; &#0; &#xD800;",
+    '"><script>alert(1)</script>',
+    "a\r\nb\rc\td\u2028e\u0085f",
+    "x" * 100_000,
+    "\n" * 5000,
+    "",
+    " ",
+]
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_valid_whatever_the_kernel_printed(text):
+    run = with_case(
+        broken_run(),
+        case=text or "x",
+        workload=text,
+        verdict=Verdict.FAIL,
+        reason=text,
+        hits=(replace(rss_hit(), title=text, text=text, kind=text),) * 30,
+        measurements=(Measurement(text, float("nan"), text),),
+        rerun=text,
+        seconds=1e-5,
+    )
+    patches = (replace(run.kernels[0].series[0], subject=text, author=text),)
+    run = replace(
+        run,
+        problems=(text or "x",),
+        kernels=(replace(run.kernels[0], series=patches), *run.kernels[1:]),
+        builds=(replace(run.builds[2], reason=text, command=text), *run.builds[:2]),
+    )
+    parse(run)
+    parse(run, compare(good_run(), run, "cli", "cli"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=())))
+def test_valid_for_any_text(text):
+    parse(with_case(good_run(), verdict=Verdict.FAIL, reason=text, hits=(
+        replace(rss_hit(), title=text, text=text),)))  # fmt: skip
+
+
+def test_visible_keeps_what_can_be_read():
+    assert visible("tab\tline\nümlaut \U0001f4a9") == "tab\tline\nümlaut \U0001f4a9"
+    assert visible("a\r\nb") == "a\nb"
+    assert visible("\x1b[31m") == "\\x1b[31m"
+    assert visible("\udcff") == "\\xff"
+    assert visible("\u202eabc") == "\\u202eabc"
+
+
+def test_excerpt_says_what_it_left_out():
+    assert excerpt("a\nb\nc\n", 2) == "a\nb\n[1 more lines]"
+    assert excerpt("a\nb\n", 2) == "a\nb"
+    assert excerpt("x" * 20, 2, width=5) == "xxxxx [...]"
+
+
+def test_a_case_that_ran_twice_is_told_apart():
+    run = good_run()
+    twice = with_case(run)
+    cell = twice.cells[0]
+    twice = replace(twice, cells=(replace(cell, cases=(*cell.cases, cell.cases[0])), run.cells[1]))
+    names = [c.get("name") for c in parse(twice).iter("testcase")]
+    assert "boot (2)" in names
+
+
+def test_a_flood_of_hits_stays_small():
+    big = replace(rss_hit(), text="WARNING: line\n" * 100_000)
+    run = with_case(good_run(), verdict=Verdict.FAIL, hits=(big,) * 5000)
+    assert len(junit.render(run)) < 1_000_000
