@@ -52,10 +52,15 @@ def _validator(name: str) -> Draft202012Validator:
 
 def check(document: Document, schema: str, problems: Problems) -> None:
     """Add everything about ``document`` that the schema called ``schema`` refuses."""
-    for error in _validator(schema).iter_errors(document.data):
-        path: KeyPath = tuple(error.absolute_path)
-        for where, message in _explain(error, path):
-            problems.add(document.problem(where, message))
+    found = [
+        (where, message)
+        for error in _validator(schema).iter_errors(document.data)
+        for where, message in _explain(error, tuple(error.absolute_path))
+    ]
+    # In file order, so that what merge keys carry on is told where it was written.
+    order = {path: number for number, path in enumerate(document.places)}
+    for where, message in sorted(found, key=lambda item: order.get(item[0], len(order))):
+        problems.add(document.problem(where, message))
 
 
 def _explain(error: ValidationError, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -22,6 +22,7 @@ from orchestrator.model import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.plan_select import Block, Names, is_named, match
 
 #: The kernel that --source and --series define.
 CLI_KERNEL = "cli"
@@ -48,21 +49,6 @@ class Selection:
     source: str | None = None
     series: str | None = None
     baseline: str | None = None
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A profile's block with every glob turned into names."""
-
-    kernels: tuple[str, ...]
-    configs: tuple[str, ...]
-    arches: tuple[str, ...]
-    shapes: tuple[str, ...]
-    workloads: tuple[str, ...]
-
-    def part(self, dimension: str) -> tuple[str, ...]:
-        names: tuple[str, ...] = getattr(self, dimension)
-        return names
 
 
 def make_plan(config: LabConfig, selection: Selection, arches: Collection[str]) -> Plan:
@@ -92,6 +78,16 @@ class _Planner:
         used = [a for entry in self.profile.entries for a in entry.arches]
         # The profile's own order first; a set of names has none, so the rest goes by name.
         self.arches = [*dict.fromkeys(used), *sorted(set(arches) - set(used))]
+        self.names = Names(
+            {
+                "kernels": tuple(self.kernels),
+                "configs": tuple(self.configs),
+                "shapes": tuple(self.shapes),
+                "arches": tuple(self.arches),
+                "workloads": tuple(self.workloads),
+            },
+            config.profiles,
+        )
         self.under_test = self._under_test()
 
     def plan(self) -> Plan:
@@ -100,9 +96,9 @@ class _Planner:
         if self.under_test == (CLI_KERNEL,):
             blocks = self._only_cli(blocks)
         else:
-            blocks = self._narrow(blocks, "kernels", selection.kernels)
+            blocks = self.names.narrow(blocks, "kernels", selection.kernels)
         for dimension in ("configs", "shapes", "arches", "workloads"):
-            blocks = self._narrow(blocks, dimension, getattr(selection, dimension))
+            blocks = self.names.narrow(blocks, dimension, getattr(selection, dimension))
         cells = self._cells(blocks)
         self._check_asked(cells)
         baseline = self._baseline(cells)
@@ -149,7 +145,7 @@ class _Planner:
         """The kernel whose source --series goes on: --kernel's, else the profile's first."""
         asked = self.selection.kernels
         if asked:
-            names = self._select("kernels", asked)
+            names = self.names.select("kernels", asked)
             if len(names) != 1:
                 raise UserError(
                     f"--series goes on one kernel, and --kernel names {len(names)}: "
@@ -174,7 +170,7 @@ class _Planner:
                 return kernel.provides
         return ()
 
-    def _only_cli(self, blocks: list[_Block]) -> list[_Block]:
+    def _only_cli(self, blocks: list[Block]) -> list[Block]:
         """``cli`` runs alone: blocks about kernels of their own are left out."""
         entries = self.profile.entries
         general = [b for b, entry in zip(blocks, entries, strict=True) if not entry.kernels]
@@ -207,73 +203,15 @@ class _Planner:
 
     # ------------------------------------------------------------ blocks
 
-    def _blocks(self) -> list[_Block]:
+    def _blocks(self) -> list[Block]:
         return [self._block(entry) for entry in self.profile.entries]
 
-    def _block(self, entry: ProfileEntry) -> _Block:
-        names = self._match("workloads", entry.workloads, tuple(self.workloads))
+    def _block(self, entry: ProfileEntry) -> Block:
+        names = match("workloads", entry.workloads, tuple(self.workloads))
         if entry.only_deterministic:
             names = tuple(name for name in names if self.workloads[name].deterministic)
         kernels = entry.kernels or self.under_test
-        return _Block(kernels, entry.configs, entry.arches, entry.shapes, names)
-
-    def _defined(self, dimension: str) -> tuple[str, ...]:
-        return tuple(getattr(self, dimension))
-
-    def _match(
-        self, dimension: str, patterns: Collection[str], names: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        """Those of ``names`` that any pattern selects, in the order of ``names``."""
-        selects = _is_named if dimension == "workloads" else fnmatchcase
-        return tuple(n for n in names if any(selects(n, p) for p in patterns))
-
-    def _select(self, dimension: str, patterns: Collection[str]) -> tuple[str, ...]:
-        """The defined names that the patterns select, each of which must select something."""
-        defined = self._defined(dimension)
-        for pattern in patterns:
-            if not self._match(dimension, (pattern,), defined):
-                what = "architecture" if dimension == "arches" else dimension.removesuffix("s")
-                raise UserError(
-                    f"no {what} {pattern!r}; {suggest(pattern, defined)}",
-                    "`lab list` shows the workloads, `lab plan` what a run would do",
-                )
-        return self._match(dimension, patterns, defined)
-
-    def _narrow(
-        self, blocks: list[_Block], dimension: str, patterns: tuple[str, ...]
-    ) -> list[_Block]:
-        """``blocks`` with only what ``patterns`` ask for in one dimension."""
-        if not patterns:
-            return blocks
-        self._select(dimension, patterns)
-        inside = tuple(dict.fromkeys(n for b in blocks for n in b.part(dimension)))
-        kept: list[_Block] = []
-        for block in blocks:
-            names = self._match(dimension, patterns, block.part(dimension))
-            if names:
-                kept.append(_put(block, dimension, names))
-        for pattern in patterns:
-            if self._match(dimension, (pattern,), inside):
-                continue
-            names = self._match(dimension, (pattern,), self._defined(dimension))
-            if dimension == "configs":
-                kept += [self._guest_for(blocks[0], name) for name in names]
-            elif dimension == "shapes":
-                kept.append(replace(blocks[0], shapes=names))
-            else:
-                kept += [_put(block, dimension, names) for block in blocks]
-        return kept
-
-    def _guest_for(self, block: _Block, config: str) -> _Block:
-        """``block`` for a config that the profile lacks, in the guest another profile gives it.
-
-        A NUMA config in a guest with one node would test nothing.
-        """
-        for profile in self.config.profiles:
-            for entry in profile.entries:
-                if config in entry.configs:
-                    return replace(block, configs=(config,), shapes=entry.shapes)
-        return replace(block, configs=(config,))
+        return Block(kernels, entry.configs, entry.arches, entry.shapes, names)
 
     # ------------------------------------------------------------ cells
 
@@ -282,7 +220,7 @@ class _Planner:
         build = Build(build_id, self.kernels[kernel], self.configs[config], arch)
         return Cell(f"{build_id}/{shape}", build, self.shapes[shape], ())
 
-    def _cells(self, blocks: list[_Block]) -> list[Cell]:
+    def _cells(self, blocks: list[Block]) -> list[Cell]:
         chosen: dict[tuple[str, str, str, str], set[str]] = {}
         for block in blocks:
             for kernel in block.kernels:
@@ -331,7 +269,7 @@ class _Planner:
         for dimension, read in readers.items():
             planned = tuple(dict.fromkeys(name for cell in cells for name in read(cell)))
             for pattern in getattr(selection, dimension):
-                if not self._match(dimension, (pattern,), planned):
+                if not match(dimension, (pattern,), planned):
                     option = "--arch" if dimension == "arches" else f"--{dimension[:-1]}"
                     raise UserError(
                         f"{option} {pattern} matches nothing together with the rest{self._limits()}"
@@ -353,11 +291,7 @@ class _Planner:
 
     def _match_asked(self, dimension: str) -> tuple[str, ...]:
         patterns = getattr(self.selection, dimension)
-        return self._match(dimension, patterns, self._defined(dimension))
-
-
-def _put(block: _Block, dimension: str, names: tuple[str, ...]) -> _Block:
-    return replace(block, **{dimension: names})
+        return match(dimension, patterns, self.names.defined[dimension])
 
 
 def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:
@@ -377,15 +311,10 @@ def _applies(
     """
     pattern = expectation.case.partition(":")[0]
     # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
-    synthetic = not any(_is_named(w.name, pattern) for w in defined)
+    synthetic = not any(is_named(w.name, pattern) for w in defined)
     return any(
         fnmatchcase(cell.build.kernel.name, expectation.kernel)
         and fnmatchcase(cell.build.config.name, expectation.config)
-        and (synthetic or any(_is_named(w.name, pattern) for w in cell.workloads))
+        and (synthetic or any(is_named(w.name, pattern) for w in cell.workloads))
         for cell in cells
     )
-
-
-def _is_named(workload: str, pattern: str) -> bool:
-    """Whether ``pattern`` selects the workload: by FAMILY/NAME or by FAMILY alone."""
-    return fnmatchcase(workload, pattern) or fnmatchcase(workload.partition("/")[0], pattern)

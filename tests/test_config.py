@@ -617,7 +617,8 @@ def documented(section: str) -> set[str]:
     text = (LAB_HOME / "docs/lab-yaml.md").read_text(encoding="utf-8")
     sections = re.split(r"^##+ ", text, flags=re.M)
     (body,) = [s for s in sections if s.splitlines()[0] == section]
-    return set(re.findall(r"^\| `([^`]+)` \|", body, flags=re.M))
+    tables = [part for part in body.split("\n\n") if part.startswith("| key |")]
+    return set(re.findall(r"^\| `([^`]+)` \|", "\n".join(tables), flags=re.M))
 
 
 def objects() -> Iterator[tuple[str, dict[str, Any]]]:
