@@ -75,7 +75,11 @@ def _applied(
     if not seen:
         return case
     met.update((n, _place(case)) for n, _ in seen)
-    other = [t for t in titles if not any(e.title in t for _, e in seen)]
+    # A kernel log's reason has a line for each forbidden and each missing message as well.
+    other = titles + [
+        r for r in case.reason.split("\n") if r.startswith(("forbidden ", "required "))
+    ]
+    other = [t for t in other if not any(e.title in t for _, e in seen)]
     if other:
         return replace(case, reason=f"{case.reason}\nnot expected: {'; '.join(other[:8])}")
     expected = "; ".join(dict.fromkeys(e.title for _, e in seen))

@@ -18,35 +18,25 @@ import signal
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
 from orchestrator.evidence import counters, klog, ktap
 from orchestrator.evidence.klog_lines import read
 from orchestrator.expectations import apply_expectations
 from orchestrator.model import (
-    BuildRecord,
     CaseResult,
-    CellRecord,
     GuestEnd,
     Hit,
-    KernelRecord,
     KtapCase,
     KtapReport,
     Measurement,
-    Summary,
     Verdict,
     WorkloadEvidence,
 )
+from orchestrator.outcome import SYNTHETIC, cell_verdict, executed, exit_status, summarise
 
 __all__ = ["apply_expectations", "cell_verdict", "executed", "exit_status", "judge", "summarise"]
 
 KERNEL_LOG = "kernel-log"
 COUNTERS = "counters"
-# Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
-SYNTHETIC = frozenset(
-    {KERNEL_LOG, COUNTERS, "hang", "exit-status", "guest", "reset", "ktap", "host", "expect"}
-)
-# Pseudo-workloads of cases that the lab makes itself.
-STAGES = frozenset({"series", "build", "boot", "config", "kernel", "cell"})
 
 # kselftest: 4 is skip (tools/testing/selftests/kselftest.h); timeout(1) ends with 124; the shell
 # with 126 and 127 where the program could not be started.
@@ -281,11 +271,12 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
         out.add(KERNEL_LOG, Verdict.FAIL, "\n".join(faults))
         out.amend(hits=bad)
         return
+    unjudged = evidence.guest is not GuestEnd.ALIVE or not evidence.console_complete or missing
     if broken:
         out.add(KERNEL_LOG, Verdict.ERROR, f"not a regular expression: {broken[0]}")
-    elif evidence.guest is not GuestEnd.ALIVE:
+    elif unjudged and out.explained:
         out.add(KERNEL_LOG, Verdict.SKIP, f"not judged: {out.explained}")
-    elif not evidence.console_complete:
+    elif unjudged:
         reason = "the console log lacks the begin or end mark of this workload"
         out.add(KERNEL_LOG, Verdict.ERROR, reason)
     else:
@@ -315,7 +306,8 @@ def _counters(out: _Verdicts, log: counters.SampleLog, ran: bool) -> None:
     measured = _unclaimed(out, counters.parse_measurements(evidence.stdout))
     if not (workload.counters or workload.invariants or ledger or measured):
         return
-    log = replace(log, samples=samples)
+    page_size = log.page_size if log.page_size != 4096 else evidence.page_size
+    log = replace(log, samples=samples, page_size=page_size)
     violations = counters.check_invariants(workload, ledger, log)
     missing = list(counters.ledger_problems(evidence.stdout))
     missing += counters.missing_evidence(workload, ledger, log)
@@ -349,80 +341,3 @@ def _unclaimed(out: _Verdicts, measured: tuple[Measurement, ...]) -> tuple[Measu
         else:
             left.append(measurement)
     return tuple(left)
-
-
-# ---------------------------------------------------------------- cells and runs
-
-
-def executed(case: CaseResult) -> bool:
-    """Whether a case is evidence that something was tested: ran, and is no synthetic one."""
-    if case.verdict not in (Verdict.PASS, Verdict.FAIL):
-        return False
-    return bool(case.expected) or (case.workload not in STAGES and case.case not in SYNTHETIC)
-
-
-def cell_verdict(cases: Iterable[CaseResult]) -> Verdict:
-    """A cell's verdict: fail over error over pass over skip; a cell without a case is an error.
-
-    A cell in which every workload skipped is a skip, however clean its kernel log.
-    """
-    found = tuple(cases)
-    verdicts = {case.verdict for case in found}
-    for worst in (Verdict.FAIL, Verdict.ERROR):
-        if worst in verdicts:
-            return worst
-    if not found:
-        return Verdict.ERROR
-    if Verdict.SKIP in verdicts and not any(map(executed, found)):
-        return Verdict.SKIP
-    return Verdict.PASS
-
-
-def summarise(cells: Iterable[CellRecord], builds: Iterable[BuildRecord] = ()) -> Summary:
-    """How many cases came to which verdict; a build is one case, counted once."""
-    verdicts = [build.verdict for build in builds]
-    counted = bool(verdicts)
-    for cell in cells:
-        verdicts += [c.verdict for c in cell.cases if not (counted and c.workload == "build")]
-    return Summary(
-        passed=verdicts.count(Verdict.PASS),
-        failed=verdicts.count(Verdict.FAIL),
-        skipped=verdicts.count(Verdict.SKIP),
-        errors=verdicts.count(Verdict.ERROR),
-    )
-
-
-def exit_status(
-    cells: Iterable[CellRecord],
-    builds: Iterable[BuildRecord] = (),
-    kernels: Iterable[KernelRecord] = (),
-    *,
-    regressions: int | None = None,
-    interrupted: bool = False,
-    usage: bool = False,
-    host_problem: bool = False,
-    need_cases: bool = True,
-) -> int:
-    """The exit status of a whole run; where several hold: 130, then 2, 3, 1.
-
-    :param regressions: how many cases regressed, where only regressions count as the kernel's
-        failure (``--fail-on regression``); None where every fail does.
-    :param need_cases: False for a run that only builds.  Otherwise a run in which no case was
-        executed is the host's failure, since it proves nothing about the kernel.
-    """
-    cells, builds = tuple(cells), tuple(builds)
-    verdicts = [b.verdict for b in builds] + [c.verdict for c in cells]
-    verdicts += [case.verdict for cell in cells for case in cell.cases]
-    failed = Verdict.FAIL in verdicts or any(k.failure is not None for k in kernels)
-    ran = any(executed(case) for cell in cells for case in cell.cases)
-    if interrupted:
-        return EXIT_INTERRUPTED
-    if usage:
-        return EXIT_USAGE
-    if host_problem or Verdict.ERROR in verdicts:
-        return EXIT_HOST
-    if failed if regressions is None else regressions > 0:
-        return EXIT_KERNEL
-    if need_cases and not ran and not failed:
-        return EXIT_HOST
-    return EXIT_OK

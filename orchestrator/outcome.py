@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the cases of a cell, and the cells of a run, come to together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
+from orchestrator.model import BuildRecord, CaseResult, CellRecord, KernelRecord, Summary, Verdict
+
+# Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
+SYNTHETIC = frozenset(
+    {"kernel-log", "counters", "hang", "exit-status", "guest", "reset", "ktap", "host", "expect"}
+)
+# Pseudo-workloads of cases that the lab makes itself.
+STAGES = frozenset({"series", "build", "boot", "config", "kernel", "cell"})
+
+
+def executed(case: CaseResult) -> bool:
+    """Whether a case is evidence that something was tested: ran, and is no synthetic one."""
+    if case.verdict not in (Verdict.PASS, Verdict.FAIL):
+        return False
+    return bool(case.expected) or (case.workload not in STAGES and case.case not in SYNTHETIC)
+
+
+def cell_verdict(cases: Iterable[CaseResult]) -> Verdict:
+    """A cell's verdict: fail over error over pass over skip; a cell without a case is an error.
+
+    A cell in which every workload skipped is a skip, however clean its kernel log.
+    """
+    found = tuple(cases)
+    verdicts = {case.verdict for case in found}
+    for worst in (Verdict.FAIL, Verdict.ERROR):
+        if worst in verdicts:
+            return worst
+    if not found:
+        return Verdict.ERROR
+    if Verdict.SKIP in verdicts and not any(map(executed, found)):
+        return Verdict.SKIP
+    return Verdict.PASS
+
+
+def summarise(cells: Iterable[CellRecord], builds: Iterable[BuildRecord] = ()) -> Summary:
+    """How many cases came to which verdict; a build is one case, counted once."""
+    verdicts = [build.verdict for build in builds]
+    counted = bool(verdicts)
+    for cell in cells:
+        verdicts += [c.verdict for c in cell.cases if not (counted and c.workload == "build")]
+    return Summary(
+        passed=verdicts.count(Verdict.PASS),
+        failed=verdicts.count(Verdict.FAIL),
+        skipped=verdicts.count(Verdict.SKIP),
+        errors=verdicts.count(Verdict.ERROR),
+    )
+
+
+def exit_status(
+    cells: Iterable[CellRecord],
+    builds: Iterable[BuildRecord] = (),
+    kernels: Iterable[KernelRecord] = (),
+    *,
+    regressions: int | None = None,
+    interrupted: bool = False,
+    usage: bool = False,
+    host_problem: bool = False,
+    need_cases: bool = True,
+) -> int:
+    """The exit status of a whole run; where several hold: 130, then 2, 3, 1.
+
+    :param regressions: how many cases regressed, where only regressions count as the kernel's
+        failure (``--fail-on regression``); None where every fail does.
+    :param need_cases: False for a run that only builds.  Otherwise a run in which no case was
+        executed is the host's failure, since it proves nothing about the kernel.
+    """
+    cells, builds = tuple(cells), tuple(builds)
+    verdicts = [b.verdict for b in builds] + [c.verdict for c in cells]
+    verdicts += [case.verdict for cell in cells for case in cell.cases]
+    failed = Verdict.FAIL in verdicts or any(k.failure is not None for k in kernels)
+    ran = any(executed(case) for cell in cells for case in cell.cases)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    if usage:
+        return EXIT_USAGE
+    if host_problem or Verdict.ERROR in verdicts:
+        return EXIT_HOST
+    if failed if regressions is None else regressions > 0:
+        return EXIT_KERNEL
+    if need_cases and not ran and not failed:
+        return EXIT_HOST
+    return EXIT_OK
