@@ -207,9 +207,9 @@ class _Reader:
     # ------------------------------------------------------------ parts
 
     def _workload_folders(self) -> tuple[tuple[tuple[str, Path], ...], bool]:
-        named = self.top.strings("workloads")
-        if "workloads" not in self.top:
-            named = [(name, ("workloads",)) for name in DEFAULT_WORKLOAD_FOLDERS]
+        named = self.top.strings("workload_folders")
+        if "workload_folders" not in self.top:
+            named = [(name, ("workload_folders",)) for name in DEFAULT_WORKLOAD_FOLDERS]
         found = []
         for name, path in named:
             folder = self._find(name, Path.is_dir)

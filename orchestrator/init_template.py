@@ -15,7 +15,7 @@ default_profile: smoke
 default_kernels: [stable]
 
 # Folders with one folder for each workload family.
-workloads: [guest-tests]
+workload_folders: [guest-tests]
 
 kernels:
   stable:

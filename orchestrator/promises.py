@@ -10,7 +10,8 @@ def promised(cell: Cell) -> frozenset[str]:
     """The capabilities that nothing in ``cell`` may lack.
 
     What kernel and config provide, without what the config takes away (``lacks``), without swap
-    where the guest has no swap device and without NUMA where it has one node.
+    where the guest has no swap device, without NUMA where it has one node, and without THP where
+    the boot arguments switch it off.
     """
     config, shape = cell.build.config, cell.shape
     words = {*cell.build.kernel.provides, *config.provides} - set(config.lacks)
@@ -18,6 +19,10 @@ def promised(cell: Cell) -> frozenset[str]:
         words.discard("swap")
     if shape.nodes < 2:
         words.discard("numa")
+    # The last one counts: parse_early_param() and __setup() handlers run in command line order.
+    modes = [arg for arg in shape.boot_args if arg.startswith("transparent_hugepage=")]
+    if modes and modes[-1] == "transparent_hugepage=never":
+        words.discard("thp")
     return frozenset(words)
 
 

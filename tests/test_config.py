@@ -26,7 +26,7 @@ from orchestrator.config import (
     match_workloads,
 )
 from orchestrator.config_problems import Problem
-from orchestrator.config_schema import LAB_SCHEMA, MANIFEST_SCHEMA, load_schema
+from orchestrator.config_schema import LAB_SCHEMA, MANIFEST_SCHEMA, fits, load_schema
 from orchestrator.config_values import (
     parse_seconds,
     parse_size_mib,
@@ -336,12 +336,12 @@ def test_a_program_without_a_manifest_is_told_and_brings_no_other_message(lab: P
 
 def test_missing_workload_folder(lab: Path) -> None:
     shutil.rmtree(lab.parent / "guest-tests")
-    assert problems(lab) == ["lab.yaml:1: workloads: no folder 'guest-tests' beside lab.yaml"]
+    assert problems(lab) == ["lab.yaml:1: workload_folders: no folder 'guest-tests' beside lab.yaml"]
 
 
 def test_a_family_in_two_folders(lab: Path) -> None:
     shutil.copytree(lab.parent / "guest-tests", lab.parent / "more")
-    change(lab, "version: 1", "version: 1\nworkloads: [guest-tests, more]")
+    change(lab, "version: 1", "version: 1\nworkload_folders: [guest-tests, more]")
     assert problems(lab) == ["more/move/manifest.yaml: family 'move' is in guest-tests too"]
 
 
@@ -461,6 +461,38 @@ def test_any_value_in_a_manifest(lab: Path, key: str, value: object) -> None:
     except ConfigError as error:
         found = error.problems
     assert all(str(problem).isprintable() for problem in found), found
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_the_quick_check_never_lets_pass_what_jsonschema_refuses(data: st.DataObject) -> None:
+    from jsonschema import Draft202012Validator
+
+    name, text = data.draw(st.sampled_from([(LAB_SCHEMA, LAB), (MANIFEST_SCHEMA, MANIFEST)]))
+    schema = load_schema(name)
+    document = yaml.safe_load(text)
+    assert fits(document, schema, schema)
+    # Put anything in place of, or beside, any part of a right document.
+    part = document
+    while True:
+        keys = sorted(part) if isinstance(part, dict) else list(range(len(part)))
+        key = data.draw(st.sampled_from(keys)) if keys else None
+        inner = part[key] if key is not None else None
+        if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+            break
+        part = inner
+    if isinstance(part, list):
+        part.append(data.draw(values))
+    else:
+        part[data.draw(st.sampled_from(sorted(part)) | st.text(max_size=3))] = data.draw(values)
+    if fits(document, schema, schema):
+        assert list(Draft202012Validator(schema).iter_errors(document)) == []
+
+
+def test_the_quick_check_knows_every_keyword_of_the_schemas() -> None:
+    assert not fits("x", {"type": "string", "format": "date"}, {})
+    for name, text in ((LAB_SCHEMA, LAB), (MANIFEST_SCHEMA, MANIFEST)):
+        assert fits(yaml.safe_load(text), load_schema(name), load_schema(name))
 
 
 # ---------------------------------------------------------------- finding the file
@@ -678,9 +710,12 @@ def test_schemas_are_valid_and_say_what_is_expected(name: str) -> None:
                 assert "description" in inner, inner
 
 
-def test_imports_stay_light() -> None:
-    """`lab --help` imports config.py and must not pay for jsonschema."""
-    code = "import sys, orchestrator.config, orchestrator.plan; print(*sys.modules)"
+def test_a_right_file_does_not_pay_for_jsonschema(lab: Path) -> None:
+    code = (
+        "import sys, pathlib, orchestrator.plan; from orchestrator.config import load_config;"
+        f"load_config(pathlib.Path({str(lab)!r}), ['x86_64', 'arm64'], pathlib.Path('/'));"
+        "print(*sys.modules)"
+    )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=LAB_HOME
     ).stdout

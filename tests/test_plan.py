@@ -396,6 +396,8 @@ def test_promised() -> None:
     assert promised(small) == {"uffd-move", "swap", "thp"}  # one node: no NUMA
     assert promised(cell_of(made, "v6.12/default/x86_64/always")) == {"uffd-move", "thp"}
     assert promised(cell_of(made, "v6.12/no-uffd/x86_64/small")) == set()
+    never = replace(small.shape, boot_args=("transparent_hugepage=never", "quiet"))
+    assert promised(replace(small, shape=never)) == {"uffd-move", "swap"}
     two_nodes = plan(configs=("numa",)).cells[0]
     assert "numa" in promised(two_nodes)
 
