@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Work trees of kernels: one slot a source, switched between trees by rewriting what differs.
+
+A slot is a folder ``trees/SLOT`` with an index, a stamp (the tree it holds) and a lock beside it.
+Since unchanged files keep their times, ``make O=`` after a switch compiles only what changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.errors import HostError
+from orchestrator.kernel import store
+from orchestrator.kernel.cachefiles import Notice, locked, write_atomic
+from orchestrator.model import KernelTree
+
+_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
+# The first checkout writes 1.7 GB; a slow disk may take minutes for it.
+_SWITCH_DEADLINE = 1800.0
+
+
+@contextlib.contextmanager
+def checkout(
+    tree: KernelTree | str,
+    slot: str,
+    cache: Path,
+    *,
+    deadline: float = 3600.0,
+    on_wait: Notice | None = None,
+) -> Iterator[Path]:
+    """Give a work tree that holds ``tree`` for the length of a with block; write nothing into it.
+
+    Users of one and the same tree share the slot, so that two architectures of a kernel build side
+    by side; who needs another tree of it waits until they are gone.
+
+    :param deadline: seconds to wait for other users of the slot.
+    :param on_wait: told once when the slot is in use.
+    :raises HostError: when the slot did not come free, or the disk is full.
+    """
+    wanted = tree.tree if isinstance(tree, KernelTree) else tree
+    if not _SLOT.fullmatch(slot):
+        raise ValueError(f"not a slot name: {slot!r}")
+    folder = cache / "trees" / slot
+    lock = _beside(folder, ".lock")
+    what = f"the source tree {slot}"
+    until = time.monotonic() + deadline
+    while True:
+        left = max(0.0, until - time.monotonic())
+        with locked(lock, deadline=left, shared=True, on_wait=on_wait, what=what):
+            if _holds(folder, wanted):
+                yield folder
+                return
+        left = max(0.0, until - time.monotonic())
+        with locked(lock, deadline=left, on_wait=on_wait, what=what) as file:
+            if not _holds(folder, wanted):
+                _switch(folder, wanted, cache)
+            # flock(2): the conversion may let another waiter in first, so look again after it.
+            fcntl.flock(file, fcntl.LOCK_SH)
+            if _holds(folder, wanted):
+                yield folder
+                return
+
+
+def remove_slot(slot: str, cache: Path) -> bool:
+    """Delete a slot's work tree unless it is in use; tell whether it is gone."""
+    folder = cache / "trees" / slot
+    try:
+        with locked(_beside(folder, ".lock"), deadline=0.0):
+            _beside(folder, ".tree").unlink(missing_ok=True)
+            _beside(folder, ".index").unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+    except HostError:
+        return False
+    return not folder.exists()
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    # with_suffix() would eat the ".12" of "debian-6.12".
+    return folder.parent / (folder.name + suffix)
+
+
+def _holds(folder: Path, tree: str) -> bool:
+    try:
+        return _beside(folder, ".tree").read_text() == tree and folder.is_dir()
+    except OSError:
+        return False
+
+
+def _switch(folder: Path, tree: str, cache: Path) -> None:
+    """Make the folder hold exactly ``tree``; the stamp is away while it does not."""
+    index, stamp = _beside(folder, ".index"), _beside(folder, ".tree")
+    stamp.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Left by a git that was killed with its lab: the slot's lock says nobody else is at work.
+    _beside(folder, ".index.lock").unlink(missing_ok=True)
+    arguments = ("read-tree", "--reset", "-u", tree)
+    done = store.git(
+        cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE,
+        check=not index.exists(),
+    )  # fmt: skip
+    if done.status != 0:
+        # An index that git cannot read: without it every file is written anew.
+        index.unlink(missing_ok=True)
+        _beside(folder, ".index.lock").unlink(missing_ok=True)
+        store.git(cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
+    store.git(cache, "clean", "-ffdxq", index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
+    write_atomic(stamp, tree.encode())
