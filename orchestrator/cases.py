@@ -8,8 +8,8 @@ list of cases, and wants the same one everywhere; it is made here.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from orchestrator.model import (
     ApplyFailure,
@@ -67,13 +67,21 @@ def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
 def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
     """A cell's own cases.
 
-    What a cell repeats of its build is left to the build; a cell that has no case at all although
-    its build is good becomes one case, since missing evidence is never a pass.
+    What a cell repeats of its series and build is left to those.  A cell that has no other case
+    although they are good becomes one case, since missing evidence is never a pass.
     """
-    built = {f"{b.kernel}/{b.config}/{b.arch}": b for b in run.builds}
-    build = built.get(f"{cell.kernel}/{cell.config}/{cell.arch}")
-    own = tuple(c for c in cell.cases if build is None or c.workload != BUILD)
-    if own or (build is not None and build.verdict in (Verdict.FAIL, Verdict.ERROR)):
+    place = (cell.kernel, cell.config, cell.arch)
+    builds = [b for b in run.builds if (b.kernel, b.config, b.arch) == place]
+    kernels = [k for k in run.kernels if k.name == cell.kernel and (k.series or k.failure)]
+    told = {BUILD} if builds else set()
+    told |= {SERIES} if kernels else set()
+    own = tuple(c for c in cell.cases if c.workload not in told)
+    explained = (
+        any(b.verdict is not Verdict.PASS for b in builds)
+        or any(k.failure is not None for k in kernels)
+        or any(c.verdict is not Verdict.PASS or c.expected for c in cell.cases)
+    )
+    if own or explained:
         return own
     verdict = Verdict.ERROR if cell.verdict is Verdict.PASS else cell.verdict
     reason = "; ".join(cell.notes) or "the cell has no case: nothing was executed in it"
@@ -91,8 +99,9 @@ def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
         bad = next(patch for patch in kernel.series if patch.applied is not True)
         verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
     rerun = run.run.command or f"lab run --kernel {shlex.quote(kernel.name)}"
-    return CaseResult(f"{kernel.name}/-/-/-:{SERIES}:apply", SERIES, "apply", verdict, reason,
-                      rerun=rerun)  # fmt: skip
+    case_id = f"{kernel.name}/-/-/-:{SERIES}:apply"
+    case = CaseResult(case_id, SERIES, "apply", verdict, reason, rerun=rerun)
+    return _as_told(case, (c for c in run.cells if c.kernel == kernel.name))
 
 
 def apply_reason(failure: ApplyFailure) -> str:
@@ -108,15 +117,28 @@ def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
         first = build.errors[0]
         reason = f"{first.file}:{first.line}: {first.text}"
     place = f"{build.kernel}/{build.config}/{build.arch}"
-    rerun = ""
-    for cell in run.cells:
-        if f"{cell.kernel}/{cell.config}/{cell.arch}" == place:
-            rerun = next((c.rerun for c in cell.cases if c.workload == BUILD and c.rerun), rerun)
-    if not rerun:
-        words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
-        rerun = shlex.join([*words, "--arch", build.arch])
-    return CaseResult(f"{place}/-:{BUILD}:{BUILD}", BUILD, BUILD, build.verdict, reason,
-                      build.seconds, rerun=rerun)  # fmt: skip
+    words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
+    case = CaseResult(
+        id=f"{place}/-:{BUILD}:{BUILD}",
+        workload=BUILD,
+        case=BUILD,
+        verdict=build.verdict,
+        reason=reason,
+        seconds=build.seconds,
+        rerun=shlex.join([*words, "--arch", build.arch]),
+    )
+    return _as_told(case, (c for c in run.cells if f"{c.kernel}/{c.config}/{c.arch}" == place))
+
+
+def _as_told(case: CaseResult, cells: Iterable[CellRecord]) -> CaseResult:
+    """``case`` with what its cells know better: how to repeat it, and that it was expected."""
+    for cell in cells:
+        for told in cell.cases:
+            if told.workload == case.workload and told.verdict is not Verdict.SKIP:
+                case = replace(case, rerun=told.rerun or case.rerun)
+                if told.expected:
+                    return replace(case, verdict=told.verdict, expected=told.expected)
+    return case
 
 
 # ---------------------------------------------------------------- what is wrong with a counter

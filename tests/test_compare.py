@@ -237,3 +237,25 @@ def test_nothing_against_nothing():
     nothing = replace(good_run(), kernels=(), builds=(), cells=())
     assert compare(nothing, nothing).cases == ()
     assert {c.change for c in compare(nothing, good_run(), None, None).cases} == {Change.NEW}
+
+
+def test_an_expected_build_failure_is_no_regression():
+    bad = good_run()
+    failed = replace(bad.builds[0], verdict=F, reason="mm/x.c:3: error")
+    where = bad.cells[0].id
+    told = case(where, "build", "build", P, expected="mm/x.c:3: error")
+    bad = replace(
+        bad,
+        builds=(failed, bad.builds[1]),
+        cells=(replace(bad.cells[0], cases=(told,)), bad.cells[1]),
+    )
+    assert compare(good_run(), bad).regressed == ()
+
+
+def test_a_cell_that_only_built_is_no_pass():
+    run = good_run()
+    only = replace(run.cells[0], cases=(case(run.cells[0].id, "build", "build"),))
+    found = compare(run, replace(run, cells=(only, run.cells[1])))
+    assert [c.after.verdict for c in found.cases if c.key.endswith(":cell:cases") and c.after] == [
+        E
+    ]

@@ -87,6 +87,7 @@ def render(run: RunResult, folder: Path | None, comparison: Comparison | None = 
         shown_cases=view.shown_cases,
         shown_hits=view.shown_hits,
         cell_counts=lambda cell: view.cell_counts(run, cell),
+        count_words=view.count_words,
         accelerator_note=view.accelerator_note,
         by_change=view.by_change,
         counter_pairs=view.counter_pairs,

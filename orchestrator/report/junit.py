@@ -24,6 +24,7 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
+from orchestrator.outcome import executed
 from orchestrator.report.text import (
     EXIT_MEANING,
     counter_line,
@@ -83,8 +84,8 @@ class _Maker:
         if not result.run.finished:
             problems.insert(0, "the run did not finish: these results are partial")
         verdicts = {placed.case.verdict for placed in cases_of(result)}
-        executed = any(c.verdict is Verdict.PASS for cell in result.cells for c in cell.cases)
-        if not executed and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
+        tested = any(executed(case) for cell in result.cells for case in cell.cases)
+        if not tested and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
             problems.append("no case was executed")
         if not problems:
             return []

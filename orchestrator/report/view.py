@@ -245,8 +245,12 @@ def _slot(run: RunResult, cell: CellRecord | None, build: BuildRecord | None) ->
 
 def cell_counts(run: RunResult, cell: CellRecord) -> str:
     """``2 fail, 14 pass``."""
-    counts = verdict_counts(cell_cases(run, cell))
-    return ", ".join(f"{n} {verdict.value}" for verdict, n in counts.items() if n)
+    return count_words(cell_cases(run, cell))
+
+
+def count_words(cases: tuple[CaseResult, ...]) -> str:
+    """How many cases came to which verdict, worst first."""
+    return ", ".join(f"{n} {verdict.value}" for verdict, n in verdict_counts(cases).items() if n)
 
 
 def groups(run: RunResult, cell: CellRecord) -> tuple[Group, ...]:

@@ -117,6 +117,9 @@ def test_every_link_leads_somewhere(broken):
 
 
 def test_failing_cases_are_open_and_passing_ones_closed(broken):
+    for box in broken.find_class("group"):
+        inner = " ".join(case.get("class") for case in box.find_class("case"))
+        assert (box.get("open") is not None) is ("fail" in inner or "error" in inner)
     for box in broken.find_class("case"):
         bad = "fail" in box.get("class") or "error" in box.get("class")
         assert (box.get("open") is not None) is bad
