@@ -142,3 +142,19 @@ void uffd_move_all(const struct uffd_pair *pair)
 	CHECK_ERRNO(result.err, 0);
 	CHECK_EQ(result.moved, pair->len);
 }
+
+double uffd_rate(const struct uffd_pair *pair)
+{
+	struct uffd_pair back = { pair->fd, pair->dst, pair->src, pair->len };
+	double start = mem_now_ms(), elapsed;
+	size_t bytes = 0;
+
+	uffd_register(pair->fd, pair->src, pair->len);
+	do {
+		uffd_move_all(pair);
+		uffd_move_all(&back);
+		bytes += 2 * pair->len;
+		elapsed = mem_now_ms() - start;
+	} while (elapsed < 150);
+	return (double)bytes / 1e3 / elapsed;
+}

@@ -62,4 +62,11 @@ struct uffd_pair uffd_pair(size_t pages, unsigned int seed);
 /* Move all of it and fail the case unless the call reports complete success. */
 void uffd_move_all(const struct uffd_pair *pair);
 
+/*
+ * Megabytes (10^6 bytes) a second that moving pair's pages back and forth reaches.  It runs for at
+ * least 150 ms: a guest's clock may tick only every 10 ms (v6.12 x86 without a usable TSC).
+ * Registers the source too.
+ */
+double uffd_rate(const struct uffd_pair *pair);
+
 #endif

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * sampler [-i MS] [-m TOKEN -w WORKLOAD] -- PROGRAM [ARGUMENT...]
+ *
+ * Runs one workload in the guest and watches its memory from outside.
+ *
+ * stdout: the program's own, untouched.
+ * stderr: JSON lines of ours, and the program's stderr with "stderr: " before each line.
+ *   {"phase":"before","t":0.000,COUNTERS}        the machine before the program starts
+ *   {"t":0.250,"RssAnon":512,"RssFile":..,"RssShmem":..,"VmSwap":0,"Anonymous":512}
+ *                                                the program and all its descendants; Anonymous
+ *                                                (page walk) only in some of them
+ *   {"phase":"after","t":1.312,COUNTERS}         the machine after it has gone and settled
+ *   {"phase":"exit","status":0,"signal":0,"seconds":1.200,"page_size":4096}
+ * COUNTERS of /proc/meminfo are in pages; of /proc/vmstat, nr_anon_pages is in pages,
+ * nr_anon_transparent_hugepages in huge pages and the rest count events; -1 is one that the kernel
+ * does not have.  exit also has "error" where the program could not be started, and "killed" where
+ * we were told to stop it.
+ *
+ * A sample is a plot and no proof: it is taken while the program runs.  Threads share one mm and
+ * are read once; processes that share one (vfork) are counted twice while they do.
+ *
+ * With -m and -w the kernel log gets "lab-mark TOKEN begin WORKLOAD" before the first phase and
+ * "lab-mark TOKEN end WORKLOAD" after the last one: the kernel's check of an mm's counters comes
+ * at its last mmdrop(), which may be some time after the exit.
+ *
+ * SIGTERM, SIGHUP and SIGINT kill the program with everything it started, and so does the end of
+ * stdin where that is a pipe or a socket (the SSH session is gone).  Exit status: the program's, or
+ * 128 + its signal; 127 where it could not be started; 2 for wrong usage.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_PIDS 1024
+#define CPU_SHARE 0.03 /* of one CPU, for ordinary samples; page walks get as much again */
+#define WALK_SECONDS 1.0
+#define SETTLE_SECONDS 0.4
+#define GIVE_UP_SECONDS 2.0 /* a task that hit a BUG may never die */
+
+/* No allocation after the start: what we use must not move between "before" and "after". */
+static char text[64 * 1024];
+static char child_line[4096];
+static size_t child_used;
+static pid_t pids[MAX_PIDS];
+static size_t pid_count;
+static double started;
+static long page_kib;
+static const char *token, *workload;
+static volatile sig_atomic_t stop_signal;
+
+static double clock_seconds(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static double now(void)
+{
+	return clock_seconds(CLOCK_MONOTONIC) - started;
+}
+
+static void out(const char *line, size_t length)
+{
+	ssize_t done;
+
+	for (; length; line += done, length -= (size_t)done) {
+		done = write(STDERR_FILENO, line, length);
+		if (done < 0 && errno == EINTR)
+			done = 0;
+		else if (done <= 0)
+			return;
+	}
+}
+
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
+	static char line[1024];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (length > 0)
+		out(line, (size_t)length < sizeof(line) ? (size_t)length : sizeof(line) - 1);
+}
+
+static int slurp(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t used = 0;
+	ssize_t got;
+
+	if (fd < 0)
+		return -1;
+	while (used < sizeof(text) - 1 && (got = read(fd, text + used, sizeof(text) - 1 - used)) > 0)
+		used += (size_t)got;
+	close(fd);
+	text[used] = 0;
+	return used ? 0 : -1;
+}
+
+static long field(const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, name, length) && (line[length] == ':' || line[length] == ' '))
+			return strtol(line + length + 1, NULL, 10);
+	}
+	return -1;
+}
+
+static long pages(const char *name)
+{
+	long kib = field(name);
+
+	return kib < 0 ? kib : kib / page_kib;
+}
+
+static void write_file(const char *path, const char *content)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, content, strlen(content));
+	close(fd);
+}
+
+static void mark(const char *edge)
+{
+	char line[512];
+
+	if (!token || !workload)
+		return;
+	/* Level 3 reaches the console in spite of a lowered console log level. */
+	snprintf(line, sizeof(line), "<3>lab-mark %s %s %s\n", token, edge, workload);
+	write_file("/dev/kmsg", line);
+}
+
+static long anon_pages_now(void)
+{
+	/* Folds the per-CPU parts, so that what follows reads exact numbers. */
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	return slurp("/proc/meminfo") ? -1 : pages("AnonPages");
+}
+
+static long say_phase(const char *phase)
+{
+	static const char *const memory[] = { "AnonPages", "SwapFree", "PageTables", "SUnreclaim",
+					      "MemFree" };
+	static const char *const events[] = { "nr_anon_pages", "nr_anon_transparent_hugepages",
+					      "pswpin",        "pswpout",
+					      "thp_split_pmd", "thp_fault_alloc" };
+	long anon = anon_pages_now();
+
+	say("{\"phase\":\"%s\",\"t\":%.3f", phase, phase[0] == 'b' ? 0.0 : now());
+	for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
+		say(",\"%s\":%ld", memory[i], pages(memory[i]));
+	if (slurp("/proc/vmstat"))
+		text[0] = 0;
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		say(",\"%s\":%ld", events[i], field(events[i]));
+	say("}\n");
+	return anon;
+}
+
+static void add_children(const char *path)
+{
+	if (slurp(path))
+		return;
+	for (char *at = text, *end; pid_count < MAX_PIDS; at = end) {
+		long pid = strtol(at, &end, 10);
+
+		if (end == at)
+			break;
+		pids[pid_count++] = (pid_t)pid;
+	}
+}
+
+/* Everything below us: we adopt orphans, so that nothing escapes by a double fork. */
+static void list_descendants(void)
+{
+	char path[64];
+
+	pid_count = 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	add_children(path);
+	for (size_t i = 0; i < pid_count; i++) {
+		/*
+		 * A child hangs on the thread that forked it, and it is the first thread nearly
+		 * always; the others are asked where a process has any.
+		 */
+		snprintf(path, sizeof(path), "/proc/%d/status", (int)pids[i]);
+		if (slurp(path))
+			continue;
+		long threads = field("Threads");
+
+		for (pid_t tid = pids[i]; threads > 0 && tid < pids[i] + 64; tid++) {
+			snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pids[i],
+				 (int)tid);
+			if (access(path, R_OK))
+				continue;
+			add_children(path);
+			threads--;
+		}
+	}
+}
+
+/* One sample; returns the CPU seconds it took us. */
+static double sample(int walk)
+{
+	static const char *const names[] = { "RssAnon", "RssFile", "RssShmem", "VmSwap" };
+	double cost = clock_seconds(CLOCK_PROCESS_CPUTIME_ID), t = now();
+	long sum[4] = { 0 }, anonymous = 0, value;
+	char path[64];
+
+	list_descendants();
+	for (size_t i = 0; i < pid_count; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/status", (int)pids[i]);
+		if (slurp(path))
+			continue;
+		for (size_t k = 0; k < 4; k++) {
+			value = pages(names[k]);
+			sum[k] += value > 0 ? value : 0;
+		}
+		snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pids[i]);
+		if (!walk || slurp(path))
+			continue;
+		value = pages("Anonymous");
+		anonymous += value > 0 ? value : 0;
+	}
+	say("{\"t\":%.3f,\"RssAnon\":%ld,\"RssFile\":%ld,\"RssShmem\":%ld,\"VmSwap\":%ld", t, sum[0],
+	    sum[1], sum[2], sum[3]);
+	if (walk)
+		say(",\"Anonymous\":%ld", anonymous);
+	say("}\n");
+	return clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cost;
+}
+
+static void flush_child_line(void)
+{
+	if (!child_used)
+		return;
+	out("stderr: ", 8);
+	out(child_line, child_used);
+	if (child_line[child_used - 1] != '\n')
+		out("\n", 1);
+	child_used = 0;
+}
+
+/* Pass on what the program wrote to its stderr: the bytes read, 0 at its end, -1 for none yet. */
+static ssize_t drain(int fd)
+{
+	static char chunk[4096];
+	ssize_t got = read(fd, chunk, sizeof(chunk));
+
+	for (ssize_t i = 0; i < got; i++) {
+		child_line[child_used++] = chunk[i];
+		if (chunk[i] == '\n' || child_used == sizeof(child_line))
+			flush_child_line();
+	}
+	return got;
+}
+
+static void kill_all(pid_t group)
+{
+	kill(-group, SIGKILL);
+	list_descendants();
+	for (size_t i = 0; i < pid_count; i++)
+		kill(pids[i], SIGKILL);
+}
+
+static void on_signal(int number)
+{
+	/* SIGCHLD only has to end the wait. */
+	if (number != SIGCHLD)
+		stop_signal = number;
+}
+
+static pid_t start(char **argv, int *stderr_end, int *exec_error)
+{
+	int report[2], err[2], code = 0;
+	pid_t pid, parent = getpid();
+
+	if (pipe2(report, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		sigset_t none;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(127);
+		setpgid(0, 0);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+		dup2(err[1], STDERR_FILENO);
+		execvp(argv[0], argv);
+		code = errno;
+		(void)!write(report[1], &code, sizeof(code));
+		_exit(127);
+	}
+	close(report[1]);
+	close(err[1]);
+	if (pid > 0) {
+		/* Ends without a word when the exec worked: the program is there from now on. */
+		if (read(report[0], &code, sizeof(code)) != sizeof(code))
+			code = 0;
+		*exec_error = code;
+		*stderr_end = err[0];
+		fcntl(err[0], F_SETFL, O_NONBLOCK);
+	}
+	close(report[0]);
+	return pid;
+}
+
+/* Watch until the program ends or must; returns why it was killed, or NULL. */
+static const char *watch(pid_t pid, int stderr_end, double interval)
+{
+	struct stat info;
+	int watch_stdin = !fstat(STDIN_FILENO, &info) &&
+			  (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
+	struct pollfd fds[2] = { { watch_stdin ? STDIN_FILENO : -1, POLLIN, 0 },
+				 { stderr_end, POLLIN, 0 } };
+	double next = now(), next_walk = next, give_up = 0, cost, wait;
+	const char *killed = NULL;
+	struct timespec timeout;
+	sigset_t open_mask;
+	siginfo_t child;
+	char byte;
+
+	sigemptyset(&open_mask);
+	for (;;) {
+		child.si_pid = 0;
+		while (!waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) && child.si_pid) {
+			if (child.si_pid == pid)
+				return killed;
+			/* An orphan that we adopted. */
+			waitpid(child.si_pid, NULL, 0);
+			child.si_pid = 0;
+		}
+		if (!killed && stop_signal) {
+			killed = stop_signal == SIGALRM ? "stdin closed" : "signal";
+			kill_all(pid);
+			give_up = now() + GIVE_UP_SECONDS;
+		}
+		if (killed && now() > give_up)
+			return "never died";
+		if (now() >= next) {
+			int walk = now() >= next_walk;
+
+			cost = sample(walk);
+			wait = cost / CPU_SHARE;
+			if (walk)
+				next_walk = now() + (wait > WALK_SECONDS ? wait : WALK_SECONDS);
+			next = now() + (walk || wait < interval ? interval : wait);
+		}
+		wait = killed ? 0.01 : next - now();
+		wait = wait > 0 ? wait : 0;
+		timeout.tv_sec = (time_t)wait;
+		timeout.tv_nsec = (long)((wait - (double)timeout.tv_sec) * 1e9);
+		/* SIGCHLD and the rest arrive only in here. */
+		if (ppoll(fds, 2, &timeout, &open_mask) <= 0)
+			continue;
+		if (fds[1].revents && drain(fds[1].fd) == 0)
+			fds[1].fd = -1;
+		if (fds[0].revents && read(fds[0].fd, &byte, 1) == 0) {
+			fds[0].fd = -1;
+			stop_signal = stop_signal ? stop_signal : SIGALRM;
+		}
+	}
+}
+
+/* Reap the program and whatever it left behind; 0 where it would not die. */
+static int reap(pid_t pid, int *status, int dead)
+{
+	double until = now() + GIVE_UP_SECONDS;
+	int ignored;
+	pid_t got;
+
+	if (dead && waitpid(pid, status, 0) != pid)
+		dead = 0;
+	do {
+		kill_all(pid);
+		got = waitpid(-1, &ignored, WNOHANG);
+		if (!got)
+			usleep(5000);
+	} while (got >= 0 && now() < until);
+	return dead;
+}
+
+int main(int argc, char **argv)
+{
+	static const int caught[] = { SIGTERM, SIGHUP, SIGINT, SIGCHLD };
+	struct sigaction action = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
+	int option, status = 0, stderr_end = -1, exec_error = 0, dead;
+	double interval = 0.1, seconds, until;
+	const char *killed;
+	sigset_t blocked;
+	long anon_before;
+	pid_t pid;
+
+	while ((option = getopt(argc, argv, "+i:m:w:")) != -1) {
+		if (option == 'i' && atof(optarg) > 0)
+			interval = atof(optarg) / 1e3;
+		else if (option == 'm')
+			token = optarg;
+		else if (option == 'w')
+			workload = optarg;
+		else
+			optind = argc;
+	}
+	if (optind >= argc) {
+		say("usage: sampler [-i MS] [-m TOKEN -w WORKLOAD] -- PROGRAM [ARGUMENT...]\n");
+		return 2;
+	}
+	page_kib = sysconf(_SC_PAGESIZE) / 1024;
+	memset(text, 1, sizeof(text));
+	memset(child_line, 1, sizeof(child_line));
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
+		sigaddset(&blocked, caught[i]);
+		sigaction(caught[i], &action, NULL);
+	}
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+
+	mark("begin");
+	started = clock_seconds(CLOCK_MONOTONIC);
+	anon_before = say_phase("before");
+	pid = start(argv + optind, &stderr_end, &exec_error);
+	if (pid < 0) {
+		say("{\"phase\":\"exit\",\"status\":127,\"signal\":0,\"seconds\":0,\"page_size\":%ld,"
+		    "\"error\":\"fork: %m\"}\n",
+		    page_kib * 1024);
+		mark("end");
+		return 127;
+	}
+	killed = watch(pid, stderr_end, interval);
+	seconds = now();
+	dead = !killed || strcmp(killed, "never died");
+	sample(1);
+	dead = reap(pid, &status, dead);
+	while (drain(stderr_end) > 0)
+		;
+	flush_child_line();
+	for (until = now() + SETTLE_SECONDS; now() < until && anon_pages_now() > anon_before;)
+		usleep(20000);
+	say_phase("after");
+	mark("end");
+
+	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld",
+	    WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+	    !dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, seconds, page_kib * 1024);
+	if (exec_error)
+		say(",\"error\":\"exec: %s\"", strerror(exec_error));
+	if (killed)
+		say(",\"killed\":\"%s\"", killed);
+	say("}\n");
+	if (!dead)
+		return 128 + SIGKILL;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
