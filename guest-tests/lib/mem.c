@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ktap.h"
+#include "procfile.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
@@ -29,21 +30,6 @@
  */
 #define SWAP_TYPES 22
 
-static int read_file(const char *path, char *buffer, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got;
-
-	if (fd < 0)
-		return -1;
-	got = read(fd, buffer, size - 1);
-	close(fd);
-	if (got < 0)
-		return -1;
-	buffer[got] = 0;
-	return 0;
-}
-
 size_t mem_page(void)
 {
 	static size_t size;
@@ -58,7 +44,7 @@ size_t mem_huge(void)
 	static size_t size;
 	char text[32];
 
-	if (!size && !read_file(THP_DIR "hpage_pmd_size", text, sizeof(text)))
+	if (!size && !proc_read(THP_DIR "hpage_pmd_size", text, sizeof(text)))
 		size = strtoul(text, NULL, 10);
 	return size;
 }
@@ -212,7 +198,7 @@ const char *mem_why_no_huge(void)
 	static char why[128];
 	char text[64];
 
-	if (!mem_huge() || read_file(THP_DIR "enabled", text, sizeof(text)))
+	if (!mem_huge() || proc_read(THP_DIR "enabled", text, sizeof(text)))
 		return "no transparent huge pages (CONFIG_TRANSPARENT_HUGEPAGE is off)";
 	if (strstr(text, "[never]"))
 		return "transparent_hugepage=never";
@@ -247,7 +233,7 @@ const char *mem_why_no_swap(void)
 {
 	char text[1024], *line;
 
-	if (read_file("/proc/swaps", text, sizeof(text)))
+	if (proc_read("/proc/swaps", text, sizeof(text)))
 		return "no swap (CONFIG_SWAP is off)";
 	line = strchr(text, '\n');
 	return line && line[1] ? NULL : "no swap device is on";
@@ -257,7 +243,6 @@ void mem_swap_out(void *start, size_t len)
 {
 	size_t pages = len / mem_page(), out = 0;
 	struct timespec pause = { 0, 20 * 1000 * 1000 };
-	int fd;
 
 	if (mem_why_no_swap())
 		ktap_skip("%s", mem_why_no_swap());
@@ -270,11 +255,7 @@ void mem_swap_out(void *start, size_t len)
 		 * Pages faulted in on another CPU wait in that CPU's batch and cannot be isolated
 		 * from there; dropping caches drains every CPU's batch first (lru_add_drain_all()).
 		 */
-		fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
-		if (fd >= 0) {
-			(void)!write(fd, "1", 1);
-			close(fd);
-		}
+		proc_write("/proc/sys/vm/drop_caches", "1");
 		nanosleep(&pause, NULL);
 	}
 	ktap_skip("MADV_PAGEOUT swapped out only %zu of %zu pages", out, pages);

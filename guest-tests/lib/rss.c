@@ -17,6 +17,7 @@
 
 #include "ktap.h"
 #include "mem.h"
+#include "procfile.h"
 
 static char text[128 * 1024];
 static uint64_t entries[2048];
@@ -28,46 +29,12 @@ static void prefault(void)
 	memset(entries, 1, sizeof(entries));
 }
 
-/* Read a whole /proc file into text; -1 if it cannot be read. */
-static int slurp(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t used = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		return -1;
-	while ((got = read(fd, text + used, sizeof(text) - 1 - used)) > 0)
-		used += (size_t)got;
-	close(fd);
-	text[used] = 0;
-	return got < 0 ? -1 : 0;
-}
-
 static int slurp_pid(pid_t pid, const char *name)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return slurp(path);
-}
-
-/* The number after a line's name, or -1. */
-static long field(const char *name)
-{
-	size_t length = strlen(name);
-
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (!strncmp(line, name, length) && (line[length] == ':' || line[length] == ' '))
-			return strtol(line + length + 1, NULL, 10);
-	}
-	return -1;
-}
-
-static long kib_to_pages(long kib)
-{
-	return kib < 0 ? kib : kib / (long)(mem_page() / 1024);
+	return proc_read(path, text, sizeof(text));
 }
 
 static long count_swap_slots(pid_t pid)
@@ -111,8 +78,8 @@ static int read_status(pid_t pid, struct rss *rss)
 {
 	if (slurp_pid(pid, "status"))
 		return -1;
-	rss->rss_anon = kib_to_pages(field("RssAnon"));
-	rss->vm_swap = kib_to_pages(field("VmSwap"));
+	rss->rss_anon = proc_pages(text, "RssAnon");
+	rss->vm_swap = proc_pages(text, "VmSwap");
 	/* VmSwap is absent without CONFIG_SWAP in no kernel we know; a zombie lacks both. */
 	return rss->rss_anon < 0 || rss->vm_swap < 0 ? -1 : 0;
 }
@@ -127,7 +94,7 @@ struct rss rss_read(pid_t pid)
 	 */
 	for (int attempt = 0; attempt < 8; attempt++) {
 		CHECK(!read_status(pid, &rss), "/proc/%d/status has no RssAnon", (int)pid);
-		rss.walk_anon = slurp_pid(pid, "smaps_rollup") ? -1 : kib_to_pages(field("Anonymous"));
+		rss.walk_anon = slurp_pid(pid, "smaps_rollup") ? -1 : proc_pages(text, "Anonymous");
 		rss.walk_swap = count_swap_slots(pid);
 		CHECK(!read_status(pid, &again), "/proc/%d/status has no RssAnon", (int)pid);
 		if (rss.rss_anon == again.rss_anon && rss.vm_swap == again.vm_swap)
@@ -229,20 +196,17 @@ void rss_conserved(const struct rss *before, const struct rss *after)
 
 long sys_vmstat(const char *name)
 {
-	return slurp("/proc/vmstat") ? -1 : field(name);
+	(void)proc_read("/proc/vmstat", text, sizeof(text));
+	return proc_field(text, name);
 }
 
 long sys_meminfo(const char *name)
 {
-	return slurp("/proc/meminfo") ? -1 : kib_to_pages(field(name));
+	(void)proc_read("/proc/meminfo", text, sizeof(text));
+	return proc_pages(text, name);
 }
 
 void sys_refresh(void)
 {
-	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	(void)!write(fd, "1", 1);
-	close(fd);
+	proc_write("/proc/sys/vm/stat_refresh", "1");
 }

@@ -43,7 +43,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_PIDS 1024
+#include "procfile.h"
+#include "proctree.h"
+
 #define CPU_SHARE 0.03 /* of one CPU, for ordinary samples; page walks get as much again */
 #define WALK_SECONDS 1.0
 #define SETTLE_SECONDS 0.4
@@ -53,10 +55,8 @@
 static char text[64 * 1024];
 static char child_line[4096];
 static size_t child_used;
-static pid_t pids[MAX_PIDS];
-static size_t pid_count;
+static struct proctree tree;
 static double started;
-static long page_kib;
 static const char *token, *workload;
 static volatile sig_atomic_t stop_signal;
 
@@ -86,61 +86,24 @@ static void out(const char *line, size_t length)
 	}
 }
 
+/* Put a line together and write it at once: its parts never mix with another writer's. */
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
 	static char line[1024];
+	static size_t used;
 	va_list args;
 	int length;
 
 	va_start(args, format);
-	length = vsnprintf(line, sizeof(line), format, args);
+	length = vsnprintf(line + used, sizeof(line) - used, format, args);
 	va_end(args);
 	if (length > 0)
-		out(line, (size_t)length < sizeof(line) ? (size_t)length : sizeof(line) - 1);
-}
-
-static int slurp(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t used = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		return -1;
-	while (used < sizeof(text) - 1 && (got = read(fd, text + used, sizeof(text) - 1 - used)) > 0)
-		used += (size_t)got;
-	close(fd);
-	text[used] = 0;
-	return used ? 0 : -1;
-}
-
-static long field(const char *name)
-{
-	size_t length = strlen(name);
-
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (!strncmp(line, name, length) && (line[length] == ':' || line[length] == ' '))
-			return strtol(line + length + 1, NULL, 10);
+		used += (size_t)length < sizeof(line) - used ? (size_t)length :
+							       sizeof(line) - used - 1;
+	if (used && line[used - 1] == '\n') {
+		out(line, used);
+		used = 0;
 	}
-	return -1;
-}
-
-static long pages(const char *name)
-{
-	long kib = field(name);
-
-	return kib < 0 ? kib : kib / page_kib;
-}
-
-static void write_file(const char *path, const char *content)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	(void)!write(fd, content, strlen(content));
-	close(fd);
 }
 
 static void mark(const char *edge)
@@ -151,14 +114,14 @@ static void mark(const char *edge)
 		return;
 	/* Level 3 reaches the console in spite of a lowered console log level. */
 	snprintf(line, sizeof(line), "<3>lab-mark %s %s %s\n", token, edge, workload);
-	write_file("/dev/kmsg", line);
+	proc_write("/dev/kmsg", line);
 }
 
 static long anon_pages_now(void)
 {
 	/* Folds the per-CPU parts, so that what follows reads exact numbers. */
-	write_file("/proc/sys/vm/stat_refresh", "1");
-	return slurp("/proc/meminfo") ? -1 : pages("AnonPages");
+	proc_write("/proc/sys/vm/stat_refresh", "1");
+	return proc_read("/proc/meminfo", text, sizeof(text)) ? -1 : proc_pages(text, "AnonPages");
 }
 
 static long say_phase(const char *phase)
@@ -172,55 +135,12 @@ static long say_phase(const char *phase)
 
 	say("{\"phase\":\"%s\",\"t\":%.3f", phase, phase[0] == 'b' ? 0.0 : now());
 	for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
-		say(",\"%s\":%ld", memory[i], pages(memory[i]));
-	if (slurp("/proc/vmstat"))
-		text[0] = 0;
+		say(",\"%s\":%ld", memory[i], proc_pages(text, memory[i]));
+	(void)proc_read("/proc/vmstat", text, sizeof(text));
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
-		say(",\"%s\":%ld", events[i], field(events[i]));
+		say(",\"%s\":%ld", events[i], proc_field(text, events[i]));
 	say("}\n");
 	return anon;
-}
-
-static void add_children(const char *path)
-{
-	if (slurp(path))
-		return;
-	for (char *at = text, *end; pid_count < MAX_PIDS; at = end) {
-		long pid = strtol(at, &end, 10);
-
-		if (end == at)
-			break;
-		pids[pid_count++] = (pid_t)pid;
-	}
-}
-
-/* Everything below us: we adopt orphans, so that nothing escapes by a double fork. */
-static void list_descendants(void)
-{
-	char path[64];
-
-	pid_count = 0;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	add_children(path);
-	for (size_t i = 0; i < pid_count; i++) {
-		/*
-		 * A child hangs on the thread that forked it, and it is the first thread nearly
-		 * always; the others are asked where a process has any.
-		 */
-		snprintf(path, sizeof(path), "/proc/%d/status", (int)pids[i]);
-		if (slurp(path))
-			continue;
-		long threads = field("Threads");
-
-		for (pid_t tid = pids[i]; threads > 0 && tid < pids[i] + 64; tid++) {
-			snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pids[i],
-				 (int)tid);
-			if (access(path, R_OK))
-				continue;
-			add_children(path);
-			threads--;
-		}
-	}
 }
 
 /* One sample; returns the CPU seconds it took us. */
@@ -231,19 +151,19 @@ static double sample(int walk)
 	long sum[4] = { 0 }, anonymous = 0, value;
 	char path[64];
 
-	list_descendants();
-	for (size_t i = 0; i < pid_count; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/status", (int)pids[i]);
-		if (slurp(path))
+	proctree_list(&tree);
+	for (size_t i = 0; i < tree.count; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/status", (int)tree.pids[i]);
+		if (proc_read(path, text, sizeof(text)))
 			continue;
 		for (size_t k = 0; k < 4; k++) {
-			value = pages(names[k]);
+			value = proc_pages(text, names[k]);
 			sum[k] += value > 0 ? value : 0;
 		}
-		snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pids[i]);
-		if (!walk || slurp(path))
+		snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)tree.pids[i]);
+		if (!walk || proc_read(path, text, sizeof(text)))
 			continue;
-		value = pages("Anonymous");
+		value = proc_pages(text, "Anonymous");
 		anonymous += value > 0 ? value : 0;
 	}
 	say("{\"t\":%.3f,\"RssAnon\":%ld,\"RssFile\":%ld,\"RssShmem\":%ld,\"VmSwap\":%ld", t, sum[0],
@@ -277,14 +197,6 @@ static ssize_t drain(int fd)
 			flush_child_line();
 	}
 	return got;
-}
-
-static void kill_all(pid_t group)
-{
-	kill(-group, SIGKILL);
-	list_descendants();
-	for (size_t i = 0; i < pid_count; i++)
-		kill(pids[i], SIGKILL);
 }
 
 static void on_signal(int number)
@@ -359,7 +271,7 @@ static const char *watch(pid_t pid, int stderr_end, double interval)
 		}
 		if (!killed && stop_signal) {
 			killed = stop_signal == SIGALRM ? "stdin closed" : "signal";
-			kill_all(pid);
+			proctree_kill(&tree, pid);
 			give_up = now() + GIVE_UP_SECONDS;
 		}
 		if (killed && now() > give_up)
@@ -399,7 +311,7 @@ static int reap(pid_t pid, int *status, int dead)
 	if (dead && waitpid(pid, status, 0) != pid)
 		dead = 0;
 	do {
-		kill_all(pid);
+		proctree_kill(&tree, pid);
 		got = waitpid(-1, &ignored, WNOHANG);
 		if (!got)
 			usleep(5000);
@@ -415,7 +327,7 @@ int main(int argc, char **argv)
 	double interval = 0.1, seconds, until;
 	const char *killed;
 	sigset_t blocked;
-	long anon_before;
+	long anon_before, page_size = sysconf(_SC_PAGESIZE);
 	pid_t pid;
 
 	while ((option = getopt(argc, argv, "+i:m:w:")) != -1) {
@@ -432,8 +344,8 @@ int main(int argc, char **argv)
 		say("usage: sampler [-i MS] [-m TOKEN -w WORKLOAD] -- PROGRAM [ARGUMENT...]\n");
 		return 2;
 	}
-	page_kib = sysconf(_SC_PAGESIZE) / 1024;
 	memset(text, 1, sizeof(text));
+	memset(&tree, 0, sizeof(tree));
 	memset(child_line, 1, sizeof(child_line));
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigemptyset(&blocked);
@@ -451,7 +363,7 @@ int main(int argc, char **argv)
 	if (pid < 0) {
 		say("{\"phase\":\"exit\",\"status\":127,\"signal\":0,\"seconds\":0,\"page_size\":%ld,"
 		    "\"error\":\"fork: %m\"}\n",
-		    page_kib * 1024);
+		    page_size);
 		mark("end");
 		return 127;
 	}
@@ -470,7 +382,7 @@ int main(int argc, char **argv)
 
 	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld",
 	    WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-	    !dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, seconds, page_kib * 1024);
+	    !dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, seconds, page_size);
 	if (exec_error)
 		say(",\"error\":\"exec: %s\"", strerror(exec_error));
 	if (killed)
