@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ledger of moves: pages go from one range to another and no counter changes; a child that
- * stands still while its parent counts does the same; what was moved and freed is gone from every
- * count.  (Huge and swapped-out pages are moved in thp.c and swap.c.)
+ * move base|swap|huge
+ *
+ * The ledger of moves: pages go from one range to another and no counter changes, in this process
+ * and in a child that stands still while its parent counts; what was moved and then freed is gone
+ * from every count.  base moves present base pages, swap swapped-out ones, huge huge ones.
  */
 #define _GNU_SOURCE
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,83 +20,154 @@
 #define PAGES 128
 #define SEED 81
 
-static void present(void)
-{
-	struct uffd_pair pair = uffd_pair(PAGES, SEED);
-	struct rss before = rss_check("present-before-move", getpid()), after;
+static enum { BASE, SWAP, HUGE } kind;
 
-	uffd_move_all(&pair);
-	after = rss_check("present-after-move", getpid());
-	rss_conserved(&before, &after);
-	CHECK_SYS(munmap(pair.dst, pair.len));
-	after = rss_check("present-freed", getpid());
-	CHECK_EQ(after.walk_anon, before.walk_anon - PAGES);
-	rss_near("RssAnon", after.rss_anon, before.rss_anon - PAGES);
-	close(pair.fd);
+/* A source in the state that is to be moved, and a destination that can take it so. */
+static struct uffd_pair make_pair(void)
+{
+	struct uffd_pair pair;
+
+	if (kind == HUGE) {
+		pair.len = mem_huge();
+		pair.src = mem_map_huge(1, SEED);
+		pair.dst = mem_map(pair.len, pair.len);
+		pair.fd = uffd_open(0);
+		uffd_register(pair.fd, pair.dst, pair.len);
+	} else {
+		pair = uffd_pair(PAGES, SEED);
+		if (kind == SWAP)
+			mem_swap_out(pair.src, pair.len);
+	}
+	return pair;
 }
 
-/* Three barriers: full, moved, freed. */
+static long pages(const struct uffd_pair *pair)
+{
+	return (long)(pair->len / mem_page());
+}
+
+static void move_conserves(void)
+{
+	struct uffd_pair pair = make_pair();
+	struct rss before = rss_ledger("plain-before-move", getpid()), after;
+	struct uffd_result result = uffd_try_all(&pair);
+
+	after = rss_ledger("plain-after-move", getpid());
+	uffd_moved_all(&pair, result);
+	rss_agree("before the move", &before);
+	rss_agree("after the move", &after);
+	rss_conserved(&before, &after);
+	CHECK_SYS(munmap(pair.dst, pair.len));
+	after = rss_check("moved-freed", getpid());
+	CHECK_EQ(after.walk_anon + after.walk_swap,
+		 before.walk_anon + before.walk_swap - pages(&pair));
+	rss_near("VmSwap", after.vm_swap, before.vm_swap - (kind == SWAP ? pages(&pair) : 0));
+	close(pair.fd);
+	munmap(pair.src, pair.len);
+}
+
+static void bytes_arrive(void)
+{
+	struct uffd_pair pair = make_pair();
+	struct rss before = rss_ledger("bytes-before-move", getpid()), after;
+	struct uffd_result result = uffd_try_all(&pair);
+
+	after = rss_ledger("bytes-after-move", getpid());
+	uffd_moved_all(&pair, result);
+	rss_conserved(&before, &after);
+	mem_expect(pair.dst, pair.len, SEED, "destination");
+	/* Everything is present now, whatever it was. */
+	after = rss_check("bytes-read", getpid());
+	CHECK_EQ(after.walk_anon, before.walk_anon + (kind == SWAP ? pages(&pair) : 0));
+	close(pair.fd);
+	munmap(pair.src, pair.len);
+	munmap(pair.dst, pair.len);
+}
+
+/* Barriers: full, moved, freed; then it leaves with what is left. */
 static void child_body(void *unused)
 {
-	struct uffd_pair first = uffd_pair(1, SEED), pair = uffd_pair(PAGES, SEED);
+	struct uffd_pair first = uffd_pair(1, SEED), pair = make_pair();
+	struct uffd_result result;
 
 	(void)unused;
 	/* A move before the one that counts: what it touches of our stack is there afterwards. */
 	uffd_move_all(&first);
 	child_barrier();
-	uffd_move_all(&pair);
+	result = uffd_try_all(&pair);
 	child_barrier();
-	CHECK_SYS(madvise(pair.dst, pair.len, MADV_DONTNEED));
+	uffd_moved_all(&pair, result);
+	CHECK_SYS(madvise(pair.dst, pair.len / 2, MADV_DONTNEED));
 	child_barrier();
 }
 
 static void child_moves(void)
 {
-	struct rss mine = rss_check("child-before-move", getpid()), before, after;
+	struct rss mine[2], theirs[2], freed;
+	long half = (kind == HUGE ? (long)(mem_huge() / mem_page()) : PAGES) / 2;
 	pid_t pid = child_start(child_body, NULL);
 
 	child_meet(pid);
-	before = rss_check("child-before-move", pid);
+	mine[0] = rss_ledger("child-before-move", getpid());
+	theirs[0] = rss_ledger("child-before-move", pid);
 	child_go(pid);
 	child_meet(pid);
-	after = rss_check("child-after-move", pid);
-	rss_conserved(&before, &after);
+	mine[1] = rss_ledger("child-after-move", getpid());
+	theirs[1] = rss_ledger("child-after-move", pid);
+	rss_agree("the child before the move", &theirs[0]);
+	rss_agree("the child after the move", &theirs[1]);
+	rss_conserved(&theirs[0], &theirs[1]);
+	rss_conserved(&mine[0], &mine[1]);
 	child_go(pid);
 	child_meet(pid);
-	after = rss_check("child-freed", pid);
-	CHECK_EQ(after.walk_anon, before.walk_anon - PAGES);
+	freed = rss_check("child-freed", pid);
+	CHECK_EQ(freed.walk_anon + freed.walk_swap,
+		 theirs[1].walk_anon + theirs[1].walk_swap - half);
 	child_go(pid);
 	child_reap(pid);
-	after = rss_check("child-after-move", getpid());
-	rss_conserved(&mine, &after);
 }
 
 /* Both ways many times over: a drift of one a round is far beyond any tolerance then. */
 static void many_rounds(void)
 {
-	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	struct uffd_pair pair = make_pair();
 	struct uffd_pair back = { pair.fd, pair.dst, pair.src, pair.len };
+	struct uffd_result result = { 0, 0 };
 	struct rss before, after;
 
 	uffd_register(pair.fd, pair.src, pair.len);
-	before = rss_check("rounds-before-move", getpid());
-	for (int round = 0; round < 20; round++) {
-		uffd_move_all(&pair);
-		uffd_move_all(&back);
+	before = rss_ledger("rounds-before-move", getpid());
+	for (int round = 0; round < 20 && !result.err; round++) {
+		result = uffd_try_all(&pair);
+		if (!result.err)
+			result = uffd_try_all(&back);
 	}
-	after = rss_check("rounds-after-move", getpid());
+	after = rss_ledger("rounds-after-move", getpid());
+	uffd_moved_all(&pair, result);
+	rss_agree("before the moves", &before);
+	rss_agree("after the moves", &after);
 	rss_conserved(&before, &after);
 	mem_expect(pair.src, pair.len, SEED, "source after twenty rounds");
 	close(pair.fd);
+	munmap(pair.src, pair.len);
+	munmap(pair.dst, pair.len);
 }
 
 static const struct ktap_case cases[] = {
-	{ "present", present },
+	{ "move-conserves", move_conserves },
+	{ "bytes-arrive", bytes_arrive },
 	{ "child-moves", child_moves },
 	{ "many-rounds", many_rounds },
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
-	return ktap_run(cases, KTAP_COUNT(cases), uffd_why_not());
+	const char *name = argc > 1 ? argv[1] : "base", *why = uffd_why_not();
+
+	kind = !strcmp(name, "swap") ? SWAP : !strcmp(name, "huge") ? HUGE : BASE;
+	if (!why && kind == SWAP)
+		why = mem_why_no_swap();
+	if (!why && kind == HUGE)
+		why = mem_why_no_huge();
+	return ktap_run(cases, KTAP_COUNT(cases), why);
 }

@@ -11,7 +11,6 @@
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
-#include "uffd.h"
 
 #define PAGES 256
 #define SEED 71
@@ -161,69 +160,6 @@ static void exit_frees_entries(void)
 	      slack);
 }
 
-static void move_conserves(void)
-{
-	struct uffd_pair pair;
-	struct rss before, now;
-
-	if (uffd_why_not())
-		ktap_skip("%s", uffd_why_not());
-	pair = uffd_pair(PAGES, SEED);
-	rss_tolerance();
-	mem_swap_out(pair.src, pair.len);
-	before = rss_check("entries-before-move", getpid());
-	uffd_move_all(&pair);
-	now = rss_check("entries-after-move", getpid());
-	rss_conserved(&before, &now);
-	CHECK_SYS(munmap(pair.dst, pair.len));
-	now = rss_check("moved-freed", getpid());
-	CHECK_EQ(now.walk_swap, before.walk_swap - PAGES);
-	rss_near("VmSwap", now.vm_swap, before.vm_swap - PAGES);
-	close(pair.fd);
-}
-
-/* Three barriers: half out, moved, faulted in; then it leaves. */
-static void moving_child(void *unused)
-{
-	struct uffd_pair first = uffd_pair(1, SEED), pair = uffd_pair(PAGES, SEED);
-
-	(void)unused;
-	/* A move before the one that counts: what it touches of our stack is there afterwards. */
-	uffd_move_all(&first);
-	mem_swap_out(pair.src, pair.len / 2);
-	child_barrier();
-	uffd_move_all(&pair);
-	child_barrier();
-	mem_expect(pair.dst, pair.len, SEED, "the child's destination");
-	child_barrier();
-}
-
-static void child_moves_entries(void)
-{
-	struct rss before, now;
-	pid_t pid;
-
-	if (uffd_why_not())
-		ktap_skip("%s", uffd_why_not());
-	if (mem_why_no_swap())
-		ktap_skip("%s", mem_why_no_swap());
-	rss_tolerance();
-	pid = child_start(moving_child, NULL);
-	child_meet(pid);
-	before = rss_check("child-entries-before-move", pid);
-	child_go(pid);
-	child_meet(pid);
-	now = rss_check("child-entries-after-move", pid);
-	rss_conserved(&before, &now);
-	child_go(pid);
-	child_meet(pid);
-	now = rss_check("child-faulted-in", pid);
-	CHECK_EQ(now.walk_swap, before.walk_swap - PAGES / 2);
-	CHECK_EQ(now.walk_anon + now.walk_swap, before.walk_anon + before.walk_swap);
-	child_go(pid);
-	child_reap(pid);
-}
-
 static const struct ktap_case cases[] = {
 	{ "out-and-in", out_and_in },
 	{ "write-fault", write_fault },
@@ -231,8 +167,6 @@ static const struct ktap_case cases[] = {
 	{ "mremap-conserves", mremap_conserves },
 	{ "fork-copies-entries", fork_copies_entries },
 	{ "exit-frees-entries", exit_frees_entries },
-	{ "move-conserves", move_conserves },
-	{ "child-moves-entries", child_moves_entries },
 };
 
 int main(void)

@@ -11,7 +11,6 @@
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
-#include "uffd.h"
 
 #define SEED 61
 
@@ -144,37 +143,12 @@ static void fork_and_cow(void)
 	CHECK_SYS(munmap(shared_area, huge));
 }
 
-static void move_conserves(void)
-{
-	struct rss before, now;
-	char *area, *target;
-	int fd;
-
-	if (uffd_why_not())
-		ktap_skip("%s", uffd_why_not());
-	prepare();
-	area = mem_map_huge(1, SEED);
-	target = mem_map(huge, huge);
-	fd = uffd_open(0);
-	uffd_register(fd, target, huge);
-	before = rss_check("huge-before-move", getpid());
-	CHECK_ERRNO(uffd_move(fd, target, area, huge, 0).err, 0);
-	now = rss_check("huge-after-move", getpid());
-	rss_conserved(&before, &now);
-	CHECK_SYS(munmap(target, huge));
-	now = rss_check("moved-freed", getpid());
-	CHECK_EQ(now.walk_anon, before.walk_anon - huge_pages);
-	close(fd);
-	CHECK_SYS(munmap(area, huge));
-}
-
 static const struct ktap_case cases[] = {
 	{ "huge-fault", huge_fault },
 	{ "mapping-split", mapping_split },
 	{ "partial-dontneed", partial_dontneed },
 	{ "mremap-conserves", mremap_conserves },
 	{ "fork-and-cow", fork_and_cow },
-	{ "move-conserves", move_conserves },
 };
 
 int main(void)

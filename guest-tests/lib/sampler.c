@@ -11,10 +11,10 @@
  *                                                the program and all its descendants; Anonymous
  *                                                (page walk) only in some of them
  *   {"phase":"after","t":1.312,COUNTERS}         the machine after it has gone and settled
- *   {"phase":"exit","status":0,"signal":0,"seconds":1.200,"page_size":4096}
+ *   {"phase":"exit","status":0,"signal":0,"seconds":1.200,"page_size":4096,"cpus":2,"maxrss":1520}
  * COUNTERS of /proc/meminfo are in pages; of /proc/vmstat, nr_anon_pages is in pages,
  * nr_anon_transparent_hugepages in huge pages and the rest count events; -1 is one that the kernel
- * does not have.  exit also has "error" where the program could not be started, and "killed" where
+ * does not have.  maxrss is in KiB, of the program or the largest of its children.  exit also has "error" where the program could not be started, and "killed" where
  * we were told to stop it.
  *
  * A sample is a plot and no proof: it is taken while the program runs.  Threads share one mm and
@@ -38,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -126,8 +127,8 @@ static long anon_pages_now(void)
 
 static long say_phase(const char *phase)
 {
-	static const char *const memory[] = { "AnonPages", "SwapFree", "PageTables", "SUnreclaim",
-					      "MemFree" };
+	static const char *const memory[] = { "AnonPages",  "SwapTotal", "SwapFree", "SwapCached",
+					      "PageTables", "SUnreclaim", "MemFree" };
 	static const char *const events[] = { "nr_anon_pages", "nr_anon_transparent_hugepages",
 					      "pswpin",        "pswpout",
 					      "thp_split_pmd", "thp_fault_alloc" };
@@ -326,6 +327,7 @@ int main(int argc, char **argv)
 	int option, status = 0, stderr_end = -1, exec_error = 0, dead;
 	double interval = 0.1, seconds, until;
 	const char *killed;
+	struct rusage usage;
 	sigset_t blocked;
 	long anon_before, page_size = sysconf(_SC_PAGESIZE);
 	pid_t pid;
@@ -380,9 +382,12 @@ int main(int argc, char **argv)
 	say_phase("after");
 	mark("end");
 
-	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld",
+	getrusage(RUSAGE_CHILDREN, &usage);
+	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld,"
+	    "\"cpus\":%ld,\"maxrss\":%ld",
 	    WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-	    !dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, seconds, page_size);
+	    !dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, seconds, page_size,
+	    sysconf(_SC_NPROCESSORS_ONLN), usage.ru_maxrss);
 	if (exec_error)
 		say(",\"error\":\"exec: %s\"", strerror(exec_error));
 	if (killed)

@@ -135,12 +135,20 @@ struct uffd_pair uffd_pair(size_t pages, unsigned int seed)
 	return pair;
 }
 
-void uffd_move_all(const struct uffd_pair *pair)
+struct uffd_result uffd_try_all(const struct uffd_pair *pair)
 {
-	struct uffd_result result = uffd_move(pair->fd, pair->dst, pair->src, pair->len, 0);
+	return uffd_move(pair->fd, pair->dst, pair->src, pair->len, 0);
+}
 
+void uffd_moved_all(const struct uffd_pair *pair, struct uffd_result result)
+{
 	CHECK_ERRNO(result.err, 0);
 	CHECK_EQ(result.moved, pair->len);
+}
+
+void uffd_move_all(const struct uffd_pair *pair)
+{
+	uffd_moved_all(pair, uffd_try_all(pair));
 }
 
 double uffd_rate(const struct uffd_pair *pair)

@@ -59,7 +59,14 @@ struct uffd_pair {
 /* Base pages only; src holds mem_fill(seed). */
 struct uffd_pair uffd_pair(size_t pages, unsigned int seed);
 
-/* Move all of it and fail the case unless the call reports complete success. */
+/*
+ * Move all of it in one call; uffd_moved_all() fails the case unless that was a complete success.
+ * Two steps, so that the ledger is read in between even where the call fails.
+ */
+struct uffd_result uffd_try_all(const struct uffd_pair *pair);
+void uffd_moved_all(const struct uffd_pair *pair, struct uffd_result result);
+
+/* Both steps. */
 void uffd_move_all(const struct uffd_pair *pair);
 
 /*

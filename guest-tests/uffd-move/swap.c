@@ -88,6 +88,7 @@ static void faults_in(void)
 static void mixed(void)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED + 1);
+	struct uffd_result result;
 	struct rss before, after;
 
 	mem_swap_out(pair.src, pair.len);
@@ -99,8 +100,9 @@ static void mixed(void)
 	 */
 	CHECK_EQ(mem_swapped_pages(pair.src, pair.len), PAGES / 2);
 	before = rss_ledger("mixed-before-move", getpid());
-	uffd_move_all(&pair);
+	result = uffd_try_all(&pair);
 	after = rss_ledger("mixed-after-move", getpid());
+	uffd_moved_all(&pair, result);
 	rss_conserved(&before, &after);
 	CHECK_EQ(mem_swapped_pages(pair.dst, pair.len), PAGES / 2);
 	mem_expect(pair.dst, pair.len, SEED + 1, "destination");
@@ -112,14 +114,16 @@ static void mixed(void)
 static void in_swap_cache(void)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED + 2);
+	struct uffd_result result;
 	struct rss before, after;
 
 	mem_swap_out(pair.src, pair.len);
 	CHECK_SYS(madvise(pair.src, pair.len, MADV_WILLNEED));
 	CHECK_EQ(mem_swapped_pages(pair.src, pair.len), PAGES);
 	before = rss_ledger("swap-cache-before-move", getpid());
-	uffd_move_all(&pair);
+	result = uffd_try_all(&pair);
 	after = rss_ledger("swap-cache-after-move", getpid());
+	uffd_moved_all(&pair, result);
 	rss_conserved(&before, &after);
 	CHECK_EQ(mem_swapped_pages(pair.dst, pair.len), PAGES);
 	mem_expect(pair.dst, pair.len, SEED + 2, "destination");
@@ -189,12 +193,18 @@ static void other_process(void)
 static void move_and_leave(void *unused)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED + 6);
+	struct uffd_result result;
+	struct rss before, after;
 
 	(void)unused;
 	mem_swap_out(pair.src, pair.len);
-	rss_check("leave-before-move", getpid());
-	uffd_move_all(&pair);
-	rss_check("leave-after-move", getpid());
+	before = rss_ledger("leave-before-move", getpid());
+	result = uffd_try_all(&pair);
+	after = rss_ledger("leave-after-move", getpid());
+	uffd_moved_all(&pair, result);
+	rss_agree("before the move", &before);
+	rss_agree("after the move", &after);
+	rss_conserved(&before, &after);
 	/* No fault-in: the entries are freed from their new place when the mm goes. */
 }
 
