@@ -7,6 +7,7 @@ format=flowed, attachments and an in-body ``From:`` mean what they mean to ``git
 
 from __future__ import annotations
 
+import contextlib
 import email.errors
 import email.header
 import email.parser
@@ -126,22 +127,24 @@ def _decoded(value: object) -> str:
 def _read_body(raw: bytes, mail: Mail) -> Mail:
     with tempfile.TemporaryDirectory(prefix="lab-mail-") as folder:
         message, patch = Path(folder, "message"), Path(folder, "patch")
-        done = process.run(
-            ["git", "mailinfo", "--encoding=UTF-8", message, patch],
-            deadline=60, input=raw, cwd=Path(folder), check=False,
-            env={"GIT_DIR": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
-                 "GIT_CONFIG_GLOBAL": "/dev/null"},
-        )  # fmt: skip
-        if done.status != 0:
+        for recode in ("-u", "-n"):  # -n: as it is, for a character set that nobody knows
+            done = process.run(
+                ["git", "mailinfo", recode, message, patch],
+                deadline=60, input=raw, cwd=Path(folder), check=False,
+                env={"GIT_DIR": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
+                     "GIT_CONFIG_GLOBAL": "/dev/null"},
+            )  # fmt: skip
+            if done.status == 0:
+                break
+        else:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise UserError(
                 f"{mail.name}: the mail cannot be decoded: {said[-1] if said else 'git mailinfo'}",
                 "save it again as raw text, or give the patch as `git format-patch` writes it",
             )
-        text = message.read_bytes() + b"\n" + patch.read_bytes()
-    told = dict(
-        line.split(": ", 1) for line in done.text.splitlines() if ": " in line
-    )  # Author, Email, Subject, Date
+        text = message.read_bytes() + b"\n" + _utf8(patch.read_bytes(), raw)
+    lines = (line.partition(": ") for line in done.text.split("\n"))
+    told = {name: value for name, _, value in lines}  # Author, Email, Subject, Date
     author = " ".join(
         filter(None, [told.get("Author", ""), f"<{told['Email']}>" if told.get("Email") else ""])
     )
@@ -153,3 +156,17 @@ def _read_body(raw: bytes, mail: Mail) -> Mail:
         text=text,
         diff=diff.extract(text),
     )
+
+
+def _utf8(patch: bytes, raw: bytes) -> bytes:
+    """Undo a mail client's re-coding: git mailinfo converts the message but not the patch.
+
+    Kernel sources are UTF-8, so bytes that already are stay whatever the mail declares.
+    """
+    try:
+        patch.decode()
+    except UnicodeDecodeError:
+        headers = email.parser.BytesHeaderParser().parsebytes(raw)
+        with contextlib.suppress(LookupError, UnicodeError):
+            return patch.decode(headers.get_content_charset("ascii")).encode()
+    return patch

@@ -225,7 +225,10 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
         )  # fmt: skip
 
     force: list[str] = []
-    if git("check-ignore", "-q", "--no-index", "Makefile", check=False).status == 0:
+    hidden = git("check-ignore", "--no-index", "Makefile", check=False)
+    if hidden.status > 1:
+        raise process.CommandFailed(hidden)
+    if hidden.stdout:
         # Debian's source packages carry a .gitignore of "/*": it cannot tell products from source.
         built = [p for p in (".config", "include/config", "vmlinux") if (folder / p).exists()]
         if built:
@@ -239,7 +242,8 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
         done = git("add", "-A", *force, "--", ".")
         kept = _tracked_but_ignored(folder)
         if kept and not force:
-            git("add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul", input=kept)
+            names = ("--pathspec-from-file=-", "--pathspec-file-nul")
+            git("--literal-pathspecs", "add", "-f", *names, input=kept)
     except process.CommandFailed as failure:
         said = failure.completed.stderr.decode(errors="replace")
         if "No space left" in said:

@@ -148,7 +148,6 @@ def _environment(store: Path | None) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": str(store / "lab-global") if store else "/dev/null",
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_LITERAL_PATHSPECS": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_TERMINAL_PROMPT": "0",
@@ -170,7 +169,9 @@ def read_file(tree: str, path: str, cache: Path) -> bytes | None:
 
     :raises HostError: when the store does not hold the tree.
     """
-    for line in git(cache, "ls-tree", "-z", tree, "--", path).stdout.split(b"\0"):
+    for line in git(cache, "--literal-pathspecs", "ls-tree", "-z", tree, "--", path).stdout.split(
+        b"\0"
+    ):
         entry, _, name = line.partition(b"\t")
         if os.fsdecode(name) == path and entry.split()[1] == b"blob":
             return git(cache, "cat-file", "blob", entry.split()[2].decode()).stdout
@@ -181,7 +182,8 @@ def list_entries(tree: str, paths: list[str], cache: Path) -> dict[str, tuple[st
     """Give ``{path: (mode, object id)}`` of those of the paths that the tree has."""
     found = {}
     for start in range(0, len(paths), 500):  # below the argument limit whatever the names
-        listing = git(cache, "ls-tree", "-z", "-r", tree, "--", *paths[start : start + 500])
+        some = paths[start : start + 500]
+        listing = git(cache, "--literal-pathspecs", "ls-tree", "-z", "-r", tree, "--", *some)
         for line in filter(None, listing.stdout.split(b"\0")):
             entry, _, name = line.partition(b"\t")
             mode, _kind, oid = entry.decode().split()
