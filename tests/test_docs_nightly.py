@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""docs/nightly.md as written: the scripts run against a lab that only says how it was called."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
+
+# Notes its arguments, writes a result where it was told to, and ends as it was told to.
+STUB = """#!/bin/sh
+echo "$*" >>calls
+folder=reports/latest
+while [ $# -gt 0 ]; do
+    if [ "$1" = --out ]; then folder=$2; fi
+    shift
+done
+mkdir -p "$folder"
+echo "{}" >"$folder/results.json"
+echo "a line of the run"
+exit "${STUB_STATUS:-0}"
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.M | re.S)
+
+
+def jobs() -> tuple[dict[str, Any], dict[str, Any]]:
+    gitlab, github = (yaml.safe_load(text) for text in blocks("yaml"))
+    return gitlab["nightly"], github["jobs"]["lab"]
+
+
+def jenkins_script() -> str:
+    (text,) = blocks("groovy")
+    found = re.search(r"script: '''(.*?)'''", text, re.S)
+    assert found is not None
+    return found[1]
+
+
+def github_script() -> str:
+    (step,) = [s["run"] for s in jobs()[1]["steps"] if "lab run" in s.get("run", "")]
+    return str(step)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    folder = tmp_path / "lab"
+    stub = folder / ".venv" / "bin" / "lab"
+    stub.parent.mkdir(parents=True)
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    return folder
+
+
+def sh(lab: Path, script: str, status: int) -> subprocess.CompletedProcess[str]:
+    """Run a script as CI does: the shell stops at the first command that fails."""
+    return subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=lab,
+        env={**os.environ, "LAB": str(lab), "HOME": str(lab.parent), "STUB_STATUS": str(status)}
+        | {"XDG_STATE_HOME": str(lab.parent / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def baselines(lab: Path) -> list[str]:
+    return re.findall(r"--baseline (\S+)", (lab / "calls").read_text())
+
+
+@pytest.mark.parametrize("name", ["cron", "gitlab", "github", "jenkins"])
+def test_only_a_clean_night_becomes_the_baseline(name: str, lab: Path) -> None:
+    script = {
+        "cron": blocks("sh")[0],
+        "gitlab": "\n".join(jobs()[0]["script"]),
+        "github": github_script(),
+        "jenkins": jenkins_script()
+        + "\nmkdir -p .lab-good && cp reports/nightly/results.json .lab-good/",
+    }[name]
+    for status in (1, 0, 1, 3, 0):
+        assert sh(lab, script, status).returncode == status
+    got = baselines(lab)
+    kept = str(lab.parent / "state" / "lab-nightly") if name == "cron" else ".lab-good"
+    assert got == ["none", "none", kept, kept, kept]
+
+
+def test_cron_mails_nothing_after_a_clean_night(lab: Path) -> None:
+    script = blocks("sh")[0]
+    clean = sh(lab, script, 0)
+    assert (clean.stdout, clean.stderr) == ("", "")
+    red = sh(lab, script, 1)
+    assert "a line of the run" in red.stdout
+    assert "exit status 1" in red.stdout
+
+
+def test_cron_without_a_lab_is_the_hosts_failure(lab: Path) -> None:
+    shutil.rmtree(lab / ".venv")
+    assert sh(lab, blocks("sh")[0], 0).returncode == 127
+    script = blocks("sh")[0].replace("${LAB:-/srv/lab}", "/nonexistent")
+    assert sh(lab, script, 0).returncode == 3
+
+
+def test_what_is_run_is_what_is_kept() -> None:
+    gitlab, github = jobs()
+    assert gitlab["artifacts"]["reports"]["junit"] == "reports/nightly/junit.xml"
+    assert gitlab["artifacts"]["when"] == "always"
+    for script in ("\n".join(gitlab["script"]), github_script(), jenkins_script()):
+        assert "--out reports/nightly" in script
+        assert " --plain " in script
+    (jenkins,) = blocks("groovy")
+    assert "testResults: 'reports/nightly/junit.xml'" in jenkins
+    upload = [s for s in github["steps"] if "upload-artifact" in s.get("uses", "")]
+    assert upload[0]["with"]["path"] == "reports/nightly/"
+
+
+def test_jobs_outlast_the_time_budget() -> None:
+    text = (ROOT / "lab.yaml").read_text(encoding="utf-8")
+    budget = yaml.safe_load(text)["profiles"]["nightly"]["time_budget"]
+    hours = int(budget.removesuffix("h"))
+    gitlab, github = jobs()
+    assert int(gitlab["timeout"].removesuffix("h")) > hours
+    assert f"timeout(time: {gitlab['timeout'].removesuffix('h')}, unit: 'HOURS')" in TEXT
+    assert github["timeout-minutes"] < 360
