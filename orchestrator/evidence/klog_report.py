@@ -202,7 +202,7 @@ class Report:
             known = index.isdigit() and int(index[:4]) < len(_RSS_INDEX)
             groups["type"] = groups["type"] or (_RSS_INDEX[int(index)] if known else "unknown")
             self.broken = self.broken or groups["type"] == "unknown"
-        keep = {"file", "line", "func", "type", "cache"}
+        keep = {"file", "line", "func", "type", "cache", "order"}
         base = rule.title.format_map(
             {k: v if k in keep or rule.role is Role.NOTE else titles.neutral(v)
              for k, v in groups.items()}

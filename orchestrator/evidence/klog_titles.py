@@ -11,7 +11,7 @@ MAX_TITLE = 200
 
 TRACE = re.compile(r"\s*Call [Tt]race:")
 FRAME = re.compile(
-    r"(?:\s+|\s*\[<[0-9a-fx]+>\] ?)(?P<guess>\? )?(?P<func>[A-Za-z_.$][\w.$]*)"
+    r"(?:(?:kmemleak:)?\s+|\s*\[<[0-9a-fx]+>\] ?)(?P<guess>\? )?(?P<func>[A-Za-z_.$][\w.$]*)"
     r"\+0x[0-9a-f]+/0x[0-9a-f]+"
 )
 # Without CONFIG_KALLSYMS a frame is a bare address.
