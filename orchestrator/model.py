@@ -523,7 +523,7 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """A kernel as results.json keeps it."""
+    """A kernel as results.json keeps it; ``series_origin`` is where the series was read from."""
 
     name: str
     source: str
@@ -532,6 +532,7 @@ class KernelRecord:
     series_digest: str = ""
     notes: tuple[str, ...] = ()
     failure: ApplyFailure | None = None
+    series_origin: str = ""
 
 
 @dataclass(frozen=True)

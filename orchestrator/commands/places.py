@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where a command finds lab.yaml, the cache, the reports and the history."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.arch import ARCHES
+from orchestrator.config import find_config, load_config
+from orchestrator.model import LabConfig
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one lab; ``fragments`` is ``kernel-configs``."""
+
+    lab_yaml: Path
+    reports: Path
+    cache: Path
+    fragments: Path
+
+    @property
+    def history(self) -> Path:
+        """The SQLite file with every run."""
+        return self.reports / "history.sqlite"
+
+
+def cache_folder() -> Path:
+    """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
+    chosen = os.environ.get("LAB_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lab"
+
+
+def find_places(lab_yaml: Path | None = None) -> Places:
+    """Find everything from lab.yaml's place.
+
+    :raises UserError: when there is no lab.yaml.
+    """
+    path = lab_yaml or find_config(Path.cwd())
+    fragments = path.parent / "kernel-configs"
+    if not fragments.is_dir():
+        fragments = Path(__file__).resolve().parents[2] / "kernel-configs"
+    return Places(path, path.parent / "reports", cache_folder(), fragments)
+
+
+def load(places: Places) -> LabConfig:
+    """Read and validate lab.yaml and the manifests.
+
+    :raises ConfigError: with every problem found.
+    """
+    return load_config(places.lab_yaml, tuple(ARCHES))

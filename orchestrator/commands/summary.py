@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run came to, at the end of its output: the answer first, then what to look at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from orchestrator.cases import cases_of, decisive
+from orchestrator.model import Change, Comparison, RunResult, Verdict
+
+SHOWN = 12
+
+
+def print_summary(
+    run: RunResult, comparison: Comparison | None, folder: Path, seconds: float, as_json: bool
+) -> None:
+    """Print the summary: as the last JSON line, or as text."""
+    if as_json:
+        print(json.dumps({"event": "summary", **_as_dict(run, comparison, folder, seconds)}))
+    else:
+        print(summary_text(run, comparison, folder, seconds))
+    sys.stdout.flush()
+
+
+def _as_dict(
+    run: RunResult, comparison: Comparison | None, folder: Path, seconds: float
+) -> dict[str, object]:
+    counts = run.summary
+    told: dict[str, object] = {
+        "run": run.run.id,
+        "folder": str(folder),
+        "exit_status": run.run.exit_status,
+        "seconds": round(seconds, 1),
+        "summary": {
+            "pass": counts.passed,
+            "fail": counts.failed,
+            "skip": counts.skipped,
+            "error": counts.errors,
+        },
+        "problems": list(run.problems),
+    }
+    if comparison is not None:
+        told["regressed"] = [item.key for item in comparison.regressed]
+    return told
+
+
+def summary_text(
+    run: RunResult, comparison: Comparison | None, folder: Path, seconds: float
+) -> str:
+    """The summary as lines of text."""
+    lines: list[str] = [""]
+    bad = [
+        placed.case
+        for placed in cases_of(run)
+        if placed.case.verdict in (Verdict.FAIL, Verdict.ERROR)
+    ]
+    for case in bad[:SHOWN]:
+        lines.append(f"{case.verdict.value.upper():5}  {case.id}")
+        for text in (case.reason.splitlines()[:1] or [""]) + [decisive(case)]:
+            if text and text not in lines[-1]:
+                lines.append(f"       {text}")
+        if case.rerun:
+            lines.append(f"       again: {case.rerun}")
+    if len(bad) > SHOWN:
+        lines.append(f"       ... and {len(bad) - SHOWN} more")
+    lines += [f"problem: {problem}" for problem in run.problems]
+    if comparison is not None:
+        counts = dict.fromkeys(Change, 0)
+        for item in comparison.cases:
+            counts[item.change] += 1
+        told = ", ".join(f"{count} {change.value}" for change, count in counts.items() if count)
+        lines.append(f"against {comparison.baseline}: {told or 'nothing to compare'}")
+    total = run.summary
+    lines.append(
+        f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"
+        f" in {seconds:.0f} s; exit status {run.run.exit_status}"
+    )
+    lines.append(f"report: {folder / 'index.html'}")
+    return "\n".join(lines)

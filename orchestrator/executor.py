@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Carry out a plan on this machine: builds one after another, cells as cores come free.
+
+Kernel builds spread over all cores by themselves, so a second one at the same time gains nothing.
+Guests are given cores as they have vCPUs: more running vCPUs than cores would make true
+soft-lockup and RCU-stall reports in healthy kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from orchestrator import run
+from orchestrator.errors import HostError, Interrupted, LabError, UserError
+from orchestrator.events import Event
+from orchestrator.model import (
+    Build,
+    BuildRecord,
+    BuildResult,
+    Cell,
+    CellRecord,
+    KernelRecord,
+    Plan,
+    Verdict,
+)
+from orchestrator.results import cell_folder
+
+log = logging.getLogger("lab.executor")
+
+# A build leaves this many cores to guests where there are plenty, so that boots overlap with it.
+PLENTY = 8
+SPARED = 4
+
+
+class Cores:
+    """The machine's cores as tokens.  Cells go before builds: an early answer counts."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = count
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, int]] = []
+        self._tickets = 0
+        self._stopped = False
+
+    @contextlib.contextmanager
+    def hold(self, wanted: int, rank: int) -> Iterator[int]:
+        """Hold ``wanted`` cores (at most all) for a with block; lower ranks go first.
+
+        :raises Interrupted: when :meth:`stop` was called.
+        """
+        number = max(1, min(wanted, self.count))
+        with self._changed:
+            self._tickets += 1
+            me = (rank, self._tickets)
+            self._waiting.append(me)
+            try:
+                while not self._stopped and (min(self._waiting) != me or self._free < number):
+                    self._changed.wait()
+            finally:
+                self._waiting.remove(me)
+                self._changed.notify_all()
+            if self._stopped:
+                raise Interrupted("interrupted")
+            self._free -= number
+        try:
+            yield number
+        finally:
+            with self._changed:
+                self._free += number
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nobody in any more and wake all who wait."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
+@dataclass
+class Progress:
+    """What a run has come to so far; changed under its lock only."""
+
+    kernels: dict[str, KernelRecord] = field(default_factory=dict)
+    builds: dict[str, BuildRecord] = field(default_factory=dict)
+    cells: dict[str, CellRecord] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    usage: bool = False
+    interrupted: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def carry_out(
+    plan: Plan,
+    settings: run.Settings,
+    on_change: Callable[[Progress], None],
+    *,
+    cores: int | None = None,
+    boot: bool = True,
+) -> Progress:
+    """Carry out a plan; what goes wrong on the way is in the result, never raised.
+
+    :param on_change: called after each kernel, build and cell, to store what there is.
+    :param cores: how many cores to use (default: all).
+    :param boot: False to stop after the builds.
+    """
+    return _Execution(plan, settings, on_change, cores or os.cpu_count() or 1, boot).go()
+
+
+class _Execution:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: run.Settings,
+        on_change: Callable[[Progress], None],
+        cores: int,
+        boot: bool,
+    ) -> None:
+        self.plan = plan
+        self.cores = Cores(cores)
+        spare = SPARED if cores >= PLENTY else 0
+        self.settings = replace(settings, jobs=cores - spare)
+        self.on_change = on_change
+        self.boot = boot
+        self.progress = Progress()
+        self.until = time.monotonic() + plan.time_budget if plan.time_budget else None
+
+    def go(self) -> Progress:
+        kernels = self._prepare()
+        builds = [build for build in self.plan.builds if build.kernel.name in kernels]
+        width = max(1, len(self.plan.cells) + len(builds))
+        with ThreadPoolExecutor(max_workers=min(width, 64)) as pool:
+            jobs = [
+                pool.submit(self._build_and_run, pool, build, kernels[build.kernel.name], rank)
+                for rank, build in enumerate(builds)
+            ]
+            try:
+                for job in jobs:
+                    for cell in job.result():
+                        cell.result()
+            except (KeyboardInterrupt, Interrupted):
+                self.progress.interrupted = True
+                self.cores.stop()
+                from orchestrator import process
+
+                process.cancel()
+        return self.progress
+
+    def _prepare(self) -> dict[str, run.Kernel]:
+        ready: dict[str, run.Kernel] = {}
+        for spec in dict.fromkeys(build.kernel for build in self.plan.builds):
+            try:
+                kernel = run.prepare_kernel(spec, self.settings)
+            except (Interrupted, KeyboardInterrupt):
+                self.progress.interrupted = True
+                break
+            except LabError as error:
+                self._problem(f"kernel {spec.name}: {error.message}", error)
+                continue
+            tree = kernel.tree
+            record = KernelRecord(
+                name=spec.name,
+                source=kernel.source,
+                version=tree.version,
+                series=tree.patches,
+                series_digest=tree.series_digest,
+                notes=tree.notes,
+                failure=tree.failure,
+                series_origin=spec.series or "",
+            )
+            with self.progress.lock:
+                self.progress.kernels[spec.name] = record
+            self._changed()
+            if tree.failure is None:
+                ready[spec.name] = kernel
+        return {} if self.progress.interrupted else ready
+
+    def _build_and_run(
+        self, pool: ThreadPoolExecutor, build: Build, kernel: run.Kernel, rank: int
+    ) -> list[Future[None]]:
+        """Build; then hand the build's cells to the pool and give their futures."""
+        cells = [cell for cell in self.plan.cells if cell.build.id == build.id]
+        if self._late():
+            self._skip(cells, "the time budget was spent before its build")
+            return []
+        with self.cores.hold(self.settings.jobs, 1000 + rank):
+            built = self._build(build, kernel)
+        if built is None or not self.boot:
+            return []
+        if built.verdict is not Verdict.PASS:
+            for cell in cells:
+                self._keep(_unbooted(cell, built.verdict, "not booted: its build failed"))
+            return []
+        return [pool.submit(self._run_cell, cell, built, kernel, rank) for cell in cells]
+
+    def _build(self, build: Build, kernel: run.Kernel) -> BuildResult | None:
+        try:
+            built = run.build_one(build, kernel, self.settings)
+            reason, found = built.reason, built.verdict
+            record = self._record_build(built)
+        except Interrupted:
+            raise
+        except Exception as error:
+            reason, found = self._explain(f"build {build.id}", error), Verdict.ERROR
+            built = None
+            record = BuildRecord(
+                build.id, build.kernel.name, build.config.name, build.arch, found, reason, 0.0,
+                False, "",
+            )  # fmt: skip
+            for cell in self.plan.cells:
+                if cell.build.id == build.id and self.boot:
+                    self._keep(_unbooted(cell, found, "not booted: its build could not be made"))
+        with self.progress.lock:
+            self.progress.builds[build.id] = record
+        shown = "cached" if record.cached else f"{record.seconds:.0f} s"
+        self.settings.listener(
+            Event("build", build.id, "done", reason or shown, 1.0, found, record.seconds)
+        )
+        self._changed()
+        return built
+
+    def _record_build(self, built: BuildResult) -> BuildRecord:
+        """Copy what the report shows of a build into the run's folder."""
+        build = built.build
+        where = f"builds/{cell_folder(build.id).partition('/')[2]}"
+        folder = self.settings.folder / where
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {}
+        for name, path in (("build.log", built.log), ("config", built.kernel_config)):
+            if path and path.exists():
+                (folder / name).write_bytes(path.read_bytes())
+                kept[name] = f"{where}/{name}"
+        return BuildRecord(
+            id=build.id,
+            kernel=build.kernel.name,
+            config=build.config.name,
+            arch=build.arch,
+            verdict=built.verdict,
+            reason=built.reason,
+            seconds=built.seconds,
+            cached=built.cached,
+            image_sha256=built.image_sha256,
+            command=built.command,
+            log=kept.get("build.log", ""),
+            kernel_config=kept.get("config", ""),
+            cpu_seconds=built.cpu_seconds,
+            errors=built.errors,
+            new_warnings=built.new_warnings,
+            mismatches=built.mismatches,
+        )
+
+    def _run_cell(self, cell: Cell, built: BuildResult, kernel: run.Kernel, rank: int) -> None:
+        with self.cores.hold(cell.shape.cpus, rank):
+            if self._late():
+                self._skip([cell], "the time budget was spent")
+                return
+            try:
+                record = run.run_cell(cell, built, kernel, self.settings)
+            except Interrupted:
+                raise
+            except Exception as error:
+                reason = self._explain(f"cell {cell.id}", error)
+                record = _unbooted(cell, Verdict.ERROR, reason)
+        self._keep(record)
+
+    # ------------------------------------------------------------ small things
+
+    def _late(self) -> bool:
+        return self.until is not None and time.monotonic() > self.until
+
+    def _skip(self, cells: list[Cell], reason: str) -> None:
+        for cell in cells:
+            self._keep(_unbooted(cell, Verdict.SKIP, reason))
+
+    def _keep(self, record: CellRecord) -> None:
+        with self.progress.lock:
+            self.progress.cells[record.id] = record
+        note = record.notes[-1] if record.notes and not record.cases else ""
+        self.settings.listener(Event("cell", record.id, "done", note, 1.0, record.verdict))
+        self._changed()
+
+    def _explain(self, what: str, error: Exception) -> str:
+        """One sentence on an error; one the lab did not expect leaves its traceback in the log."""
+        if isinstance(error, LabError):
+            self._problem(f"{what}: {error.message}", error)
+            return error.message
+        log.error("%s", what, exc_info=error)
+        text = f"unexpected {type(error).__name__}: {error}"
+        self._problem(
+            f"{what}: {text} (a bug of the lab; lab.log has the traceback)", HostError("")
+        )
+        return text
+
+    def _problem(self, text: str, error: LabError) -> None:
+        with self.progress.lock:
+            self.progress.problems.append(f"{text} ({error.hint})" if error.hint else text)
+            self.progress.usage |= isinstance(error, UserError)
+
+    def _changed(self) -> None:
+        with self.progress.lock:
+            self.on_change(self.progress)
+
+
+def _unbooted(cell: Cell, found: Verdict, reason: str) -> CellRecord:
+    build = cell.build
+    return CellRecord(
+        cell.id, build.kernel.name, build.config.name, build.arch, cell.shape.name, "", found, 0.0,
+        (), notes=(reason,),
+    )  # fmt: skip

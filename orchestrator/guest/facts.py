@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a booted guest really has: its configuration, swap, huge pages, nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.guest.guest import Guest
+
+# One command, one round trip.  Sections start with "== NAME".
+_QUESTION = """
+section() { echo "== $1"; }
+section config; zcat /proc/config.gz 2>/dev/null
+section swaps; cat /proc/swaps 2>/dev/null
+section thp; cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null
+section ksm; ls /sys/kernel/mm/ksm/run 2>/dev/null
+section nodes; ls -d /sys/devices/system/node/node[0-9]* 2>/dev/null
+section hugepages; ls -d /sys/kernel/mm/hugepages/* 2>/dev/null
+section pagesize; grep -m1 KernelPageSize /proc/self/smaps 2>/dev/null
+section uname; uname -r
+section uid; id -u
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The answers.  ``config`` is the text of /proc/config.gz, empty where the guest has none.
+
+    ``has`` holds the words of a manifest's ``needs`` that this guest fulfils; ``page_size`` is in
+    bytes; ``release`` is uname -r.
+    """
+
+    config: str
+    has: frozenset[str]
+    page_size: int
+    release: str
+
+
+def read_facts(guest: Guest) -> Facts:
+    """Ask the guest.
+
+    :raises SshLost: when it does not answer.
+    """
+    answer = guest.ssh.run(_QUESTION, 20.0 * guest.slowness)
+    return parse(answer.stdout)
+
+
+def parse(text: str) -> Facts:
+    """Read the answer's sections."""
+    parts: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("== "):
+            name = line[3:]
+            parts[name] = []
+        elif name:
+            parts[name].append(line)
+    get = {key: [line for line in lines if line.strip()] for key, lines in parts.items()}
+    has = {
+        "swap": len(get.get("swaps", [])) > 1,  # the first line is the heading
+        "thp": any("[never]" not in line for line in get.get("thp", [])),
+        "ksm": bool(get.get("ksm")),
+        "numa": len(get.get("nodes", [])) > 1,
+        "hugepages": bool(get.get("hugepages")),
+        "root": get.get("uid", [""])[:1] == ["0"],
+    }
+    size = next(iter(get.get("pagesize", [])), "").split()
+    page_size = int(size[1]) * 1024 if len(size) > 1 and size[1].isdigit() else 4096
+    return Facts(
+        config="\n".join(parts.get("config", [])),
+        has=frozenset(word for word, there in has.items() if there),
+        page_size=page_size,
+        release=next(iter(get.get("uname", [])), ""),
+    )
+
+
+def unmet(needs: tuple[str, ...], facts: Facts, config: Mapping[str, str]) -> str:
+    """The first need that this guest does not meet, as a reason to skip; empty when all are met.
+
+    :param config: the guest's configuration, symbol to value.
+    """
+    for need in needs:
+        if need.startswith("CONFIG_"):
+            if config.get(need.removeprefix("CONFIG_"), "n") == "n":
+                return f"the kernel has no {need}"
+        elif need not in facts.has:
+            return _MISSING.get(need, f"the guest has no {need}")
+    return ""
+
+
+_MISSING = {
+    "swap": "no swap in this guest",
+    "thp": "no transparent huge pages in this guest",
+    "ksm": "the kernel has no KSM",
+    "numa": "the guest has one NUMA node",
+    "hugepages": "the kernel has no huge pages",
+}

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Show a run while it goes on: a live view on a terminal, dated lines in CI, JSON for scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from orchestrator.events import Event, Listener
+from orchestrator.model import Plan, Verdict
+
+# A compile reports thousands of files: plain lines come at most this often (s) for each build.
+PLAIN_INTERVAL = 30.0
+_STYLE = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.SKIP: "yellow",
+    Verdict.ERROR: "bold magenta",
+}
+
+
+@contextlib.contextmanager
+def listener(plan: Plan, how: str, stream: TextIO) -> Iterator[Listener]:
+    """Give a listener for events.
+
+    :param how: ``live``, ``plain`` or ``json``; see :func:`choose`.
+    """
+    if how == "json":
+        yield _Json(stream)
+    elif how == "live":
+        with _live(plan, stream) as live:
+            yield live
+    else:
+        yield _Plain(stream)
+
+
+def choose(plain: bool, as_json: bool, stream: TextIO) -> str:
+    """How to show progress: as asked, else live where there is a terminal."""
+    if as_json:
+        return "json"
+    return "live" if stream.isatty() and not plain else "plain"
+
+
+class _Json:
+    """One event a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        filled = {key: value for key, value in asdict(event).items() if value not in (None, "")}
+        if event.verdict:
+            filled["verdict"] = event.verdict.value
+        line = json.dumps({"event": filled.pop("kind"), "time": _now(), **filled})
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+class _Plain:
+    """Dated lines for a log file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._last: dict[str, float] = {}
+        self._texts: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if self._dull(event):
+                return
+            percent = f" {event.share:4.0%}" if event.share and event.stage == "compile" else ""
+            verdict = f" {event.verdict.value.upper()}" if event.verdict else ""
+            took = f" ({event.seconds:.1f} s)" if event.seconds and event.verdict else ""
+            text = f": {event.text}" if event.text else ""
+            stage = "" if event.verdict else f" {event.stage}"
+            line = f"{_now()} {event.kind} {event.id}{stage}{percent}{verdict}{text}{took}"
+            self._stream.write(line.replace("\n", " ") + "\n")
+            self._stream.flush()
+
+    def _dull(self, event: Event) -> bool:
+        if event.verdict or event.stage in ("done", "wait", "apply"):
+            return False
+        key = f"{event.kind} {event.id} {event.stage}"
+        if event.stage == "compile":
+            now = time.monotonic()
+            if now - self._last.get(key, -PLAIN_INTERVAL) < PLAIN_INTERVAL:
+                return True
+            self._last[key] = now
+            return False
+        if event.kind == "cell" and event.stage == "run":
+            # The workload's name once; its cases come as events of their own.
+            text = event.text.partition(":")[0]
+            if self._texts.get(key) == text:
+                return True
+            self._texts[key] = text
+            return False
+        if self._texts.get(key) == event.text:
+            return True
+        self._texts[key] = event.text
+        return False
+
+
+@contextlib.contextmanager
+def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(file=stream, highlight=False)
+    width = max((len(cell.id) for cell in plan.cells), default=20)
+    bars = Progress(
+        SpinnerColumn(),
+        TextColumn(f"{{task.fields[name]:<{width}}}"),
+        BarColumn(bar_width=18),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+    )
+    lock = threading.Lock()
+    tasks: dict[str, Any] = {}
+
+    def tell(event: Event) -> None:
+        with lock:
+            if event.kind == "case":
+                if event.verdict in (Verdict.FAIL, Verdict.ERROR):
+                    _print(console, event)
+                return
+            if event.stage == "done":
+                task = tasks.pop(event.id, None)
+                if task is not None:
+                    bars.remove_task(task)
+                _print(console, event)
+                return
+            if event.id not in tasks:
+                tasks[event.id] = bars.add_task("", name=event.id, total=1.0)
+            share = event.share if event.stage == "compile" else None
+            text = f"{event.stage}: {event.text}"[:100]
+            bars.update(
+                tasks[event.id], description=text, total=1.0 if share is not None else None,
+                completed=share or 0.0,
+            )  # fmt: skip
+
+    with bars:
+        yield tell
+
+
+def _print(console: Any, event: Event) -> None:
+    from rich.text import Text
+
+    word = event.verdict.value if event.verdict else "ready"
+    style = _STYLE.get(event.verdict, "cyan") if event.verdict else "cyan"
+    took = f"  {event.seconds:.1f} s" if event.seconds else ""
+    line = Text.assemble(
+        (f"{word:>5}", style), f"  {event.kind} {event.id}", (took, "dim"),
+        (f"  {event.text}" if event.text else ""),
+    )  # fmt: skip
+    console.print(line, soft_wrap=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stdout() -> TextIO:
+    """Standard output, whatever it is just now."""
+    return sys.stdout

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The order of the stages for one kernel, one build, one cell.  Only this module knows it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from orchestrator import verdict, workload
+from orchestrator.arch import ARCHES
+from orchestrator.errors import HostError
+from orchestrator.events import Event, Listener, nobody
+from orchestrator.evidence import klog
+from orchestrator.guest import accel, facts, guest, root
+from orchestrator.guest.ssh import SshLost
+from orchestrator.kernel import apply, build, kconfig, series, source, worktree
+from orchestrator.kernel.cachefiles import scratch
+from orchestrator.model import (
+    Build,
+    BuildResult,
+    CaseResult,
+    Cell,
+    CellRecord,
+    GuestEnd,
+    Hit,
+    KernelSpec,
+    KernelTree,
+    Verdict,
+    WorkloadEvidence,
+    WorkloadSpec,
+)
+from orchestrator.promises import may_skip, promised
+from orchestrator.results import cell_folder
+
+FETCH_DEADLINE = 1800.0
+BUILD_DEADLINE = 7200.0
+# From power-on to a login; a kernel with KASAN under TCG takes the longest.
+BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and who listens; the same for a whole run.
+
+    ``folder`` is the run's folder; ``rerun`` the command that repeats a case, with ``{case}``.
+    """
+
+    cache: Path
+    folder: Path
+    fragments: Path
+    run_id: str
+    jobs: int
+    listener: Listener = nobody
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def rerun(self) -> str:
+        """The command that repeats a case."""
+        return f"lab rerun {self.run_id} '{{case}}'"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that is ready to be built: its tree and the slot it is checked out into."""
+
+    tree: KernelTree
+    slot: str
+    source: str
+
+
+# ---------------------------------------------------------------- kernel and build
+
+
+def prepare_kernel(spec: KernelSpec, settings: Settings) -> Kernel:
+    """Fetch the source and apply the series.
+
+    :raises UserError: when the source or the series cannot be read.
+    :raises HostError: when a download or the disk fails.
+    """
+
+    def tell(text: str) -> None:
+        settings.listener(Event("kernel", spec.name, "fetch", text))
+
+    patches = series.load_series(spec.series) if spec.series else None
+    base_commit = patches.base_commit if patches else ""
+    base = source.fetch_base(spec, settings.cache, tell, FETCH_DEADLINE, base_commit)
+    tree = apply.apply_series(base, patches, spec, settings.cache)
+    settings.listener(Event("kernel", spec.name, "done", f"{base.source} ({tree.version})"))
+    return Kernel(tree, base.slot, base.source)
+
+
+def build_one(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult:
+    """Build, or take what an earlier run built."""
+    arch = ARCHES[wanted.arch]
+    request = build.request(
+        wanted, kernel.tree, kernel.slot, arch, settings.fragments / f"{arch.name}.config"
+    )
+    kept = build.find(request, settings.cache)
+    if kept is not None:
+        return kept
+    began = time.monotonic()
+
+    def tell(share: float, text: str) -> None:
+        passed = time.monotonic() - began
+        settings.listener(Event("build", wanted.id, "compile", text, share, seconds=passed))
+
+    def wait(text: str) -> None:
+        settings.listener(Event("build", wanted.id, "wait", text))
+
+    tell(0.0, "preparing the sources")
+    with worktree.checkout(kernel.tree, kernel.slot, settings.cache, on_wait=wait) as tree:
+        return build.build_kernel(
+            request, tree, settings.cache,
+            jobs=settings.jobs, deadline=BUILD_DEADLINE, on_progress=tell,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- cell
+
+
+def run_cell(cell: Cell, built: BuildResult, kernel: Kernel, settings: Settings) -> CellRecord:
+    """Boot a cell's guest, run its workloads, judge each, and give the record.
+
+    A guest that is lost costs the workload it was running; the others run in a fresh one.
+
+    :raises HostError: when the host cannot run a guest at all.
+    """
+    return _CellRun(cell, built, kernel, settings).run()
+
+
+class _CellRun:
+    """One cell while it runs."""
+
+    def __init__(self, cell: Cell, built: BuildResult, kernel: Kernel, settings: Settings) -> None:
+        self.cell = cell
+        self.built = built
+        self.kernel = kernel
+        self.settings = settings
+        self.arch = ARCHES[cell.build.arch]
+        self.folder = settings.folder / cell_folder(cell.id)
+        self.cases: list[CaseResult] = []
+        self.notes: list[str] = []
+        self.retried: set[str] = set()
+        self.boots = 0
+        self.boot_seconds = 0.0
+        self.page_size = 4096
+        self.accelerator = ""
+        self.command = ""
+
+    def run(self) -> CellRecord:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.built.kernel_config:
+            shutil.copyfile(self.built.kernel_config, self.folder / "config")
+        chosen = accel.choose(self.arch, self.settings.cache)
+        self.accelerator = chosen.name
+        if chosen.name == "tcg":
+            self.notes.append(f"emulated (TCG): {chosen.reason}")
+            if self.arch.tcg_note:
+                self.notes.append(self.arch.tcg_note)
+        self._tell("root", "preparing the guest's root")
+        image = root.ensure_root(self.arch, self.settings.cache)
+        workloads = self.cell.workloads
+        library = workload.library_folder(workloads)
+        files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
+        left = list(workloads)
+        with scratch(self.settings.cache) as folder:
+            while left:
+                before = len(left)
+                if not self._one_boot(folder, image, files, left):
+                    break
+                if len(left) == before and self.boots > 2 * len(workloads) + 2:
+                    raise HostError(f"{self.cell.id}: guests keep getting lost")
+        for spec in left:
+            reason = "not run: the guest did not boot"
+            self.cases.append(self._case(spec.name, "guest", Verdict.SKIP, reason))
+        return self._record()
+
+    def _one_boot(
+        self, folder: Path, image: Path, files: dict[str, Path], left: list[WorkloadSpec]
+    ) -> bool:
+        """Boot once and run what is left until the guest is lost; False when it does not boot."""
+        self.boots += 1
+        suffix = "" if self.boots == 1 else f"-{self.boots}"
+        request = guest.GuestRequest(
+            arch=self.arch,
+            shape=self.cell.shape,
+            accelerator=self.accelerator,
+            image=self._image(),
+            root=image,
+            folder=folder,
+            console=self.folder / f"console{suffix}.log",
+            deadline=BOOT_DEADLINE[self.accelerator],
+        )
+        self._tell("boot", "booting")
+        try:
+            with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
+                self._booted(machine)
+                quiet = [0]
+                try:
+                    self._check_config(machine)
+                    workload.push(machine, files)
+                    self._run_workloads(machine, left, quiet)
+                except SshLost as lost:
+                    self._lost_between(machine, lost)
+                    return self.boots < 3
+                self._outside_windows(machine, quiet)
+        except guest.BootFailed as failed:
+            return self._boot_failed(failed, request)
+        return True
+
+    def _image(self) -> Path:
+        if self.built.image is None:
+            raise HostError(f"{self.cell.id}: there is no kernel image to boot")
+        return self.built.image
+
+    def _booted(self, machine: guest.Guest) -> None:
+        seconds = machine.boot_seconds
+        self._tell("boot", f"booted in {seconds:.1f} s")
+        if self.boots == 1:
+            self.boot_seconds = seconds
+            self.command = machine.command
+            (self.folder / "qemu-command.txt").write_text(machine.command + "\n")
+        if not any(case.workload == "boot" and case.case == "boot" for case in self.cases):
+            self._add(self._case("boot", "boot", Verdict.PASS, seconds=seconds))
+
+    def _boot_failed(self, failed: guest.BootFailed, request: guest.GuestRequest) -> bool:
+        """A boot that failed: a report decides, silence is tried once more."""
+        with request.console.open("rb") as console:
+            hits = tuple(klog.parse(console))
+        blamed = bool(hits) or failed.end in (GuestEnd.PANIC, GuestEnd.RESET)
+        if not blamed and "boot" not in self.retried:
+            self.retried.add("boot")
+            self.notes.append(f"the first boot was repeated: {failed.reason}")
+            return True
+        if not self.command:
+            self.command = " ".join(guest.qemu_command(request))
+        reason = f"{failed.reason}; {hits[0].title}" if hits else failed.reason
+        found = Verdict.FAIL if blamed or failed.end is GuestEnd.SILENT else Verdict.ERROR
+        self._add(self._case("boot", "boot", found, reason, failed.seconds, hits))
+        return False
+
+    def _check_config(self, machine: guest.Guest) -> None:
+        """Compare what was asked for with what the build made of it and with the running guest."""
+        self.facts = facts.read_facts(machine)
+        self.page_size = self.facts.page_size
+        self.running = kconfig.parse_dotconfig(self.facts.config)
+        if any(case.workload == "config" for case in self.cases):
+            return
+        told = [
+            f"CONFIG_{miss.symbol} is {miss.got}, asked for {miss.wanted} ({miss.fragment})"
+            + (f": {miss.unmet}" if miss.unmet else "")
+            for miss in self.built.mismatches
+        ]
+        if self.facts.config and self.built.kernel_config:
+            made = kconfig.parse_dotconfig(self.built.kernel_config.read_text(errors="replace"))
+            differ = sorted(
+                name for name in made.keys() | self.running.keys()
+                if made.get(name, "n") != self.running.get(name, "n")
+            )  # fmt: skip
+            told += [
+                f"CONFIG_{name} is {self.running.get(name, 'n')} in the running guest, "
+                f"{made.get(name, 'n')} in .config"
+                for name in differ[:10]
+            ]
+        elif not self.facts.config:
+            self.notes.append("the guest has no /proc/config.gz: only .config was checked")
+        found = Verdict.FAIL if told else Verdict.PASS
+        self._add(self._case("config", "config", found, "; ".join(told)))
+
+    def _run_workloads(
+        self, machine: guest.Guest, left: list[WorkloadSpec], quiet: list[int]
+    ) -> None:
+        while left:
+            spec = left[0]
+            reason = facts.unmet(spec.needs, self.facts, self.running)
+            if reason:
+                left.pop(0)
+                self._needs(spec, reason)
+                continue
+            self._tell("run", spec.name)
+            start = machine.console_size()
+            tell = partial(self._tell_workload, spec.name)
+            evidence = workload.run_workload(machine, spec, self.settings.token, tell)
+            evidence = replace(evidence, page_size=self.page_size)
+            quiet += [start, machine.console_size()]
+            again = self._judge(spec, evidence)
+            if not again:
+                left.pop(0)
+            if evidence.guest is not GuestEnd.ALIVE or evidence.timed_out:
+                # What ran out of time may still be running there: the rest gets a fresh guest.
+                return
+
+    def _needs(self, spec: WorkloadSpec, reason: str) -> None:
+        found = Verdict.SKIP
+        if not may_skip(self.cell, spec):
+            found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
+        self._add(self._case(spec.name, "needs", found, reason))
+
+    def _judge(self, spec: WorkloadSpec, evidence: WorkloadEvidence) -> bool:
+        """Judge one workload; True when it must be run again because its guest was lost."""
+        judged = verdict.judge(evidence, self.cell.id, promised(self.cell), self.settings.rerun)
+        lost = any(c.case == "guest" and c.verdict is Verdict.ERROR for c in judged)
+        if lost and spec.name not in self.retried:
+            self.retried.add(spec.name)
+            self.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
+            return True
+        stem = spec.name.replace("/", "__")
+        (self.folder / f"{stem}.ktap").write_text(evidence.stdout)
+        (self.folder / f"{stem}.samples").write_text(evidence.stderr)
+        for case in judged:
+            self._add(case)
+        return False
+
+    def _lost_between(self, machine: guest.Guest, lost: SshLost) -> None:
+        hits = tuple(klog.parse(machine.console_bytes().splitlines(keepends=True)))
+        found = Verdict.FAIL if hits else Verdict.ERROR
+        title = f"; {hits[0].title}" if hits else ""
+        self._add(self._case("boot", "guest", found, f"{lost.message}{title}", hits=hits))
+
+    def _outside_windows(self, machine: guest.Guest, quiet: list[int]) -> None:
+        """Judge what the kernel printed outside the workloads' windows: booting and between."""
+        edges = [*quiet, machine.console_size()]
+        text = machine.console_bytes()
+        pieces = [text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        hits = tuple(hit for piece in pieces for hit in klog.parse(piece.splitlines(True)))
+        if hits or not any(case.case == "kernel-log" and case.workload == "boot"
+                           for case in self.cases):  # fmt: skip
+            found = Verdict.FAIL if hits else Verdict.PASS
+            reason = f"outside the workloads: {hits[0].title}" if hits else ""
+            self._add(self._case("boot", "kernel-log", found, reason, hits=hits))
+
+    # ------------------------------------------------------------ small things
+
+    def _case(
+        self,
+        workload_name: str,
+        name: str,
+        found: Verdict,
+        reason: str = "",
+        seconds: float = 0.0,
+        hits: tuple[Hit, ...] = (),
+    ) -> CaseResult:
+        case_id = f"{self.cell.id}:{workload_name}:{name}"
+        rerun = self.settings.rerun.replace("{case}", case_id)
+        return CaseResult(case_id, workload_name, name, found, reason, seconds, hits, rerun=rerun)
+
+    def _add(self, case: CaseResult) -> None:
+        # A second boot may report what the first did: ids are unique in a run.
+        ids = {other.id for other in self.cases}
+        number = 2
+        unique = case
+        while unique.id in ids:
+            unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
+            number += 1
+        self.cases.append(unique)
+        self.settings.listener(
+            Event("case", unique.id, "done", unique.reason, None, unique.verdict, unique.seconds)
+        )
+
+    def _tell(self, stage: str, text: str) -> None:
+        self.settings.listener(Event("cell", self.cell.id, stage, text))
+
+    def _tell_workload(self, name: str, text: str) -> None:
+        self._tell("run", f"{name}: {text}")
+
+    def _record(self) -> CellRecord:
+        cell, where = self.cell, cell_folder(self.cell.id)
+        return CellRecord(
+            id=cell.id,
+            kernel=cell.build.kernel.name,
+            config=cell.build.config.name,
+            arch=cell.build.arch,
+            shape=cell.shape.name,
+            accelerator=self.accelerator,
+            verdict=verdict.cell_verdict(self.cases),
+            boot_seconds=self.boot_seconds,
+            cases=tuple(self.cases),
+            page_size=self.page_size,
+            qemu_command=self.command,
+            console_log=f"{where}/console.log",
+            kernel_config=f"{where}/config",
+            notes=tuple(self.notes),
+        )

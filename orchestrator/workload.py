@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Workloads: compile on the host, push into the guest, start, watch, fetch what they said."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shlex
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from orchestrator import process
+from orchestrator.arch import Arch
+from orchestrator.errors import HostError, UserError
+from orchestrator.evidence import klog
+from orchestrator.guest.guest import Guest
+from orchestrator.guest.ssh import Channel, SshLost
+from orchestrator.model import GuestEnd, WorkloadEvidence, WorkloadSpec
+
+GUEST_FOLDER = "/tmp/lab"
+COMPILE_DEADLINE = 120.0
+PUSH_DEADLINE = 60.0
+FLAGS = ("-std=gnu11", "-O2", "-static", "-Wall", "-Wextra", "-pthread")
+POLL = 0.01
+# The sampler prints at least once a second; a guest that says nothing for this long is asked.
+SILENCE = 6.0
+ANSWER = 6.0
+END_MARK = 5.0
+
+
+def compile_all(
+    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Path
+) -> dict[str, Path]:
+    """Compile what is C and collect what is Python: name in the guest to file on the host.
+
+    :param library: the folder with the sources all families share and ``sampler.c``.
+    :raises UserError: when a workload does not compile, with the compiler's first error.
+    """
+    files: dict[str, Path] = {}
+    shared = sorted(path for path in library.glob("*.c") if path.name != "sampler.c")
+    files["sampler"] = _compile([library / "sampler.c"], library, arch, cache)
+    for workload in workloads:
+        program = workload.folder / workload.program
+        if program.suffix == ".c":
+            binary = f"{workload.family}/{program.stem}"
+            if binary not in files:
+                files[binary] = _compile([program, *shared], library, arch, cache)
+        else:
+            files[f"{workload.family}/{workload.program}"] = program
+            for module in sorted(library.glob("*.py")):
+                files[f"{workload.family}/{module.name}"] = module
+    return files
+
+
+def _compile(sources: list[Path], library: Path, arch: Arch, cache: Path) -> Path:
+    recipe = hashlib.sha256("\0".join((arch.gcc, *FLAGS)).encode())
+    headers = sorted({*library.glob("*.h"), *sources[0].parent.glob("*.h")})
+    for path in [*sources, *headers]:
+        recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    folder = cache / "workloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    binary = folder / f"{arch.name}-{sources[0].stem}-{recipe.hexdigest()[:24]}"
+    with binary.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not binary.exists():
+            new = binary.with_suffix(".new")
+            argv: list[str | Path] = [arch.gcc, *FLAGS, "-I", library, "-o", new, *sources]
+            done = process.run(argv, deadline=COMPILE_DEADLINE, check=False)
+            if done.status != 0:
+                text = done.stderr.decode(errors="replace").splitlines()
+                first = next((line for line in text if " error:" in line), "".join(text[:1]))
+                raise UserError(f"a workload does not compile for {arch.name}: {first}")
+            new.rename(binary)
+    binary.touch()
+    return binary
+
+
+def push(guest: Guest, files: dict[str, Path]) -> None:
+    """Put all programs into the guest at once.
+
+    :raises SshLost: when the guest does not take them.
+    """
+    guest.ssh.push(files, GUEST_FOLDER, PUSH_DEADLINE * guest.slowness)
+
+
+def guest_command(workload: WorkloadSpec, token: str) -> str:
+    """The command line that runs a workload in the guest, under the sampler."""
+    folder = f"{GUEST_FOLDER}/{workload.family}"
+    if workload.program.endswith(".c"):
+        program = [f"{folder}/{Path(workload.program).stem}"]
+    else:
+        program = ["python3", f"{folder}/{workload.program}"]
+    words = [f"{GUEST_FOLDER}/sampler", "-m", token, "-w", workload.name, "--"]
+    return f"cd {folder} && exec {shlex.join([*words, *program, *workload.args])}"
+
+
+def run_workload(
+    guest: Guest,
+    workload: WorkloadSpec,
+    token: str,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> WorkloadEvidence:
+    """Run one workload to its end, its deadline, or the guest's end, and give the evidence.
+
+    Never raises for what the guest does: a lost guest is evidence too.
+
+    :raises Interrupted: when the lab is being stopped.
+    """
+    start = guest.console_size()
+    began = time.monotonic()
+    channel: Channel | None = None
+    status: int | None = None
+    timed_out, end, problem = False, GuestEnd.ALIVE, ""
+    try:
+        channel = guest.ssh.start(guest_command(workload, token))
+        status, timed_out, end = _watch(guest, workload, channel, start, began, on_progress)
+    except SshLost as lost:
+        end = _after_loss(guest, start)
+        problem = "" if end is not GuestEnd.ALIVE else lost.message
+        end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
+    seconds = time.monotonic() - began
+    if end is GuestEnd.ALIVE and not timed_out:
+        _await_end_mark(guest, workload, token, start)
+    if channel is not None:
+        channel.close()
+    text = guest.console_bytes(start).decode(errors="replace")
+    window, complete = klog.window(text, token, workload.name)
+    return WorkloadEvidence(
+        workload=workload,
+        stdout=channel.stdout.decode(errors="replace") if channel else "",
+        stderr=channel.stderr.decode(errors="replace") if channel else "",
+        exit_status=status,
+        timed_out=timed_out,
+        seconds=seconds,
+        guest=end,
+        # A guest that is gone left no end mark: everything since the start belongs to it.
+        console=window if complete else text,
+        console_complete=complete,
+        host_problem=problem,
+    )
+
+
+def _watch(
+    guest: Guest,
+    workload: WorkloadSpec,
+    channel: Channel,
+    start: int,
+    began: float,
+    on_progress: Callable[[str], None],
+) -> tuple[int | None, bool, GuestEnd]:
+    """Wait for the program's end: exit status, whether its time ran out, how the guest is."""
+    deadline = workload.timeout * guest.slowness
+    heard = time.monotonic()
+    seen = 0
+    while True:
+        if channel.pump():
+            heard = time.monotonic()
+            lines = channel.stdout.count(b"\n")
+            if lines != seen:
+                seen = lines
+                on_progress(_last_case(channel.stdout))
+        status = channel.status()
+        if status is not None and status >= 0:
+            channel.pump()
+            return status, False, guest.state(start)
+        state = guest.state(start)
+        if status == -1 and state is GuestEnd.ALIVE:
+            return None, False, _after_loss(guest, start, GuestEnd.SSH_LOST)
+        if state is not GuestEnd.ALIVE:
+            channel.pump()
+            return None, False, state
+        now = time.monotonic()
+        if now - began > deadline:
+            return None, True, _still_there(guest, start)
+        if now - heard > SILENCE * guest.slowness:
+            found = _still_there(guest, start)
+            if found is not GuestEnd.ALIVE:
+                return None, False, found
+            heard = time.monotonic()
+        process.sleep(POLL)
+
+
+def _still_there(guest: Guest, start: int) -> GuestEnd:
+    """Ask a quiet guest; where it answers, have the kernel print its blocked tasks and memory."""
+    question = "echo w > /proc/sysrq-trigger; echo m > /proc/sysrq-trigger"
+    try:
+        guest.ssh.run(question, ANSWER * guest.slowness)
+    except SshLost:
+        state = guest.state(start)
+        return GuestEnd.SILENT if state is GuestEnd.ALIVE else state
+    return guest.state(start)
+
+
+def _after_loss(guest: Guest, start: int, otherwise: GuestEnd = GuestEnd.ALIVE) -> GuestEnd:
+    """A broken connection is often the first sign of a panic: give QEMU a moment to tell."""
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        state = guest.state(start)
+        if state is not GuestEnd.ALIVE:
+            return state
+        process.sleep(POLL)
+    return otherwise
+
+
+def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int) -> None:
+    mark = f"lab-mark {token} end {workload.name}".encode()
+    until = time.monotonic() + END_MARK * guest.slowness
+    while mark not in guest.console_bytes(start) and time.monotonic() < until:
+        if guest.state(start) is not GuestEnd.ALIVE:
+            return
+        process.sleep(POLL)
+
+
+def _last_case(stdout: bytearray) -> str:
+    for line in reversed(stdout.decode(errors="replace").splitlines()):
+        if line.lstrip().startswith(("ok ", "not ok ")):
+            return line.strip()
+    return ""
+
+
+def library_folder(workloads: Iterable[WorkloadSpec]) -> Path:
+    """The ``lib`` folder beside the families.
+
+    :raises HostError: when it is missing.
+    """
+    for workload in workloads:
+        library = workload.folder.parent / "lib"
+        if (library / "sampler.c").is_file():
+            return library
+    raise HostError("guest-tests/lib/sampler.c is missing", "restore the folder guest-tests/lib")
