@@ -23,6 +23,7 @@ from orchestrator.model import (
     WorkloadSpec,
 )
 from orchestrator.plan_select import Block, Names, is_named, match
+from orchestrator.promises import may_skip
 
 #: The kernel that --source and --series define.
 CLI_KERNEL = "cli"
@@ -110,7 +111,9 @@ class _Planner:
             builds=tuple(dict.fromkeys(cell.build for cell in ordered)),
             cells=tuple(ordered),
             expectations=tuple(
-                e for e in self.config.expectations if _applies(e, ordered, self.config.workloads)
+                kept
+                for expectation in self.config.expectations
+                for kept in _expected(expectation, ordered, self.config.workloads)
             ),
             time_budget=self.profile.time_budget,
             baseline=baseline,
@@ -302,19 +305,29 @@ def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:
     raise UserError(f"no profile {wanted!r}; {suggest(wanted, [p.name for p in config.profiles])}")
 
 
-def _applies(
+def _expected(
     expectation: Expectation, cells: Sequence[Cell], defined: Sequence[WorkloadSpec]
-) -> bool:
-    """Whether the plan runs what ``expectation`` speaks of.
+) -> tuple[Expectation, ...]:
+    """``expectation``, kept to the kernels and configs of the plan that can meet it.
 
-    One about a workload that was not selected would look vanished.
+    Where its workloads were not selected, or may honestly skip, it would look vanished.
     """
     pattern = expectation.case.partition(":")[0]
     # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
     synthetic = not any(is_named(w.name, pattern) for w in defined)
-    return any(
-        fnmatchcase(cell.build.kernel.name, expectation.kernel)
-        and fnmatchcase(cell.build.config.name, expectation.config)
-        and (synthetic or any(is_named(w.name, pattern) for w in cell.workloads))
-        for cell in cells
+    able: dict[tuple[str, str], bool] = {}
+    for cell in cells:
+        kernel, config = cell.build.kernel.name, cell.build.config.name
+        if fnmatchcase(kernel, expectation.kernel) and fnmatchcase(config, expectation.config):
+            runs = synthetic or any(
+                is_named(w.name, pattern) and not (w.exercises and may_skip(cell, w))
+                for w in cell.workloads
+            )
+            able[kernel, config] = able.get((kernel, config), False) or runs
+    if able and all(able.values()):
+        return (expectation,)
+    return tuple(
+        replace(expectation, kernel=kernel, config=config)
+        for (kernel, config), runs in able.items()
+        if runs
     )

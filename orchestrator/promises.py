@@ -34,3 +34,8 @@ def may_skip(cell: Cell, workload: WorkloadSpec) -> bool:
     """
     words = {*workload.exercises, *workload.needs} - {"root"}
     return not workload.exercises or not words <= promised(cell)
+
+
+def promised_to(cell: Cell, workload: WorkloadSpec) -> frozenset[str]:
+    """What a skip of ``workload`` in ``cell`` is held against; nothing where it may skip."""
+    return frozenset() if may_skip(cell, workload) else promised(cell)

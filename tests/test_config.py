@@ -336,7 +336,9 @@ def test_a_program_without_a_manifest_is_told_and_brings_no_other_message(lab: P
 
 def test_missing_workload_folder(lab: Path) -> None:
     shutil.rmtree(lab.parent / "guest-tests")
-    assert problems(lab) == ["lab.yaml:1: workload_folders: no folder 'guest-tests' beside lab.yaml"]
+    assert problems(lab) == [
+        "lab.yaml:1: workload_folders: no folder 'guest-tests' beside lab.yaml"
+    ]
 
 
 def test_a_family_in_two_folders(lab: Path) -> None:

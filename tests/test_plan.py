@@ -29,7 +29,7 @@ from orchestrator.model import (
 )
 from orchestrator.plan import Selection, make_plan
 from orchestrator.plan_text import explain, plan_to_dict
-from orchestrator.promises import may_skip, promised
+from orchestrator.promises import may_skip, promised, promised_to
 
 NAMES = ("x86_64", "arm64")
 BOTH = ("x86_64", "arm64")
@@ -298,6 +298,19 @@ def test_expectations_only_about_what_runs() -> None:
     assert titles(kernels=("v6.1",), configs=("kasan",)) == []
 
 
+def test_an_expectation_leaves_out_configs_where_its_workloads_may_skip() -> None:
+    made = plan(profile="quick", kernels=("drift",))
+    assert [(e.kernel, e.config) for e in made.expectations] == [
+        ("drift", "default"),
+        ("drift", "no-thp"),
+    ]
+    made = plan(profile="quick", kernels=("drift",), configs=("no-uffd",))
+    assert made.expectations == ()
+    # Where all can meet it, it stays as it was written.
+    made = plan(profile="quick", kernels=("drift",), configs=("default",))
+    assert made.expectations == LAB.expectations[:1]
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
@@ -413,6 +426,8 @@ def test_may_skip() -> None:
         "move/thp": False,
     }.items():
         assert may_skip(small, by_name[name]) is honest, name
+    assert promised_to(small, by_name["move/thp"]) == promised(small)
+    assert promised_to(small, by_name["ledger/walk"]) == frozenset()
     no_thp = cell_of(made, "v6.12/no-thp/x86_64/small")
     assert may_skip(no_thp, by_name["move/thp"])
     assert not may_skip(no_thp, by_name["move/basic"])
