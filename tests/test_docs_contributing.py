@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli import cli
 from orchestrator.config_problems import Problems
 from orchestrator.kernel import kconfig
 from orchestrator.manifest import read_workloads
@@ -95,3 +98,32 @@ def test_paths_it_names_exist() -> None:
             assert (ROOT / path).exists(), path
     for path in re.findall(r"\]\(([^):]+)\)", TEXT):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/nightly.md", "patches/README.md"])
+def test_commands_are_known_to_the_command_line(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8").replace("${status}", "")
+    commands = re.findall(r"\.venv/bin/lab ([^\n`>|]+)", text)
+    assert commands
+    for line in commands:
+        name, *words = shlex.split(line.replace('"$baseline"', "latest").split(" && ")[0])
+        command = cli.commands.get(name)
+        assert command is not None, f"{page}: lab {name}"
+        options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+        for word in words:
+            if word.startswith("-"):
+                assert word in options, f"{page}: lab {line}"
+
+
+def test_nightly_series_example_is_planned() -> None:
+    words = "plan --json -p nightly --source debian:6.12 --series patches/move-stats"
+    program = "from orchestrator.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words.split(), "--baseline", "v6.12"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cells = [cell["id"] for cell in json.loads(done.stdout)["cells"]]
+    assert {cell.partition("/")[0] for cell in cells} == {"cli", "v6.12"}
