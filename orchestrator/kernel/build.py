@@ -34,6 +34,7 @@ from orchestrator.model import (
 # Part of every build's identity: raise it when the recipe below changes what comes out.
 RECIPE = 1
 CONFIG_DEADLINE = 300.0
+COPY_DEADLINE = 600.0
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
 # ccache and the final link find nothing new.
 STAMPS = {
@@ -130,14 +131,13 @@ def build_kernel(
     :raises HostError: when a host tool is missing, the disk is full or the deadline passes.
     """
     began = time.monotonic()
-    objects = cache / "obj" / f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}"
-    objects.mkdir(parents=True, exist_ok=True)
+    objects = _objects(wanted, cache)
     folder = _folder(cache, wanted.identity)
     work = folder.with_name(folder.name + ".new")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     log = work / "build.log"
-    command = _make(wanted, source, objects, cache, make_args)
+    command = _make(wanted, source, objects, make_args)
     with _locked(objects / ".lab-lock"):
         problem = _configure(wanted, command, objects, log)
         dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
@@ -199,9 +199,34 @@ def build_kernel(
     )
 
 
-def _make(
-    wanted: BuildRequest, source: Path, objects: Path, cache: Path, extra: tuple[str, ...]
-) -> list[str]:
+def _objects(wanted: BuildRequest, cache: Path) -> Path:
+    """The build folder; a new one starts as a copy of another config's of the same source.
+
+    Kbuild knows by itself which objects depend on which symbol (scripts/basic/fixdep.c), so that a
+    config that differs in a few symbols costs the objects that look at them and not all.
+    """
+    parent = cache / "obj"
+    objects = parent / f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}"
+    if objects.exists():
+        return objects
+    parent.mkdir(parents=True, exist_ok=True)
+    siblings = [
+        folder
+        for folder in parent.glob(f"{wanted.slot}-*-{wanted.arch.name}")
+        if (folder / "vmlinux").exists()
+    ]
+    if siblings:
+        model = max(siblings, key=lambda folder: (folder / "vmlinux").stat().st_mtime)
+        new = objects.with_name(objects.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        with _locked(model / ".lab-lock"):
+            process.run(["cp", "-a", "--reflink=auto", model, new], deadline=COPY_DEADLINE)
+        new.rename(objects)
+    objects.mkdir(exist_ok=True)
+    return objects
+
+
+def _make(wanted: BuildRequest, source: Path, objects: Path, extra: tuple[str, ...]) -> list[str]:
     command = ["make", "-C", str(source), f"O={objects}", f"ARCH={wanted.arch.kernel_arch}"]
     if wanted.arch.cross:
         command.append(f"CROSS_COMPILE={wanted.arch.cross}")
