@@ -269,13 +269,11 @@ def _read_result(match: re.Match[str]) -> tuple[Verdict, str, str]:
     bad, rest = match["bad"] is not None, match["rest"].strip()
     directive = _DIRECTIVE.search(rest)
     if directive is None:
-        remark = _REMARK.search(rest) if bad else None
+        # What follows a lone "#" is a remark (a time, an exit status) and no part of the name.
+        remark = _REMARK.search(rest)
         name = rest[: remark.start()].strip() if remark else rest
-        return (
-            (Verdict.FAIL if bad else Verdict.PASS),
-            name,
-            remark["why"].strip() if remark else "",
-        )
+        why = remark["why"].strip() if remark and bad else ""
+        return (Verdict.FAIL if bad else Verdict.PASS), name, why
     name, why = rest[: directive.start()].strip(), directive["why"].strip()
     word = directive["word"].upper()
     if word.startswith("SKIP"):
