@@ -2,10 +2,10 @@
 """A garbage collector's heap, compacted twice: by copying and by moving pages.
 
 The heap is full of small objects; most of its pages have died and the live ones lie scattered.
-Compaction slides the live pages together at the start of a second space and tells every object its
-new address.  By copying, that is UFFDIO_COPY and MADV_DONTNEED: allocate, copy, free.  By moving it
-is the move ioctl: neither a new page nor a copied byte.  Both must leave every object intact and the
-old space empty, and both are timed.
+Compaction slides the live pages together at the start of a second space and tells every object
+its new address.  By copying, that is UFFDIO_COPY and MADV_DONTNEED: allocate, copy, free.  By
+moving it is the move ioctl: neither a new page nor a copied byte.  Both must leave every object
+intact and the old space empty, and both are timed.
 """
 
 import array
@@ -110,7 +110,7 @@ class Heap:
                 got = zlib.crc32(view[start : start + size])
                 ktap.check(
                     got == expected,
-                    f"object {slot} of page {number}: checksum: got {got:#x}, expected {expected:#x}",
+                    f"object {slot} of page {number}: got {got:#x}, expected {expected:#x}",
                 )
                 count += 1
         view.release()
@@ -167,7 +167,9 @@ class Compaction:
         """Nothing may stay behind, and nothing more arrive than was alive."""
         self.need()
         ktap.check_equal(self.heap.occupied(self.heap.old), 0, "pages left in the old space")
-        ktap.check_equal(self.heap.occupied(self.heap.new), self.heap.live, "pages in the new space")
+        ktap.check_equal(
+            self.heap.occupied(self.heap.new), self.heap.live, "pages in the new space"
+        )
 
     def frames_changed(self):
         """A copy lies in other page frames: both were allocated at the same time."""
@@ -175,7 +177,7 @@ class Compaction:
         after = self.heap.frames(self.heap.new, 1)
         if not any(entry & FRAME for entry in after):
             raise ktap.Skip("pagemap shows no frame numbers without CAP_SYS_ADMIN")
-        same = sum(1 for old, new in zip(self.before, after) if old == new)
+        same = sum(1 for old, new in zip(self.before, after, strict=True) if old == new)
         ktap.check(same < len(after), "every copy lies in the frame of its original")
 
     def frames_same(self):
@@ -184,7 +186,7 @@ class Compaction:
         after = self.heap.frames(self.heap.new, 1)
         if not any(entry & FRAME for entry in after):
             raise ktap.Skip("pagemap shows no frame numbers without CAP_SYS_ADMIN")
-        for (number, target, _), old, new in zip(self.heap.table, self.before, after):
+        for (number, target, _), old, new in zip(self.heap.table, self.before, after, strict=True):
             ktap.check(
                 old == new,
                 f"page {number} -> {target}: entry: got {new:#x}, expected {old:#x}",

@@ -28,7 +28,11 @@ NR_MOVE = 0x05
 class Api(ctypes.Structure):
     """struct uffdio_api."""
 
-    _fields_ = (("api", ctypes.c_uint64), ("features", ctypes.c_uint64), ("ioctls", ctypes.c_uint64))
+    _fields_ = (
+        ("api", ctypes.c_uint64),
+        ("features", ctypes.c_uint64),
+        ("ioctls", ctypes.c_uint64),
+    )
 
 
 class Register(ctypes.Structure):
@@ -71,7 +75,7 @@ class Region:
         self.len = pages * PAGE
         self.map = mmap.mmap(-1, self.len, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
-        try:
+        try:  # noqa: SIM105 - contextlib is one more import to pay for
             self.map.madvise(ADVICE_NO_HUGE)
         except OSError:
             pass
@@ -82,9 +86,9 @@ class Region:
 
     def entries(self):
         """The pagemap entries of all its pages: present in bit 63, swapped in 62, PFN below 55."""
-        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
-            pagemap.seek(self.address // PAGE * 8)
-            data = pagemap.read(self.len // PAGE * 8)
+        fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        data = os.pread(fd, self.len // PAGE * 8, self.address // PAGE * 8)
+        os.close(fd)
         return memoryview(data).cast("Q").tolist()
 
 
@@ -133,7 +137,7 @@ def transfer(fd, ioctl, dst, src, length):
 
 
 def why_no_move():
-    """Why this kernel cannot move pages, as a skip reason, or None; also None-safe to print.
+    """Why this kernel cannot move pages, as a skip reason, or None where it can.
 
     Read from the ioctls mask that UFFDIO_REGISTER returns: the feature bit exists in mainline only.
     """

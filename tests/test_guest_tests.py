@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest workloads: they compile for every architecture and their manifests are consistent."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from orchestrator.arch import ARCHES
+from orchestrator.config_problems import Problems
+from orchestrator.evidence import counters, ktap
+from orchestrator.manifest import read_workloads
+from orchestrator.model import Verdict, WorkloadSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+GUEST_TESTS = ROOT / "guest-tests"
+LIB = GUEST_TESTS / "lib"
+SHARED = sorted(path for path in LIB.glob("*.c") if path.name != "sampler.c")
+FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
+C_PROGRAMS = sorted(path for path in GUEST_TESTS.glob("*/*.c") if path.parent != LIB)
+SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
+FAMILIES = {"compactor", "ledger", "uffd-move"}
+
+
+def _workloads() -> tuple[WorkloadSpec, ...]:
+    problems = Problems()
+    found, complete = read_workloads((("guest-tests", GUEST_TESTS),), problems)
+    problems.raise_if_any(ROOT / "lab.yaml")
+    assert complete
+    return found
+
+
+def _compile(compiler: str, sources: list[Path], target: Path, *more: str) -> str:
+    command = [compiler, *FLAGS, *more, "-I", str(LIB), "-o", str(target), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.stderr
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sampler and one workload, for the machine the tests run on."""
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc")
+    folder = tmp_path_factory.mktemp("native")
+    assert _compile("gcc", [LIB / "sampler.c"], folder / "sampler") == ""
+    assert _compile("gcc", [GUEST_TESTS / "ledger/anon.c", *SHARED], folder / "anon") == ""
+    return folder
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHES))
+def test_every_c_program_compiles_without_a_warning(arch: str, tmp_path: Path) -> None:
+    compiler = ARCHES[arch].gcc
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler}")
+    objects = {p: tmp_path / f"{p.parent.name}-{p.stem}.o" for p in [*SHARED, *C_PROGRAMS]}
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda p: _compile(compiler, [p], objects[p], "-c"), objects))
+    assert [text for text in said if text] == []
+    shared = [objects[p] for p in SHARED]
+    for name in ("basic", "swap"):  # between them they use all that is shared
+        program = objects[GUEST_TESTS / "uffd-move" / f"{name}.c"]
+        assert _compile(compiler, [program, *shared], tmp_path / name) == ""
+    assert _compile(compiler, [LIB / "sampler.c"], tmp_path / "sampler") == ""
+
+
+def test_manifests_are_valid_and_cover_every_program() -> None:
+    found = _workloads()
+    assert {w.family for w in found} == FAMILIES
+    used = {w.folder / w.program for w in found}
+    assert used == {p for p in SOURCES if p.parent != LIB}
+
+
+@pytest.mark.parametrize("workload", _workloads(), ids=lambda w: w.name)
+def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
+    text = (workload.folder / workload.program).read_text()
+    assert workload.description
+    assert len(workload.description) <= 100
+    assert 5 <= workload.timeout <= 60
+    assert workload.deterministic
+    assert set(workload.invariants) <= counters.INVARIANTS
+    if workload.family == "uffd-move":
+        assert workload.exercises == ("uffd-move",)
+    # A program that could skip for a reason says so among its needs.
+    uses_swap = "mem_why_no_swap())" in text and "kind" not in text
+    assert uses_swap <= ("swap" in workload.needs)
+    if "mem_map_huge" in text and "kind" not in text:
+        assert "thp" in workload.needs
+    # Invariants over ledger lines need ledger lines, and those over moves pairs of them.
+    prints_ledger = re.search(r"rss_(ledger|check)\(", text) is not None
+    assert ("counter-equals-walk" in workload.invariants) <= prints_ledger
+    if "move-conserves" in workload.invariants:
+        before = set(re.findall(r'"([\w%-]+)-before-move"', text))
+        after = set(re.findall(r'"([\w%-]+)-after-move"', text))
+        assert before, "no pair of ledger lines around a move"
+        assert before == after
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(GUEST_TESTS)))
+def test_source_has_licence_and_header(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    head = {".c": "// ", ".h": "/* ", ".py": "# "}[path.suffix]
+    assert lines[0].startswith(head + "SPDX-License-Identifier: GPL-2.0-only")
+    assert lines[1].startswith({".py": '"""'}.get(path.suffix, "/*")), "no comment what it is for"
+    assert len(lines) < 420
+    if path.parent.name == "uffd-move":
+        assert "v6.12" in path.read_text(), "what is asserted has no source"
+
+
+@pytest.mark.parametrize("path", C_PROGRAMS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_case_names_are_kebab_and_unique(path: Path) -> None:
+    names = re.findall(r'^\t\{ "([^"]+)", \w+ \},$', path.read_text(), re.M)
+    assert names
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)
+
+
+def test_no_page_size_is_assumed() -> None:
+    comment = r"/\*.*?\*/|//[^\n]*|\"\"\".*?\"\"\"|#[^\n]*"
+    for path in SOURCES:
+        code = re.sub(comment, "", path.read_text(), flags=re.DOTALL)
+        code = re.sub(r"\[\d+\]", "", code)  # the size of a buffer
+        assert not re.search(r"\b(4096|16384|65536|2097152|0x\d0{3,5}|PAGE_SIZE)\b", code), path
+
+
+def test_abi_is_the_same_in_c_and_python() -> None:
+    header = (LIB / "uffd_abi.h").read_text()
+    module = _load("uffd")
+    for c_name, value in {
+        "UFFDIO_NR_MOVE": module.NR_MOVE,
+        "UFFDIO_NR_COPY": module.NR_COPY,
+    }.items():
+        match = re.search(rf"#define {c_name} (0x[0-9A-Fa-f]+)", header)
+        assert match is not None
+        assert int(match[1], 16) == value
+    # _IOWR(0xAA, 0x05, 40 bytes) of include/uapi/asm-generic/ioctl.h.
+    assert module.UFFDIO_MOVE == 0xC028AA05
+    assert module.UFFDIO_COPY == 0xC028AA03
+    assert module.UFFDIO_API == 0xC018AA3F
+    assert module.UFFDIO_REGISTER == 0xC020AA00
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"guest_{name}", LIB / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---------------------------------------------------------------- what the programs print
+
+
+def test_python_ktap(capfd: pytest.CaptureFixture[str]) -> None:
+    module = _load("ktap")
+
+    def skips() -> None:
+        raise module.Skip("no such thing")
+
+    def fails() -> None:
+        module.check_equal(1, 2, "pages")
+
+    def crashes() -> None:
+        raise ValueError("two\nlines")
+
+    cases = [("good", lambda: None), ("not-here", skips), ("bad", fails), ("broken", crashes)]
+    assert module.run(cases) == module.EXIT_FAIL
+    report = ktap.parse(capfd.readouterr().out)
+    assert report.problems == ()
+    assert [(c.name, c.verdict) for c in report.cases] == [
+        ("good", Verdict.PASS),
+        ("not-here", Verdict.SKIP),
+        ("bad", Verdict.FAIL),
+        ("broken", Verdict.FAIL),
+    ]
+    assert report.cases[1].reason == "no such thing"
+    assert re.search(r"test_guest_tests\.py:\d+: pages: got 1, expected 2",
+                     report.cases[2].diagnostics[0])  # fmt: skip
+    assert module.run(cases[1:2]) == module.EXIT_SKIP
+    assert module.run(cases[:1], "all of it") == module.EXIT_SKIP
+    assert module.run(cases[:2]) == module.EXIT_OK
+
+
+def _sampler(native: Path, *words: str, stdin: int = subprocess.DEVNULL) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [native / "sampler", "-i", "20", *words],
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_sampler_records_a_program(native: Path) -> None:
+    script = "echo out; echo err >&2; sleep 0.15; printf part >&2; exit 3"
+    status, out, err = _sampler(native, "--", "sh", "-c", script)
+    log = counters.parse_samples(err)
+    assert (status, out) == (3, "out\n")
+    assert "stderr: err\n" in err
+    assert "stderr: part\n" in err
+    assert log.problems == ()
+    assert (log.exit_status, log.signal, log.ended) == (3, 0, True)
+    assert 0.1 < log.seconds < 10
+    assert log.page_size == os.sysconf("SC_PAGESIZE")
+    assert log.samples[0].values["RssAnon"] > 0
+    assert "Anonymous" in log.samples[0].values
+    assert {"AnonPages", "SwapFree", "PageTables", "SUnreclaim"} <= log.before.keys()
+    assert log.before.keys() == log.after.keys()
+
+
+def test_sampler_passes_a_signal_on(native: Path) -> None:
+    status, _, err = _sampler(native, "--", "sh", "-c", "kill -SEGV $$")
+    assert status == 128 + 11
+    assert counters.parse_samples(err).signal == 11
+
+
+def test_sampler_tells_what_it_could_not_start(native: Path) -> None:
+    status, _, err = _sampler(native, "--", "/no/such/program")
+    end = json.loads(err.splitlines()[-1])
+    assert (status, end["status"]) == (127, 127)
+    assert "No such file" in end["error"]
+
+
+@pytest.mark.parametrize("words", [(), ("-x",), ("-m", "token")])
+def test_sampler_refuses_wrong_usage(native: Path, words: tuple[str, ...]) -> None:
+    status, _, err = _sampler(native, *words)
+    assert status == 2
+    assert "usage:" in err
+
+
+@pytest.mark.parametrize("how", ["stdin", "signal"])
+def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -> None:
+    pids = tmp_path / "pids"
+    # One in the group, one that left it, one orphan.
+    script = f"""
+        echo $$ >{pids}
+        setsid sh -c 'echo $$ >>{pids}; sleep 60' &
+        (sleep 60 & echo $! >>{pids})
+        sleep 60"""
+    process = subprocess.Popen(
+        [native / "sampler", "--", "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    until = time.monotonic() + 10
+    while not pids.exists() or len(pids.read_text().split()) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    if how == "stdin":
+        process.stdin.close()
+    else:
+        process.terminate()
+    assert process.wait(timeout=10) == 128 + 9
+    end = json.loads(process.stderr.read().splitlines()[-1])
+    process.stderr.close()
+    process.stdin.close()
+    assert "killed" in end
+    for pid in pids.read_text().split():
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def test_sampler_survives_garbage_on_stderr(native: Path) -> None:
+    script = 'head -c 20000 /dev/urandom >&2; printf \'{"phase":"exit","status":9}\' >&2'
+    _, _, err = _sampler(native, "--", "sh", "-c", script)
+    log = counters.parse_samples(err)
+    assert log.exit_status == 0
+    assert log.ended
+
+
+def test_ledger_runs_here(native: Path) -> None:
+    """The ledger needs neither root nor a guest; its lines are what the lab reads."""
+    done = subprocess.run(
+        [native / "anon"], capture_output=True, text=True, timeout=60, check=False
+    )
+    report = ktap.parse(done.stdout)
+    assert report.problems == ()
+    assert [c.name for c in report.cases][:3] == ["start", "fault-in", "zero-page"]
+    assert counters.ledger_problems(done.stdout) == ()
+    steps = {s.step: s for s in counters.parse_ledger(done.stdout)}
+    assert steps["faulted-in"].walk_anon == steps["start"].walk_anon + 256
+    # Not judged here: AnonPages belongs to the whole machine, and others use it too.
+    bad = [c.name for c in report.cases if c.verdict is Verdict.FAIL]
+    assert set(bad) <= {"exit-gives-back"}
+
+
+def test_documented() -> None:
+    text = (ROOT / "docs/workloads.md").read_text()
+    for workload in _workloads():
+        assert f"`{workload.name}`" in text
+
+
+def test_python_programs_start_with_few_imports() -> None:
+    for path in SOURCES:
+        if path.suffix == ".py":
+            found = set(re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.M))
+            allowed = {"array", "ctypes", "errno", "fcntl", "gc", "ktap", "mmap", "os", "sys",
+                       "time", "uffd", "zlib"}  # fmt: skip
+            assert found <= allowed, path
+    assert sys.version_info >= (3, 11)
