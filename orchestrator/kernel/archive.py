@@ -7,6 +7,7 @@ there is no path an archive could escape through, and no junk to remove when the
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
 import secrets
@@ -52,8 +53,12 @@ def import_tar(
                     command, stdin=subprocess.PIPE, stderr=errors, env=store.git_environment(cache)
                 ) as child:
                     assert child.stdin
-                    links = _feed(archive, child.stdin, ref, on_progress, until, shown)
-                    child.stdin.close()
+                    try:
+                        links = _feed(archive, child.stdin, ref, on_progress, until, shown)
+                    finally:
+                        # Without its "done" git drops everything it was given.
+                        with contextlib.suppress(BrokenPipeError):
+                            child.stdin.close()
                     status = child.wait(max(1.0, until - time.monotonic()))
             except (BrokenPipeError, subprocess.TimeoutExpired) as error:
                 if process.cancelled():

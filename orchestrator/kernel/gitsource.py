@@ -28,15 +28,14 @@ def resolve_commit(repository: Path, name: str) -> str:
     """
     if not repository.is_dir():
         raise UserError(f"{repository} is no folder", "name a git repository: git:DIR#...")
+    if store.git_folder(repository) is None:
+        raise UserError(f"{repository} is not a git repository", "use path:DIR for a plain tree")
     done = store.git_elsewhere(
         repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}",
         check=False,
     )  # fmt: skip
     if done.status == 0:
         return done.text.strip()
-    said = done.stderr.decode(errors="replace").strip()
-    if "not a git repository" in said:
-        raise UserError(f"{repository} is not a git repository", "use path:DIR for a plain tree")
     raise UserError(
         f"{repository} has no commit {name!r}", "name a branch, a tag or a commit id it has"
     )

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from orchestrator import process
+from orchestrator.errors import HostError
 from orchestrator.kernel import diff
 from orchestrator.kernel.cachefiles import locked, write_atomic
 
@@ -72,13 +72,15 @@ def open_store(cache: Path) -> Path:
     with locked(cache / "locks" / "store-create", deadline=60):
         if marker.exists() and (store / "HEAD").exists():
             return store
-        process.run(
-            ["git", "init", "-q", "--bare", "--template=", store],
-            deadline=60, env=_environment(store), cwd=cache,
-        )  # fmt: skip
-        (store / "info").mkdir(exist_ok=True)
-        (store / "config").write_text(_CONFIG)
-        (store / "info" / "attributes").write_text(_ATTRIBUTES)
+        # What gitrepository-layout(5) demands of a bare repository; `git init` would add templates.
+        try:
+            for folder in ("objects", "refs", "info"):
+                (store / folder).mkdir(parents=True, exist_ok=True)
+            (store / "HEAD").write_text("ref: refs/heads/none\n")
+            (store / "config").write_text(_CONFIG)
+            (store / "info" / "attributes").write_text(_ATTRIBUTES)
+        except OSError as error:
+            raise HostError(f"cannot write {store}: {error.strerror}") from error
         write_atomic(marker, _GLOBAL.encode())
     return store
 
@@ -125,15 +127,25 @@ def git_elsewhere(
 
     Nothing is written there: no lock, no index refresh, no hook, no file-system monitor.
     """
-    with tempfile.TemporaryDirectory(prefix="lab-git-") as folder:
-        settings = Path(folder, "config")
-        settings.write_text(_GLOBAL)
-        return process.run(
-            ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
-             "-c", "core.quotePath=false", "-C", repository, *arguments],
-            deadline=deadline, check=check,
-            env=_environment(None) | {"GIT_CONFIG_GLOBAL": str(settings)},
-        )  # fmt: skip
+    # Named outright, since git's search for it would refuse a repository of another user.
+    extra = _environment(None) | {"GIT_DIR": str(git_folder(repository) or repository / ".git")}
+    return process.run(
+        ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
+         "-c", "core.quotePath=false", *arguments],
+        deadline=deadline, check=check, env=extra, cwd=repository,
+    )  # fmt: skip
+
+
+def git_folder(repository: Path) -> Path | None:
+    """Give the git folder of a checkout, a linked work tree or a bare repository, or None."""
+    dotgit = repository / ".git"
+    if dotgit.is_file():
+        pointer = dotgit.read_text(errors="surrogateescape").strip()
+        dotgit = repository / pointer.removeprefix("gitdir: ")
+    for folder in (dotgit, repository):
+        if (folder / "HEAD").is_file():
+            return folder.absolute()
+    return None
 
 
 def git_environment(cache: Path) -> dict[str, str]:
