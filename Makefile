@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+LAB = .venv/bin/lab
+PYTEST = .venv/bin/python -m pytest
+
+.PHONY: help run setup test lint unit guest bench
+
+help:
+	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
+	@echo 'make test   set up, then lint, unit tests, and the end-to-end test in real guests'
+	@echo 'make setup  system packages and .venv;  make lint, make unit, make guest: parts of test'
+	@echo 'make bench  the figures of docs/figures.md, against the bare commands'
+
+run: setup
+	$(LAB) run -p smoke
+
+setup:
+	@tools/setup.sh
+
+test: lint unit guest
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+unit: setup
+	$(PYTEST) -q -m 'not guest'
+
+guest: setup
+	$(PYTEST) -q -m guest --durations=0
+
+bench: setup
+	.venv/bin/python tools/bench.py
