@@ -33,7 +33,7 @@ from orchestrator.model import (
     WorkloadEvidence,
     WorkloadSpec,
 )
-from orchestrator.promises import may_skip, promised
+from orchestrator.promises import may_skip, promised_to
 from orchestrator.results import cell_folder
 
 FETCH_DEADLINE = 1800.0
@@ -302,7 +302,9 @@ class _CellRun:
 
     def _judge(self, spec: WorkloadSpec, evidence: WorkloadEvidence) -> bool:
         """Judge one workload; True when it must be run again because its guest was lost."""
-        judged = verdict.judge(evidence, self.cell.id, promised(self.cell), self.settings.rerun)
+        judged = verdict.judge(
+            evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
+        )
         lost = any(c.case == "guest" and c.verdict is Verdict.ERROR for c in judged)
         if lost and spec.name not in self.retried:
             self.retried.add(spec.name)
