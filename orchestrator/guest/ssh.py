@@ -125,7 +125,7 @@ class Ssh:
         :raises SshLost: when the guest does not take them.
         """
         packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as tar:
+        with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as tar:
             for name, path in files.items():
                 entry = tarfile.TarInfo(name)
                 entry.size = path.stat().st_size
@@ -133,7 +133,7 @@ class Ssh:
                 with path.open("rb") as file:
                     tar.addfile(entry, file)
         answer = self.run(
-            f"mkdir -p {folder} && busybox tar xf - -C {folder}", deadline, packed.getvalue()
+            f"mkdir -p {folder} && busybox tar xzf - -C {folder}", deadline, packed.getvalue()
         )
         if answer.status != 0:
             raise SshLost(f"the guest did not take the workloads: {answer.stderr.strip()}")
