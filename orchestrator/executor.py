@@ -28,6 +28,7 @@ from orchestrator.model import (
     CellRecord,
     KernelRecord,
     Plan,
+    RunResult,
     Verdict,
 )
 from orchestrator.results import cell_folder
@@ -104,14 +105,19 @@ def carry_out(
     *,
     cores: int | None = None,
     boot: bool = True,
+    done: RunResult | None = None,
 ) -> Progress:
     """Carry out a plan; what goes wrong on the way is in the result, never raised.
 
     :param on_change: called after each kernel, build and cell, to store what there is.
     :param cores: how many cores to use (default: all).
     :param boot: False to stop after the builds.
+    :param done: an earlier, interrupted run of the same plan: its finished cells are kept.
     """
-    return _Execution(plan, settings, on_change, cores or os.cpu_count() or 1, boot).go()
+    execution = _Execution(plan, settings, on_change, cores or os.cpu_count() or 1, boot)
+    if done is not None:
+        execution.keep_finished(done)
+    return execution.go()
 
 
 class _Execution:
@@ -132,9 +138,24 @@ class _Execution:
         self.progress = Progress()
         self.until = time.monotonic() + plan.time_budget if plan.time_budget else None
 
+    def keep_finished(self, done: RunResult) -> None:
+        """Take over what an earlier run finished; what erred there is done again."""
+        planned = {cell.id for cell in self.plan.cells}
+        for cell in done.cells:
+            if cell.id in planned and cell.cases and cell.verdict is not Verdict.ERROR:
+                self.progress.cells[cell.id] = cell
+        for build in done.builds:
+            cells = [cell.id for cell in self.plan.cells if cell.build.id == build.id]
+            if cells and all(cell in self.progress.cells for cell in cells):
+                self.progress.builds[build.id] = build
+
     def go(self) -> Progress:
         kernels = self._prepare()
-        builds = [build for build in self.plan.builds if build.kernel.name in kernels]
+        builds = [
+            build
+            for build in self.plan.builds
+            if build.kernel.name in kernels and build.id not in self.progress.builds
+        ]
         width = max(1, len(self.plan.cells) + len(builds))
         with ThreadPoolExecutor(max_workers=min(width, 64)) as pool:
             jobs = [
@@ -186,7 +207,11 @@ class _Execution:
         self, pool: ThreadPoolExecutor, build: Build, kernel: run.Kernel, rank: int
     ) -> list[Future[None]]:
         """Build; then hand the build's cells to the pool and give their futures."""
-        cells = [cell for cell in self.plan.cells if cell.build.id == build.id]
+        cells = [
+            cell
+            for cell in self.plan.cells
+            if cell.build.id == build.id and cell.id not in self.progress.cells
+        ]
         if self._late():
             self._skip(cells, "the time budget was spent before its build")
             return []

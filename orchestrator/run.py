@@ -292,6 +292,9 @@ class _CellRun:
                 left.pop(0)
             if evidence.guest is not GuestEnd.ALIVE or evidence.timed_out:
                 # What ran out of time may still be running there: the rest gets a fresh guest.
+                if left:
+                    log = f"console-{self.boots + 1}.log"
+                    self.notes.append(f"a fresh guest was booted after {spec.name}: see {log}")
                 return
 
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:

@@ -69,7 +69,12 @@ def execute(
     from orchestrator import run as stages
     from orchestrator.kernel.cachefiles import clean_leftovers
 
-    folder = _run_folder(places, options)
+    earlier = None
+    if options.resume:
+        folder = results.find_run(places.reports, options.resume)
+        earlier = results.load(folder)
+    else:
+        folder = _run_folder(places, options)
     run_id = folder.name
     started = _now()
     _log_to(folder / "lab.log")
@@ -103,7 +108,9 @@ def execute(
             jobs=options.jobs or os.cpu_count() or 1,
             listener=listener,
         )
-        state = executor.carry_out(plan, settings, store, cores=options.jobs, boot=options.boot)
+        state = executor.carry_out(
+            plan, settings, store, cores=options.jobs, boot=options.boot, done=earlier
+        )
     _expect(plan, state)
     draft = result(state, _now(), 0)
     comparison = _compare(plan, draft, base_run)
