@@ -67,7 +67,7 @@ def execute(
     """Carry out a plan, store and report it, and give the exit status."""
     from orchestrator import executor, progress
     from orchestrator import run as stages
-    from orchestrator.kernel.cachefiles import clean_leftovers
+    from orchestrator.kernel.store import clean_leftovers
 
     earlier = None
     if options.resume:
