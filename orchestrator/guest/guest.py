@@ -14,7 +14,7 @@ from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError
 from orchestrator.guest.qemu import GuestFiles, Qemu, command_line, running
-from orchestrator.guest.seed import write_seed
+from orchestrator.guest.seed import Keys, write_seed
 from orchestrator.guest.ssh import Ssh, SshLost, connected
 from orchestrator.model import GuestEnd, ShapeSpec
 
@@ -58,13 +58,22 @@ class Guest:
     """A guest that answers.  Use :func:`booted`."""
 
     def __init__(
-        self, request: GuestRequest, qemu: Qemu, ssh: Ssh, boot_seconds: float, command: str
+        self,
+        request: GuestRequest,
+        qemu: Qemu,
+        ssh: Ssh,
+        boot_seconds: float,
+        command: str,
+        port: int,
+        keys: Keys,
     ) -> None:
         self.request = request
         self.qemu = qemu
         self.ssh = ssh
         self.boot_seconds = boot_seconds
         self.command = command
+        self.port = port  # on 127.0.0.1, leads to the guest's SSH
+        self.keys = keys
 
     @property
     def slowness(self) -> float:
@@ -139,7 +148,8 @@ def booted(
             end = _state(qemu, request.console, 0)
             end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
             raise BootFailed(end, lost.message, time.monotonic() - began) from lost
-        yield Guest(request, qemu, ssh, time.monotonic() - began, shlex.join(argv))
+        seconds = time.monotonic() - began
+        yield Guest(request, qemu, ssh, seconds, shlex.join(argv), port, keys)
 
 
 def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:
