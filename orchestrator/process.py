@@ -33,6 +33,9 @@ KEPT_ENVIRONMENT = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 )  # fmt: skip
 
+# Seconds for a killed command's pipes to end.
+PATIENCE = 5.0
+
 _TOKEN = secrets.token_hex(16)
 _lock = threading.Lock()
 _live: set[int] = set()
@@ -185,37 +188,41 @@ def run(
     merged = log is not None or on_line is not None
     pipe = None if terminal else subprocess.PIPE
     began = time.monotonic()
-    child = _popen(
-        argv, cwd, env,
-        None if terminal else (subprocess.PIPE if input is not None else subprocess.DEVNULL),
-        pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
-        own_group=not terminal,
-    )  # fmt: skip
-    out, err = bytearray(), bytearray()
-    pumps = []
+    pumps: list[_Pump] = []
     with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(log.open("ab")) if log else None
-        if child.stdout:
-            pumps.append(_pump(child.stdout, out, sink, on_line))
-        if child.stderr:
-            pumps.append(_pump(child.stderr, err, None, None))
-        if input is not None and child.stdin:
-            pumps.append(_feed(child.stdin, input))
-        status, cpu = _wait(child, began + deadline, group=not terminal)
+        sink = stack.enter_context(_open_log(log)) if log else None
+        child = _popen(
+            argv, cwd, env,
+            None if terminal else (subprocess.PIPE if input is not None else subprocess.DEVNULL),
+            pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
+            own_group=not terminal,
+        )  # fmt: skip
+        try:
+            if child.stdout:
+                pumps.append(_Pump(child.stdout, child.pid, sink, on_line))
+            if child.stderr:
+                pumps.append(_Pump(child.stderr, child.pid))
+            if input is not None and child.stdin:
+                _feed(child.stdin, input)
+            status, cpu = _wait(child, began + deadline, group=not terminal)
+            for pump in pumps:
+                pump.join(PATIENCE)  # a grandchild may still hold the pipe: its group dies now
+        finally:
+            if not terminal:
+                _kill(child.pid)
+            with _lock:
+                _live.discard(child.pid)
         for pump in pumps:
-            pump.join(5)  # a grandchild may still hold the pipe: its group dies below
-        if not terminal:
-            _kill(child.pid)
-        for pump in pumps:
-            pump.join()
-    with _lock:
-        _live.discard(child.pid)
+            pump.join(PATIENCE)  # one that made a session of its own is left to the reaper
     words = tuple(str(word) for word in argv)
     if _cancelled.is_set():
         raise Interrupted("interrupted")
+    for pump in pumps:
+        pump.complain(words[0])
     if status is None:
         raise DeadlineExpired(words, deadline)
-    done = Completed(words, status, bytes(out), bytes(err), time.monotonic() - began, cpu)
+    out, err = ([bytes(pump.data) for pump in pumps] + [b"", b""])[:2]
+    done = Completed(words, status, out, err, time.monotonic() - began, cpu)
     if check and status != 0:
         raise CommandFailed(done)
     return done
@@ -256,15 +263,19 @@ def _popen(
 
 def _wait(child: subprocess.Popen[bytes], until: float, group: bool) -> tuple[int | None, float]:
     """Wait for the child with rusage; None when it had to be killed at its deadline."""
-    pause, expired = 0.001, False
+    pause, expired, killed = 0.001, False, 0.0
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)
             return None if expired else child.returncode, usage.ru_utime + usage.ru_stime
-        if time.monotonic() > until and not expired:
-            expired = True
+        now = time.monotonic()
+        if not killed and (now > until or (group and _cancelled.is_set())):
+            expired, killed = now > until, now
             _kill(child.pid) if group else child.kill()
+        elif killed and now > killed + 2 * PATIENCE:  # stuck in the kernel, where no signal reaches
+            log_commands.warning("pid %d does not die", child.pid)
+            return None, 0.0
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
 
@@ -278,35 +289,78 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
         _live.discard(child.pid)
 
 
-def _pump(
-    pipe: IO[bytes],
-    into: bytearray,
-    sink: IO[bytes] | None,
-    on_line: Callable[[str], None] | None,
-) -> threading.Thread:
-    def work() -> None:
+class _Pump:
+    """A thread that takes what a child prints, to the end, whatever happens to the lines.
+
+    The command is stopped when its log cannot be written: with the pipe closed instead it would
+    fail by itself, and a full disk would look like a kernel that does not build.
+    """
+
+    def __init__(
+        self,
+        pipe: IO[bytes],
+        group: int,
+        sink: IO[bytes] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        self.data = bytearray()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(
+            target=self._work, args=(pipe, group, sink, on_line), daemon=True
+        )
+        self._thread.start()
+
+    def _work(
+        self,
+        pipe: IO[bytes],
+        group: int,
+        sink: IO[bytes] | None,
+        on_line: Callable[[str], None] | None,
+    ) -> None:
         with pipe:
             for line in pipe:
-                into.extend(line)
-                if sink:
-                    sink.write(line)
-                    sink.flush()
-                if on_line:
-                    on_line(line.decode(errors="replace").rstrip("\r\n"))
+                self.data.extend(line)
+                if self._error is not None:
+                    continue
+                try:
+                    rest = memoryview(line)
+                    while sink and rest:
+                        rest = rest[sink.write(rest) :]
+                    if on_line:
+                        on_line(line.decode(errors="replace").rstrip("\r\n"))
+                except Exception as error:
+                    self._error = error
+                    if sink is None or not sink.closed:  # else the command ended long ago
+                        _kill(group)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+    def join(self, seconds: float) -> None:
+        """Wait for the pipe's end, so long at most."""
+        self._thread.join(seconds)
+
+    def complain(self, program: str) -> None:
+        """Raise what went wrong with a line."""
+        if isinstance(self._error, OSError):
+            raise HostError(
+                f"cannot keep what {program} prints: {self._error.strerror}", "is the disk full?"
+            ) from self._error
+        if self._error is not None:
+            raise self._error
 
 
-def _feed(pipe: IO[bytes], data: bytes) -> threading.Thread:
+def _open_log(path: Path) -> IO[bytes]:
+    try:
+        # Unbuffered: a reader sees each line at once, and closing has nothing left to fail at.
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
     def work() -> None:
-        with contextlib.suppress(BrokenPipeError), pipe:
+        with contextlib.suppress(OSError), pipe:
             pipe.write(data)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=work, daemon=True).start()
 
 
 def _kill(group: int) -> None:
