@@ -43,7 +43,7 @@ class Tool:
 
     It is there when the program ``name`` is found, or where ``files`` is set when one of these
     patterns matches, or where ``module`` is set when python3 can import that.  ``machines`` limits
-    it to hosts of some kind (uname -m).
+    it to hosts of some kind (uname -m), ``rootless`` to users who are not root.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Tool:
     files: tuple[str, ...] = ()
     module: str = ""
     machines: tuple[str, ...] = ()
+    rootless: bool = False
 
     def present(self) -> bool:
         """Whether the host has it."""
@@ -93,7 +94,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool("ccache", "ccache", "makes the next build of a kernel quick", Need.USEFUL),
     Tool("mmdebstrap", "mmdebstrap", "the guests' root"),
     Tool("genext2fs", "genext2fs", "the file system of the guests' root"),
-    Tool("newuidmap", "uidmap", "the guests' root, made without being root", Need.USEFUL),
+    Tool("newuidmap", "uidmap", "makes the guests' root for users who are not root", rootless=True),
     Tool("Debian's archive keys", "debian-archive-keyring", "checks the guests' packages",
          files=("/usr/share/keyrings/debian-archive-keyring.*",)),
     Tool("qemu-system-x86_64", "qemu-system-x86", "x86_64 guests"),
@@ -106,9 +107,13 @@ TOOLS: tuple[Tool, ...] = (
 
 
 def tools(machine: str | None = None) -> tuple[Tool, ...]:
-    """What a host of this kind (default: this one) needs."""
-    machine = machine or platform.machine()
-    return tuple(tool for tool in TOOLS if not tool.machines or machine in tool.machines)
+    """What a host of this kind (default: this one) needs for this user."""
+    machine, root = machine or platform.machine(), os.geteuid() == 0
+    return tuple(
+        tool
+        for tool in TOOLS
+        if (not tool.machines or machine in tool.machines) and not (root and tool.rootless)
+    )
 
 
 def packages(machine: str | None = None) -> tuple[str, ...]:
