@@ -7,7 +7,9 @@ there is no path an archive could escape through, and no junk to remove when the
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import lzma
 import os
 import secrets
@@ -16,7 +18,7 @@ import tarfile
 import time
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from orchestrator import process
 from orchestrator.errors import HostError, Interrupted, UserError
@@ -25,6 +27,7 @@ from orchestrator.kernel.cachefiles import Notice, need_space, scratch
 
 _MEMBERS = 500_000  # Linux 6.12 has 87,000 files
 _BYTES = 8 << 30  # and 1.4 GB
+_CHUNK = 1 << 20
 _BAD_ARCHIVE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
 
@@ -41,10 +44,11 @@ def import_tar(
     :raises HostError: when the disk is full or the deadline passed.
     """
     shown = shown or str(archive)
-    need_space(cache, 2 << 30)
-    store.open_store(cache)
+    need_space(cache, 4 * archive.stat().st_size + (64 << 20))
+    git_dir = store.open_store(cache)
     ref = f"refs/lab/import-{secrets.token_hex(8)}"
     until = time.monotonic() + deadline
+    report: Path | None = None
     try:
         with scratch(cache) as folder, (folder / "stderr").open("w+b") as errors:
             command = ["git", "fast-import", "--quiet", "--depth=0", "--done"]
@@ -59,7 +63,8 @@ def import_tar(
                         # Without its "done" git drops everything it was given.
                         with contextlib.suppress(BrokenPipeError):
                             child.stdin.close()
-                    status = child.wait(max(1.0, until - time.monotonic()))
+                        report = git_dir / f"fast_import_crash_{child.pid}"
+                        status = child.wait(max(1.0, until - time.monotonic()))
             except (BrokenPipeError, subprocess.TimeoutExpired) as error:
                 if process.cancelled():
                     raise Interrupted("interrupted") from error
@@ -81,6 +86,8 @@ def import_tar(
                 )
         return tree
     finally:
+        if report:
+            report.unlink(missing_ok=True)  # its complaint about the missing "done"
         store.git(cache, "update-ref", "-d", ref, check=False)
 
 
@@ -93,7 +100,12 @@ def _feed(
     count = size = 0
     told = time.monotonic()
     try:
-        with tarfile.open(archive, "r|*") as tar:
+        with (
+            _decompressed(archive) as stream,
+            tarfile.open(
+                fileobj=cast(IO[bytes], ends := _Ends(stream)), mode="r|", bufsize=_CHUNK
+            ) as tar,
+        ):
             for member in tar:
                 count, size = count + 1, size + max(member.size, 0)
                 if count > _MEMBERS or size > _BYTES:
@@ -105,6 +117,7 @@ def _feed(
                     on_progress(f"importing {shown}: {count} files")
                     told = now
                 _send(tar, member, pipe, links, shown)
+            ends.check()
     except BrokenPipeError:
         raise
     except _BAD_ARCHIVE as error:
@@ -116,6 +129,43 @@ def _feed(
         raise UserError(f"{shown} is an empty archive", "give a tar file of a kernel source")
     pipe.write(b"\ndone\n")
     return links
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    """Open an archive for reading its tar content, whatever compression its first bytes tell."""
+    with archive.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(archive))
+    if magic.startswith(b"BZh"):
+        return cast(IO[bytes], bz2.open(archive))
+    if magic.startswith((b"\xfd7zXZ", b"\x5d\x00\x00")):
+        return cast(IO[bytes], lzma.open(archive))
+    return archive.open("rb")
+
+
+class _Ends:
+    """Passes a stream on to tarfile and remembers how it ended.
+
+    tarfile takes an archive that is cut between two members for a whole one; a whole one ends with
+    blocks of zeros (POSIX pax, "ustar Interchange Format"), and its compression ends too.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._last = b"no archive"
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._last = (self._last + data)[-512:]
+        return data
+
+    def check(self) -> None:
+        """Read the rest; raise ReadError where the archive was cut."""
+        while self.read(_CHUNK):
+            pass
+        if any(self._last):
+            raise tarfile.ReadError("it is cut short")
 
 
 def _send(
@@ -141,7 +191,7 @@ def _send(
         assert source
         left = member.size
         while left:
-            chunk = source.read(min(left, 1 << 20))
+            chunk = source.read(min(left, _CHUNK))
             if not chunk:
                 raise tarfile.ReadError(f"{member.name} is cut short")
             pipe.write(chunk)

@@ -115,7 +115,7 @@ def _try_lock(file: IO[bytes], kind: int) -> bool:
 def scratch(cache: Path) -> Iterator[Path]:
     """Give a folder of the cache for the length of a with block.
 
-    A lock beside it tells :func:`clean_leftovers` that its owner is alive.
+    A lock beside it tells :func:`clean_scratch` that its owner is alive.
     """
     parent = cache / "tmp"
     while True:
@@ -138,7 +138,7 @@ def scratch(cache: Path) -> Iterator[Path]:
             return
 
 
-def clean_leftovers(cache: Path) -> int:
+def clean_scratch(cache: Path) -> int:
     """Remove scratch folders whose lab was killed; give how many there were."""
     removed = 0
     for lock in (cache / "tmp").glob("kernel-*.lock"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator import process
 from orchestrator.errors import HostError, UserError
-from orchestrator.kernel.cachefiles import Notice, scratch
+from orchestrator.kernel.cachefiles import Notice, need_space, scratch
 
 _SERIES = re.compile(r"\d{1,3}\.\d{1,3}")
 # deb-version(7); it begins with a digit, so that it can never be taken for an option.
@@ -77,8 +77,12 @@ def downloaded(
     :raises HostError: when the download or the disk fails.
     """
     with scratch(cache) as folder:
-        size = re.search(r"^Size: (\d+)$", _apt_cache("show", f"{name}={version}"), re.MULTILINE)
-        tell(f"downloading {name} {version}" + (f", {int(size[1]) >> 20} MiB" if size else ""))
+        show = _apt_cache("show", "--no-all-versions", f"{name}={version}")
+        found = re.search(r"^Size: (\d+)$", show, re.MULTILINE)
+        size = int(found[1]) if found else 0
+        # The package, the tar file in it, the object store, and the work tree: 14 times for 6.12.
+        need_space(cache, 16 * size)
+        tell(f"downloading {name} {version}, {size >> 20} MiB")
         done = process.run(
             ["apt-get", "-q", "-o", "Acquire::Retries=3", "download", f"{name}={version}"],
             cwd=folder, deadline=deadline, check=False,

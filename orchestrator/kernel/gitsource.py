@@ -77,7 +77,7 @@ def fetch_commit(cache: Path, origin: str, commit: str, tell: Notice, deadline: 
     with locked(cache / "locks" / "import", deadline=deadline, on_wait=tell, what="the store"):
         if store.has_object(cache, f"{ref}^{{tree}}"):
             return
-        need_space(cache, 2 << 30)
+        need_space(cache, 64 << 20)
         tell(f"fetching {commit[:12]} from {origin}")
         # A lock of git's own that is older than ours was left by a killed lab.
         (store.store_path(cache) / "shallow.lock").unlink(missing_ok=True)

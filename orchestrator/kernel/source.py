@@ -120,7 +120,6 @@ def _debian(job: _Job) -> BaseSource:
 
     def make() -> str:
         debian.check_version(package, version)
-        need_space(job.cache, 3 << 30)
         with debian.downloaded(package, version, job.cache, job.tell, job.left) as archive:
             job.tell(f"importing {package} {version}")
             return import_tar(
@@ -197,7 +196,7 @@ def _path(job: _Job) -> BaseSource:
     index = store.open_store(job.cache) / "lab-indexes" / slot
     index.parent.mkdir(exist_ok=True)
     if not index.exists():
-        need_space(job.cache, 2 << 30)
+        need_space(job.cache, 64 << 20)
         job.tell(f"importing {folder} (later only what changed)")
     lock = job.cache / "locks" / slot
     with locked(lock, deadline=job.left, on_wait=job.tell, what=f"the import of {folder}"):

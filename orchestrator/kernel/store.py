@@ -19,7 +19,7 @@ from pathlib import Path
 from orchestrator import process
 from orchestrator.errors import HostError
 from orchestrator.kernel import diff
-from orchestrator.kernel.cachefiles import locked, write_atomic
+from orchestrator.kernel.cachefiles import clean_scratch, locked, write_atomic
 
 _CONFIG = """\
 [core]
@@ -251,3 +251,21 @@ def version_of_makefile(makefile: bytes) -> str | None:
     if not all(number.isdigit() for number in numbers[:2]):
         return None
     return ".".join(filter(None, numbers)) + values.get("EXTRAVERSION", "")
+
+
+def clean_leftovers(cache: Path) -> int:
+    """Remove what labs that were killed left of the kernel stage; give how many pieces.
+
+    What a running lab still uses is told by its locks and left alone.
+    """
+    removed = clean_scratch(cache)
+    folder = store_path(cache)
+    try:
+        with locked(cache / "locks" / "import", deadline=0.0):
+            for pattern in ("objects/pack/tmp_*", "objects/pack/.tmp-*", "fast_import_crash_*"):
+                for path in folder.glob(pattern):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+    except HostError:
+        pass  # an import is under way
+    return removed

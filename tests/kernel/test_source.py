@@ -12,7 +12,7 @@ from fake_kernel import commit_all, snapshot, user_git, write_kernel
 
 from orchestrator.errors import HostError, UserError
 from orchestrator.kernel import gitsource, store
-from orchestrator.kernel.cachefiles import clean_leftovers, locked, scratch
+from orchestrator.kernel.cachefiles import locked, need_space, scratch
 from orchestrator.kernel.source import fetch_base
 from orchestrator.kernel.worktree import checkout
 from orchestrator.model import KernelSpec
@@ -279,10 +279,20 @@ def test_odd_but_honest_members(kernel, tmp_path, fetch, cache):
 
 
 @pytest.mark.parametrize("cut", [0, 100, 700, -300])
-def test_a_cut_archive_is_the_users_error(kernel, tmp_path, fetch, cut):
+def test_a_cut_archive_is_the_users_error(kernel, tmp_path, fetch, cache, cut):
     archive = make_tar(tmp_path / "a.tar.xz", kernel, "l")
     archive.write_bytes(archive.read_bytes()[:cut])
     with pytest.raises(UserError, match=r"a\.tar\.xz"):
+        fetch(f"tar:{archive}")
+    assert store.clean_leftovers(cache) == 0
+
+
+def test_an_archive_cut_between_two_members_is_noticed(kernel, tmp_path, fetch):
+    archive = make_tar(tmp_path / "a.tar", kernel, "l", "w")
+    with tarfile.open(archive) as tar:
+        last = tar.getmembers()[-1]
+    archive.write_bytes(archive.read_bytes()[: last.offset])
+    with pytest.raises(UserError, match="cut short"):
         fetch(f"tar:{archive}")
 
 
@@ -422,7 +432,13 @@ def test_leftovers_of_a_killed_lab_are_removed_and_live_ones_are_not(cache):
         dead.mkdir()
         (dead / "junk").write_text("x")
         (cache / "tmp" / "kernel-dead.lock").write_text("")
-        assert clean_leftovers(cache) == 1
+        packs = store.open_store(cache) / "objects" / "pack"
+        packs.mkdir()
+        (packs / "tmp_pack_x").write_text("x")
+        with locked(cache / "locks" / "import", deadline=1):
+            assert store.clean_leftovers(cache) == 1
+        assert store.clean_leftovers(cache) == 1
+        assert not list(packs.iterdir())
         assert live.is_dir()
         assert not dead.exists()
     assert not list((cache / "tmp").iterdir())
@@ -444,6 +460,12 @@ def test_a_cache_that_cannot_be_written(tmp_path, kernel):
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot use the cache"):
         fetch_base(KernelSpec("k", f"path:{kernel}"), tmp_path / "file", print, 30)
+
+
+def test_a_full_disk_is_said_before_the_work(cache):
+    with pytest.raises(HostError, match="MiB are needed") as caught:
+        need_space(cache, 1 << 60)
+    assert "LAB_CACHE" in caught.value.hint
 
 
 def test_two_imports_of_one_tree_at_once(tmp_path, cache):
