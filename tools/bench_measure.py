@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What tools/bench.py measures: each figure of the lab beside the bare commands.
+
+A figure prepares what must not be measured (sources, a first build), then takes samples: each a
+few named numbers, in seconds.  The lab is always the installed ``lab``, started as a user would;
+the bare side is ``make`` and ``qemu-system-*`` with the very same configuration and command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator import process, run, workload
+from orchestrator.arch import ARCHES
+from orchestrator.commands.places import Places, find_places, load
+from orchestrator.guest import guest, root, seed, ssh
+from orchestrator.kernel import source, store, worktree
+from orchestrator.model import BuildResult, Cell, KernelSpec
+from orchestrator.plan import Selection, make_plan
+
+HOME = Path(__file__).resolve().parent.parent
+PYTHON = HOME / ".venv" / "bin" / "python"
+LAB = HOME / ".venv" / "bin" / "lab"
+EDITED = "mm/userfaultfd.c"
+
+BUILD_DEADLINE = 7200.0
+RUN_DEADLINE = 10800.0
+BOOT_DEADLINE = 120.0
+SHORT_DEADLINE = 30.0
+
+Sample = dict[str, float]
+Sampler = Callable[[], Sample]
+
+
+class BenchError(Exception):
+    """A measured command failed; the message carries the command and the end of its output."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Wall-clock and CPU seconds (user plus system, all children included) of one command."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where things are: ``work`` is the bench's own folder, ``places`` the lab under test."""
+
+    work: Path
+    jobs: int
+    tell: Callable[[str], None]
+    places: Places = field(default_factory=lambda: find_places(HOME / "lab.yaml"))
+
+    @property
+    def log(self) -> Path:
+        """Where the output of all measured commands goes."""
+        return self.work / "bench.log"
+
+    def project(self) -> Path:
+        """A folder with a copy of lab.yaml: runs in it stay out of the user's reports and history.
+
+        The copy is made anew each time, the folders beside it are links.
+        """
+        folder = self.work / "project"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(HOME / "lab.yaml", folder / "lab.yaml")
+        for name in ("guest-tests", "kernel-configs", "patches"):
+            if not (folder / name).exists():
+                (folder / name).symlink_to(HOME / name)
+        return folder
+
+    @contextlib.contextmanager
+    def cache(self, name: str, shared: tuple[str, ...]) -> Iterator[Path]:
+        """A cache folder of the bench's own in which some parts are those of the user's cache.
+
+        Whole folders are linked and never single files: git and the lab replace files by renaming,
+        which would leave a linked one behind.  The user's work trees must not be hard-linked
+        either: a link changes an inode's ctime, and git would write each file anew.
+        """
+        folder = self.work / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in shared:
+            (self.places.cache / part).mkdir(parents=True, exist_ok=True)
+            if not (folder / part).is_symlink():
+                (folder / part).symlink_to(self.places.cache / part)
+        yield folder
+        remove(folder)
+
+
+# ---------------------------------------------------------------- commands
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of both sides: the lab's own for its children; make's flags are not in it."""
+    env = process.environment(extra)
+    del env["LAB_TOKEN"]
+    return env
+
+
+def timed(argv: list[str], bench: Bench, deadline: float, cwd: Path = HOME, **env: str) -> Spent:
+    """Run a command to its end and tell what it took.
+
+    CPU seconds are those of the command and of every descendant that was waited for (wait4(2)).
+
+    :raises BenchError: when it fails or its deadline (seconds) passes.
+    """
+    with bench.log.open("ab") as log:
+        log.write(f"\n$ {shlex.join(argv)}\n".encode())
+        log.flush()
+        start = log.tell()
+        began = time.monotonic()
+        child = subprocess.Popen(
+            argv, cwd=cwd, env=environment(**env), stdin=subprocess.DEVNULL, stdout=log,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        timer = threading.Timer(deadline, kill, (child.pid,))
+        timer.start()
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            kill(child.pid)
+            raise
+        finally:
+            timer.cancel()
+        wall = time.monotonic() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        with bench.log.open("rb") as log:
+            log.seek(start)
+            last = log.read().decode(errors="replace").splitlines()[-8:]
+        why = f"ended with status {child.returncode} after {wall:.0f} s"
+        raise BenchError("\n  ".join([f"{shlex.join(argv)} {why}", *last]))
+    return Spent(wall, usage.ru_utime + usage.ru_stime)
+
+
+def kill(group: int) -> None:
+    """End a process group that this program started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder of the bench's own; links in it are cut, not followed."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """results.json of a run."""
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def lab(bench: Bench, words: str, cache: Path | None = None) -> tuple[Spent, Path]:
+    """``lab WORDS --out FOLDER --plain``; what it took, and the run's folder."""
+    out = bench.work / "run"
+    remove(out)
+    argv = [str(LAB), *shlex.split(words), "--plain", "--out", str(out)]
+    where = str(cache or bench.places.cache)
+    return timed(argv, bench, RUN_DEADLINE, bench.project(), LAB_CACHE=where), out
+
+
+def make(bench: Bench, tree: Path, objects: Path, arch: str = "x86_64") -> Spent:
+    """The bare make of a kernel image, out of tree, in a folder that has a .config."""
+    row = ARCHES[arch]
+    argv = ["make", "-C", str(tree), f"O={objects}", f"ARCH={row.kernel_arch}"]
+    argv += [f"CROSS_COMPILE={row.cross}"] if row.cross else []
+    argv += [f"-j{bench.jobs}", row.image_target]
+    return timed(argv, bench, BUILD_DEADLINE)
+
+
+# ---------------------------------------------------------------- what the lab is asked for
+
+
+def planned(bench: Bench, arch: str) -> Cell:
+    """The one cell of ``lab run -p smoke --arch ARCH``."""
+    config = load(bench.places)
+    (cell,) = make_plan(config, Selection(profile="smoke", arches=(arch,)), tuple(ARCHES)).cells
+    return cell
+
+
+def settings(bench: Bench) -> run.Settings:
+    """Settings to call the lab's stages with, for what is prepared and not measured."""
+    places = bench.places
+    return run.Settings(
+        cache=places.cache, folder=bench.work / "stages", fragments=places.fragments,
+        run_id="bench", jobs=bench.jobs,
+    )  # fmt: skip
+
+
+def built(bench: Bench, cell: Cell) -> tuple[BuildResult, run.Kernel]:
+    """A cell's kernel out of the user's cache, built where it is not there."""
+    how = settings(bench)
+    kernel = run.prepare_kernel(cell.build.kernel, how)
+    bench.tell(f"looking for the build {cell.build.id}")
+    result = run.build_one(cell.build, kernel, how)
+    if result.image is None:
+        raise BenchError(f"{cell.build.id} does not build: {result.reason}")
+    return result, kernel
+
+
+# ---------------------------------------------------------------- bare guest
+
+
+def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sample:
+    """QEMU with the lab's command line, without the lab.
+
+    ``boot`` is the time until the console says "lab: guest ready"; ``workloads`` that of the
+    cell's programs one after another, without a sampler, seen from the host.
+    """
+    arch = ARCHES[cell.build.arch]
+    library = workload.library_folder(cell.workloads)
+    files = workload.compile_all(cell.workloads, library, arch, bench.places.cache)
+    request = guest.GuestRequest(
+        arch, cell.shape, "tcg", image, root.ensure_root(arch, bench.places.cache),
+        bench.work / "guest", bench.work / "guest" / "console.log", BOOT_DEADLINE,
+    )  # fmt: skip
+    remove(request.folder)
+    request.folder.mkdir(parents=True)
+    keys = seed.write_seed(request.folder, cell.shape)
+    if cell.shape.swap_disk_mib:
+        with (request.folder / "swap.raw").open("wb") as file:
+            file.truncate(cell.shape.swap_disk_mib << 20)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    argv = [word.replace("tcp:127.0.0.1:0-", f"tcp:127.0.0.1:{port}-")
+            for word in guest.qemu_command(request)]  # fmt: skip
+    began = time.monotonic()
+    child = subprocess.Popen(
+        argv, cwd=request.folder, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while not (request.console.exists() and guest.READY in request.console.read_bytes()):
+            if child.poll() is not None or time.monotonic() - began > BOOT_DEADLINE:
+                raise BenchError(f"{shlex.join(argv)}: no guest within {BOOT_DEADLINE:.0f} s")
+            time.sleep(0.005)
+        spent = {"boot": time.monotonic() - began}
+        if run_workloads:
+            with ssh.connected(port, keys, BOOT_DEADLINE) as session:
+                session.push(files, workload.GUEST_FOLDER, BOOT_DEADLINE)
+                began = time.monotonic()
+                session.run(_script(cell), RUN_DEADLINE)
+                spent["workloads"] = time.monotonic() - began
+        return spent
+    finally:
+        kill(child.pid)
+        child.wait()
+        if child.stderr:
+            child.stderr.close()
+        remove(request.folder)
+
+
+def _script(cell: Cell) -> str:
+    """The cell's programs in the guest, one after another and nothing else."""
+    lines = []
+    for spec in cell.workloads:
+        folder = f"{workload.GUEST_FOLDER}/{spec.family}"
+        program = f"{folder}/{Path(spec.program).stem}"
+        words = [program] if spec.program.endswith(".c") else ["python3", f"{program}.py"]
+        lines.append(f"(cd {folder} && {shlex.join([*words, *spec.args])}) >/dev/null 2>&1")
+    return "; ".join(lines)
+
+
+# ---------------------------------------------------------------- the figures
+
+
+@contextlib.contextmanager
+def command_line(bench: Bench) -> Iterator[Sampler]:
+    """``lab --help``, ``lab plan``, and an interpreter that does nothing."""
+
+    def sample() -> Sample:
+        return {
+            "python": timed([str(PYTHON), "-c", "pass"], bench, SHORT_DEADLINE).wall,
+            "help": timed([str(LAB), "--help"], bench, SHORT_DEADLINE).wall,
+            "plan": timed([str(LAB), "plan"], bench, SHORT_DEADLINE).wall,
+        }
+
+    yield sample
+
+
+def boot(arch: str) -> Callable[[Bench], AbstractContextManager[Sampler]]:
+    """A figure's preparation: boots of one architecture."""
+
+    @contextlib.contextmanager
+    def prepare(bench: Bench) -> Iterator[Sampler]:
+        cell = planned(bench, arch)
+        image = built(bench, cell)[0].image
+        assert image is not None
+        bare_guest(bench, cell, image, False)  # root and page cache are warm for both sides
+
+        def sample() -> Sample:
+            bare = bare_guest(bench, cell, image, False)["boot"]
+            _, out = lab(bench, f"run -p smoke --arch {arch} --workload uffd-move/probe")
+            (ran,) = results(out)["cells"]
+            if ran["accelerator"] != "tcg":
+                raise BenchError(f"the guest ran under {ran['accelerator']}: this figure is TCG's")
+            return {"lab": ran["boot_seconds"], "bare": bare}
+
+        yield sample
+
+    return prepare
+
+
+@contextlib.contextmanager
+def second_kernel(bench: Bench) -> Iterator[Sampler]:
+    """A build of a kernel that differs from one already built in one mm file."""
+    cell = planned(bench, "x86_64")
+    _, kernel = built(bench, cell)
+    before = (store.read_file(kernel.tree.tree, EDITED, bench.places.cache) or b"").decode()
+    patch = bench.work / "one-file.patch"
+
+    def sample() -> Sample:
+        lines = difflib.unified_diff(
+            before.splitlines(True), (before + edit()).splitlines(True),
+            f"a/{EDITED}", f"b/{EDITED}",
+        )  # fmt: skip
+        head = "From: Bench <bench@example.org>\nSubject: [PATCH] mm: one more constant\n\n---\n"
+        patch.write_text(head + "".join(lines))
+        words = f"build -p smoke --arch x86_64 --series {shlex.quote(str(patch))}"
+        spent, out = lab(bench, f"{words} --kernel {cell.build.kernel.name}")
+        (record,) = results(out)["builds"]
+        return {"build": record["seconds"], "cpu": record["cpu_seconds"], "whole": spent.wall}
+
+    yield sample
+
+
+def edit() -> str:
+    """A line of C that no build has seen yet and that changes the object."""
+    number = time.time_ns()
+    return f"const unsigned long lab_bench_{number} = {number}UL;\n"
+
+
+@contextlib.contextmanager
+def edit_loop(bench: Bench) -> Iterator[Sampler]:
+    """``lab run`` on a tree in which one mm file was just edited, and the same by hand."""
+    cell = planned(bench, "x86_64")
+    result, kernel = built(bench, cell)
+    tree, objects = bench.work / "tree", bench.work / "bare-objects"
+    if not ((objects / "vmlinux").exists() and (tree / EDITED).exists()):
+        remove(tree)
+        with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as checked_out:
+            bench.tell("copying a source tree")
+            timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
+        objects.mkdir(parents=True, exist_ok=True)
+        assert result.kernel_config is not None
+        shutil.copyfile(result.kernel_config, objects / ".config")
+    bench.tell("the bare build to start from")
+    make(bench, tree, objects)
+    words = f"run -p smoke --arch x86_64 --source path:{tree}"
+    shared = ("kernels.git", "records", "locks", "roots", "ccache", "workloads")
+    with bench.cache("edit-cache", shared) as cache:
+        bench.tell("the lab's run to start from")
+        lab(bench, words, cache)
+        image = objects / ARCHES["x86_64"].image
+
+        def sample() -> Sample:
+            with (tree / EDITED).open("a") as file:
+                file.write(edit())
+            spent, _ = lab(bench, words, cache)
+            bare = {"make": make(bench, tree, objects).wall}
+            bare |= bare_guest(bench, cell, image, True)
+            return {"lab": spent.wall, "bare": sum(bare.values()), **bare}
+
+        yield sample
+        slot = source.fetch_base(
+            KernelSpec("bench", f"path:{tree}"), cache, bench.tell, BUILD_DEADLINE
+        ).slot
+        (store.store_path(cache) / "lab-indexes" / slot).unlink(missing_ok=True)
+    remove(tree)
+    remove(objects)
+
+
+@contextlib.contextmanager
+def cold_build(bench: Bench) -> Iterator[Sampler]:
+    """A kernel from nothing but sources, by the lab and by make: CPU seconds of both."""
+    kernel = run.prepare_kernel(planned(bench, "x86_64").build.kernel, settings(bench))
+    shared = ("kernels.git", "records", "locks", "trees")
+
+    def sample() -> Sample:
+        # Held during both builds: another lab must not switch the work tree meanwhile.
+        with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as tree:
+            with bench.cache("cold-cache", shared) as cache:
+                spent, out = lab(bench, "build -p smoke --arch x86_64 --config default", cache)
+            (record,) = results(out)["builds"]
+            if record["cached"]:
+                raise BenchError("the build was not cold: it came out of a cache")
+            objects = bench.work / "cold-objects"
+            remove(objects)
+            objects.mkdir()
+            shutil.copyfile(out / record["kernel_config"], objects / ".config")
+            bare = make(bench, tree, objects)
+            remove(objects)
+        return {"lab": spent.cpu, "bare": bare.cpu, "lab_wall": spent.wall, "bare_wall": bare.wall}
+
+    yield sample
+
+
+@contextlib.contextmanager
+def first_run(bench: Bench) -> Iterator[Sampler]:
+    """``lab run -p smoke`` with an empty cache, download included, and once more."""
+
+    def sample() -> Sample:
+        with bench.cache("first-cache", ()) as cache:
+            first, _ = lab(bench, "run -p smoke", cache)
+            again, _ = lab(bench, "run -p smoke", cache)
+        return {"first": first.wall, "cpu": first.cpu, "again": again.wall}
+
+    yield sample
+
+
+def interpreter_is_right() -> bool:
+    """Whether this program runs in the lab's own environment."""
+    return Path(sys.prefix).resolve() == (HOME / ".venv").resolve()
