@@ -137,14 +137,18 @@ def _die(error: LabError) -> int:
     return error.exit_status
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _stop_once(number: int, frame: FrameType | None) -> NoReturn:
+    """Stop in good order; what a second signal would cut short takes seconds at the most."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> NoReturn:
     """Entry point: turn expected errors into one line and the right exit status."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, a shell's background job
+            signal.signal(number, _stop_once)
     status = EXIT_HOST
     try:
         status = cli.main(standalone_mode=False) or 0
