@@ -14,7 +14,11 @@ _MESSAGE = re.compile(
     r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
     r"(?P<severity>fatal error|error|warning): (?P<text>.*)$"
 )
-_LINKER = re.compile(r"^(?:\S*ld(?:\.bfd)?): (?P<text>.*undefined reference to .*)$")
+# "ld: a.o: in function `f':" stands in a line of its own before most of these.
+_LINKER = re.compile(
+    r"^(?:\S*ld(?:\.bfd|\.lld)?: )?(?:(?P<file>[^\s:]+):(?P<line>\d+): )?"
+    r"(?P<text>(?:\S.*: )?undefined (?:reference to|symbol:) .*)$"
+)
 _KBUILD = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\* |ERROR: modpost: )(?P<text>.*)$")
 
 
@@ -63,7 +67,9 @@ def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:
         undefined = _LINKER.match(line)
         if undefined:
             text = undefined["text"].replace(prefix, "")
-            found.setdefault(("", 0, text), CompilerMessage("", 0, text))
+            file = (undefined["file"] or "").removeprefix(prefix)
+            line_number = int(undefined["line"] or 0)
+            found.setdefault((file, line_number, text), CompilerMessage(file, line_number, text))
     return tuple(found.values())
 
 

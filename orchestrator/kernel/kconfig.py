@@ -18,7 +18,7 @@ from orchestrator.errors import UserError
 from orchestrator.model import ConfigMismatch
 
 _SET = re.compile(
-    r"^CONFIG_(?P<symbol>\w+)=(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s#]+)\s*(?P<rest>#.*)?$"
+    r"^CONFIG_(?P<symbol>\w+)=(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s#\"][^\s#]*)\s*(?P<rest>#.*)?$"
 )
 _UNSET = re.compile(r"^# CONFIG_(?P<symbol>\w+) is not set\s*(?P<rest>#.*)?$")
 _BOUND = re.compile(r"\b(since|until) (\d+(?:\.\d+)*)")

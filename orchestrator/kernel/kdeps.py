@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Why a Kconfig symbol did not take: find its definition and the dependency that is not met.
 
-A reader for the part of Kconfig that matters to that question (``config``, ``menu``,
-``choice``, ``if``, ``depends on``, ``source``; see Documentation/kbuild/kconfig-language.rst).  Kconfig
-itself has no command that answers it without a terminal.
+A reader for the part of Kconfig that matters to that question (``config``, ``menu``, ``choice``,
+``if``, ``depends on``, ``source``; see Documentation/kbuild/kconfig-language.rst).  Kconfig itself
+has no command that answers it without a terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from pathlib import Path
 _TOKEN = re.compile(
     r"\s*(&&|\|\||!=|<=|>=|=|<|>|!|\(|\)|\"[^\"]*\"|'[^']*'|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|[\w.-]+)"
 )
+
+
+_NUMBER = re.compile(r"\d+|0x[0-9a-fA-F]+")
+_COMPARE = ("=", "!=", "<", ">", "<=", ">=")
 
 
 @dataclass
@@ -60,18 +64,17 @@ def _reason(definitions: list[_Definition], dotconfig: Mapping[str, str]) -> str
 
 
 def _conjuncts(expression: str) -> list[str]:
-    """Split at the ``&&`` that stand outside parentheses, so that only the false parts are named."""
-    parts, depth, current = [], 0, ""
-    for token in _TOKEN.findall(expression):
+    """Split at the ``&&`` outside parentheses, so that only the false parts are named."""
+    parts, depth, begin = [], 0, 0
+    for found in _TOKEN.finditer(expression):
+        token = found[1]
         depth += (token == "(") - (token == ")")
         if token == "||" and depth == 0:
             return [expression.strip()]
         if token == "&&" and depth == 0:
-            parts.append(current.strip())
-            current = ""
-        else:
-            current += token if token in ("!", "(", ")") else f" {token}"
-    return [*parts, current.strip()]
+            parts.append(expression[begin : found.start(1)].strip())
+            begin = found.end(1)
+    return [*parts, expression[begin:].strip()]
 
 
 def evaluate(expression: str, dotconfig: Mapping[str, str]) -> bool | None:
@@ -110,13 +113,14 @@ def _not(tokens: list[str], config: Mapping[str, str]) -> tuple[bool | None, lis
             raise ValueError("unbalanced parenthesis")
         return value, rest[1:]
     left, rest = tokens[0], tokens[1:]
-    if rest and rest[0] in ("=", "!="):
-        same = _value(left, config) == _value(rest[1], config)
-        return (same if rest[0] == "=" else not same), rest[2:]
-    if rest and rest[0] in ("<", ">", "<=", ">="):
-        return None, rest[2:]
-    if left.startswith("$("):
-        return None, rest  # a shell or compiler probe: not for us to run
+    compared = rest[0] if rest and rest[0] in _COMPARE else ""
+    right = rest[1] if compared else ""
+    rest = rest[2:] if compared else rest
+    if "$(" in left + right or compared not in ("", "=", "!="):
+        return None, rest  # a shell or compiler probe, make's variables, an order: not for us
+    if compared:
+        same = _value(left, config) == _value(right, config)
+        return (same if compared == "=" else not same), rest
     return _value(left, config) in ("y", "m"), rest
 
 
@@ -125,7 +129,8 @@ def _value(token: str, config: Mapping[str, str]) -> str:
         return token[1:-1]
     if token in ("y", "m", "n"):
         return token
-    return config.get(token, "n").strip('"')
+    # A word that is no symbol stands for itself, as in "HZ = 250" (but 64BIT is a symbol).
+    return config.get(token, token if _NUMBER.fullmatch(token) else "n").strip('"')
 
 
 def _definitions(
@@ -177,9 +182,8 @@ def _definitions(
 
 _TYPES = frozenset(("bool", "tristate", "int", "hex", "string", "prompt"))
 _STARTERS = frozenset(
-    ("config", "menuconfig", "choice", "endchoice", "menu", "endmenu", "if", "endif")
-    + ("source", "rsource", "comment", "mainmenu")
-)
+    ("config", "menuconfig", "choice", "endchoice", "menu", "endmenu", "if", "endif", "source")
+) | {"rsource", "comment", "mainmenu"}
 
 
 def _after_if(rest: str) -> str:
