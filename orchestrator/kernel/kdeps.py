@@ -148,22 +148,21 @@ def _definitions(
     for line in lines:
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip()
-        indented = line[:1] in " \t"
-        if not indented and word in _STARTERS:
+        if word in _STARTERS:
             if entry is not None and name in wanted:
                 yield name, entry
             entry, name, menu_open = None, "", False
-        if not indented and word in ("config", "menuconfig"):
+        if word in ("config", "menuconfig"):
             around = outer + [term for _, terms in stack for term in terms]
             entry = _Definition(str(file.relative_to(top)), list(around))
             name = rest
-        elif word in ("menu", "choice", "if") and not indented:
+        elif word in ("menu", "choice", "if"):
             stack.append((word, [rest] if word == "if" else []))
             menu_open = word != "if"
-        elif word in ("endmenu", "endchoice", "endif") and not indented:
+        elif word in ("endmenu", "endchoice", "endif"):
             if stack:
                 stack.pop()
-        elif word in ("source", "rsource") and not indented:
+        elif word in ("source", "rsource"):
             inner = outer + [term for _, terms in stack for term in terms]
             target = rest.strip('"').replace("$(SRCARCH)", srcarch).replace("$SRCARCH", srcarch)
             base = file.parent if word == "rsource" else top

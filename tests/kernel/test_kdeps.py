@@ -73,9 +73,11 @@ choice
 config FIRST
     bool "First"
 
-config SECOND
-    bool "Second"
-    depends on SMP
+    config SECOND
+        bool "Second"
+        depends on SMP
+        help
+          Indented as a whole, as mm/Kconfig has it.
 
 endchoice
 
