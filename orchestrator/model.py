@@ -537,7 +537,11 @@ class KernelRecord:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Who ran what, where and when.  ``host`` holds cpus, memory_mib, accelerators, tools."""
+    """Who ran what, where and when.  ``host`` holds cpus, memory_mib, accelerators, tools.
+
+    ``baseline`` is what the run was compared with, empty where with nothing: the id or the folder
+    of an earlier run, or the name of a kernel of the run itself.
+    """
 
     id: str
     started: str
@@ -547,6 +551,7 @@ class RunInfo:
     lab_version: str
     profile: str
     host: dict[str, str] = field(default_factory=dict)
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
