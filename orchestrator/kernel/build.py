@@ -11,17 +11,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError
 from orchestrator.kernel import kconfig, kdeps
-from orchestrator.kernel.buildlog import Progress, first_reason, messages
+from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
+from orchestrator.kernel.cachefiles import locked
 from orchestrator.model import (
     Build,
     BuildResult,
@@ -35,6 +38,8 @@ from orchestrator.model import (
 RECIPE = 1
 CONFIG_DEADLINE = 300.0
 COPY_DEADLINE = 600.0
+# Another lab may be compiling in the same build folder.
+LOCK_DEADLINE = 7200.0
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
 # ccache and the final link find nothing new.
 STAMPS = {
@@ -56,59 +61,69 @@ class BuildRequest:
     requests: tuple[kconfig.Request, ...]
     identity: str
     base_identity: str
+    make_args: tuple[str, ...] = ()
 
 
 def request(
-    build: Build, tree: KernelTree, slot: str, arch: Arch, arch_fragment: Path
+    build: Build,
+    tree: KernelTree,
+    slot: str,
+    arch: Arch,
+    arch_fragment: Path,
+    make_args: tuple[str, ...] = (),
 ) -> BuildRequest:
     """Work out what a build asks for and what it is called in the cache.
 
     The architecture's fragment comes right after the first one, so that axis fragments override it.
 
+    :param make_args: further words for make (``GCOV_PROFILE_x.o=y``).
     :raises UserError: for a fragment that cannot be read.
     :raises HostError: when the compiler is missing.
     """
     first, rest = build.config.fragments[:1], build.config.fragments[1:]
-    fragments = rest if build.config.full else (*first, arch_fragment, *rest)
-    if build.config.full:
-        fragments = build.config.fragments
+    fragments = build.config.fragments if build.config.full else (*first, arch_fragment, *rest)
     requests = kconfig.merge(fragments, tree.version)
     asked = kconfig.digest(requests, build.config.full)
-    compiler = process.run([arch.gcc, "--version"], deadline=20).text.splitlines()[0]
+    compiler = process.run([arch.gcc, "--version"], deadline=20).text.partition("\n")[0]
 
     def name(tree_id: str) -> str:
-        parts = (str(RECIPE), tree_id, asked, arch.name, compiler)
+        parts = (str(RECIPE), tree_id, asked, arch.name, compiler, *make_args)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
-    return BuildRequest(build, tree, slot, arch, requests, name(tree.tree), name(tree.base_tree))
+    return BuildRequest(
+        build, tree, slot, arch, requests, name(tree.tree), name(tree.base_tree), make_args
+    )
 
 
 def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
-    """Give the kept result of an earlier build of the same identity, or None."""
+    """Give the kept result of an earlier build of the same identity, or None.
+
+    None too where what was kept is not whole: a disk that was full, a machine that lost power.
+    """
     folder = _folder(cache, wanted.identity)
     try:
         kept = json.loads((folder / "build.json").read_text())
-    except (OSError, ValueError):
+        digest = hashlib.sha256((folder / "image").read_bytes()).hexdigest()
+        if kept["image_sha256"] != digest or not (folder / "config").exists():
+            return None
+        (folder / "build.json").touch()  # the cache is trimmed by last use
+        return BuildResult(
+            build=wanted.build,
+            verdict=Verdict.PASS,
+            reason="",
+            seconds=0.0,
+            cached=True,
+            image=folder / "image",
+            image_sha256=digest,
+            kernel_config=folder / "config",
+            vmlinux=folder / "vmlinux",
+            log=folder / "build.log",
+            command=kept["command"],
+            mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
+            new_warnings=_new_warnings(wanted, _load_messages(kept["warnings"]), cache),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    image = folder / "image"
-    if not image.exists():
-        return None
-    (folder / "build.json").touch()  # the cache is trimmed by last use
-    return BuildResult(
-        build=wanted.build,
-        verdict=Verdict.PASS,
-        reason="",
-        seconds=0.0,
-        cached=True,
-        image=image,
-        image_sha256=kept["image_sha256"],
-        kernel_config=folder / "config",
-        vmlinux=folder / "vmlinux",
-        log=folder / "build.log",
-        command=kept["command"],
-        mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
-        new_warnings=_new_warnings(wanted, _load_messages(kept["warnings"]), cache),
-    )
 
 
 def build_kernel(
@@ -119,7 +134,6 @@ def build_kernel(
     jobs: int,
     deadline: float,
     on_progress: Callable[[float, str], None] = lambda *_: None,
-    make_args: tuple[str, ...] = (),
 ) -> BuildResult:
     """Configure and compile.  A kernel that does not build is a result with verdict fail.
 
@@ -127,67 +141,65 @@ def build_kernel(
     :param jobs: make's -j.
     :param deadline: seconds for the compile.
     :param on_progress: sees the done share (0..1) and what is being compiled.
-    :param make_args: further words for make (``GCOV_PROFILE_x.o=y``, ``CC=...``).
     :raises HostError: when a host tool is missing, the disk is full or the deadline passes.
     """
     began = time.monotonic()
-    objects = _objects(wanted, cache)
+    objects = _objects(wanted, cache, on_progress)
     folder = _folder(cache, wanted.identity)
-    work = folder.with_name(folder.name + ".new")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    log = work / "build.log"
-    command = _make(wanted, source, objects, make_args)
-    with _locked(objects / ".lab-lock"):
+    with _locked(objects, on_progress), _workplace(folder) as work:
+        kept = find(wanted, cache)  # another lab may have built it while this one waited
+        if kept is not None:
+            return kept
+        log = work / "build.log"
+        command = _make(wanted, source, objects)
         problem = _configure(wanted, command, objects, log)
-        dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
-        missed = _mismatches(wanted, source, dotconfig)
-        argv = [*command, f"-j{jobs}", wanted.arch.image_target]
-        progress = Progress(objects, on_progress)
+        missed: tuple[ConfigMismatch, ...] = ()
         done = None
         if not problem:
+            dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
+            missed = _mismatches(wanted, source, dotconfig)
+            progress = Progress(objects, on_progress)
             done = process.run(
-                argv, deadline=deadline, env=_env(cache, source), log=log, check=False,
+                [*command, f"-j{jobs}", wanted.arch.image_target],
+                deadline=deadline, env=_env(cache, source), log=log, check=False,
                 on_line=progress.line,
             )  # fmt: skip
             progress.close(done.status == 0)
         text = _read(log)
         found = messages(text, source)
+        result = BuildResult(
+            build=wanted.build,
+            verdict=Verdict.FAIL,
+            reason=problem,
+            seconds=time.monotonic() - began,
+            cached=False,
+            command=done.command if done else shlex.join(command),
+            mismatches=missed,
+            cpu_seconds=done.cpu_seconds if done else 0.0,
+        )
         warnings = tuple(message for message in found if message.severity == "warning")
-        errors = tuple(message for message in found if message.severity == "error")
-        shown = " ".join(done.argv) if done else " ".join(command)
-        common = {"build": wanted.build, "cached": False, "command": shown, "mismatches": missed}
-        if problem or done is None or done.status != 0:
-            _raise_if_host(text)
+        if done is None or done.status != 0:
             kept_log = _keep_failed_log(log, cache, wanted.identity)
-            shutil.rmtree(work, ignore_errors=True)
-            return BuildResult(
-                **common,  # type: ignore[arg-type]
-                verdict=Verdict.FAIL,
-                reason=problem or first_reason(errors, text),
-                seconds=time.monotonic() - began,
-                log=kept_log,
-                errors=errors[:20],
-                cpu_seconds=done.cpu_seconds if done else 0.0,
-            )
-        image = objects / wanted.arch.image
-        shutil.copyfile(image, work / "image")
+            _raise_if_host(text)
+            errors = tuple(message for message in found if message.severity == "error")
+            reason = problem or first_reason(errors, text)
+            return replace(result, reason=reason, log=kept_log, errors=errors[:20])
+        shutil.copyfile(objects / wanted.arch.image, work / "image")
         shutil.copyfile(objects / ".config", work / "config")
         shutil.copyfile(objects / "vmlinux", work / "vmlinux")
-    digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
-    record = {
-        "image_sha256": digest,
-        "command": shown,
-        "mismatches": [asdict(entry) for entry in missed],
-        "warnings": [asdict(entry) for entry in warnings],
-    }
-    (work / "build.json").write_text(json.dumps(record, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    work.rename(folder)
-    return BuildResult(
-        **common,  # type: ignore[arg-type]
+        digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
+        record = {
+            "image_sha256": digest,
+            "command": result.command,
+            "mismatches": [asdict(entry) for entry in missed],
+            "warnings": [asdict(entry) for entry in warnings],
+        }
+        (work / "build.json").write_text(json.dumps(record, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
+    return replace(
+        result,
         verdict=Verdict.PASS,
-        reason="",
         seconds=time.monotonic() - began,
         image=folder / "image",
         image_sha256=digest,
@@ -195,11 +207,10 @@ def build_kernel(
         vmlinux=folder / "vmlinux",
         log=folder / "build.log",
         new_warnings=_new_warnings(wanted, warnings, cache),
-        cpu_seconds=done.cpu_seconds,
     )
 
 
-def _objects(wanted: BuildRequest, cache: Path) -> Path:
+def _objects(wanted: BuildRequest, cache: Path, on_progress: Callable[[float, str], None]) -> Path:
     """The build folder; a new one starts as a copy of another config's of the same source.
 
     Kbuild knows by itself which objects depend on which symbol (scripts/basic/fixdep.c), so that a
@@ -217,23 +228,22 @@ def _objects(wanted: BuildRequest, cache: Path) -> Path:
     ]
     if siblings:
         model = max(siblings, key=lambda folder: (folder / "vmlinux").stat().st_mtime)
-        new = objects.with_name(objects.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
-        with _locked(model / ".lab-lock"):
-            process.run(["cp", "-a", "--reflink=auto", model, new], deadline=COPY_DEADLINE)
-        new.rename(objects)
+        with _locked(model, on_progress), _workplace(objects) as new:
+            process.run(["cp", "-a", "--reflink=auto", f"{model}/.", new], deadline=COPY_DEADLINE)
+            if not objects.exists():  # else another lab was faster
+                new.rename(objects)
     objects.mkdir(exist_ok=True)
     return objects
 
 
-def _make(wanted: BuildRequest, source: Path, objects: Path, extra: tuple[str, ...]) -> list[str]:
+def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:
     command = ["make", "-C", str(source), f"O={objects}", f"ARCH={wanted.arch.kernel_arch}"]
     if wanted.arch.cross:
         command.append(f"CROSS_COMPILE={wanted.arch.cross}")
     if process.find_tool("ccache"):
         command.append(f"CC=ccache {wanted.arch.gcc}")
     command += [f"{name}={value}" for name, value in STAMPS.items()]
-    return [*command, *extra]
+    return [*command, *wanted.make_args]
 
 
 def _env(cache: Path, source: Path) -> dict[str, str]:
@@ -280,11 +290,11 @@ def _mismatches(
     return kconfig.mismatches(wanted.requests, dotconfig, unmet)
 
 
-def _raise_if_host(text: str) -> None:
-    """A full disk or a killed compiler is the host's fault and must not be the series'."""
-    for sign in ("No space left on device", "fatal error: Killed signal", "Cannot allocate memory"):
-        if sign in text:
-            raise HostError(f"the build stopped: {sign}", "free space (`lab gc`) or use fewer jobs")
+def _raise_if_host(log: str) -> None:
+    """What the host did to a build must not be held against the series."""
+    trouble = host_trouble(log)
+    if trouble is not None:
+        raise HostError(f"the build stopped: {trouble[0]}", trouble[1])
 
 
 def _new_warnings(
@@ -325,9 +335,32 @@ def _read(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    import fcntl
+def _locked(objects: Path, on_progress: Callable[[float, str], None]) -> Iterator[None]:
+    """Have a build folder to ourselves; its lock's time tells when it was last used."""
+    lock = objects / ".lab-lock"
+    what = f"the build folder {objects.name}"
 
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    def wait(text: str) -> None:
+        on_progress(0.0, text)
+
+    with locked(lock, deadline=LOCK_DEADLINE, on_wait=wait, what=what):
+        lock.touch()
         yield
+
+
+@contextlib.contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """A folder beside ``target``, for its making; what was not renamed is gone afterwards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".new", dir=target.parent))
+        try:
+            new.chmod(0o755)
+            yield new
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise HostError(
+            f"cannot write {error.filename or target}: {error.strerror}",
+            "is the disk full? `lab gc` frees space",
+        ) from error

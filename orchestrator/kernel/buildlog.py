@@ -20,6 +20,32 @@ _LINKER = re.compile(
     r"(?P<text>(?:\S.*: )?undefined (?:reference to|symbol:) .*)$"
 )
 _KBUILD = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\* |ERROR: modpost: )(?P<text>.*)$")
+# Not the compiler's quotations of source code: "  123 | ..."
+_QUOTED = re.compile(r"^\s*\d*\s+\|")
+_HOST: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"No space left on device|Disk quota exceeded|Read-only file system"),
+        "free some space (`lab gc`), or set LAB_CACHE to a folder on a larger disk",
+    ),
+    (
+        re.compile(
+            r"fatal error: Killed signal|terminated with signal 9|\] (?:Killed|Error 137)$"
+            r"|Cannot allocate memory|virtual memory exhausted"
+        ),
+        "there is too little memory: use fewer --jobs",
+    ),
+    (
+        re.compile(
+            r"^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: \S+: (?:command )?not found$"
+            r"|fatal error: (?:openssl/\S+|g?elf\.h|libelf\.h|zlib\.h): No such file"
+        ),
+        "run `make setup`, or see `lab doctor`",
+    ),
+    (
+        re.compile(r"cannot contain spaces n?or colons"),
+        "set LAB_CACHE to a folder without spaces and colons in its path",
+    ),
+)
 
 
 class Progress:
@@ -71,6 +97,17 @@ def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:
             line_number = int(undefined["line"] or 0)
             found.setdefault((file, line_number, text), CompilerMessage(file, line_number, text))
     return tuple(found.values())
+
+
+def host_trouble(log: str) -> tuple[str, str] | None:
+    """The line that tells that the host stopped a build, and what to do about it; or None."""
+    for line in log.splitlines():
+        if _QUOTED.match(line):
+            continue
+        for sign, hint in _HOST:
+            if sign.search(line):
+                return line.strip(), hint
+    return None
 
 
 def first_reason(errors: Sequence[CompilerMessage], log: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.kernel.buildlog import Progress, first_reason, messages
+import pytest
+
+from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
 from orchestrator.model import CompilerMessage
 
 SOURCE = Path("/cache/trees/debian-6.12")
@@ -119,3 +121,41 @@ def test_progress_learns_from_a_whole_build_only(tmp_path: Path) -> None:
     assert build(1, complete=True) == [1 / 600]
     (tmp_path / ".lab-steps").write_text("nonsense")
     assert build(1, complete=False) == [1 / Progress.FIRST_GUESS]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/tmp/ccX.s: fatal error: error writing to x.s: No space left on device",
+        "gcc: fatal error: Killed signal terminated program cc1",
+        "collect2: fatal error: ld terminated with signal 9 [Killed]",
+        "make[2]: *** [scripts/Makefile.vmlinux:34: vmlinux] Killed",
+        "make[2]: *** [scripts/Makefile.vmlinux:34: vmlinux] Error 137",
+        "cc1: out of memory: virtual memory exhausted: Cannot allocate memory",
+        "/bin/sh: 1: flex: not found",
+        "/bin/sh: line 1: bison: command not found",
+        "certs/extract-cert.c:21:10: fatal error: openssl/bio.h: No such file or directory",
+        "Makefile:199: *** source directory cannot contain spaces or colons.  Stop.",
+    ],
+)
+def test_the_hosts_doing(line: str) -> None:
+    found = host_trouble(f"  CC x.o\n{line}\nmake: *** [Makefile:236: __sub-make] Error 2\n")
+    assert found is not None
+    assert found[0] == line
+    assert found[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '  123 |         pr_err("No space left on device");',
+        "      |         ^~~ Cannot allocate memory",
+        "mm/a.c:1:2: error: implicit declaration of function \u2018not_found\u2019",
+        "mm/a.c:1:10: fatal error: linux/moved.h: No such file or directory",
+        "make[2]: *** [scripts/Makefile.build:229: mm/a.o] Error 1",
+        "# Killed",
+        "",
+    ],
+)
+def test_not_the_hosts_doing(line: str) -> None:
+    assert host_trouble(line) is None
