@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``lab``: arguments in, exit status out.  The work is in :mod:`orchestrator.commands`.
 
-Imports of what a command needs stand inside it, so that ``lab --help`` answers at once.
+Imports of what a command needs stand inside it, so that ``lab --help`` answers at once.  Each
+command gives its exit status.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from orchestrator import __version__
-from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_USAGE, LabError
+from orchestrator.errors import EXIT_OK
 
 F = Callable[..., Any]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
 
 
 def selection_options(function: F) -> F:
@@ -52,19 +51,27 @@ def run_options(function: F) -> F:
     return function
 
 
+def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    """A size such as ``500M`` or ``20G``, as bytes."""
+    from orchestrator.config_values import parse_size_mib
+
+    if value is None:
+        return None
+    try:
+        return parse_size_mib(int(value) if value.isascii() and value.isdigit() else value) << 20
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _selection(options: dict[str, Any]) -> Any:
     from orchestrator.config_values import resolve_series, resolve_source
     from orchestrator.plan import Selection
 
     here = Path.cwd()
     source, series = options["source"], options["series"]
+    names = ("profile", "arches", "kernels", "configs", "shapes", "workloads")
     return Selection(
-        profile=options["profile"],
-        arches=options["arches"],
-        kernels=options["kernels"],
-        configs=options["configs"],
-        shapes=options["shapes"],
-        workloads=options["workloads"],
+        **{name: options[name] for name in names if name in options},
         source=resolve_source(source, here) if source else None,
         series=resolve_series(series, here) if series else None,
     )
@@ -73,7 +80,7 @@ def _selection(options: dict[str, Any]) -> Any:
 def _run_options(options: dict[str, Any], **more: Any) -> Any:
     from orchestrator.commands.run import RunOptions
 
-    names = ("jobs", "out", "plain", "as_json", "baseline", "fail_on")
+    names = ("jobs", "out", "plain", "as_json", "baseline", "fail_on", "resume")
     return RunOptions(**{name: options[name] for name in names if name in options}, **more)
 
 
@@ -83,37 +90,67 @@ def cli() -> None:
     """Full-system test lab for people who change the Linux kernel's memory management."""
 
 
+# ---------------------------------------------------------------- what runs something
+
+
 @cli.command()
 @selection_options
 @run_options
 @click.option("--fail-on", type=click.Choice(["any", "regression"]), help="What exits with 1.")
-@click.pass_context
-def run(context: click.Context, **options: Any) -> None:
+@click.option("--resume", metavar="RUN", help="Go on with a run that was cut: keep what is done.")
+def run(**options: Any) -> int:
     """Build, boot, run workloads, judge and report."""
     from orchestrator.commands.run import run as command
 
-    context.exit(command(_selection(options), _run_options(options)))
+    return command(_selection(options), _run_options(options))
 
 
 @cli.command()
 @selection_options
 @run_options
-@click.pass_context
-def build(context: click.Context, **options: Any) -> None:
+def build(**options: Any) -> int:
     """Build the kernels of a plan and stop there."""
     from orchestrator.commands.run import run as command
 
-    context.exit(command(_selection(options), _run_options(options, boot=False)))
+    return command(_selection(options), _run_options(options, boot=False))
 
 
 @cli.command()
 @selection_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def plan(as_json: bool, **options: Any) -> None:
+@json_option
+def plan(as_json: bool, **options: Any) -> int:
     """Show what a run would build, boot and run; start nothing."""
     from orchestrator.commands.run import plan_text
 
     click.echo(plan_text(_selection(options), as_json, options["baseline"]))
+    return EXIT_OK
+
+
+@cli.command()
+@click.option("--kernel", help="Kernel of lab.yaml.")
+@click.option("--config", help="Config of lab.yaml.")
+@click.option("--arch", help="Architecture.")
+@click.option("--shape", help="Guest shape.")
+@click.option("--source", help="debian:6.12[=VERSION], path:DIR, git:DIR#REF or tar:FILE.")
+@click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
+@click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
+@click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")
+@click.option("--plain", is_flag=True, help="Dated lines instead of a live view.")
+@click.argument("command", nargs=-1)
+def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) -> int:
+    """Boot a guest and log in, or run COMMAND in it and give its exit status.
+
+    The kernel is built where it is not in the cache.  The guest dies when the shell ends.  One
+    word is a line for the guest's shell, several are a program and its arguments.
+    """
+    from orchestrator.commands.shell import ShellOptions
+    from orchestrator.commands.shell import shell as function
+
+    names = {"kernel": "kernels", "config": "configs", "arch": "arches", "shape": "shapes"}
+    chosen = {many: (options[one],) if options[one] else () for one, many in names.items()}
+    selection = _selection({**options, **chosen, "workloads": workloads})
+    how = ShellOptions(command, bool(workloads), options["jobs"], options["plain"])
+    return function(selection, how)
 
 
 @cli.command()
@@ -121,58 +158,122 @@ def plan(as_json: bool, **options: Any) -> None:
 @click.argument("case", metavar="CASE")
 @run_options
 @click.option("--on", help="Run it on this kernel of lab.yaml instead.")
-@click.pass_context
-def rerun(context: click.Context, run_name: str, case: str, on: str | None, **options: Any) -> None:
+def rerun(run_name: str, case: str, on: str | None, **options: Any) -> int:
     """Run the workload of one case of an earlier run again."""
     from orchestrator.commands.run import rerun as command
 
-    context.exit(command(run_name, case, _run_options(options), on))
+    return command(run_name, case, _run_options(options), on)
 
 
-def _die(error: LabError) -> int:
-    sys.stdout.flush()
-    click.echo(f"lab: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"     {error.hint}", err=True)
-    return error.exit_status
+# ---------------------------------------------------------------- what looks at stored results
 
 
-def _stop_once(number: int, frame: FrameType | None) -> NoReturn:
-    """Stop in good order; what a second signal would cut short takes seconds at the most."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+@cli.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--kernel-a", help="Kernel of A, the baseline.")
+@click.option("--kernel-b", help="Kernel of B, the candidate.")
+@click.option(
+    "--fail-on", type=click.Choice(["regression", "any", "never"]), default="regression",
+    show_default=True, help="What exits with 1.",
+)  # fmt: skip
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Page to write.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="JUnit to write.")
+@json_option
+def compare(a: str, b: str, **options: Any) -> int:
+    """Set run B beside run A: what regressed, what is fixed.
+
+    A and B are run ids, folders or `latest`.  The reports go to reports/compare-A-B, or where
+    --html and --junit say.
+    """
+    from orchestrator.commands.compare import CompareOptions
+    from orchestrator.commands.compare import compare as command
+
+    return command(a, b, CompareOptions(**options))
+
+
+@cli.command()
+@click.argument("run_name", metavar="RUN")
+@click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
+@json_option
+def report(run_name: str, baseline: str | None, as_json: bool) -> int:
+    """Write junit.xml and index.html of a run again, from its stored results."""
+    from orchestrator.commands.compare import report as command
+
+    return command(run_name, baseline, as_json)
+
+
+@cli.command()
+@click.argument("case", metavar="[CASE-GLOB]", required=False)
+@click.option("--verdict", type=click.Choice(["pass", "fail", "skip", "error"]))
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@click.option("--rebuild", is_flag=True, help="Read the stored runs again first.")
+@json_option
+def history(case: str | None, verdict: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
+    """Show earlier runs, or what the cases that fit a glob came to in them."""
+    from orchestrator.commands.history import history as command
+
+    return command(case, verdict, limit, rebuild, as_json)
+
+
+# ---------------------------------------------------------------- the lab itself
+
+
+@cli.command("list")
+@click.argument(
+    "what", default="workloads",
+    type=click.Choice(["workloads", "kernels", "configs", "shapes", "profiles", "arches"]),
+)  # fmt: skip
+@json_option
+def list_(what: str, as_json: bool) -> int:
+    """List the workloads, or what else lab.yaml defines."""
+    from orchestrator.commands.list import listing
+
+    return listing(what, as_json)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[DIR]")
+def init(folder: Path) -> int:
+    """Write a commented lab.yaml."""
+    from orchestrator.commands.init import init as command
+
+    return command(folder)
+
+
+@cli.command()
+@json_option
+@click.option("--packages", is_flag=True, help="Only name the Debian packages the lab needs.")
+def doctor(as_json: bool, packages: bool) -> int:
+    """Name what this machine lacks, and the command that mends it."""
+    from orchestrator.commands.doctor import doctor as command
+
+    return command(as_json, packages)
+
+
+@cli.command()
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    callback=_size,
+    help="Size to trim to (default: the cache's budget).",
+)
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Unused for so long.")
+@click.option("--all", "everything", is_flag=True, help="Everything that no lab is using.")
+@click.option("--dry-run", is_flag=True, help="Only tell.")
+@json_option
+def gc(**options: Any) -> int:
+    """Trim the cache, least recently used first; never what a lab at work uses."""
+    from orchestrator.commands.gc import gc as command
+
+    return command(**options)
 
 
 def main() -> NoReturn:
-    """Entry point: turn expected errors into one line and the right exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, a shell's background job
-            signal.signal(number, _stop_once)
-    status = EXIT_HOST
-    try:
-        status = cli.main(standalone_mode=False) or 0
-    except click.exceptions.Abort:
-        click.echo("lab: interrupted", err=True)
-        status = EXIT_INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        status = EXIT_USAGE
-    except LabError as error:
-        status = _die(error)
-    except KeyboardInterrupt:
-        click.echo("lab: interrupted", err=True)
-        status = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`lab list | head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    except Exception as error:
-        click.echo(f"lab: unexpected {type(error).__name__}: {error}", err=True)
-        click.echo("     this is a bug of the lab; LAB_DEBUG=1 shows the traceback", err=True)
-        if os.environ.get("LAB_DEBUG"):
-            raise
-    sys.exit(status)
+    """Entry point."""
+    from orchestrator.entry import run_command
+
+    run_command(cli)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``lab compare`` and ``lab report``: made from stored results alone, no process is started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from orchestrator import results
+from orchestrator.cases import decisive, kernels_of
+from orchestrator.codec import plain
+from orchestrator.commands.places import find_places
+from orchestrator.compare import compare as set_beside
+from orchestrator.compare import kernel_regressed
+from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
+from orchestrator.model import (
+    CaseComparison,
+    CaseResult,
+    Change,
+    Comparison,
+    Measurement,
+    RunResult,
+    Verdict,
+)
+from orchestrator.report.text import visible
+from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
+
+_SHOWN = 30
+_LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Which kernel of each run, what makes the exit status 1, and where the reports go.
+
+    ``fail_on`` is ``regression``, ``any`` (whatever fails in B) or ``never``.  Without ``html``
+    and ``junit`` both reports go into a folder of their own below ``reports``.
+    """
+
+    kernel_a: str | None = None
+    kernel_b: str | None = None
+    fail_on: str = "regression"
+    html: Path | None = None
+    junit: Path | None = None
+    as_json: bool = False
+
+
+def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
+    """Compare two runs, or two kernels of one; print it, write its reports, give the exit status.
+
+    :raises UserError: when a run or kernel is unknown, or nothing is in both.
+    """
+    places = find_places()
+    folder_a, folder_b = (results.find_run(places.reports, name) for name in (name_a, name_b))
+    run_a, run_b = results.load(folder_a), results.load(folder_b)
+    comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
+    _require_common(comparison, run_a, run_b)
+    if options.html or options.junit:
+        html, junit = options.html, options.junit
+    else:
+        own = places.reports / _folder_name(comparison)
+        _link_evidence(own, folder_b)
+        html, junit = own / "index.html", own / "junit.xml"
+    written = _write(run_b, folder_b, comparison, html, junit)
+    status = _status(comparison, options.fail_on)
+    if options.as_json:
+        click.echo(json.dumps(_as_dict(comparison, status, written), indent=1))
+    else:
+        click.echo(comparison_text(comparison))
+        for path in written:
+            click.echo(f"report: {path}")
+    return status
+
+
+def report(name: str, baseline: str | None, as_json: bool) -> int:
+    """Write a run's junit.xml and index.html again.
+
+    :param baseline: a run or a kernel of the run; None for the one it had, ``none`` for none.
+    :raises UserError: when a run is unknown or damaged.
+    """
+    places = find_places()
+    folder = results.find_run(places.reports, name)
+    run = results.load(folder)
+    comparison = _against(places.reports, run, baseline)
+    written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml")
+    if as_json:
+        click.echo(json.dumps({"run": run.run.id, "written": list(map(str, written))}, indent=1))
+    else:
+        for problem in run.problems:
+            click.echo(f"lab: {visible(problem)}", err=True)
+        click.echo("\n".join(map(str, written)))
+    return EXIT_OK
+
+
+def _against(reports: Path, run: RunResult, baseline: str | None) -> Comparison | None:
+    wanted = run.run.baseline if baseline is None else baseline
+    if wanted in ("", "none"):
+        return None
+    kernels = kernels_of(run)
+    if wanted in kernels:
+        others = [kernel for kernel in kernels if kernel != wanted]
+        if len(others) != 1:
+            raise UserError(
+                f"run {run.run.id} has {len(others)} kernels beside {wanted}",
+                "use `lab compare RUN RUN --kernel-a A --kernel-b B`",
+            )
+        return set_beside(run, run, wanted, others[0])
+    try:
+        return set_beside(results.load(results.find_run(reports, wanted)), run)
+    except UserError as error:
+        raise UserError(
+            f"baseline {wanted}: {error.message}",
+            "name another with --baseline, or `--baseline none` for a report without one",
+        ) from error
+
+
+def _require_common(comparison: Comparison, run_a: RunResult, run_b: RunResult) -> None:
+    if any(case.before and case.after for case in comparison.cases):
+        return
+    a, b = (", ".join(kernels_of(run)) or "none" for run in (run_a, run_b))
+    raise UserError(
+        f"{run_a.run.id} and {run_b.run.id} have no case in common",
+        f"name the kernels with --kernel-a (one of: {a}) and --kernel-b (one of: {b})",
+    )
+
+
+def _status(comparison: Comparison, fail_on: str) -> int:
+    failing = any(c.after and c.after.verdict is Verdict.FAIL for c in comparison.cases)
+    bad = kernel_regressed(comparison) or (fail_on == "any" and failing)
+    return EXIT_KERNEL if bad and fail_on != "never" else EXIT_OK
+
+
+# ---------------------------------------------------------------- files
+
+
+def _write(
+    run: RunResult, folder: Path, comparison: Comparison | None, html: Path | None,
+    junit: Path | None,
+) -> tuple[Path, ...]:  # fmt: skip
+    """Write what is asked for; gives the files."""
+    from orchestrator.report import html as html_report
+    from orchestrator.report import junit as junit_report
+
+    texts = []
+    if html is not None:
+        texts.append((html, html_report.render(run, folder, comparison)))
+    if junit is not None:
+        texts.append((junit, junit_report.render(run, comparison)))
+    for path, text in texts:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise HostError(f"cannot write {path}: {error.strerror}") from error
+    return tuple(path.absolute() for path, _ in texts)
+
+
+def _folder_name(comparison: Comparison) -> str:
+    """``compare-A-B``, also where a run's id or a kernel's name holds what a path must not."""
+    name = f"compare-{comparison.baseline}-{comparison.candidate}"
+    return re.sub(r"[^A-Za-z0-9._+=@~-]", "_", name)[:200]
+
+
+def _link_evidence(own: Path, run: Path) -> None:
+    """Let the report's links to consoles and configs lead into B's folder."""
+    for name in ("cells", "builds"):
+        link, goal = own / name, run / name
+        with contextlib.suppress(OSError):
+            own.mkdir(parents=True, exist_ok=True)
+            if link.is_symlink():
+                link.unlink()
+            if goal.is_dir():
+                link.symlink_to(os.path.relpath(goal, own))
+
+
+# ---------------------------------------------------------------- text
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The comparison in lines: regressions first, counters side by side, then how many of each."""
+    lines = [f"baseline   {visible(comparison.baseline)}",
+             f"candidate  {visible(comparison.candidate)}"]  # fmt: skip
+    classes = by_change(comparison)
+    for change, items in classes:
+        if change in _LOUD or (change in (Change.NEW, Change.GONE) and len(items) <= _SHOWN):
+            lines += ["", f"{change.value}: {len(items)}"]
+            for item in items[:_SHOWN]:
+                lines += _item(item)
+            if len(items) > _SHOWN:
+                lines.append(f"  ... and {len(items) - _SHOWN} more")
+    lines += ["", ", ".join(f"{len(items)} {change.value}" for change, items in classes)]
+    return "\n".join(lines)
+
+
+def _item(item: CaseComparison) -> list[str]:
+    lines = [f"  {_word(item.before)} -> {_word(item.after)}  {visible(item.key)}"]
+    told = visible(item.reason).partition("\n")[0]
+    proof = visible(decisive(item.after)) if item.after else ""
+    lines += [f"      {text}" for text in dict.fromkeys((told, proof)) if text]
+    if item.change in _LOUD:
+        lines += _counters(item) + _measurements(item)
+    if item.change is Change.REGRESSED and item.after and item.after.rerun:
+        lines.append(f"      again: {visible(item.after.rerun)}")
+    return lines
+
+
+def _counters(item: CaseComparison) -> list[str]:
+    pairs = counter_pairs(item)
+    if not pairs:
+        return []
+    width = max(len(pair.name) for pair in pairs)
+    head = f"{'before':>9} {'peak':>9} {'after':>9} {'walk':>9}"
+    lines = [f"      {'pages':<{width}}  {head}  | {head}"]
+    for pair in pairs:
+        sides = (pair.before, pair.after)
+        cells = [
+            " ".join(f"{_figure(getattr(side, name, None)):>9}"
+                     for name in ("before", "peak", "after", "walk"))
+            for side in sides
+        ]  # fmt: skip
+        mark = "" if not all(sides) or cells[0] == cells[1] else "  *"
+        lines.append(f"      {visible(pair.name):<{width}}  {'  | '.join(cells)}{mark}")
+    return lines
+
+
+def _measurements(item: CaseComparison) -> list[str]:
+    lines = []
+    for pair in measurement_pairs(item):
+        sides = [
+            f"{side.value:.6g} {visible(side.unit)}" if isinstance(side, Measurement) else "none"
+            for side in (pair.before, pair.after)
+        ]
+        change = f" ({pair.change})" if pair.change else ""
+        lines.append(f"      {visible(pair.name)}: {' -> '.join(sides)}{change}")
+    return lines
+
+
+def _figure(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _word(case: CaseResult | None) -> str:
+    return case.verdict.value if case else "none"
+
+
+def _as_dict(comparison: Comparison, status: int, written: tuple[Path, ...]) -> dict[str, object]:
+    return {
+        "baseline": comparison.baseline,
+        "candidate": comparison.candidate,
+        "exit_status": status,
+        "counts": {change.value: len(items) for change, items in by_change(comparison)},
+        "cases": [plain(item) for item in comparison.cases],
+        "written": list(map(str, written)),
+    }

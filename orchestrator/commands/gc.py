@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``lab gc``: trim the cache."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from orchestrator import trim
+from orchestrator.cachelist import Entry
+from orchestrator.commands.places import cache_folder
+
+_SHOWN = 20
+
+
+def gc(
+    max_size: int | None, older_than: float | None, everything: bool, dry_run: bool, as_json: bool
+) -> int:
+    """Trim and tell what was freed.
+
+    Without any wish the cache is brought within its budget.
+
+    :param max_size: bytes.
+    :param older_than: days.
+    :raises HostError: when the cache cannot be used.
+    """
+    cache = cache_folder()
+    if max_size is None and older_than is None and not everything:
+        max_size = trim.budget()
+    age = older_than * 86400 if older_than is not None else None
+    done = trim.trim(cache, trim.Wish(max_size, age, everything), dry_run=dry_run)
+    if as_json:
+        told = {
+            "cache": str(cache),
+            "dry_run": dry_run,
+            "freed": done.freed,
+            "left": done.left,
+            "removed": [_plain(entry) for entry in done.removed],
+            "in_use": [_plain(entry) for entry in done.in_use],
+        }
+        click.echo(json.dumps(told, indent=1))
+        return 0
+    would = "would remove" if dry_run else "removed"
+    for entry in done.removed[:_SHOWN]:
+        click.echo(f"{would} {_name(entry)}, {size_text(entry.size)}")
+    if len(done.removed) > _SHOWN:
+        click.echo(f"{would} {len(done.removed) - _SHOWN} more")
+    for entry in done.in_use[:_SHOWN]:
+        click.echo(f"in use: {_name(entry)}, {size_text(entry.size)}")
+    freed = "would free" if dry_run else "freed"
+    click.echo(f"{freed} {size_text(done.freed)}; {size_text(done.left)} are left in {cache}")
+    return 0
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them: ``1.7 GiB``."""
+    for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << bits:
+            return f"{size / (1 << bits):.1f} {unit}"
+    return f"{size} bytes"
+
+
+def _name(entry: Entry) -> str:
+    return entry.name if entry.kind in ("ccache", "sources") else f"{entry.kind}/{entry.name}"
+
+
+def _plain(entry: Entry) -> dict[str, object]:
+    return {"kind": entry.kind, "name": entry.name, "size": entry.size, "used": entry.used}

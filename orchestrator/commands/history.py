@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``lab history``: earlier runs, or what one case came to in each of them."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from orchestrator import history as store
+from orchestrator.codec import plain
+from orchestrator.commands.places import find_places
+from orchestrator.model import Verdict
+from orchestrator.report.text import visible
+
+
+def history(
+    case_glob: str | None, verdict: str | None, limit: int, rebuild: bool, as_json: bool
+) -> int:
+    """Print runs, or with a glob or verdict the cases that fit, newest first.
+
+    :raises UserError: when there is no lab.yaml, or the file is no history of ours.
+    """
+    places = find_places()
+    if rebuild:
+        for problem in store.rebuild(places.history, places.reports):
+            click.echo(f"lab: left out: {problem}", err=True)
+    if case_glob is None and verdict is None:
+        runs = store.runs(places.history, limit)
+        if as_json:
+            click.echo(json.dumps([plain(run) for run in runs], indent=1))
+        else:
+            _print_runs(runs)
+        return 0
+    wanted = Verdict(verdict) if verdict else None
+    cases = store.query(places.history, case_glob or "*", wanted, limit)
+    if as_json:
+        click.echo(json.dumps([plain(case) for case in cases], indent=1))
+    else:
+        _print_cases(cases)
+    return 0
+
+
+def _print_runs(runs: tuple[store.HistoryRun, ...]) -> None:
+    if not runs:
+        click.echo("no run yet; `lab history --rebuild` reads the stored ones again", err=True)
+        return
+    width = max(len(run.id) for run in runs)
+    click.echo(f"{'run':<{width}}  {'started':<20}  exit  pass  fail  skip error  command")
+    for run in runs:
+        status = str(run.exit_status) if run.finished else "cut"
+        click.echo(
+            f"{visible(run.id):<{width}}  {run.started:<20}  {status:>4}  {run.passed:>4}"
+            f"  {run.failed:>4}  {run.skipped:>4}  {run.errors:>4}  {visible(run.command)}"
+        )
+
+
+def _print_cases(cases: tuple[store.HistoryCase, ...]) -> None:
+    if not cases:
+        click.echo("no case fits", err=True)
+        return
+    width = max(len(case.run) for case in cases)
+    for case in cases:
+        reason = visible(case.reason).partition("\n")[0]
+        told = f": {reason}" if reason else ""
+        click.echo(
+            f"{case.verdict.value.upper():<5}  {visible(case.run):<{width}}  "
+            f"{visible(case.id)}{told}"
+        )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``lab list``: what lab.yaml and the manifests define."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from orchestrator.arch import ARCHES
+from orchestrator.codec import plain
+from orchestrator.commands.places import find_places, load
+from orchestrator.model import (
+    ConfigSpec,
+    KernelSpec,
+    LabConfig,
+    ProfileSpec,
+    ShapeSpec,
+    WorkloadSpec,
+)
+
+KINDS = ("workloads", "kernels", "configs", "shapes", "profiles", "arches")
+
+
+def listing(what: str, as_json: bool) -> int:
+    """List the definitions of one kind.
+
+    :raises UserError: when lab.yaml is missing or wrong.
+    """
+    config = load(find_places())
+    items: tuple[Any, ...] = tuple(ARCHES) if what == "arches" else getattr(config, what)
+    if as_json:
+        click.echo(json.dumps([plain(item) for item in items], indent=1))
+        return 0
+    width = max(40, min(shutil.get_terminal_size().columns, 110))
+    for item in items:
+        click.echo("\n".join(_TEXTS[what](item, config, width)))
+    return 0
+
+
+def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
+    racing = "" if item.deterministic else ", races"
+    lines = _head(item.name, item.description, width)
+    lines += _field("runs", f"{' '.join((item.program, *item.args))}, up to {item.timeout:g} s"
+                    f"{racing}", width)  # fmt: skip
+    lines += _field("needs", ", ".join(item.needs), width)
+    lines += _field("exercises", ", ".join(item.exercises), width)
+    lines += _field("counters", ", ".join(item.counters), width)
+    lines += _field("invariants", ", ".join(item.invariants), width)
+    for name in ("requires", "allows", "forbids"):
+        lines += _field(f"{name}", "; ".join(getattr(item.messages, name)), width)
+    return lines
+
+
+def _kernel(item: KernelSpec, config: LabConfig, width: int) -> list[str]:
+    default = " (default)" if item.name in _default_kernels(config) else ""
+    lines = _head(item.name + default, item.source, width)
+    lines += _field("series", item.series or "", width)
+    return lines + _field("provides", ", ".join(item.provides), width)
+
+
+def _config(item: ConfigSpec, _config: LabConfig, width: int) -> list[str]:
+    parts = [path.stem for path in item.fragments]
+    if item.full:
+        parts.insert(0, str(item.full))
+    lines = _head(item.name, " + ".join(parts), width)
+    lines += _field("provides", ", ".join(item.provides), width)
+    lines += _field("lacks", ", ".join(item.lacks), width)
+    return lines + _field("only on", ", ".join(item.only_arch), width)
+
+
+def _shape(item: ShapeSpec, _config: LabConfig, width: int) -> list[str]:
+    parts = [f"{item.cpus} CPUs", f"{item.memory_mib} MiB"]
+    parts += [f"{item.nodes} nodes"] if item.nodes > 1 else []
+    parts += [f"{item.zram_mib} MiB zram"] if item.zram_mib else []
+    parts += [f"{item.swap_disk_mib} MiB swap disk"] if item.swap_disk_mib else []
+    parts += [f"machine {item.machine}"] if item.machine else []
+    lines = _head(item.name, ", ".join(parts), width)
+    lines += _field("boots with", " ".join(item.boot_args), width)
+    return lines + _field("only on", ", ".join(item.only_arch), width)
+
+
+def _profile(item: ProfileSpec, config: LabConfig, width: int) -> list[str]:
+    default = " (default)" if item.name == config.default_profile else ""
+    lines = _head(item.name + default, item.description, width)
+    for entry in item.entries:
+        block = " x ".join(
+            " ".join(part)
+            for part in (entry.kernels, entry.configs, entry.arches, entry.shapes)
+            if part
+        )
+        workloads = " ".join(entry.workloads) + (
+            ", deterministic ones" if entry.only_deterministic else ""
+        )
+        lines += _field("cells", f"{block}: {workloads}", width)
+    if item.time_budget:
+        lines += _field("ends after", f"{item.time_budget / 3600:g} h", width)
+    return lines
+
+
+def _default_kernels(config: LabConfig) -> tuple[str, ...]:
+    return config.default_kernels or tuple(kernel.name for kernel in config.kernels[:1])
+
+
+def _head(name: str, text: str, width: int) -> list[str]:
+    lead = f"{name:<24} "
+    return _wrap(lead + text, width, 25) if text else [name]
+
+
+def _field(name: str, text: str, width: int) -> list[str]:
+    if not text:
+        return []
+    return _wrap(f"    {name:<10} {text}", width, 15)
+
+
+def _wrap(text: str, width: int, indent: int) -> list[str]:
+    # Names and patterns are there to be copied: none is cut in two.
+    return textwrap.wrap(
+        text, width, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+    )
+
+
+_TEXTS: dict[str, Callable[[Any, LabConfig, int], list[str]]] = {
+    "workloads": _workload,
+    "kernels": _kernel,
+    "configs": _config,
+    "shapes": _shape,
+    "profiles": _profile,
+    "arches": lambda name, _config, _width: [f"{name:<24} QEMU machine {ARCHES[name].machine}"],
+}
