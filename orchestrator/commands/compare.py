@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from orchestrator import results
-from orchestrator.cases import decisive, kernels_of
+from orchestrator.cases import counter_drift, decisive, kernels_of
 from orchestrator.codec import plain
 from orchestrator.commands.places import find_places
 from orchestrator.compare import compare as set_beside
@@ -24,6 +24,7 @@ from orchestrator.model import (
     CaseResult,
     Change,
     Comparison,
+    Counter,
     Measurement,
     RunResult,
     Verdict,
@@ -211,22 +212,25 @@ def _item(item: CaseComparison) -> list[str]:
 
 
 def _counters(item: CaseComparison) -> list[str]:
+    """The counters of both sides; a star marks those that differ."""
     pairs = counter_pairs(item)
     if not pairs:
         return []
     width = max(len(pair.name) for pair in pairs)
-    head = f"{'before':>9} {'peak':>9} {'after':>9} {'walk':>9}"
+    head = " ".join(f"{name:>9}" for name in ("before", "peak", "after", "drift"))
     lines = [f"      {'pages':<{width}}  {head}  | {head}"]
     for pair in pairs:
-        sides = (pair.before, pair.after)
-        cells = [
-            " ".join(f"{_figure(getattr(side, name, None)):>9}"
-                     for name in ("before", "peak", "after", "walk"))
-            for side in sides
-        ]  # fmt: skip
-        mark = "" if not all(sides) or cells[0] == cells[1] else "  *"
-        lines.append(f"      {visible(pair.name):<{width}}  {'  | '.join(cells)}{mark}")
+        sides = [_figures(side) for side in (pair.before, pair.after)]
+        mark = "  *" if pair.before and pair.after and sides[0] != sides[1] else ""
+        lines.append(f"      {visible(pair.name):<{width}}  {'  | '.join(sides)}{mark}")
     return lines
+
+
+def _figures(side: Counter | Measurement | None) -> str:
+    figures: list[int | None] = [None] * 4
+    if isinstance(side, Counter):
+        figures = [side.before, side.peak, side.after, counter_drift(side)]
+    return " ".join(f"{'-' if figure is None else figure:>9}" for figure in figures)
 
 
 def _measurements(item: CaseComparison) -> list[str]:
@@ -239,10 +243,6 @@ def _measurements(item: CaseComparison) -> list[str]:
         change = f" ({pair.change})" if pair.change else ""
         lines.append(f"      {visible(pair.name)}: {' -> '.join(sides)}{change}")
     return lines
-
-
-def _figure(value: int | None) -> str:
-    return "-" if value is None else str(value)
 
 
 def _word(case: CaseResult | None) -> str:

@@ -54,7 +54,7 @@ def doctor(as_json: bool, packages: bool) -> int:
         found.append(check)
         if not as_json:
             click.echo(f"{check.state:<5} {check.name}: {check.text}")
-            if check.fix and check.state != OK:
+            if check.fix and check.state in (WARN, BAD):
                 click.echo(f"      mend it with: {check.fix}")
     bad = sum(check.state == BAD for check in found)
     status = EXIT_HOST if bad else EXIT_OK
@@ -150,7 +150,8 @@ def _tools() -> Iterator[Check]:
             continue
         state = {hosttools.Need.REQUIRED: BAD, hosttools.Need.USEFUL: WARN}.get(tool.need, NOTE)
         fix = hosttools.install_command((tool.package,))
-        yield Check(tool.name, state, f"not installed; needed for: {tool.why}", fix)
+        text = f"not installed (package {tool.package}); needed for: {tool.why}"
+        yield Check(tool.name, state, text, fix)
 
 
 def _compiler(arch: Arch) -> Iterator[Check]:
@@ -173,7 +174,7 @@ def _qemu(arch: Arch, cache: Path) -> Iterator[Check]:
 
     if not process.find_tool(arch.qemu):
         return
-    done = _ask([arch.qemu, "-netdev", "help"])
+    done = _ask([arch.qemu, "-machine", "none", "-netdev", "help"])
     package = next(tool.package for tool in hosttools.TOOLS if tool.name == arch.qemu)
     again = hosttools.install_command((package,)).replace("install", "install --reinstall", 1)
     if isinstance(done, str):
