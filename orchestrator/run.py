@@ -89,16 +89,27 @@ def prepare_kernel(spec: KernelSpec, settings: Settings) -> Kernel:
     base_commit = patches.base_commit if patches else ""
     base = source.fetch_base(spec, settings.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, settings.cache)
-    settings.listener(Event("kernel", spec.name, "done", f"{base.source} ({tree.version})"))
+    text, found = f"{base.source} ({tree.version})", None
+    if tree.failure:
+        text, found = f"patch {tree.failure.n} does not apply: {tree.failure.message}", Verdict.FAIL
+    settings.listener(Event("kernel", spec.name, "done", text, verdict=found))
     return Kernel(tree, base.slot, base.source)
 
 
-def build_one(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult:
-    """Build, or take what an earlier run built."""
+def find_build(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult | None:
+    """What an earlier run built, or None."""
+    return build.find(_build_request(wanted, kernel, settings), settings.cache)
+
+
+def _build_request(wanted: Build, kernel: Kernel, settings: Settings) -> build.BuildRequest:
     arch = ARCHES[wanted.arch]
-    request = build.request(
-        wanted, kernel.tree, kernel.slot, arch, settings.fragments / f"{arch.name}.config"
-    )
+    fragment = settings.fragments / f"{arch.name}.config"
+    return build.request(wanted, kernel.tree, kernel.slot, arch, fragment)
+
+
+def build_one(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult:
+    """Build, or take what another lab has built meanwhile."""
+    request = _build_request(wanted, kernel, settings)
     kept = build.find(request, settings.cache)
     if kept is not None:
         return kept
@@ -168,12 +179,15 @@ class _CellRun:
         files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
         left = list(workloads)
         with scratch(self.settings.cache) as folder:
-            while left:
-                before = len(left)
-                if not self._one_boot(folder, image, files, left):
-                    break
-                if len(left) == before and self.boots > 2 * len(workloads) + 2:
-                    raise HostError(f"{self.cell.id}: guests keep getting lost")
+            try:
+                while left and self._one_boot(folder, image, files, left):
+                    if self.boots > 2 * len(workloads) + 4:
+                        raise HostError(f"{self.cell.id}: guests keep getting lost")
+            except HostError as error:
+                if not self.cases:
+                    raise
+                # What was found before the host failed stays found.
+                self._add(self._case("boot", "host", Verdict.ERROR, error.message))
         for spec in left:
             reason = "not run: the guest did not boot"
             self.cases.append(self._case(spec.name, "guest", Verdict.SKIP, reason))
@@ -199,15 +213,13 @@ class _CellRun:
         try:
             with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
                 self._booted(machine)
-                quiet = [0]
                 try:
                     self._check_config(machine)
                     workload.push(machine, files)
-                    self._run_workloads(machine, left, quiet)
                 except SshLost as lost:
-                    self._lost_between(machine, lost)
-                    return self.boots < 3
-                self._outside_windows(machine, quiet)
+                    return self._lost_between(machine, lost)
+                self._run_workloads(machine, left)
+                self._outside_windows(machine)
         except guest.BootFailed as failed:
             return self._boot_failed(failed, request)
         return True
@@ -271,9 +283,7 @@ class _CellRun:
         found = Verdict.FAIL if told else Verdict.PASS
         self._add(self._case("config", "config", found, "; ".join(told)))
 
-    def _run_workloads(
-        self, machine: guest.Guest, left: list[WorkloadSpec], quiet: list[int]
-    ) -> None:
+    def _run_workloads(self, machine: guest.Guest, left: list[WorkloadSpec]) -> None:
         while left:
             spec = left[0]
             reason = facts.unmet(spec.needs, self.facts, self.running)
@@ -282,16 +292,14 @@ class _CellRun:
                 self._needs(spec, reason)
                 continue
             self._tell("run", spec.name)
-            start = machine.console_size()
             tell = partial(self._tell_workload, spec.name)
             evidence = workload.run_workload(machine, spec, self.settings.token, tell)
             evidence = replace(evidence, page_size=self.page_size)
-            quiet += [start, machine.console_size()]
             again = self._judge(spec, evidence)
             if not again:
                 left.pop(0)
-            if evidence.guest is not GuestEnd.ALIVE or evidence.timed_out:
-                # What ran out of time may still be running there: the rest gets a fresh guest.
+            if evidence.guest is not GuestEnd.ALIVE or evidence.exit_status is None:
+                # What did not end may still be running there: the rest gets a fresh guest.
                 if left:
                     log = f"console-{self.boots + 1}.log"
                     self.notes.append(f"a fresh guest was booted after {spec.name}: see {log}")
@@ -320,18 +328,23 @@ class _CellRun:
             self._add(case)
         return False
 
-    def _lost_between(self, machine: guest.Guest, lost: SshLost) -> None:
+    def _lost_between(self, machine: guest.Guest, lost: SshLost) -> bool:
+        """A guest lost before a workload began; True when it is worth another boot."""
         hits = tuple(klog.parse(machine.console_bytes().splitlines(keepends=True)))
+        again = "guest" not in self.retried
+        self.retried.add("guest")
+        if again and not hits:
+            self.notes.append(f"a boot was repeated: {lost.message}")
+            return True
         found = Verdict.FAIL if hits else Verdict.ERROR
         title = f"; {hits[0].title}" if hits else ""
         self._add(self._case("boot", "guest", found, f"{lost.message}{title}", hits=hits))
+        return again
 
-    def _outside_windows(self, machine: guest.Guest, quiet: list[int]) -> None:
+    def _outside_windows(self, machine: guest.Guest) -> None:
         """Judge what the kernel printed outside the workloads' windows: booting and between."""
-        edges = [*quiet, machine.console_size()]
-        text = machine.console_bytes()
-        pieces = [text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-        hits = tuple(hit for piece in pieces for hit in klog.parse(piece.splitlines(True)))
+        pieces = workload.outside_windows(machine.console_bytes(), self.settings.token)
+        hits = tuple(hit for piece in pieces for hit in klog.parse(piece))
         if hits or not any(case.case == "kernel-log" and case.workload == "boot"
                            for case in self.cases):  # fmt: skip
             found = Verdict.FAIL if hits else Verdict.PASS

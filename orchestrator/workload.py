@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shlex
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 from orchestrator import process
 from orchestrator.arch import Arch
@@ -18,6 +18,8 @@ from orchestrator.errors import HostError, UserError
 from orchestrator.evidence import klog
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.ssh import Channel, SshLost
+from orchestrator.kernel.buildlog import host_trouble
+from orchestrator.kernel.cachefiles import locked
 from orchestrator.model import GuestEnd, WorkloadEvidence, WorkloadSpec
 
 GUEST_FOLDER = "/tmp/lab"
@@ -68,21 +70,29 @@ def _compile(sources: list[Path], library: Path, arch: Arch, cache: Path) -> Pat
     for path in [*sources, *headers]:
         recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     folder = cache / "workloads"
-    folder.mkdir(parents=True, exist_ok=True)
     binary = folder / f"{arch.name}-{sources[0].stem}-{recipe.hexdigest()[:24]}"
-    with binary.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / f"{binary.name}.lock", deadline=COMPILE_DEADLINE, what=binary.name):
         if not binary.exists():
-            new = binary.with_suffix(".new")
+            new = folder / f"{binary.name}.new"
             argv: list[str | Path] = [arch.gcc, *FLAGS, "-I", library, "-o", new, *sources]
             done = process.run(argv, deadline=COMPILE_DEADLINE, check=False)
             if done.status != 0:
-                text = done.stderr.decode(errors="replace").splitlines()
-                first = next((line for line in text if " error:" in line), "".join(text[:1]))
-                raise UserError(f"a workload does not compile for {arch.name}: {first}")
+                _explain(done.stderr.decode(errors="replace"), arch)
             new.rename(binary)
     binary.touch()
     return binary
+
+
+def _explain(said: str, arch: Arch) -> NoReturn:
+    trouble = host_trouble(said)
+    if trouble is not None:
+        raise HostError(f"a workload cannot be compiled: {trouble[0]}", trouble[1])
+    lines = said.splitlines()
+    signs = (" error:", "undefined reference")
+    first = next(
+        (line for line in lines if any(sign in line for sign in signs)), "".join(lines[:1])
+    )
+    raise UserError(f"a workload does not compile for {arch.name}: {first}")
 
 
 def push(guest: Guest, files: dict[str, Path]) -> None:
@@ -123,9 +133,9 @@ def run_workload(
     timed_out, end, problem = False, GuestEnd.ALIVE, ""
     try:
         channel = guest.ssh.start(guest_command(workload, token))
-        status, timed_out, end = _watch(guest, workload, channel, start, began, on_progress)
+        status, timed_out, end = _watch(guest, workload, channel, began, on_progress)
     except SshLost as lost:
-        end = _after_loss(guest, start)
+        end = _after_loss(guest)
         problem = "" if end is not GuestEnd.ALIVE else lost.message
         end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
     seconds = time.monotonic() - began
@@ -154,7 +164,6 @@ def _watch(
     guest: Guest,
     workload: WorkloadSpec,
     channel: Channel,
-    start: int,
     began: float,
     on_progress: Callable[[str], None],
 ) -> tuple[int | None, bool, GuestEnd]:
@@ -172,57 +181,82 @@ def _watch(
         status = channel.status()
         if status is not None and status >= 0:
             channel.pump()
-            return status, False, guest.state(start)
-        state = guest.state(start)
+            return status, False, guest.state()
+        state = guest.state()
         if status == -1 and state is GuestEnd.ALIVE:
-            return None, False, _after_loss(guest, start, GuestEnd.SSH_LOST)
+            return None, False, _who_died(guest)
         if state is not GuestEnd.ALIVE:
             channel.pump()
             return None, False, state
         now = time.monotonic()
         if now - began > deadline:
-            return None, True, _still_there(guest, start)
+            return None, True, _still_there(guest)
         if now - heard > SILENCE * guest.slowness:
-            found = _still_there(guest, start)
+            found = _still_there(guest)
             if found is not GuestEnd.ALIVE:
                 return None, False, found
             heard = time.monotonic()
         process.sleep(POLL)
 
 
-def _still_there(guest: Guest, start: int) -> GuestEnd:
+def _still_there(guest: Guest) -> GuestEnd:
     """Ask a quiet guest; where it answers, have the kernel print its blocked tasks and memory."""
     question = "echo w > /proc/sysrq-trigger; echo m > /proc/sysrq-trigger"
     try:
         guest.ssh.run(question, ANSWER * guest.slowness)
     except SshLost:
-        state = guest.state(start)
+        state = guest.state()
         return GuestEnd.SILENT if state is GuestEnd.ALIVE else state
-    return guest.state(start)
+    return guest.state()
 
 
-def _after_loss(guest: Guest, start: int, otherwise: GuestEnd = GuestEnd.ALIVE) -> GuestEnd:
+def _after_loss(guest: Guest) -> GuestEnd:
     """A broken connection is often the first sign of a panic: give QEMU a moment to tell."""
     until = time.monotonic() + 2.0
     while time.monotonic() < until:
-        state = guest.state(start)
+        state = guest.state()
         if state is not GuestEnd.ALIVE:
             return state
         process.sleep(POLL)
-    return otherwise
+    return GuestEnd.ALIVE
+
+
+def _who_died(guest: Guest) -> GuestEnd:
+    """No exit status: the connection broke, or something killed the sampler alone (OOM)."""
+    end = _after_loss(guest)
+    if end is GuestEnd.ALIVE and not guest.answers(ANSWER * guest.slowness):
+        return GuestEnd.SSH_LOST
+    return end
 
 
 def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int) -> None:
     mark = f"lab-mark {token} end {workload.name}".encode()
     until = time.monotonic() + END_MARK * guest.slowness
     while mark not in guest.console_bytes(start) and time.monotonic() < until:
-        if guest.state(start) is not GuestEnd.ALIVE:
+        if guest.state() is not GuestEnd.ALIVE:
             return
         process.sleep(POLL)
 
 
+def outside_windows(console: bytes, token: str) -> list[list[str]]:
+    """The lines of a console log that no workload's window holds, in pieces.
+
+    Where a window has no end the guest was lost in it: what follows belongs to it.
+    """
+    lines = console.decode(errors="replace").split("\n")
+    pieces: list[list[str]] = []
+    since: int | None = 0
+    for mark in klog.find_marks(lines, token):
+        if mark.action == "end":
+            since = mark.line
+        elif since is not None:
+            pieces.append(lines[since : mark.line - 1])
+            since = None
+    return pieces if since is None else [*pieces, lines[since:]]
+
+
 def _last_case(stdout: bytearray) -> str:
-    for line in reversed(stdout.decode(errors="replace").splitlines()):
+    for line in reversed(stdout[-4096:].decode(errors="replace").splitlines()):
         if line.lstrip().startswith(("ok ", "not ok ")):
             return line.strip()
     return ""

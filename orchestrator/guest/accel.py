@@ -19,6 +19,7 @@ from pathlib import Path
 from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError
+from orchestrator.kernel.cachefiles import write_atomic
 
 PROBE_DEADLINE = 6.0
 
@@ -44,11 +45,14 @@ def choose(arch: Arch, cache: Path) -> Accelerator:
         answer = json.loads(kept.read_text())
         if answer["key"] == key:
             return Accelerator(answer["name"], answer["reason"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = _probe(arch)
-    cache.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"key": key, "name": found.name, "reason": found.reason}))
+    try:
+        found = _probe(arch)
+    except process.ToolMissing as error:  # not kept: it may be installed at any time
+        return Accelerator("tcg", f"no KVM probe: {error.message}")
+    answer = {"key": key, "name": found.name, "reason": found.reason}
+    write_atomic(kept, json.dumps(answer).encode())
     return found
 
 
@@ -58,6 +62,8 @@ def _probe(arch: Arch) -> Accelerator:
         argv, good = _PROBES[arch.name](image)
         try:
             done = process.run(argv, deadline=PROBE_DEADLINE, check=False)
+        except process.ToolMissing:
+            raise
         except HostError as error:
             return Accelerator("tcg", f"a KVM probe guest failed: {error.message}")
     if done.status == good:

@@ -90,9 +90,9 @@ class Guest:
             file.seek(start)
             return file.read()
 
-    def state(self, console_start: int = 0) -> GuestEnd:
+    def state(self) -> GuestEnd:
         """How the guest is, without touching it: alive, panicked, reset, or QEMU died."""
-        return _state(self.qemu, self.request.console, console_start)
+        return _state(self.qemu, self.request.console)
 
     def answers(self, deadline: float) -> bool:
         """Whether the guest still runs a trivial command over SSH."""
@@ -102,14 +102,13 @@ class Guest:
             return False
 
 
-def _state(qemu: Qemu, console: Path, start: int) -> GuestEnd:
+def _state(qemu: Qemu, console: Path) -> GuestEnd:
     if not qemu.alive():
         return GuestEnd.QEMU_DIED
     if not qemu.stopped():
         return GuestEnd.ALIVE
-    with console.open("rb") as file:
-        file.seek(start)
-        return GuestEnd.PANIC if PANIC in file.read() else GuestEnd.RESET
+    # The whole log of this boot: the panic may have come before anybody looked.
+    return GuestEnd.PANIC if PANIC in console.read_bytes() else GuestEnd.RESET
 
 
 def qemu_command(request: GuestRequest) -> list[str]:
@@ -145,7 +144,7 @@ def booted(
         try:
             ssh = stack.enter_context(connected(port, keys, left))
         except SshLost as lost:
-            end = _state(qemu, request.console, 0)
+            end = _state(qemu, request.console)
             end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
             raise BootFailed(end, lost.message, time.monotonic() - began) from lost
         seconds = time.monotonic() - began
@@ -160,7 +159,7 @@ def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:
             # Keep a tail: the mark may arrive in two pieces.
             seen = seen[-len(READY) :] + log.read()
             passed = time.monotonic() - began
-            end = _state(qemu, request.console, 0)
+            end = _state(qemu, request.console)
             if READY in seen:
                 return
             if end is GuestEnd.QEMU_DIED:

@@ -71,11 +71,11 @@ def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFil
     if shape.nodes > 1 and not arch.numa_boot_args:
         memory += _numa(shape)
     disks = [
-        f"file={files.root},if=none,format=raw,readonly=on,id=root",
-        f"file={files.seed},if=none,format=raw,readonly=on,id=seed",
+        f"file={_escaped(files.root)},if=none,format=raw,readonly=on,id=root",
+        f"file={_escaped(files.seed)},if=none,format=raw,readonly=on,id=seed",
     ]
     if shape.swap_disk_mib:
-        disks.append(f"file={files.swap},if=none,format=raw,cache=unsafe,id=swap")
+        disks.append(f"file={_escaped(files.swap)},if=none,format=raw,cache=unsafe,id=swap")
     devices = [("virtio-blk", f"drive={disk.rpartition('id=')[2]}") for disk in disks]
     devices.append(("virtio-net", "netdev=net,romfile=" if arch.virtio == "pci" else "netdev=net"))
     if arch.reversed_slots:
@@ -91,10 +91,10 @@ def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFil
         *memory,
         "-kernel", str(files.image),
         "-append", boot_arguments(arch, shape),
-        "-chardev", f"socket,id=con,path={files.folder}/console.sock,server=on,wait=off,"
-                    f"logfile={files.console}",
+        "-chardev", f"socket,id=con,path={_escaped(files.folder)}/console.sock,server=on,wait=off,"
+                    f"logfile={_escaped(files.console)}",
         "-serial", "chardev:con",
-        "-qmp", f"unix:{files.folder}/qmp.sock,server=on,wait=off",
+        "-qmp", f"unix:{_escaped(files.folder)}/qmp.sock,server=on,wait=off",
         # A panic or reset leaves the guest paused with its memory instead of ending QEMU.
         "-action", "reboot=shutdown,shutdown=pause",
     ]  # fmt: skip
@@ -105,6 +105,11 @@ def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFil
     for kind, options in devices:
         argv += ["-device", f"{kind}-{arch.virtio},{options}"]
     return argv
+
+
+def _escaped(path: Path) -> str:
+    """A path inside a QEMU option, where a comma must be doubled (qemu(1), "-drive")."""
+    return str(path).replace(",", ",,")
 
 
 def _numa(shape: ShapeSpec) -> list[str]:

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import io
 import tarfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,12 @@ from typing import Any
 from orchestrator import process
 from orchestrator.errors import LabError
 from orchestrator.guest.seed import Keys
+
+# Seconds for the guest's SSH server to take a command.
+ANSWER = 30.0
+# A workload that prints without end must not fill the host's memory; what is cut has no end and
+# so is no pass.
+MOST_OUTPUT = 64 << 20
 
 
 class SshLost(LabError):
@@ -47,12 +54,16 @@ class Channel:
         """Take what has arrived; tell whether there was anything."""
         got = False
         while self._channel.recv_ready():
-            self.stdout += self._channel.recv(65536)
+            self._keep(self.stdout, self._channel.recv(65536))
             got = True
         while self._channel.recv_stderr_ready():
-            self.stderr += self._channel.recv_stderr(65536)
+            self._keep(self.stderr, self._channel.recv_stderr(65536))
             got = True
         return got
+
+    @staticmethod
+    def _keep(output: bytearray, data: bytes) -> None:
+        output += data[: max(0, MOST_OUTPUT - len(output))]
 
     def status(self) -> int | None:
         """The exit status once there is one; -1 when the connection broke instead."""
@@ -63,8 +74,12 @@ class Channel:
             return -1
         return None
 
-    def feed(self, data: bytes) -> None:
-        """Write to the command's standard input and close it."""
+    def feed(self, data: bytes, deadline: float) -> None:
+        """Write to the command's standard input and close it.
+
+        :raises OSError: when the guest takes nothing for ``deadline`` seconds, or is gone.
+        """
+        self._channel.settimeout(deadline)
         self._channel.sendall(data)
         self._channel.shutdown_write()
 
@@ -86,8 +101,16 @@ class Ssh:
         :raises SshLost: when the connection is gone.
         """
         try:
-            channel = self._connection.transport.open_session(timeout=15)
-            channel.exec_command(command)
+            channel = self._connection.transport.open_session(timeout=ANSWER)
+            # exec_command() waits for the answer without any limit, and a guest that panics just
+            # now never gives one: its connection stays open as long as QEMU does.
+            watchdog = threading.Timer(ANSWER, channel.close)
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                channel.exec_command(command)
+            finally:
+                watchdog.cancel()
         except Exception as error:
             raise SshLost(f"the guest takes no further command: {error}") from error
         return Channel(channel)
@@ -101,7 +124,7 @@ class Ssh:
         until = time.monotonic() + deadline
         try:
             if stdin is not None:
-                channel.feed(stdin)
+                channel.feed(stdin, deadline)
             while (status := channel.status()) is None:
                 channel.pump()
                 if time.monotonic() > until:
