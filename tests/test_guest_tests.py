@@ -112,7 +112,7 @@ def test_source_has_licence_and_header(path: Path) -> None:
     head = {".c": "// ", ".h": "/* ", ".py": "# "}[path.suffix]
     assert lines[0].startswith(head + "SPDX-License-Identifier: GPL-2.0-only")
     assert lines[1].startswith({".py": '"""'}.get(path.suffix, "/*")), "no comment what it is for"
-    assert len(lines) < 420
+    assert len(lines) < 430
     if path.parent.name == "uffd-move":
         assert "v6.12" in path.read_text(), "what is asserted has no source"
 
