@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from orchestrator import run
+from orchestrator import process, run
 from orchestrator.errors import HostError, Interrupted, LabError, UserError
 from orchestrator.events import Event
 from orchestrator.model import (
@@ -40,6 +40,11 @@ PLENTY = 8
 SPARED = 4
 
 
+Ticket = tuple[int, int]
+# Builds queue behind every cell that can already run.
+BUILD_RANK = 1_000_000
+
+
 class Cores:
     """The machine's cores as tokens.  Cells go before builds: an early answer counts."""
 
@@ -47,26 +52,31 @@ class Cores:
         self.count = count
         self._free = count
         self._changed = threading.Condition()
-        self._waiting: list[tuple[int, int]] = []
+        self._waiting: list[Ticket] = []
         self._tickets = 0
         self._stopped = False
 
+    def queue(self, rank: int) -> Ticket:
+        """Take a place in the queue; lower ranks go first, equal ones as they came."""
+        with self._changed:
+            self._tickets += 1
+            ticket = (rank, self._tickets)
+            self._waiting.append(ticket)
+            return ticket
+
     @contextlib.contextmanager
-    def hold(self, wanted: int, rank: int) -> Iterator[int]:
-        """Hold ``wanted`` cores (at most all) for a with block; lower ranks go first.
+    def hold(self, wanted: int, ticket: Ticket) -> Iterator[int]:
+        """Hold ``wanted`` cores (at most all) for a with block, when the ticket's turn has come.
 
         :raises Interrupted: when :meth:`stop` was called.
         """
         number = max(1, min(wanted, self.count))
         with self._changed:
-            self._tickets += 1
-            me = (rank, self._tickets)
-            self._waiting.append(me)
             try:
-                while not self._stopped and (min(self._waiting) != me or self._free < number):
+                while not self._stopped and (min(self._waiting) != ticket or self._free < number):
                     self._changed.wait()
             finally:
-                self._waiting.remove(me)
+                self._waiting.remove(ticket)
                 self._changed.notify_all()
             if self._stopped:
                 raise Interrupted("interrupted")
@@ -157,22 +167,37 @@ class _Execution:
             if build.kernel.name in kernels and build.id not in self.progress.builds
         ]
         width = max(1, len(self.plan.cells) + len(builds))
-        with ThreadPoolExecutor(max_workers=min(width, 64)) as pool:
-            jobs = [
-                pool.submit(self._build_and_run, pool, build, kernels[build.kernel.name], rank)
-                for rank, build in enumerate(builds)
-            ]
+        with ThreadPoolExecutor(max_workers=width) as pool:
+            cells: list[Future[None]] = []
+            jobs: list[Future[list[Future[None]]]] = []
+            # What was built before can run at once; its cells are in the queue before any build.
+            ranked = list(enumerate(builds))
+            for rank, build in list(ranked):
+                built = self._find(build, kernels[build.kernel.name])
+                if built is not None:
+                    ranked.remove((rank, build))
+                    cells += self._start_cells(pool, built, kernels[build.kernel.name], rank)
+            for rank, build in ranked:
+                ticket = self.cores.queue(BUILD_RANK + rank)
+                kernel = kernels[build.kernel.name]
+                jobs.append(pool.submit(self._build_and_run, pool, build, kernel, rank, ticket))
             try:
                 for job in jobs:
-                    for cell in job.result():
-                        cell.result()
+                    self._wait(job)
             except (KeyboardInterrupt, Interrupted):
                 self.progress.interrupted = True
                 self.cores.stop()
-                from orchestrator import process
-
                 process.cancel()
         return self.progress
+
+    def _wait(self, job: Future[list[Future[None]]]) -> None:
+        try:
+            for cell in job.result():
+                cell.result()
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._explain("the run", error)
 
     def _prepare(self) -> dict[str, run.Kernel]:
         ready: dict[str, run.Kernel] = {}
@@ -182,8 +207,9 @@ class _Execution:
             except (Interrupted, KeyboardInterrupt):
                 self.progress.interrupted = True
                 break
-            except LabError as error:
-                self._problem(f"kernel {spec.name}: {error.message}", error)
+            except Exception as error:
+                reason = self._explain(f"kernel {spec.name}", error)
+                self._tell(Event("kernel", spec.name, "done", reason, verdict=Verdict.ERROR))
                 continue
             tree = kernel.tree
             record = KernelRecord(
@@ -203,27 +229,45 @@ class _Execution:
                 ready[spec.name] = kernel
         return {} if self.progress.interrupted else ready
 
+    def _find(self, build: Build, kernel: run.Kernel) -> BuildResult | None:
+        try:
+            built = run.find_build(build, kernel, self.settings)
+            if built is not None:
+                self._keep_build(self._record_build(built))
+            return built
+        except LabError:
+            return None  # building it will tell what is wrong
+
     def _build_and_run(
-        self, pool: ThreadPoolExecutor, build: Build, kernel: run.Kernel, rank: int
+        self, pool: ThreadPoolExecutor, build: Build, kernel: run.Kernel, rank: int, ticket: Ticket
     ) -> list[Future[None]]:
         """Build; then hand the build's cells to the pool and give their futures."""
+        with self.cores.hold(self.settings.jobs, ticket):
+            if self._late():
+                cells = [cell for cell in self.plan.cells if cell.build.id == build.id]
+                self._skip(cells, "the time budget was spent before its build")
+                return []
+            built = self._build(build, kernel)
+        return [] if built is None else self._start_cells(pool, built, kernel, rank)
+
+    def _start_cells(
+        self, pool: ThreadPoolExecutor, built: BuildResult, kernel: run.Kernel, rank: int
+    ) -> list[Future[None]]:
         cells = [
             cell
             for cell in self.plan.cells
-            if cell.build.id == build.id and cell.id not in self.progress.cells
+            if cell.build.id == built.build.id and cell.id not in self.progress.cells
         ]
-        if self._late():
-            self._skip(cells, "the time budget was spent before its build")
-            return []
-        with self.cores.hold(self.settings.jobs, 1000 + rank):
-            built = self._build(build, kernel)
-        if built is None or not self.boot:
+        if not self.boot:
             return []
         if built.verdict is not Verdict.PASS:
             for cell in cells:
                 self._keep(_unbooted(cell, built.verdict, "not booted: its build failed"))
             return []
-        return [pool.submit(self._run_cell, cell, built, kernel, rank) for cell in cells]
+        return [
+            pool.submit(self._run_cell, cell, built, kernel, self.cores.queue(rank))
+            for cell in cells
+        ]
 
     def _build(self, build: Build, kernel: run.Kernel) -> BuildResult | None:
         try:
@@ -242,14 +286,16 @@ class _Execution:
             for cell in self.plan.cells:
                 if cell.build.id == build.id and self.boot:
                     self._keep(_unbooted(cell, found, "not booted: its build could not be made"))
-        with self.progress.lock:
-            self.progress.builds[build.id] = record
-        shown = "cached" if record.cached else f"{record.seconds:.0f} s"
-        self.settings.listener(
-            Event("build", build.id, "done", reason or shown, 1.0, found, record.seconds)
-        )
-        self._changed()
+        self._keep_build(record)
         return built
+
+    def _keep_build(self, record: BuildRecord) -> None:
+        with self.progress.lock:
+            self.progress.builds[record.id] = record
+        shown = record.reason or ("cached" if record.cached else "")
+        took = None if record.cached else record.seconds
+        self.settings.listener(Event("build", record.id, "done", shown, 1.0, record.verdict, took))
+        self._changed()
 
     def _record_build(self, built: BuildResult) -> BuildRecord:
         """Copy what the report shows of a build into the run's folder."""
@@ -281,8 +327,8 @@ class _Execution:
             mismatches=built.mismatches,
         )
 
-    def _run_cell(self, cell: Cell, built: BuildResult, kernel: run.Kernel, rank: int) -> None:
-        with self.cores.hold(cell.shape.cpus, rank):
+    def _run_cell(self, cell: Cell, built: BuildResult, kernel: run.Kernel, ticket: Ticket) -> None:
+        with self.cores.hold(cell.shape.cpus, ticket):
             if self._late():
                 self._skip([cell], "the time budget was spent")
                 return
@@ -308,7 +354,7 @@ class _Execution:
         with self.progress.lock:
             self.progress.cells[record.id] = record
         note = record.notes[-1] if record.notes and not record.cases else ""
-        self.settings.listener(Event("cell", record.id, "done", note, 1.0, record.verdict))
+        self._tell(Event("cell", record.id, "done", note, 1.0, record.verdict))
         self._changed()
 
     def _explain(self, what: str, error: Exception) -> str:
@@ -316,6 +362,10 @@ class _Execution:
         if isinstance(error, LabError):
             self._problem(f"{what}: {error.message}", error)
             return error.message
+        if isinstance(error, OSError):
+            trouble = HostError(str(error), "is the disk full?")
+            self._problem(f"{what}: {error}", trouble)
+            return str(error)
         log.error("%s", what, exc_info=error)
         text = f"unexpected {type(error).__name__}: {error}"
         self._problem(
@@ -328,9 +378,18 @@ class _Execution:
             self.progress.problems.append(f"{text} ({error.hint})" if error.hint else text)
             self.progress.usage |= isinstance(error, UserError)
 
+    def _tell(self, event: Event) -> None:
+        self.settings.listener(event)
+
     def _changed(self) -> None:
-        with self.progress.lock:
-            self.on_change(self.progress)
+        """Have what there is stored; a disk that is full now may have room at the end."""
+        try:
+            with self.progress.lock:
+                self.on_change(self.progress)
+        except LabError as error:
+            text = f"{error.message} ({error.hint})"
+            if text not in self.progress.problems:
+                self._problem(error.message, error)
 
 
 def _unbooted(cell: Cell, found: Verdict, reason: str) -> CellRecord:

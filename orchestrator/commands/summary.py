@@ -56,6 +56,8 @@ def summary_text(
         for placed in cases_of(run)
         if placed.case.verdict in (Verdict.FAIL, Verdict.ERROR)
     ]
+    # What the kernel itself said first, then what the counters say, then the rest in order.
+    bad.sort(key=lambda case: 0 if case.hits else 1 if case.counters else 2)
     for case in bad[:SHOWN]:
         lines.append(f"{case.verdict.value.upper():5}  {case.id}")
         for text in (case.reason.splitlines()[:1] or [""]) + [decisive(case)]:
