@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from orchestrator import process, run
 from orchestrator.errors import HostError, Interrupted, LabError, UserError
@@ -40,6 +41,7 @@ PLENTY = 8
 SPARED = 4
 
 
+T = TypeVar("T")
 Ticket = tuple[int, int]
 # Builds queue behind every cell that can already run.
 BUILD_RANK = 1_000_000
@@ -168,36 +170,46 @@ class _Execution:
         ]
         width = max(1, len(self.plan.cells) + len(builds))
         with ThreadPoolExecutor(max_workers=width) as pool:
-            cells: list[Future[None]] = []
-            jobs: list[Future[list[Future[None]]]] = []
-            # What was built before can run at once; its cells are in the queue before any build.
-            ranked = list(enumerate(builds))
-            for rank, build in list(ranked):
-                built = self._find(build, kernels[build.kernel.name])
-                if built is not None:
-                    ranked.remove((rank, build))
-                    cells += self._start_cells(pool, built, kernels[build.kernel.name], rank)
-            for rank, build in ranked:
-                ticket = self.cores.queue(BUILD_RANK + rank)
-                kernel = kernels[build.kernel.name]
-                jobs.append(pool.submit(self._build_and_run, pool, build, kernel, rank, ticket))
             try:
-                for job in jobs:
-                    self._wait(job)
+                self._schedule(pool, builds, kernels)
             except (KeyboardInterrupt, Interrupted):
                 self.progress.interrupted = True
                 self.cores.stop()
                 process.cancel()
         return self.progress
 
-    def _wait(self, job: Future[list[Future[None]]]) -> None:
+    def _schedule(
+        self, pool: ThreadPoolExecutor, builds: list[Build], kernels: dict[str, run.Kernel]
+    ) -> None:
+        """Put everything into the queue and wait for it."""
+        cells: list[Future[None]] = []
+        jobs: list[Future[list[Future[None]]]] = []
+        # What was built before can run at once; its cells are in the queue before any build.
+        ranked = list(enumerate(builds))
+        for rank, build in list(ranked):
+            built = self._find(build, kernels[build.kernel.name])
+            if built is not None:
+                ranked.remove((rank, build))
+                cells += self._start_cells(pool, built, kernels[build.kernel.name], rank)
+        for rank, build in ranked:
+            ticket = self.cores.queue(BUILD_RANK + rank)
+            kernel = kernels[build.kernel.name]
+            jobs.append(pool.submit(self._build_and_run, pool, build, kernel, rank, ticket))
+        for job in jobs:
+            found = self._result(job)
+            cells += found or []
+        for cell in cells:
+            self._result(cell)
+
+    def _result(self, job: Future[T]) -> T | None:
+        """A job's result; what it did not foresee is a problem of the run and not its end."""
         try:
-            for cell in job.result():
-                cell.result()
+            return job.result()
         except Interrupted:
             raise
         except Exception as error:
             self._explain("the run", error)
+            return None
 
     def _prepare(self) -> dict[str, run.Kernel]:
         ready: dict[str, run.Kernel] = {}
@@ -235,7 +247,9 @@ class _Execution:
             if built is not None:
                 self._keep_build(self._record_build(built))
             return built
-        except LabError:
+        except Interrupted:
+            raise
+        except (LabError, OSError):
             return None  # building it will tell what is wrong
 
     def _build_and_run(
@@ -294,7 +308,7 @@ class _Execution:
             self.progress.builds[record.id] = record
         shown = record.reason or ("cached" if record.cached else "")
         took = None if record.cached else record.seconds
-        self.settings.listener(Event("build", record.id, "done", shown, 1.0, record.verdict, took))
+        self._tell(Event("build", record.id, "done", shown, 1.0, record.verdict, took))
         self._changed()
 
     def _record_build(self, built: BuildResult) -> BuildRecord:
