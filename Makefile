@@ -27,7 +27,7 @@ unit: setup
 	$(PYTEST) -q -m 'not guest'
 
 guest: setup
-	$(PYTEST) -q -m guest --durations=0
+	$(PYTEST) -q -m guest --durations=0 tests/e2e
 
 bench: setup
 	.venv/bin/python tools/bench.py
