@@ -258,8 +258,7 @@ class _Execution:
         """Build; then hand the build's cells to the pool and give their futures."""
         with self.cores.hold(self.settings.jobs, ticket):
             if self._late():
-                cells = [cell for cell in self.plan.cells if cell.build.id == build.id]
-                self._skip(cells, "the time budget was spent before its build")
+                self._skip(self._open(build), "the time budget was spent before its build")
                 return []
             built = self._build(build, kernel)
         return [] if built is None else self._start_cells(pool, built, kernel, rank)
@@ -267,13 +266,9 @@ class _Execution:
     def _start_cells(
         self, pool: ThreadPoolExecutor, built: BuildResult, kernel: run.Kernel, rank: int
     ) -> list[Future[None]]:
-        cells = [
-            cell
-            for cell in self.plan.cells
-            if cell.build.id == built.build.id and cell.id not in self.progress.cells
-        ]
         if not self.boot:
             return []
+        cells = self._open(built.build)
         if built.verdict is not Verdict.PASS:
             for cell in cells:
                 self._keep(_unbooted(cell, built.verdict, "not booted: its build failed"))
@@ -297,9 +292,8 @@ class _Execution:
                 build.id, build.kernel.name, build.config.name, build.arch, found, reason, 0.0,
                 False, "",
             )  # fmt: skip
-            for cell in self.plan.cells:
-                if cell.build.id == build.id and self.boot:
-                    self._keep(_unbooted(cell, found, "not booted: its build could not be made"))
+            for cell in self._open(build) if self.boot else ():
+                self._keep(_unbooted(cell, found, "not booted: its build could not be made"))
         self._keep_build(record)
         return built
 
@@ -356,6 +350,14 @@ class _Execution:
         self._keep(record)
 
     # ------------------------------------------------------------ small things
+
+    def _open(self, build: Build) -> list[Cell]:
+        """The cells of a build that have no record yet."""
+        return [
+            cell
+            for cell in self.plan.cells
+            if cell.build.id == build.id and cell.id not in self.progress.cells
+        ]
 
     def _late(self) -> bool:
         return self.until is not None and time.monotonic() > self.until

@@ -61,8 +61,7 @@ class _Json:
             filled["verdict"] = event.verdict.value
         line = json.dumps({"event": filled.pop("kind"), "time": _now(), **filled})
         with self._lock:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            _write(self._stream, line)
 
 
 class _Plain:
@@ -84,8 +83,7 @@ class _Plain:
             text = f": {event.text}" if event.text else ""
             stage = "" if event.verdict else f" {event.stage}"
             line = f"{_now()} {event.kind} {event.id}{stage}{percent}{verdict}{text}{took}"
-            self._stream.write(line.replace("\n", " ") + "\n")
-            self._stream.flush()
+            _write(self._stream, _printable(line))
 
     def _dull(self, event: Event) -> bool:
         if event.verdict or event.stage in ("done", "wait", "apply"):
@@ -119,10 +117,11 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
     width = max((len(cell.id) for cell in plan.cells), default=20)
     bars = Progress(
         SpinnerColumn(),
-        TextColumn(f"{{task.fields[name]:<{width}}}"),
+        TextColumn(f"{{task.fields[name]:<{width}}}", markup=False),
         BarColumn(bar_width=18),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        # A guest's words are no markup: rich would stumble over "[/dev/vdb]".
+        TextColumn("{task.description}", markup=False),
         console=console,
         transient=True,
     )
@@ -142,13 +141,12 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
                 _print(console, event)
                 return
             if event.id not in tasks:
-                tasks[event.id] = bars.add_task("", name=event.id, total=1.0)
+                # Without a total the bar shows that something goes on, and not how much.
+                tasks[event.id] = bars.add_task("", name=event.id, total=None)
             share = event.share if event.stage == "compile" else None
-            text = f"{event.stage}: {event.text}"[:100]
-            bars.update(
-                tasks[event.id], description=text, total=1.0 if share is not None else None,
-                completed=share or 0.0,
-            )  # fmt: skip
+            text = _printable(f"{event.stage}: {event.text}"[:100])
+            total = None if share is None else 1.0
+            bars.update(tasks[event.id], description=text, total=total, completed=share or 0.0)
 
     with bars:
         yield tell
@@ -161,10 +159,26 @@ def _print(console: Any, event: Event) -> None:
     style = _STYLE.get(event.verdict, "cyan") if event.verdict else "cyan"
     took = f"  {event.seconds:.1f} s" if event.seconds else ""
     line = Text.assemble(
-        (f"{word:>5}", style), f"  {event.kind} {event.id}", (took, "dim"),
-        (f"  {event.text}" if event.text else ""),
+        (f"{word:>5}", style), f"  {event.kind} {_printable(event.id)}", (took, "dim"),
+        (f"  {_printable(event.text)}" if event.text else ""),
     )  # fmt: skip
-    console.print(line, soft_wrap=True)
+    with contextlib.suppress(OSError):
+        console.print(line, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """What a guest says must not move the cursor or end the line."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """Write a line; a reader who went away, or an old terminal's character set, ends no run."""
+    with contextlib.suppress(OSError, ValueError):
+        try:
+            stream.write(line + "\n")
+        except UnicodeEncodeError:
+            stream.write(line.encode("ascii", "backslashreplace").decode() + "\n")
+        stream.flush()
 
 
 def _now() -> str:
