@@ -137,13 +137,13 @@ def _log_in(machine: guest.Guest, folder: Path, command: tuple[str, ...]) -> int
     argv = ssh_command(machine.port, machine.keys.client_private, pin(machine, folder), command)
     term = {"TERM": os.environ.get("TERM", "dumb")}
     done = process.run(argv, deadline=SESSION_DEADLINE, env=term, terminal=True, check=False)
-    end = machine.state(start)
+    end = machine.state()
     if end is GuestEnd.ALIVE and done.status != _SSH_BROKE:
         _hits(machine, start)
         return done.status if done.status >= 0 else 128 - done.status
     if end is GuestEnd.ALIVE:
         # The command's own status may be 255 too; a guest that is gone shows in a moment.
-        end = GuestEnd.ALIVE if machine.answers(10.0 * machine.slowness) else machine.state(start)
+        end = GuestEnd.ALIVE if machine.answers(10.0 * machine.slowness) else machine.state()
     _hits(machine, start)
     if end is GuestEnd.ALIVE:
         return done.status

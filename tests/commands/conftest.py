@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A lab folder with two stored runs, and the command line as a user meets it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent.parent
+sys.path.insert(0, str(TESTS))
+
+import sample_run  # noqa: E402
+
+from orchestrator import entry, results  # noqa: E402
+from orchestrator.cli import cli  # noqa: E402
+from orchestrator.config import init_text  # noqa: E402
+
+GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+Lab = Callable[..., Outcome]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lab's folder, which is the current one; its cache is private."""
+    home = tmp_path / "lab"
+    home.mkdir()
+    (home / "lab.yaml").write_text(init_text())
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
+    for name in ("LAB_YAML", "LAB_CACHE_BUDGET", "LAB_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture
+def stored(folder: Path) -> Path:
+    """The same with two stored runs."""
+    for run in (sample_run.good_run(), sample_run.broken_run()):
+        where = folder / "reports" / run.run.id
+        results.save(run, where)
+        sample_run.write_files(run, where)
+        results.update_latest(folder / "reports", where)
+    return folder
+
+
+@pytest.fixture
+def lab(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lab:
+    """Run ``lab WORDS`` within this process, around it what a real one has."""
+    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def command(*words: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["lab", *words])
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as end:
+                entry.run_command(cli)
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        assert "unexpected" not in err
+        return Outcome(int(end.value.code or 0), out, err)
+
+    return command
+
+
+@pytest.fixture
+def lab_process(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``lab WORDS`` as a process."""
+
+    def command(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "orchestrator.cli", *words]
+        path = {"PYTHONPATH": str(TESTS.parent)}
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            argv, text=True, timeout=30, env=os.environ | path,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
+        )  # fmt: skip
+
+    return command
