@@ -45,7 +45,7 @@ def survey_kind(cache: Path, kind: str) -> tuple[Entry, ...]:
 
 def disk_size(path: Path) -> int:
     """Bytes that a file or a folder takes on disk; what vanishes meanwhile counts nothing."""
-    total, folders = 0, [str(path)]
+    total, folders = 0, [] if path.is_symlink() else [str(path)]
     with contextlib.suppress(OSError):
         total = os.lstat(path).st_blocks * 512
     while folders:
