@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -116,9 +117,12 @@ def test_known_bad_kernel_is_a_check_of_the_lab(tmp_path: Path) -> None:
 def test_series_that_does_not_apply(tmp_path: Path) -> None:
     good = (HOME / "patches/move-stats").glob("0001*.patch")
     text = next(iter(good)).read_text()
-    marker = next(line for line in text.splitlines() if line.startswith(" ") and "(" in line)
+    hunk = text.index("\n@@ ")
+    context = re.search(r"^ .*[A-Za-z].*$", text[text.index("\n", hunk + 1) :], re.MULTILINE)
+    assert context
+    marker = context[0]
     bad = tmp_path / "bad.patch"
-    bad.write_text(text.replace(marker, marker + " /* not in any kernel */", 1))
+    bad.write_text(text[:hunk] + text[hunk:].replace(marker, f"{marker} /* nowhere */", 1))
     ran = lab_run(tmp_path / "run", "--series", str(bad), "--arch", "x86_64")
     assert ran.status == 1, ran.output
     failure = ran.results["kernels"][0]["failure"]
@@ -132,8 +136,9 @@ def test_series_that_does_not_compile(tmp_path: Path) -> None:
     patch = tmp_path / "broken.patch"
     patch.write_text(
         "Subject: [PATCH] mm: does not compile\nFrom: A <a@example.org>\n\n---\n"
-        "--- a/mm/ksm.c\n+++ b/mm/ksm.c\n@@ -1,1 +1,2 @@\n"
+        "--- a/mm/ksm.c\n+++ b/mm/ksm.c\n@@ -1,3 +1,4 @@\n"
         " // SPDX-License-Identifier: GPL-2.0-only\n+int broken(void) { return nothing_here; }\n"
+        " /*\n  * Memory merging support.\n"
     )
     ran = lab_run(tmp_path / "run", "--series", str(patch), "--arch", "x86_64")
     assert ran.status == 1, ran.output
