@@ -144,7 +144,8 @@ class _Execution:
         self.plan = plan
         self.cores = Cores(cores)
         spare = SPARED if cores >= PLENTY else 0
-        self.settings = replace(settings, jobs=cores - spare)
+        self.listener = settings.listener
+        self.settings = replace(settings, jobs=cores - spare, listener=self._tell)
         self.on_change = on_change
         self.boot = boot
         self.progress = Progress()
@@ -395,7 +396,11 @@ class _Execution:
             self.progress.usage |= isinstance(error, UserError)
 
     def _tell(self, event: Event) -> None:
-        self.settings.listener(event)
+        """Tell whoever listens; one that fails must not fail what it is told about."""
+        try:
+            self.listener(event)
+        except Exception as error:
+            log.error("%s %s", event.kind, event.id, exc_info=error)
 
     def _changed(self) -> None:
         """Have what there is stored; a disk that is full now may have room at the end."""
