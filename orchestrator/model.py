@@ -436,7 +436,8 @@ class WorkloadEvidence:
 
     ``exit_status`` is None where the program did not end by itself.  ``console`` is the window of
     the serial console that belongs to the workload; ``console_complete`` is False where the begin
-    or end mark is missing from it although the guest is alive.
+    or end mark is missing from it although the guest is alive; ``console_line`` is how many lines
+    of the console log come before it.
     """
 
     workload: WorkloadSpec
@@ -451,6 +452,7 @@ class WorkloadEvidence:
     samples: tuple[Sample, ...] = ()
     page_size: int = 4096
     host_problem: str = ""
+    console_line: int = 0
 
 
 # ---------------------------------------------------------------- results (results.json, schema 1)

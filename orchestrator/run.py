@@ -325,7 +325,9 @@ class _CellRun:
         (self.folder / f"{stem}.ktap").write_text(evidence.stdout)
         (self.folder / f"{stem}.samples").write_text(evidence.stderr)
         for case in judged:
-            self._add(case)
+            # A hit names its line in the console log, not in the workload's window.
+            hits = tuple(replace(hit, line=hit.line + evidence.console_line) for hit in case.hits)
+            self._add(replace(case, hits=hits))
         return False
 
     def _lost_between(self, machine: guest.Guest, lost: SshLost) -> bool:

@@ -145,6 +145,9 @@ def run_workload(
         channel.close()
     text = guest.console_bytes(start).decode(errors="replace")
     window, complete = klog.window(text, token, workload.name)
+    # A guest that is gone left no end mark: everything since the start belongs to it.
+    kept = window if complete else text
+    before = guest.console_bytes()[:start].count(b"\n") + text[: text.find(kept)].count("\n")
     return WorkloadEvidence(
         workload=workload,
         stdout=channel.stdout.decode(errors="replace") if channel else "",
@@ -153,10 +156,10 @@ def run_workload(
         timed_out=timed_out,
         seconds=seconds,
         guest=end,
-        # A guest that is gone left no end mark: everything since the start belongs to it.
-        console=window if complete else text,
+        console=kept,
         console_complete=complete,
         host_problem=problem,
+        console_line=before,
     )
 
 
