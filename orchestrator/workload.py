@@ -147,7 +147,9 @@ def run_workload(
     window, complete = klog.window(text, token, workload.name)
     # A guest that is gone left no end mark: everything since the start belongs to it.
     kept = window if complete else text
-    before = guest.console_bytes()[:start].count(b"\n") + text[: text.find(kept)].count("\n")
+    before = guest.console_bytes()[:start].count(b"\n") + text[: max(text.find(kept), 0)].count(
+        "\n"
+    )
     return WorkloadEvidence(
         workload=workload,
         stdout=channel.stdout.decode(errors="replace") if channel else "",
