@@ -100,8 +100,15 @@ def cli() -> None:
 @click.option("--resume", metavar="RUN", help="Go on with a run that was cut: keep what is done.")
 def run(**options: Any) -> int:
     """Build, boot, run workloads, judge and report."""
+    from orchestrator.commands.run import command_of
     from orchestrator.commands.run import run as command
 
+    if options["resume"]:
+        # The same plan as before: what was asked for then, shown as it is asked for now.
+        words = command_of(options["resume"])
+        asked = run.make_context("run", words).params
+        kept = ("resume", "plain", "as_json", "jobs")
+        options = {**asked, **{name: options[name] for name in kept}, "out": None}
     return command(_selection(options), _run_options(options))
 
 

@@ -61,6 +61,21 @@ def run(selection: Selection, options: RunOptions) -> int:
     return execute(places, plan, options, base_run)
 
 
+def command_of(run_name: str) -> list[str]:
+    """The words after ``lab run`` that an earlier run was started with.
+
+    :raises UserError: when there is no such run, or another command made it.
+    """
+    earlier = results.load(results.find_run(find_places().reports, run_name))
+    words = shlex.split(earlier.run.command)
+    if words[:2] != ["lab", "run"]:
+        raise UserError(
+            f"run {earlier.run.id} cannot be resumed: it was made by {earlier.run.command!r}",
+            "start it again",
+        )
+    return words[2:]
+
+
 def execute(
     places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None = None
 ) -> int:
@@ -117,12 +132,15 @@ def execute(
     status = _status(draft, state, comparison, options)
     final = replace(draft, run=replace(draft.run, exit_status=status))
     write_reports(final, folder, comparison)
-    if options.out is None:
+    if folder.parent == places.reports:
         results.update_latest(places.reports, folder)
     from orchestrator import history
 
     history.record(places.history, final, folder)
     from orchestrator.commands.summary import print_summary
+    from orchestrator.trim import keep_budget
+
+    keep_budget(places.cache)
 
     print_summary(final, comparison, folder, time.monotonic() - began, options.as_json)
     return status

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -187,7 +188,7 @@ def test_sigkill_leaves_nothing(tmp_path: Path) -> None:
     assert not [pid for pid in guests if _alive(pid)]
 
 
-def test_interrupt_ends_in_good_order(tmp_path: Path) -> None:
+def test_interrupt_ends_in_good_order_and_resumes(tmp_path: Path) -> None:
     argv = [str(LAB), "run", "--plain", "--out", str(tmp_path / "run"), "--arch", "x86_64"]
     child = subprocess.Popen(argv, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     until = time.monotonic() + 900
@@ -200,6 +201,12 @@ def test_interrupt_ends_in_good_order(tmp_path: Path) -> None:
     assert b"Traceback" not in output
     assert (tmp_path / "run/results.json").exists()
     assert (tmp_path / "run/index.html").exists()
+    again = [str(LAB), "run", "--plain", "--resume", str(tmp_path / "run")]
+    done = subprocess.run(again, cwd=HOME, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (cell,) = json.loads((tmp_path / "run/results.json").read_text())["cells"]
+    assert cell["arch"] == "x86_64"
+    assert cell["verdict"] == "pass"
 
 
 def _guests(parent: int) -> list[int]:
