@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,18 @@ def find_places(lab_yaml: Path | None = None) -> Places:
     fragments = path.parent / "kernel-configs"
     if not fragments.is_dir():
         fragments = Path(__file__).resolve().parents[2] / "kernel-configs"
-    return Places(path, path.parent / "reports", cache_folder(), fragments)
+    cache = cache_folder()
+    _clean_up(cache)
+    return Places(path, path.parent / "reports", cache, fragments)
+
+
+def _clean_up(cache: Path) -> None:
+    """Remove what a killed lab left; the import is only paid where there is something."""
+    with contextlib.suppress(OSError):
+        if any((cache / "tmp").iterdir()):
+            from orchestrator.kernel.cachefiles import clean_scratch
+
+            clean_scratch(cache)
 
 
 def load(places: Places) -> LabConfig:
