@@ -8,6 +8,7 @@ lab itself is killed.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -366,6 +367,14 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
 def _kill(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+@atexit.register
+def _dismiss_reaper() -> None:
+    """Let the reaper go: it sweeps up after us and ends, and nobody waits for it."""
+    if _reaper is not None and _reaper.stdin is not None:
+        _reaper.stdin.close()
+        _reaper.returncode = 0
 
 
 def _ensure_reaper() -> None:

@@ -104,7 +104,7 @@ class Ssh:
             channel = self._connection.transport.open_session(timeout=ANSWER)
             # exec_command() waits for the answer without any limit, and a guest that panics just
             # now never gives one: its connection stays open as long as QEMU does.
-            watchdog = threading.Timer(ANSWER, channel.close)
+            watchdog = threading.Timer(ANSWER, Channel(channel).close)
             watchdog.daemon = True
             watchdog.start()
             try:

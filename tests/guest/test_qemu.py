@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's command line, against golden files; LAB_UPDATE_GOLDEN=1 writes them anew."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.arch import ARCHES
+from orchestrator.errors import HostError
+from orchestrator.guest import qemu
+from orchestrator.guest.qemu import GuestFiles, boot_arguments, command_line
+from orchestrator.model import ShapeSpec
+
+GOLDEN = Path(__file__).parents[1] / "data" / "qemu"
+FILES = GuestFiles(
+    image=Path("/cache/builds/0123/image"),
+    root=Path("/cache/roots/root.ext2"),
+    folder=Path("/cache/tmp/guest"),
+    console=Path("/reports/run/cells/cell/console.log"),
+)
+SHAPES = {
+    "plain": ShapeSpec("plain"),
+    "numa": ShapeSpec("numa", cpus=4, memory_mib=1536, nodes=2),
+    "swap": ShapeSpec("swap", swap_disk_mib=512, boot_args=("transparent_hugepage=always",)),
+}
+
+
+def render(argv: list[str]) -> str:
+    """An option with its value a line."""
+    lines: list[str] = []
+    for word in argv:
+        if (
+            lines
+            and lines[-1].startswith("-")
+            and " " not in lines[-1]
+            and not word.startswith("-")
+        ):
+            lines[-1] += f" {shlex.quote(word)}"
+        else:
+            lines.append(shlex.quote(word))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+@pytest.mark.parametrize("arch", ARCHES)
+def test_golden(arch: str, accelerator: str, shape: str) -> None:
+    text = render(command_line(ARCHES[arch], SHAPES[shape], accelerator, FILES))
+    path = GOLDEN / f"{arch}-{accelerator}-{shape}.txt"
+    if os.environ.get("LAB_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("arch", ARCHES.values(), ids=list(ARCHES))
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+def test_what_every_guest_is(arch: qemu.Arch, shape: ShapeSpec) -> None:
+    argv = command_line(arch, shape, "tcg", FILES)
+    options = dict(itertools.pairwise(argv))
+    # It reaches nothing, and only this host reaches it.
+    assert "restrict=on" in options["-netdev"]
+    assert "hostfwd=tcp:127.0.0.1:0-" in options["-netdev"]
+    # It ends in a pause, never in a reboot that hides a panic.
+    assert options["-action"] == "reboot=shutdown,shutdown=pause"
+    assert "-nodefaults" in argv
+    drives = [argv[n + 1] for n, word in enumerate(argv) if word == "-drive"]
+    assert [drive for drive in drives if "readonly=on" not in drive] == [
+        drive for drive in drives if "id=swap" in drive
+    ]
+
+
+def test_boot_arguments_in_order() -> None:
+    arch = replace(
+        ARCHES["x86_64"],
+        console="ttyX",
+        boot_args=("arch=1",),
+        numa_boot_args=("numa=fake={nodes}",),
+    )
+    shape = ShapeSpec("s", nodes=3, boot_args=("panic=5", "last=1"))
+    words = boot_arguments(arch, shape).split()
+    assert words[0] == "console=ttyX"
+    assert words[-4:] == ["arch=1", "numa=fake=3", "panic=5", "last=1"]
+    # Of several the kernel takes the last: the shape's own win.
+    assert words.index("panic=-1") < words.index("panic=5")
+    assert "numa=fake=3" not in boot_arguments(arch, replace(shape, nodes=1))
+
+
+def test_the_shapes_machine_wins() -> None:
+    shape = ShapeSpec("s", machine="q35")
+    for accelerator in ("tcg", "kvm"):
+        argv = command_line(ARCHES["x86_64"], shape, accelerator, FILES)
+        assert argv[argv.index("-machine") + 1] == "q35"
+
+
+@pytest.mark.parametrize(
+    ("memory", "nodes", "cpus"), [(1024, 2, 2), (1025, 2, 1), (1000, 3, 2), (4096, 4, 16)]
+)
+def test_nodes_share_all_memory_and_cpus(memory: int, nodes: int, cpus: int) -> None:
+    shape = ShapeSpec("s", memory_mib=memory, nodes=nodes, cpus=cpus)
+    argv = command_line(ARCHES["arm64"], shape, "tcg", FILES)
+    sizes = [
+        int(word.rpartition("size=")[2].removesuffix("M"))
+        for word in argv
+        if word.startswith("memory-backend-ram")
+    ]
+    assert len(sizes) == nodes
+    assert sum(sizes) == memory
+    owned: list[int] = []
+    for word in argv:
+        if word.startswith("node,") and "cpus=" in word:
+            first, last = map(int, word.rpartition("cpus=")[2].split("-"))
+            owned += range(first, last + 1)
+    assert owned == list(range(cpus))
+
+
+def test_commas_in_paths_are_doubled() -> None:
+    files = GuestFiles(Path("/a,b/image"), Path("/a,b/root"), Path("/a,b/tmp"), Path("/r,1/log"))
+    argv = command_line(ARCHES["x86_64"], ShapeSpec("s", swap_disk_mib=1), "tcg", files)
+    assert argv[argv.index("-kernel") + 1] == "/a,b/image"  # a value of its own
+    text = " ".join(word for word in argv if word != "/a,b/image")
+    for name in ("root", "tmp/seed.tar", "tmp/swap.raw", "tmp/console.sock", "tmp/qmp.sock"):
+        assert f"/a,,b/{name}" in text
+    assert "logfile=/r,,1/log" in text
+
+
+# ---------------------------------------------------------------- the process, played by a shell
+
+
+def test_qemu_that_does_not_start(tmp_path: Path) -> None:
+    argv = ["sh", "-c", "echo 'qemu: -machine nonsense: unsupported' >&2; exit 1"]
+    with (
+        pytest.raises(HostError, match="-machine nonsense: unsupported"),
+        qemu.running(argv, tmp_path),
+    ):
+        pass
+
+
+def test_qemu_that_never_offers_its_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "START_DEADLINE", 0.3)
+    with pytest.raises(HostError, match="it said nothing"), qemu.running(["sleep", "60"], tmp_path):
+        pass
