@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from orchestrator.arch import ARCHES
 from orchestrator.cacheuse import using
 from orchestrator.cases import apply_reason
 from orchestrator.commands.places import find_places, load
-from orchestrator.errors import EXIT_HOST, EXIT_KERNEL
+from orchestrator.errors import EXIT_HOST, EXIT_KERNEL, HostError
 from orchestrator.events import Event
 from orchestrator.evidence import klog
 from orchestrator.guest import accel, guest, root
@@ -30,8 +33,7 @@ from orchestrator.results import cell_folder
 
 # Nobody is timed while typing; a session left open over a weekend ends with it.
 SESSION_DEADLINE = 3 * 86400.0
-# ssh(1): exit status of ssh itself when the connection broke.
-_SSH_BROKE = 255
+_POLL = 0.2
 _TAIL = 12
 
 
@@ -59,7 +61,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     places = find_places()
     plan = make_plan(load(places), selection, tuple(ARCHES))
     cell = plan.cells[0]
-    _tell(f"{cell.id}")
+    _tell(cell.id)
     places.cache.mkdir(parents=True, exist_ok=True)
     clean_leftovers(places.cache)
     folder = places.reports / "shell"
@@ -136,19 +138,44 @@ def _log_in(machine: guest.Guest, folder: Path, command: tuple[str, ...]) -> int
     start = machine.console_size()
     argv = ssh_command(machine.port, machine.keys.client_private, pin(machine, folder), command)
     term = {"TERM": os.environ.get("TERM", "dumb")}
-    done = process.run(argv, deadline=SESSION_DEADLINE, env=term, terminal=True, check=False)
-    end = machine.state()
-    if end is GuestEnd.ALIVE and done.status != _SSH_BROKE:
-        _hits(machine, start)
+    with _watched(machine) as ends:
+        done = process.run(argv, deadline=SESSION_DEADLINE, env=term, terminal=True, check=False)
+    hits = tuple(klog.parse(machine.console_bytes(start).splitlines(keepends=True)))
+    for hit in hits:
+        _tell(f"kernel log: {hit.title}")
+    if not ends:
         return done.status if done.status >= 0 else 128 - done.status
-    if end is GuestEnd.ALIVE:
-        # The command's own status may be 255 too; a guest that is gone shows in a moment.
-        end = GuestEnd.ALIVE if machine.answers(10.0 * machine.slowness) else machine.state()
-    _hits(machine, start)
-    if end is GuestEnd.ALIVE:
-        return done.status
-    _tell(_ENDS.get(end, f"the guest is gone ({end.value})"))
-    return EXIT_HOST if end is GuestEnd.QEMU_DIED else EXIT_KERNEL
+    _tell(_ENDS.get(ends[0], f"the guest is gone ({ends[0].value})"))
+    _tell(f"console: {machine.request.console}")
+    return EXIT_HOST if ends[0] is GuestEnd.QEMU_DIED else EXIT_KERNEL
+
+
+@contextlib.contextmanager
+def _watched(machine: guest.Guest) -> Iterator[list[GuestEnd]]:
+    """Watch a guest for the length of a with block; gives a list for how it ended, if it does.
+
+    A guest that panicked stands still and its TCP connections with it: QEMU is ended, so that ssh
+    sees them close.  Nobody else may talk to QEMU meanwhile.
+    """
+    ends: list[GuestEnd] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_POLL):
+            end = machine.state()
+            if end is not GuestEnd.ALIVE:
+                ends.append(end)
+                with contextlib.suppress(HostError):
+                    machine.qemu.ask("quit")
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield ends
+    finally:
+        over.set()
+        thread.join()
 
 
 _ENDS = {
@@ -184,8 +211,8 @@ def ssh_command(port: int, key: Path, known_hosts: Path, command: tuple[str, ...
         "IdentityAgent": "none",
         "BatchMode": "yes",
         "LogLevel": "ERROR",
-        # A guest that panicked stands still: without this ssh would wait for it for ever.
-        "ServerAliveInterval": "5",
+        # A guest that hangs without a panic: without this ssh would wait for it for ever.
+        "ServerAliveInterval": "10",
         "ServerAliveCountMax": "6",
     }
     argv = ["ssh", "-F", "/dev/null", "-p", str(port)]
@@ -197,22 +224,14 @@ def ssh_command(port: int, key: Path, known_hosts: Path, command: tuple[str, ...
     return argv
 
 
-def _hits(machine: guest.Guest, start: int) -> None:
-    """Tell which reports the kernel printed since ``start``."""
-    hits = tuple(klog.parse(machine.console_bytes(start).splitlines(keepends=True)))
+def _show_console(console: Path) -> None:
+    """The end of a console and the reports in it."""
+    with console.open("rb") as file:
+        hits = tuple(klog.parse(file))
+    for line in console.read_bytes().decode(errors="replace").splitlines()[-_TAIL:]:
+        click.echo(f"  {visible(line)}", err=True)
     for hit in hits:
         _tell(f"kernel log: {hit.title}")
-    if hits:
-        _tell(f"console: {machine.request.console}")
-
-
-def _show_console(console: Path) -> None:
-    try:
-        lines = console.read_bytes().decode(errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines[-_TAIL:]:
-        click.echo(f"  {visible(line)}", err=True)
     _tell(f"console: {console}")
 
 
