@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import shutil
 import time
 from dataclasses import dataclass, field, replace
@@ -46,13 +47,13 @@ BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
 class Settings:
     """Where things are and who listens; the same for a whole run.
 
-    ``folder`` is the run's folder; ``rerun`` the command that repeats a case, with ``{case}``.
+    ``folder`` is the run's folder; ``run_name`` is what ``lab rerun`` finds it by.
     """
 
     cache: Path
     folder: Path
     fragments: Path
-    run_id: str
+    run_name: str
     jobs: int
     listener: Listener = nobody
     token: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -60,7 +61,7 @@ class Settings:
     @property
     def rerun(self) -> str:
         """The command that repeats a case."""
-        return f"lab rerun {self.run_id} '{{case}}'"
+        return f"lab rerun {shlex.quote(self.run_name)} '{{case}}'"
 
 
 @dataclass(frozen=True)

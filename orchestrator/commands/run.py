@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shlex
 import sys
 import time
@@ -90,7 +91,7 @@ def execute(
         earlier = results.load(folder)
     else:
         folder = _run_folder(places, options)
-    run_id = folder.name
+    run_id = earlier.run.id if earlier else _run_id(places, folder)
     started = _now()
     _log_to(folder / "lab.log")
     places.cache.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,8 @@ def execute(
             cache=places.cache,
             folder=folder,
             fragments=places.fragments,
-            run_id=run_id,
+            # What `lab rerun` finds the run by: elsewhere than below reports/ that is its folder.
+            run_name=run_id if folder.parent == places.reports else str(folder),
             jobs=options.jobs or os.cpu_count() or 1,
             listener=listener,
         )
@@ -285,7 +287,7 @@ def _run_folder(places: Places, options: RunOptions) -> Path:
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"--out {options.out}: the folder is not empty", "name a new one")
     else:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = _stamp()
         folder = places.reports / stamp
         number = 2
         while folder.exists():
@@ -298,6 +300,17 @@ def _run_folder(places: Places, options: RunOptions) -> Path:
             f"cannot make {folder}: {error.strerror}", "name another with --out"
         ) from error
     return folder
+
+
+def _run_id(places: Places, folder: Path) -> str:
+    """The folder's name below reports/; elsewhere an id that no other run can have."""
+    if folder.parent == places.reports:
+        return folder.name
+    return f"{_stamp()}-{secrets.token_hex(3)}"
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def _host(places: Places) -> dict[str, str]:
