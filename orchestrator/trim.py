@@ -134,7 +134,7 @@ def trim(cache: Path, wish: Wish, *, dry_run: bool = False) -> Trimmed:
         if not dry_run:
             (cache / "tmp").mkdir(exist_ok=True)
             for entry in free:
-                if entry.kind not in _IN_PLACE and _take(cache, entry):
+                if entry.kind not in _IN_PLACE and _take(cache, entry, oldest):
                     taken[entry] = _rubbish_name(cache, entry)
     freed: dict[Entry, int] = {}
     for entry in free:
@@ -167,14 +167,16 @@ def _rubbish_name(cache: Path, entry: Entry) -> Path:
     return cache / "tmp" / f"{RUBBISH}{entry.kind}-{entry.name}-{os.getpid()}"
 
 
-def _take(cache: Path, entry: Entry) -> bool:
-    """Rename an entry away; False where somebody holds its lock."""
+def _take(cache: Path, entry: Entry, oldest: float | None) -> bool:
+    """Rename an entry away; False where somebody holds its lock, or did a moment ago."""
     target = _rubbish_name(cache, entry)
     lock = _lock_of(cache, entry)
     try:
         with contextlib.ExitStack() as stack:
             if lock is not None:
                 stack.enter_context(locked(lock, deadline=0.0))
+                if not _is_free(cache, entry, oldest):
+                    return False
             if entry.kind == "sources":
                 # First what points into the store: records of trees that are gone would mislead.
                 records = target.with_name(f"{target.name}-records")
