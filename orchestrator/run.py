@@ -317,7 +317,7 @@ class _CellRun:
         judged = verdict.judge(
             evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
         )
-        lost = any(c.case == "guest" and c.verdict is Verdict.ERROR for c in judged)
+        lost = any(c.case in ("guest", "host") and c.verdict is Verdict.ERROR for c in judged)
         if lost and spec.name not in self.retried:
             self.retried.add(spec.name)
             self.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
@@ -347,7 +347,11 @@ class _CellRun:
     def _outside_windows(self, machine: guest.Guest) -> None:
         """Judge what the kernel printed outside the workloads' windows: booting and between."""
         pieces = workload.outside_windows(machine.console_bytes(), self.settings.token)
-        hits = tuple(hit for piece in pieces for hit in klog.parse(piece))
+        hits = tuple(
+            replace(hit, line=hit.line + before)
+            for before, lines in pieces
+            for hit in klog.parse(lines)
+        )
         if hits or not any(case.case == "kernel-log" and case.workload == "boot"
                            for case in self.cases):  # fmt: skip
             found = Verdict.FAIL if hits else Verdict.PASS

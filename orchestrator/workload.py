@@ -243,21 +243,21 @@ def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int
         process.sleep(POLL)
 
 
-def outside_windows(console: bytes, token: str) -> list[list[str]]:
-    """The lines of a console log that no workload's window holds, in pieces.
+def outside_windows(console: bytes, token: str) -> list[tuple[int, list[str]]]:
+    """What no workload's window holds of a console log: how many lines precede it, and its lines.
 
     Where a window has no end the guest was lost in it: what follows belongs to it.
     """
     lines = console.decode(errors="replace").split("\n")
-    pieces: list[list[str]] = []
+    pieces: list[tuple[int, list[str]]] = []
     since: int | None = 0
     for mark in klog.find_marks(lines, token):
         if mark.action == "end":
             since = mark.line
         elif since is not None:
-            pieces.append(lines[since : mark.line - 1])
+            pieces.append((since, lines[since : mark.line - 1]))
             since = None
-    return pieces if since is None else [*pieces, lines[since:]]
+    return pieces if since is None else [*pieces, (since, lines[since:])]
 
 
 def _last_case(stdout: bytearray) -> str:
