@@ -210,6 +210,9 @@ class _CellRun:
             console=self.folder / f"console{suffix}.log",
             deadline=BOOT_DEADLINE[self.accelerator],
         )
+        if not self.command:
+            self.command = shlex.join(guest.qemu_command(request))
+            (self.folder / "qemu-command.txt").write_text(self.command + "\n")
         self._tell("boot", "booting")
         try:
             with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
@@ -233,10 +236,7 @@ class _CellRun:
     def _booted(self, machine: guest.Guest) -> None:
         seconds = machine.boot_seconds
         self._tell("boot", f"booted in {seconds:.1f} s")
-        if self.boots == 1:
-            self.boot_seconds = seconds
-            self.command = machine.command
-            (self.folder / "qemu-command.txt").write_text(machine.command + "\n")
+        self.boot_seconds = self.boot_seconds or seconds
         if not any(case.workload == "boot" and case.case == "boot" for case in self.cases):
             self._add(self._case("boot", "boot", Verdict.PASS, seconds=seconds))
 
@@ -249,8 +249,6 @@ class _CellRun:
             self.retried.add("boot")
             self.notes.append(f"the first boot was repeated: {failed.reason}")
             return True
-        if not self.command:
-            self.command = " ".join(guest.qemu_command(request))
         reason = f"{failed.reason}; {hits[0].title}" if hits else failed.reason
         found = Verdict.FAIL if blamed or failed.end is GuestEnd.SILENT else Verdict.ERROR
         self._add(self._case("boot", "boot", found, reason, failed.seconds, hits))

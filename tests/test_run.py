@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stages of one cell in order, with a guest that is played: what is lost, repeated, kept."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import run, workload
+from orchestrator.errors import HostError
+from orchestrator.events import Event
+from orchestrator.guest import accel, facts, guest, root
+from orchestrator.guest.accel import Accelerator
+from orchestrator.guest.facts import Facts
+from orchestrator.guest.guest import BootFailed, GuestRequest
+from orchestrator.guest.ssh import SshLost
+from orchestrator.model import (
+    Build,
+    BuildResult,
+    CaseResult,
+    Cell,
+    CellRecord,
+    ConfigMismatch,
+    ConfigSpec,
+    GuestEnd,
+    KernelSpec,
+    KernelTree,
+    ShapeSpec,
+    Verdict,
+    WorkloadEvidence,
+    WorkloadSpec,
+)
+
+TOKEN = "f00d"
+KERNEL = KernelSpec("k", "path:x")
+WARNING = (
+    "[    2.000000][    T1] ------------[ cut here ]------------\n"
+    "[    2.000000][    T1] WARNING: CPU: 0 PID: 1 at mm/userfaultfd.c:12 move_pages+0x1/0x2\n"
+    "[    2.000000][    T1] Call Trace:\n[    2.000000][    T1]  move_pages+0x1/0x2\n"
+    "[    2.000000][    T1] ---[ end trace 0000000000000000 ]---\n"
+)
+PANIC = "[    3.000000][    T9] Kernel panic - not syncing: oops\n"
+PASSES = "KTAP version 1\n1..1\nok 1 case\n"
+SAMPLES = (
+    '{"phase":"before","t":0}\n{"t":0.1,"RssAnon":1}\n{"phase":"after","t":1}\n'
+    '{"phase":"exit","status":0,"signal":0,"seconds":1,"page_size":4096,"cpus":2,"maxrss":1}\n'
+)
+
+
+def work(name: str, **more: Any) -> WorkloadSpec:
+    fields: dict[str, Any] = {"args": (), "timeout": 10.0, **more}
+    return WorkloadSpec(
+        name=f"f/{name}", family="f", folder=Path("/f"), program=f"{name}.c", **fields
+    )
+
+
+class Play:
+    """What each boot and each workload will come to, and what was seen of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.boots: list[Any] = []  # exceptions; nothing left: it boots
+        self.pushes: list[Exception] = []
+        self.outcomes: dict[str, list[Any]] = {}
+        self.between = ""
+        self.facts = Facts("CONFIG_A=y\n", frozenset({"swap"}), 4096, "6.12.1")
+        self.ran: list[str] = []
+        self.requests: list[GuestRequest] = []
+
+    @contextlib.contextmanager
+    def booted(
+        self, request: GuestRequest, on_progress: Callable[[str], None] = lambda _: None
+    ) -> Iterator[Machine]:
+        self.requests.append(request)
+        boot = self.boots.pop(0) if self.boots else ""
+        request.console.write_text("[    0.100000][    T0] Linux version 6.12.1\n")
+        if isinstance(boot, tuple):
+            request.console.write_text(boot[1])
+            raise boot[0]
+        if isinstance(boot, Exception):
+            raise boot
+        yield Machine(request)
+
+    def push(self, machine: Machine, files: dict[str, Path]) -> None:
+        if self.pushes:
+            raise self.pushes.pop(0)
+
+    def run_workload(
+        self, machine: Machine, spec: WorkloadSpec, token: str, tell: Callable[[str], None]
+    ) -> WorkloadEvidence:
+        self.ran.append(spec.name)
+        outcome = (self.outcomes.get(spec.name) or [{}]).pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        inside = outcome.pop("inside", "")
+        lost = outcome.get("guest", GuestEnd.ALIVE) is not GuestEnd.ALIVE
+        with machine.request.console.open("a") as console:
+            console.write(f"[    1.000000][   T50] lab-mark {token} begin {spec.name}\n{inside}")
+            if not lost:
+                console.write(f"[    2.500000][   T50] lab-mark {token} end {spec.name}\n")
+            console.write(self.between)
+        fields = {
+            "stdout": PASSES, "stderr": SAMPLES, "exit_status": None if lost else 0,
+            "timed_out": False, "seconds": 1.0, "guest": GuestEnd.ALIVE, "console": inside,
+            "console_complete": not lost,
+        }  # fmt: skip
+        return WorkloadEvidence(workload=spec, **fields | outcome)  # type: ignore[arg-type]
+
+
+class Machine:
+    def __init__(self, request: GuestRequest) -> None:
+        self.request = request
+        self.boot_seconds = 1.5
+        self.command = "unused"
+
+    def console_size(self) -> int:
+        return self.request.console.stat().st_size
+
+    def console_bytes(self, start: int = 0) -> bytes:
+        return self.request.console.read_bytes()[start:]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    made = Play(tmp_path)
+    monkeypatch.setattr(accel, "choose", lambda arch, cache: Accelerator("tcg", "no KVM"))
+    monkeypatch.setattr(root, "ensure_root", lambda arch, cache: tmp_path / "root.ext2")
+    monkeypatch.setattr(guest, "booted", made.booted)
+    monkeypatch.setattr(facts, "read_facts", lambda machine: made.facts)
+    monkeypatch.setattr(workload, "library_folder", lambda workloads: tmp_path)
+    monkeypatch.setattr(workload, "compile_all", lambda *_: {})
+    monkeypatch.setattr(workload, "push", made.push)
+    monkeypatch.setattr(workload, "run_workload", made.run_workload)
+    return made
+
+
+def go(
+    play: Play,
+    *workloads: WorkloadSpec,
+    shape: ShapeSpec | None = None,
+    config: ConfigSpec | None = None,
+    mismatches: tuple[ConfigMismatch, ...] = (),
+    events: list[Event] | None = None,
+) -> CellRecord:
+    build = Build("k/c/x86_64", KERNEL, config or ConfigSpec("c"), "x86_64")
+    cell = Cell("k/c/x86_64/s", build, shape or ShapeSpec("s"), workloads or (work("a"), work("b")))
+    dotconfig = play.folder / "dotconfig"
+    dotconfig.write_text("CONFIG_A=y\n# CONFIG_B is not set\n")
+    built = BuildResult(
+        build, Verdict.PASS, "", 1.0, False, image=play.folder / "image", kernel_config=dotconfig,
+        mismatches=mismatches,
+    )  # fmt: skip
+    settings = run.Settings(
+        play.folder / "cache", play.folder / "run", play.folder, "20260101-000000", 2,
+        listener=events.append if events is not None else lambda _: None, token=TOKEN,
+    )  # fmt: skip
+    return run.run_cell(
+        cell, built, run.Kernel(KernelTree(KERNEL, "6", "t", "t"), "s", "x"), settings
+    )
+
+
+def told(record: CellRecord) -> dict[str, str]:
+    return {case.id.partition(":")[2]: case.verdict.value for case in record.cases}
+
+
+def find(record: CellRecord, name: str) -> CaseResult:
+    return next(case for case in record.cases if case.id.endswith(f":{name}"))
+
+
+def test_all_goes_well(play: Play) -> None:
+    events: list[Event] = []
+    record = go(play, events=events)
+    assert record.verdict is Verdict.PASS
+    assert play.ran == ["f/a", "f/b"]
+    assert len(play.requests) == 1
+    cases = told(record)
+    for name in ("boot:boot", "config:config", "f/a:case", "f/b:case", "boot:kernel-log"):
+        assert cases[name] == "pass"
+    assert record.boot_seconds == 1.5
+    assert record.accelerator == "tcg"
+    assert record.notes == ("emulated (TCG): no KVM",)
+    folder = play.folder / "run" / "cells/k__c__x86_64__s"
+    assert record.console_log == "cells/k__c__x86_64__s/console.log"
+    assert {path.name for path in folder.iterdir()} == {
+        "config", "console.log", "qemu-command.txt", "f__a.ktap", "f__a.samples", "f__b.ktap",
+        "f__b.samples",
+    }  # fmt: skip
+    assert shlex.split(record.qemu_command)[0] == "qemu-system-x86_64"
+    assert (folder / "qemu-command.txt").read_text() == record.qemu_command + "\n"
+    assert find(record, "f/a:case").rerun == ("lab rerun 20260101-000000 'k/c/x86_64/s:f/a:case'")
+    told_cases = [event.id for event in events if event.kind == "case"]
+    assert told_cases == [case.id for case in record.cases]
+    assert not (play.folder / "cache" / "tmp").exists() or not list(
+        (play.folder / "cache" / "tmp").iterdir()
+    )
+
+
+def test_a_panic_costs_one_workload(play: Play) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC, "stdout": ""}]
+    record = go(play)
+    assert play.ran == ["f/a", "f/b"]
+    assert len(play.requests) == 2
+    assert record.verdict is Verdict.FAIL
+    assert find(record, "f/a:kernel-log").verdict is Verdict.FAIL
+    assert "Kernel panic" in find(record, "f/a:kernel-log").reason
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+    # Its words belong to its window, and to nothing else.
+    assert find(record, "boot:kernel-log").verdict is Verdict.PASS
+    assert any("fresh guest" in note for note in record.notes)
+    assert play.requests[1].console.name == "console-2.log"
+
+
+def test_a_guest_lost_without_a_report_is_tried_once_more(play: Play) -> None:
+    lost = {"guest": GuestEnd.SSH_LOST, "stdout": "", "stderr": ""}
+    play.outcomes["f/a"] = [dict(lost)]
+    record = go(play)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert record.verdict is Verdict.PASS
+    assert any("f/a was repeated" in note for note in record.notes)
+
+    play.ran.clear()
+    play.outcomes["f/a"] = [dict(lost), dict(lost)]
+    record = go(play)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert record.verdict is Verdict.ERROR
+    assert find(record, "f/a:guest").verdict is Verdict.ERROR
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+
+
+def test_a_guest_that_takes_no_command_is_tried_once_more(play: Play) -> None:
+    play.outcomes["f/a"] = [
+        {"guest": GuestEnd.SSH_LOST, "stdout": "", "stderr": "", "host_problem": "no command"}
+    ]
+    record = go(play)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert record.verdict is Verdict.PASS
+
+
+def test_what_hangs_leaves_the_rest_a_fresh_guest(play: Play) -> None:
+    play.outcomes["f/a"] = [{"timed_out": True, "exit_status": None}]
+    record = go(play)
+    assert len(play.requests) == 2
+    assert find(record, "f/a:hang").verdict is Verdict.FAIL
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+
+
+def test_reports_outside_the_windows_count(play: Play) -> None:
+    # Printed after a workload's end mark, before the next one begins: a late check of an mm.
+    play.between = WARNING
+    record = go(play)
+    found = find(record, "boot:kernel-log")
+    assert found.verdict is Verdict.FAIL
+    assert "outside the workloads" in found.reason
+    assert len(found.hits) == 2
+    lines = play.requests[0].console.read_text().splitlines()
+    for hit in found.hits:
+        assert "cut here" in lines[hit.line - 1]
+    assert find(record, "f/a:kernel-log").verdict is Verdict.PASS
+
+
+def test_a_boot_that_panics(play: Play) -> None:
+    console = "[    0.100000][    T0] Linux version 6.12.1\n" + PANIC
+    play.boots = [(BootFailed(GuestEnd.PANIC, "the kernel panicked", 3.0), console)]
+    record = go(play)
+    assert record.verdict is Verdict.FAIL
+    case = find(record, "boot:boot")
+    assert case.verdict is Verdict.FAIL
+    assert "the kernel panicked; Kernel panic" in case.reason
+    assert case.hits
+    assert told(record)["f/a:guest"] == "skip"
+    assert play.ran == []
+    assert shlex.split(record.qemu_command)
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"), [(GuestEnd.SILENT, Verdict.FAIL), (GuestEnd.SSH_LOST, Verdict.ERROR)]
+)
+def test_a_silent_boot_is_tried_once_more(play: Play, end: GuestEnd, verdict: Verdict) -> None:
+    failed = (BootFailed(end, "no login within 240 s", 240.0), "")
+    play.boots = [failed]
+    record = go(play)
+    assert record.verdict is Verdict.PASS
+    assert any("repeated" in note for note in record.notes)
+
+    play.boots = [failed, failed]
+    record = go(play)
+    assert record.verdict is verdict
+    assert find(record, "boot:boot").verdict is verdict
+    assert len(play.requests) == 4
+
+
+def test_a_guest_lost_before_the_first_workload(play: Play) -> None:
+    play.pushes = [SshLost("broke")]
+    record = go(play)
+    assert record.verdict is Verdict.PASS
+    assert any("a boot was repeated" in note for note in record.notes)
+    play.pushes = [SshLost("broke"), SshLost("broke")]
+    record = go(play)
+    assert record.verdict is Verdict.ERROR
+    assert find(record, "boot:guest").verdict is Verdict.ERROR
+
+
+def test_a_host_that_fails_at_once(play: Play) -> None:
+    play.boots = [HostError("QEMU does not start")]
+    with pytest.raises(HostError, match="QEMU does not start"):
+        go(play)
+
+
+def test_a_host_that_fails_later_takes_no_evidence_with_it(play: Play) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    play.boots = ["", HostError("QEMU does not start")]
+    record = go(play)
+    assert find(record, "f/a:kernel-log").verdict is Verdict.FAIL
+    assert find(record, "boot:host").reason == "QEMU does not start"
+    assert find(record, "f/b:guest").verdict is Verdict.SKIP
+    assert record.verdict is Verdict.FAIL
+
+
+def test_needs_that_are_not_met(play: Play) -> None:
+    record = go(play, work("a", needs=("numa",)), work("b", needs=("swap", "CONFIG_A")))
+    assert play.ran == ["f/b"]
+    case = find(record, "f/a:needs")
+    assert (case.verdict, case.reason) == (Verdict.SKIP, "the guest has one NUMA node")
+
+
+def test_needs_that_were_promised(play: Play) -> None:
+    promise = ConfigSpec("c", provides=("numa", "uffd"))
+    spec = work("a", needs=("numa",), exercises=("uffd",))
+    record = go(play, spec, config=promise, shape=ShapeSpec("s", nodes=2))
+    case = find(record, "f/a:needs")
+    assert case.verdict is Verdict.FAIL
+    assert case.reason == "skipped although provided: the guest has one NUMA node"
+
+
+def test_config_that_did_not_take(play: Play) -> None:
+    missed = ConfigMismatch("THP", "y", "n", "thp.config:2", "needs HAVE_THP (mm/Kconfig)")
+    play.facts = Facts("CONFIG_A=y\nCONFIG_NEW=y\n", frozenset(), 4096, "6.12.1")
+    record = go(play, mismatches=(missed,))
+    case = find(record, "config:config")
+    assert case.verdict is Verdict.FAIL
+    assert case.reason == (
+        "CONFIG_THP is n, asked for y (thp.config:2): needs HAVE_THP (mm/Kconfig); "
+        "CONFIG_NEW is y in the running guest, n in .config"
+    )
+
+
+def test_guest_without_its_config(play: Play) -> None:
+    play.facts = Facts("", frozenset(), 16384, "6.12.1")
+    record = go(play)
+    assert find(record, "config:config").verdict is Verdict.PASS
+    assert any("/proc/config.gz" in note for note in record.notes)
+    assert record.page_size == 16384
+
+
+def test_every_id_is_unique(play: Play) -> None:
+    play.between = WARNING
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = go(play)
+    ids = [case.id for case in record.cases]
+    assert len(set(ids)) == len(ids)
