@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The fragments that ship: each is readable, says what it is for, is used and documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator.arch import ARCHES
+from orchestrator.config import load_config
+from orchestrator.kernel import kconfig
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "kernel-configs"
+FRAGMENTS = sorted(FOLDER.glob("*.config"))
+VERSIONS = ("6.1.150", "6.12.117", "6.18")
+
+each = pytest.mark.parametrize("path", FRAGMENTS, ids=[path.stem for path in FRAGMENTS])
+
+
+def test_there_is_nothing_else_here() -> None:
+    assert FRAGMENTS
+    assert [p.name for p in FOLDER.iterdir() if p.suffix not in (".config", ".md")] == []
+
+
+@each
+def test_parses_for_every_kernel(path: Path) -> None:
+    for version in VERSIONS:
+        assert kconfig.read_fragment(path, version), version
+
+
+@each
+def test_says_what_it_is_for(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert re.match(r"# [A-Z0-9a-z].{10,}", first)
+    assert not first.startswith("# CONFIG_")
+
+
+@each
+def test_asks_for_nothing_twice(path: Path) -> None:
+    for version in VERSIONS:
+        symbols = [entry.symbol for entry in kconfig.read_fragment(path, version)]
+        assert len(symbols) == len(set(symbols)), version
+
+
+@each
+def test_bounds_are_understood(path: Path) -> None:
+    """A comment behind a symbol holds bounds and nothing that only looks like one."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        bound = re.match(r"^(?:CONFIG_\w+=.*?|# CONFIG_\w+ is not set)\s+#\s*(.*)$", line)
+        if bound:
+            place = f"{path.name}:{number}"
+            assert re.search(r"\b(?:since|until) \d+\.\d+", bound[1]), place
+
+
+@each
+def test_is_used(path: Path) -> None:
+    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
+    used = {fragment.name for spec in config.configs for fragment in spec.fragments}
+    assert path.name in used | {f"{arch}.config" for arch in ARCHES}
+
+
+@each
+def test_is_documented(path: Path) -> None:
+    word = re.compile(rf"(?<![\w-]){re.escape(path.stem)}(?![\w-])")
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert any(word.search(page.read_text()) for page in pages)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_config_merges(version: str) -> None:
+    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
+    for spec in config.configs:
+        for arch in spec.only_arch or ARCHES:
+            first, *rest = spec.fragments
+            merged = kconfig.merge([first, FOLDER / f"{arch}.config", *rest], version)
+            asked = {entry.symbol: entry.value for entry in merged}
+            # What the lab cannot do without, whatever an axis asks for.
+            for symbol in ("VIRTIO_BLK", "VIRTIO_NET", "EXT2_FS", "IKCONFIG_PROC", "PRINTK_TIME"):
+                assert asked.get(symbol) == "y", f"{spec.name} {arch}: {symbol}"
+
+
+def test_off_switches_are_off() -> None:
+    config = {spec.name: spec for spec in load_config(ROOT / "lab.yaml", tuple(ARCHES)).configs}
+
+    def asked(name: str) -> dict[str, str]:
+        return {e.symbol: e.value for e in kconfig.merge(config[name].fragments, "6.12")}
+
+    assert asked("no-thp")["TRANSPARENT_HUGEPAGE"] == "n"
+    assert asked("no-uffd")["USERFAULTFD"] == "n"
+    assert asked("default")["TRANSPARENT_HUGEPAGE"] == asked("default")["USERFAULTFD"] == "y"
