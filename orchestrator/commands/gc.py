@@ -41,16 +41,23 @@ def gc(
         }
         click.echo(json.dumps(told, indent=1))
         return 0
-    would = "would remove" if dry_run else "removed"
-    for entry in done.removed[:_SHOWN]:
-        click.echo(f"{would} {_name(entry)}, {size_text(entry.size)}")
-    if len(done.removed) > _SHOWN:
-        click.echo(f"{would} {len(done.removed) - _SHOWN} more")
-    for entry in done.in_use[:_SHOWN]:
-        click.echo(f"in use: {_name(entry)}, {size_text(entry.size)}")
+    _print("would remove" if dry_run else "removed", done.removed)
+    _print("in use:", done.in_use)
     freed = "would free" if dry_run else "freed"
     click.echo(f"{freed} {size_text(done.freed)}; {size_text(done.left)} are left in {cache}")
     return 0
+
+
+def _print(verb: str, entries: tuple[Entry, ...]) -> None:
+    """One line an entry; the many small workload programs in one together."""
+    single = [entry for entry in entries if entry.kind != "workloads"]
+    for entry in single[:_SHOWN]:
+        click.echo(f"{verb} {_name(entry)}, {size_text(entry.size)}")
+    small = [entry for entry in entries if entry not in single[:_SHOWN]]
+    if small:
+        what = "workload programs" if len(single) <= _SHOWN else "more"
+        size = sum(entry.size for entry in small)
+        click.echo(f"{verb} {len(small)} {what}, {size_text(size)}")
 
 
 def size_text(size: int) -> str:
