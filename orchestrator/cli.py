@@ -53,12 +53,12 @@ def run_options(function: F) -> F:
 
 def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     """A size such as ``500M`` or ``20G``, as bytes."""
-    from orchestrator.config_values import parse_size_mib
+    from orchestrator.trim import parse_size
 
     if value is None:
         return None
     try:
-        return parse_size_mib(int(value) if value.isascii() and value.isdigit() else value) << 20
+        return parse_size(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 

@@ -69,9 +69,17 @@ def budget() -> int:
     if not text:
         return DEFAULT_BUDGET
     try:
-        return parse_size_mib(text) << 20
+        return parse_size(text)
     except ValueError as error:
         raise UserError(f"{BUDGET_ENV}={text}: {error}", f"unset {BUDGET_ENV}") from error
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``500M``, ``20G``, or a number of MiB.
+
+    :raises ValueError: when it is no size.
+    """
+    return parse_size_mib(int(text) if text.isascii() and text.isdigit() else text) << 20
 
 
 def keep_budget(cache: Path, limit: int | None = None) -> Trimmed | None:
