@@ -40,7 +40,6 @@ log = logging.getLogger("lab.executor")
 PLENTY = 8
 SPARED = 4
 
-
 T = TypeVar("T")
 Ticket = tuple[int, int]
 # Builds queue behind every cell that can already run.
@@ -380,8 +379,7 @@ class _Execution:
             self._problem(f"{what}: {error.message}", error)
             return error.message
         if isinstance(error, OSError):
-            trouble = HostError(str(error), "is the disk full?")
-            self._problem(f"{what}: {error}", trouble)
+            self._problem(f"{what}: {error}", HostError("", "is the disk full?"))
             return str(error)
         log.error("%s", what, exc_info=error)
         text = f"unexpected {type(error).__name__}: {error}"

@@ -79,7 +79,7 @@ def _compile(sources: list[Path], library: Path, arch: Arch, cache: Path) -> Pat
             if done.status != 0:
                 _explain(done.stderr.decode(errors="replace"), arch)
             new.rename(binary)
-    binary.touch()
+        binary.touch()  # under the lock, so that trimming sees it
     return binary
 
 

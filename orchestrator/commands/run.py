@@ -81,6 +81,13 @@ def execute(
     places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None = None
 ) -> int:
     """Carry out a plan, store and report it, and give the exit status."""
+    from orchestrator.cacheuse import using
+
+    with using(places.cache):
+        return _execute(places, plan, options, base_run)
+
+
+def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None) -> int:
     from orchestrator import executor, progress
     from orchestrator import run as stages
     from orchestrator.kernel.store import clean_leftovers
@@ -98,11 +105,14 @@ def execute(
     clean_leftovers(places.cache)
     host = _host(places)
     command = _command_line()
+    baseline = _baseline_name(places, plan, options)
 
     def result(state: executor.Progress, finished: str, status: int) -> RunResult:
         cells = _in_order(plan, state)
         builds = tuple(state.builds.values())
-        info = RunInfo(run_id, started, finished, command, status, __version__, plan.profile, host)
+        info = RunInfo(
+            run_id, started, finished, command, status, __version__, plan.profile, host, baseline
+        )
         from orchestrator.outcome import summarise
 
         return RunResult(
@@ -226,6 +236,14 @@ def _baseline(
         raise UserError(
             f"--baseline {name}: {error.message}", f"name a run, or one of the kernels {kernels}"
         ) from error
+
+
+def _baseline_name(places: Places, plan: Plan, options: RunOptions) -> str:
+    """The baseline as the run's record keeps it, so that its report can be made again."""
+    if plan.baseline or options.baseline in (None, "none"):
+        return plan.baseline or ""
+    folder = results.find_run(places.reports, str(options.baseline))
+    return folder.name if folder.parent == places.reports.resolve() else str(folder)
 
 
 def _compare(plan: Plan, run: RunResult, base: RunResult | None) -> Comparison | None:

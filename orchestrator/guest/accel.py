@@ -7,6 +7,7 @@ guest is run and must switch itself off within seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -19,7 +20,6 @@ from pathlib import Path
 from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError
-from orchestrator.kernel.cachefiles import write_atomic
 
 PROBE_DEADLINE = 6.0
 
@@ -51,8 +51,9 @@ def choose(arch: Arch, cache: Path) -> Accelerator:
         found = _probe(arch)
     except process.ToolMissing as error:  # not kept: it may be installed at any time
         return Accelerator("tcg", f"no KVM probe: {error.message}")
-    answer = {"key": key, "name": found.name, "reason": found.reason}
-    write_atomic(kept, json.dumps(answer).encode())
+    with contextlib.suppress(OSError):  # one cut off by another lab's is asked again
+        cache.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({"key": key, "name": found.name, "reason": found.reason}))
     return found
 
 

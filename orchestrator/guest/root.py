@@ -62,7 +62,7 @@ def ensure_root(arch: Arch, cache: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.exists():
             _make(arch, roots, image, python, init)
-    image.touch()
+        image.touch()  # under the lock, so that trimming sees it
     return image
 
 

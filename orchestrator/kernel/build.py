@@ -21,6 +21,7 @@ from pathlib import Path
 
 from orchestrator import process
 from orchestrator.arch import Arch
+from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
 from orchestrator.kernel import kconfig, kdeps
 from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
@@ -100,6 +101,11 @@ def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
 
     None too where what was kept is not whole: a disk that was full, a machine that lost power.
     """
+    with looking(cache):  # trimming takes it before, or sees that it was used
+        return _find(wanted, cache)
+
+
+def _find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
     folder = _folder(cache, wanted.identity)
     try:
         kept = json.loads((folder / "build.json").read_text())
@@ -343,6 +349,9 @@ def _locked(objects: Path, on_progress: Callable[[float, str], None]) -> Iterato
     def wait(text: str) -> None:
         on_progress(0.0, text)
 
+    with looking(objects.parent.parent):  # from here on trimming keeps it
+        objects.mkdir(parents=True, exist_ok=True)
+        lock.touch()
     with locked(lock, deadline=LOCK_DEADLINE, on_wait=wait, what=what):
         lock.touch()
         yield
