@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -403,6 +403,14 @@ def test_a_listener_that_raises_ends_no_run(
 # ---------------------------------------------------------------- interrupted, and out of time
 
 
+@pytest.fixture
+def python_sigint() -> Iterator[None]:
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
+@pytest.mark.usefixtures("python_sigint")
 def test_interrupted_by_a_signal(carry: Callable[..., Progress], stages: Stages) -> None:
     def during() -> None:
         os.kill(os.getpid(), signal.SIGINT)
