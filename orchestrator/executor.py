@@ -8,17 +8,17 @@ soft-lockup and RCU-stall reports in healthy kernels.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from orchestrator import process, run
+from orchestrator.cores import BUILD_RANK, Cores, Ticket
 from orchestrator.errors import HostError, Interrupted, LabError, UserError
 from orchestrator.events import Event
 from orchestrator.model import (
@@ -41,59 +41,6 @@ PLENTY = 8
 SPARED = 4
 
 T = TypeVar("T")
-Ticket = tuple[int, int]
-# Builds queue behind every cell that can already run.
-BUILD_RANK = 1_000_000
-
-
-class Cores:
-    """The machine's cores as tokens.  Cells go before builds: an early answer counts."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._free = count
-        self._changed = threading.Condition()
-        self._waiting: list[Ticket] = []
-        self._tickets = 0
-        self._stopped = False
-
-    def queue(self, rank: int) -> Ticket:
-        """Take a place in the queue; lower ranks go first, equal ones as they came."""
-        with self._changed:
-            self._tickets += 1
-            ticket = (rank, self._tickets)
-            self._waiting.append(ticket)
-            return ticket
-
-    @contextlib.contextmanager
-    def hold(self, wanted: int, ticket: Ticket) -> Iterator[int]:
-        """Hold ``wanted`` cores (at most all) for a with block, when the ticket's turn has come.
-
-        :raises Interrupted: when :meth:`stop` was called.
-        """
-        number = max(1, min(wanted, self.count))
-        with self._changed:
-            try:
-                while not self._stopped and (min(self._waiting) != ticket or self._free < number):
-                    self._changed.wait()
-            finally:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
-            if self._stopped:
-                raise Interrupted("interrupted")
-            self._free -= number
-        try:
-            yield number
-        finally:
-            with self._changed:
-                self._free += number
-                self._changed.notify_all()
-
-    def stop(self) -> None:
-        """Let nobody in any more and wake all who wait."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
 
 
 @dataclass
