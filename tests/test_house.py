@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -40,6 +41,7 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__") or "orchestrator"
 
 
+@functools.lru_cache(None)
 def imports_of(path: Path, top_level_only: bool = False) -> set[str]:
     """Full names of what a module imports, those inside functions too unless told otherwise."""
     tree = ast.parse(path.read_text())
