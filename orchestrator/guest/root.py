@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -27,22 +28,31 @@ PACKAGES = (
 )
 DEADLINE = 600.0
 
-# Runs in the unpacked tree.  Python's byte code is made here because the guest's root is
-# read-only and compiling it anew for every program would cost seconds under TCG; the hash-based
-# form is believed without a look at file times (PEP 552).
+# Runs in the unpacked tree, for a plain user as another user who may read nothing of ours: all it
+# needs is in its own text (mmdebstrap(1), "unshare" mode).  Python's byte code is made here because
+# the guest's root is read-only and compiling it anew for every program would cost seconds under
+# TCG; the hash-based form is believed without a look at file times (PEP 552).
 _HOOK = """set -e
 cd "$1"
 mkdir -p proc sys run root dev/pts dev/shm var/tmp
 rm -rf usr/lib/python3*/test usr/share/doc usr/share/man usr/share/locale usr/share/info
 rm -rf var/lib/apt var/cache usr/lib/*/perl-base usr/lib/*/gconv
-if [ -d "usr/lib/python$3" ]; then
-  "$2" -m compileall -q --invalidation-mode unchecked-hash -s "$1" "usr/lib/python$3" || true
-fi
-install -m 755 "$4" sbin/lab-init
+for python in /usr/bin/python3 {python}; do
+  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || continue
+  library=usr/lib/python$version
+  if [ -d "$library" ]; then
+    "$python" -m compileall -q --invalidation-mode unchecked-hash -s "$1" "$library" || true
+    break
+  fi
+done
 echo 'root:*:0:0:root:/root:/bin/sh' > etc/passwd
 echo 'root:x:0:' > etc/group
 echo /bin/sh > etc/shells
 [ -e bin/sh ] || ln -s busybox bin/sh
+cat > sbin/lab-init <<'LAB_INIT_ENDS'
+{init}
+LAB_INIT_ENDS
+chmod 755 sbin/lab-init
 """
 
 
@@ -51,9 +61,11 @@ def ensure_root(arch: Arch, cache: Path) -> Path:
 
     :raises HostError: when mmdebstrap is missing or cannot reach its packages.
     """
-    init = Path(__file__).with_name("init.sh")
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, python, init.read_text()))
+    python = shutil.which("python3") or sys.executable
+    init = Path(__file__).with_name("init.sh").read_text()
+    hook = _HOOK.replace("{python}", shlex.quote(python)).replace("{init}", init.strip())
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, init, version))
     name = hashlib.sha256(recipe.encode()).hexdigest()[:24]
     roots = cache / "roots"
     roots.mkdir(parents=True, exist_ok=True)
@@ -61,18 +73,15 @@ def ensure_root(arch: Arch, cache: Path) -> Path:
     with (roots / f"{arch.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.exists():
-            _make(arch, roots, image, python, init)
+            _make(arch, image, hook)
         image.touch()  # under the lock, so that trimming sees it
     return image
 
 
-def _make(arch: Arch, roots: Path, image: Path, python: str, init: Path) -> None:
-    hook = roots / f"{image.stem}.hook"
-    hook.write_text(_HOOK)
+def _make(arch: Arch, image: Path, hook: str) -> None:
     # mmdebstrap chooses the format by the name's ending and writes the owners right without root.
-    new = roots / f"{image.stem}.new.ext2"
+    new = image.with_name(f"{image.stem}.new.ext2")
     new.unlink(missing_ok=True)
-    words = f'sh {hook} "$1" {shutil.which("python3") or sys.executable} {python} {init}'
     try:
         process.run(
             [
@@ -81,7 +90,7 @@ def _make(arch: Arch, roots: Path, image: Path, python: str, init: Path) -> None
                 "--variant=extract",
                 f"--architectures={arch.debian}",
                 f"--include={','.join(PACKAGES)}",
-                f"--extract-hook={words}",
+                f"--extract-hook={hook}",
                 SUITE,
                 new,
             ],
@@ -95,6 +104,4 @@ def _make(arch: Arch, roots: Path, image: Path, python: str, init: Path) -> None
             f"cannot make the {arch.name} guest root: {reason}",
             "check that the Debian mirror answers: `lab doctor`",
         ) from failed
-    finally:
-        hook.unlink(missing_ok=True)
     new.rename(image)
