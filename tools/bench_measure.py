@@ -88,14 +88,18 @@ class Bench:
         return folder
 
     @contextlib.contextmanager
-    def cache(self, name: str, shared: tuple[str, ...]) -> Iterator[Path]:
+    def cache(self, name: str, shared: tuple[str, ...], keep: bool = False) -> Iterator[Path]:
         """A cache folder of the bench's own in which some parts are those of the user's cache.
 
         Whole folders are linked and never single files: git and the lab replace files by renaming,
         which would leave a linked one behind.  The user's work trees must not be hard-linked
         either: a link changes an inode's ctime, and git would write each file anew.
+
+        With ``keep`` what an interrupted bench left in it is used again.
         """
         folder = self.work / name
+        if not keep:
+            remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for part in shared:
             (self.places.cache / part).mkdir(parents=True, exist_ok=True)
@@ -201,7 +205,7 @@ def settings(bench: Bench) -> run.Settings:
     places = bench.places
     return run.Settings(
         cache=places.cache, folder=bench.work / "stages", fragments=places.fragments,
-        run_id="bench", jobs=bench.jobs,
+        run_name="bench", jobs=bench.jobs,
     )  # fmt: skip
 
 
@@ -366,7 +370,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
     make(bench, tree, objects)
     words = f"run -p smoke --arch x86_64 --source path:{tree}"
     shared = ("kernels.git", "records", "locks", "roots", "ccache", "workloads")
-    with bench.cache("edit-cache", shared) as cache:
+    with bench.cache("edit-cache", shared, keep=True) as cache:
         bench.tell("the lab's run to start from")
         lab(bench, words, cache)
         image = objects / ARCHES["x86_64"].image
