@@ -159,7 +159,7 @@ def test_partial_results_are_written_as_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "figures.md"
-    page.write_text(f"before\n{program.BEGIN}\nold\n{program.END}\nafter\n")
+    page.write_text(f"before\n{program.BEGIN}\nSTALE\n{program.END}\nafter\n")
     taken = [{"help": 0.1, "plan": 0.1, "python": 0.1}]
 
     @contextlib.contextmanager
@@ -173,7 +173,7 @@ def test_partial_results_are_written_as_they_come(
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "old" not in text
+    assert "STALE" not in text
     assert "0.10 s" in text
     assert "Machine: " in text
 
