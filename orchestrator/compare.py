@@ -211,7 +211,7 @@ _P, _F, _S, _E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 
 _TABLE: dict[tuple[Verdict, Verdict], _Rule] = {
     (_P, _P): _unchanged_pass,
-    (_P, _F): _told(Change.REGRESSED, "passed on the baseline", "b"),
+    (_P, _F): _told(Change.REGRESSED, "passed on the baseline, fails now", "b"),
     (_P, _S): _told(Change.REGRESSED, "skipped, but ran on the baseline", "b"),
     (_P, _E): _told(
         Change.REGRESSED, "host error, so the baseline's pass is not confirmed; run it again", "b"
