@@ -60,8 +60,8 @@ class Settings:
 
     @property
     def rerun(self) -> str:
-        """The command that repeats a case."""
-        return f"lab rerun {shlex.quote(self.run_name)} '{{case}}'"
+        """The command that repeats a case; who fills ``{case}`` in quotes it for the shell."""
+        return f"lab rerun {shlex.quote(self.run_name)} {{case}}"
 
 
 @dataclass(frozen=True)
@@ -316,6 +316,7 @@ class _CellRun:
             evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
         )
         lost = any(c.case in ("guest", "host") and c.verdict is Verdict.ERROR for c in judged)
+        lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
         if lost and spec.name not in self.retried:
             self.retried.add(spec.name)
             self.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
@@ -368,7 +369,7 @@ class _CellRun:
         hits: tuple[Hit, ...] = (),
     ) -> CaseResult:
         case_id = f"{self.cell.id}:{workload_name}:{name}"
-        rerun = self.settings.rerun.replace("{case}", case_id)
+        rerun = self.settings.rerun.replace("{case}", shlex.quote(case_id))
         return CaseResult(case_id, workload_name, name, found, reason, seconds, hits, rerun=rerun)
 
     def _add(self, case: CaseResult) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import signal
 from collections.abc import Iterable
 from dataclasses import replace
@@ -64,7 +65,7 @@ class _Verdicts:
         """Append a case, its id and rerun command filled in."""
         name = self.evidence.workload.name
         case_id = f"{self.cell_id}:{name}:{case}"
-        rerun = self.rerun.replace("{case}", case_id)
+        rerun = self.rerun.replace("{case}", shlex.quote(case_id))
         result = CaseResult(case_id, name, case, verdict, reason[:_MAX_REASON], rerun=rerun)
         self.cases.append(result)
         return result
@@ -82,7 +83,8 @@ def judge(
     :param cell_id: ``KERNEL/CONFIG/ARCH/SHAPE``.
     :param provided: what the kernel and the config state that they provide.  A workload whose
         ``exercises`` all stand there must not skip.
-    :param rerun: the command that repeats a case; ``{case}`` in it becomes the case's id.
+    :param rerun: the command that repeats a case; ``{case}`` in it becomes the case's id,
+        quoted: a guest chose its last part and a user's shell may read it.
     """
     out = _Verdicts(evidence, cell_id, rerun)
     report = ktap.parse(evidence.stdout)
@@ -141,7 +143,11 @@ def _how_it_ended(
     out: _Verdicts, report: KtapReport, log: counters.SampleLog, bad: tuple[Hit, ...]
 ) -> None:
     evidence = out.evidence
-    if evidence.host_problem:
+    if evidence.host_problem and bad:
+        # What the kernel printed comes first: a guest that oopsed may well take no command.
+        out.add("guest", Verdict.FAIL, f"lost with a report: {evidence.host_problem}")
+        out.explained = f"the guest was lost with a report ({evidence.host_problem})"
+    elif evidence.host_problem:
         out.add("host", Verdict.ERROR, evidence.host_problem)
         out.explained = "the host had a problem"
     _guest(out, bad)

@@ -192,12 +192,22 @@ def test_all_goes_well(play: Play) -> None:
     }  # fmt: skip
     assert shlex.split(record.qemu_command)[0] == "qemu-system-x86_64"
     assert (folder / "qemu-command.txt").read_text() == record.qemu_command + "\n"
-    assert find(record, "f/a:case").rerun == ("lab rerun 20260101-000000 'k/c/x86_64/s:f/a:case'")
+    assert find(record, "f/a:case").rerun == "lab rerun 20260101-000000 k/c/x86_64/s:f/a:case"
     told_cases = [event.id for event in events if event.kind == "case"]
     assert told_cases == [case.id for case in record.cases]
     assert not (play.folder / "cache" / "tmp").exists() or not list(
         (play.folder / "cache" / "tmp").iterdir()
     )
+
+
+def test_a_guests_case_name_does_not_reach_the_users_shell(play: Play) -> None:
+    name = "x'; touch owned; echo '$(id)"
+    play.outcomes["f/a"] = [{"stdout": f"KTAP version 1\n1..1\nok 1 {name}\n"}]
+    record = go(play)
+    (case,) = [c for c in record.cases if "touch" in c.id]
+    assert shlex.split(case.rerun) == ["lab", "rerun", "20260101-000000", case.id]
+    own = run.Settings(play.folder, play.folder, play.folder, "r", 1)
+    assert own.rerun == "lab rerun r {case}"
 
 
 def test_a_panic_costs_one_workload(play: Play) -> None:
@@ -239,6 +249,23 @@ def test_a_guest_that_takes_no_command_is_tried_once_more(play: Play) -> None:
     record = go(play)
     assert play.ran == ["f/a", "f/a", "f/b"]
     assert record.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "more", [{"inside": WARNING}, {"stdout": "KTAP version 1\n1..2\nnot ok 1 case\n"}]
+)
+@pytest.mark.parametrize("problem", ["no command", ""])
+def test_a_fail_of_a_lost_guest_is_kept_and_not_repeated(
+    play: Play, more: dict[str, str], problem: str
+) -> None:
+    lost = {"guest": GuestEnd.SSH_LOST, "stdout": "", "stderr": "", "host_problem": problem}
+    play.outcomes["f/a"] = [lost | more]
+    record = go(play)
+    assert play.ran == ["f/a", "f/b"]
+    assert record.verdict is Verdict.FAIL
+    name = "f/a:kernel-log" if "inside" in more else "f/a:case"
+    assert find(record, name).verdict is Verdict.FAIL
+    assert find(record, "f/b:case").verdict is Verdict.PASS
 
 
 def test_what_hangs_leaves_the_rest_a_fresh_guest(play: Play) -> None:
