@@ -163,6 +163,20 @@ def test_host_problem() -> None:
     assert F not in found.values()
 
 
+def test_a_guest_that_takes_no_command_with_a_report_is_the_kernels_doing() -> None:
+    evidence = seen(
+        "", exit_status=None, guest=GuestEnd.SSH_LOST, host_problem="it takes no command",
+        console=RSS, console_complete=False,
+    )  # fmt: skip
+    cases = judged(evidence)
+    assert {n: c.verdict for n, c in cases.items()} == {"guest": F, "kernel-log": F}
+    assert cases["guest"].reason == "lost with a report: it takes no command"
+    assert cases["kernel-log"].hits[0].kind == "bad-rss-counter"
+    # A report that the manifest allows explains nothing.
+    allowed = replace(evidence, workload=spec(messages=MessageRules(allows=("rss-counter",))))
+    assert verdicts(allowed)["host"] is E
+
+
 # ---------------------------------------------------------------- skips
 
 
