@@ -300,24 +300,27 @@ def _in_order(plan: Plan, state: Any) -> tuple[CellRecord, ...]:
 
 
 def _run_folder(places: Places, options: RunOptions) -> Path:
-    if options.out is not None:
-        folder = options.out.resolve()
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"--out {options.out}: the folder is not empty", "name a new one")
-    else:
-        stamp = _stamp()
-        folder = places.reports / stamp
-        number = 2
-        while folder.exists():
-            folder = places.reports / f"{stamp}-{number}"
-            number += 1
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostError(
-            f"cannot make {folder}: {error.strerror}", "name another with --out"
-        ) from error
-    return folder
+    """Make the run's folder: --out, or a new one below reports/ that no other lab has taken."""
+    stamp, number = _stamp(), 1
+    while True:
+        folder = places.reports / (stamp if number == 1 else f"{stamp}-{number}")
+        if options.out is not None:
+            folder = options.out.resolve()
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as error:
+            if options.out is None:
+                number += 1
+                continue
+            if not folder.is_dir() or any(folder.iterdir()):
+                raise UserError(
+                    f"--out {options.out}: it exists and is no empty folder", "name a new one"
+                ) from error
+        except OSError as error:
+            raise HostError(
+                f"cannot make {folder}: {error.strerror}", "name another with --out"
+            ) from error
+        return folder
 
 
 def _run_id(places: Places, folder: Path) -> str:

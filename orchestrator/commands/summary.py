@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.cases import cases_of, decisive
 from orchestrator.model import Change, Comparison, RunResult, Verdict
+from orchestrator.report.text import visible
 
 SHOWN = 12
 
@@ -20,7 +21,9 @@ def print_summary(
     if as_json:
         print(json.dumps({"event": "summary", **_as_dict(run, comparison, folder, seconds)}))
     else:
-        print(summary_text(run, comparison, folder, seconds))
+        # Reasons quote compilers, patches and guests: nothing of them may steer the terminal.
+        for line in summary_text(run, comparison, folder, seconds).splitlines():
+            print(visible(line))
     sys.stdout.flush()
 
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What ``lab run`` does around a run: its folder, and its last words on a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sample_run
+
+from orchestrator.commands import run as command
+from orchestrator.commands.places import Places
+from orchestrator.commands.summary import print_summary
+from orchestrator.errors import UserError
+
+
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "lab.yaml", tmp_path / "reports", tmp_path / "cache", tmp_path)
+
+
+def test_two_runs_in_one_second_have_two_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_stamp", lambda: "20260101-000000")
+    made = [command._run_folder(places(tmp_path), command.RunOptions()).name for _ in range(3)]
+    assert made == ["20260101-000000", "20260101-000000-2", "20260101-000000-3"]
+
+
+def test_out_must_be_new_or_empty(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert command._run_folder(places(tmp_path), command.RunOptions(out=empty)) == empty
+    (empty / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="no empty folder"):
+        command._run_folder(places(tmp_path), command.RunOptions(out=empty))
+    with pytest.raises(UserError, match="no empty folder"):
+        command._run_folder(places(tmp_path), command.RunOptions(out=empty / "results.json"))
+
+
+def test_the_summary_does_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = sample_run.broken_run()
+    bad = replace(result, problems=("the compiler said \x1b]0;owned\x07",))
+    print_summary(bad, None, tmp_path, 1.0, as_json=False)
+    shown = capsys.readouterr().out
+    assert "owned" in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
