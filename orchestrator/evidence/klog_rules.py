@@ -265,7 +265,9 @@ _QUICK = re.compile(
 # What reads like a header and is none, on healthy kernels.
 _HARMLESS = re.compile(
     r"(?:rcu: )?INFO: (?:lockdep is turned off|Stall ended before|NMI handler \()"
-    r"|(?:\S.{0,40}: )?WARNING: (?:.*(?:eIBRS|eBPF|Spectre|RETBleed|mitigation|untrained return"
+    # A WARN() names its CPU or place, and after it a function whose name may hold any of the words.
+    r"|(?:\S.{0,40}: )?WARNING: (?!CPU: |at \S|\S+\.[a-zA-Z]{1,3}:\d)"
+    r"(?:.*(?:eIBRS|eBPF|Spectre|RETBleed|mitigation|untrained return"
     r"|MITIGATION_|hw-vuln|insecure|entropy|unseeded)"
     r"|Flushing system-wide workqueues|The mand mount option|MP table|BIOS bug"
     r"|kernel not compiled with|[Uu]nencrypted|.*has been deprecated|.*is deprecated)"

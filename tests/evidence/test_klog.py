@@ -177,6 +177,21 @@ def test_lookalikes(text: str) -> None:
     assert classify(text) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WARNING: CPU: 0 PID: 1 at mm/foo.c:12 crng_unseeded_thing+0x1/0x2",
+        "WARNING: CPU: 0 PID: 1 at mitigation_check+0x1/0x2",
+        "WARNING: at mm/foo.c:12 entropy_add+0x1/0x2",
+        "WARNING: mm/foo.c:12 at insecure_walk+0x1/0x2, CPU#0: move/61",
+    ],
+)
+def test_a_warning_with_a_place_is_never_harmless(text: str) -> None:
+    found = classify(text)
+    assert found is not None
+    assert found[0].kind == "warning"
+
+
 def test_every_rule_passes_the_quick_look() -> None:
     # Each rule must be reachable: a header that only the rule's own pattern knows would be lost.
     seen = {h.kind for log in LOGS for h in klog.parse(log.read_bytes())}
