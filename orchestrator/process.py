@@ -3,7 +3,7 @@
 
 No command goes through a shell.  Each child leads a process group of its own, which is killed
 when its deadline passes, when the lab is interrupted, or, by :mod:`orchestrator.reaper`, when the
-lab itself is killed.
+lab itself is killed.  Commands are asked first (SIGTERM): make then removes its half-made targets.
 """
 
 from __future__ import annotations
@@ -36,10 +36,13 @@ KEPT_ENVIRONMENT = (
 
 # Seconds for a killed command's pipes to end.
 PATIENCE = 5.0
+# Seconds from SIGTERM to SIGKILL; guests get no SIGTERM.
+GRACE = 1.0
 
 _TOKEN = secrets.token_hex(16)
 _lock = threading.Lock()
 _live: set[int] = set()
+_polite: set[int] = set()  # those of _live that get a SIGTERM first, and a SIGKILL from run()
 _reaper: subprocess.Popen[bytes] | None = None
 _cancelled = threading.Event()
 
@@ -120,9 +123,9 @@ def cancel() -> None:
     """Stop everything: kill all children and refuse to start more (SIGINT, SIGTERM)."""
     _cancelled.set()
     with _lock:
-        groups = list(_live)
-    for group in groups:
-        _kill(group)
+        groups = [(group, group in _polite) for group in _live]
+    for group, polite in groups:
+        _kill(group, signal.SIGTERM if polite else signal.SIGKILL)
 
 
 def cancelled() -> bool:
@@ -180,7 +183,8 @@ def run(
     With ``log`` both outputs go to that file (appended) and to ``stdout``, in order; ``on_line``
     sees each line of it as it comes.  With ``terminal`` the child has the user's terminal.
 
-    :param deadline: seconds after which the command's process group is killed.
+    :param deadline: seconds after which the command's process group is stopped: SIGTERM, and a
+        second later SIGKILL.
     :raises ToolMissing: when the program does not exist.
     :raises CommandFailed: when ``check`` and the status is not zero.
     :raises DeadlineExpired: when the deadline passed.
@@ -196,7 +200,7 @@ def run(
             argv, cwd, env,
             None if terminal else (subprocess.PIPE if input is not None else subprocess.DEVNULL),
             pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
-            own_group=not terminal,
+            own_group=not terminal, polite=True,
         )  # fmt: skip
         try:
             if child.stdout:
@@ -205,14 +209,18 @@ def run(
                 pumps.append(_Pump(child.stderr, child.pid))
             if input is not None and child.stdin:
                 _feed(child.stdin, input)
-            status, cpu = _wait(child, began + deadline, group=not terminal)
+            try:
+                status, cpu = _wait(child, began + deadline, group=not terminal)
+            except BaseException:  # Ctrl-C in the main thread
+                if not terminal:
+                    _stop(child)
+                raise
             for pump in pumps:
                 pump.join(PATIENCE)  # a grandchild may still hold the pipe: its group dies now
         finally:
             if not terminal:
                 _kill(child.pid)
-            with _lock:
-                _live.discard(child.pid)
+            _forget(child.pid)
         for pump in pumps:
             pump.join(PATIENCE)  # one that made a session of its own is left to the reaper
     words = tuple(str(word) for word in argv)
@@ -238,6 +246,7 @@ def _popen(
     stderr: int | IO[bytes] | None,
     pass_fds: Sequence[int],
     own_group: bool = True,
+    polite: bool = False,
 ) -> subprocess.Popen[bytes]:
     if _cancelled.is_set():
         raise Interrupted("interrupted")
@@ -257,6 +266,8 @@ def _popen(
         raise HostError(f"cannot start {words[0]}: {error.strerror}") from error
     with _lock:
         _live.add(child.pid)
+        if polite:
+            _polite.add(child.pid)
     if _cancelled.is_set():  # cancel() may have looked at _live just before
         _kill(child.pid)
     return child
@@ -264,15 +275,20 @@ def _popen(
 
 def _wait(child: subprocess.Popen[bytes], until: float, group: bool) -> tuple[int | None, float]:
     """Wait for the child with rusage; None when it had to be killed at its deadline."""
-    pause, expired, killed = 0.001, False, 0.0
+    pause, expired, asked, killed = 0.001, False, 0.0, 0.0
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
+            if asked:
+                _kill(child.pid)  # what is left of the group may hold the pipes
             child.returncode = os.waitstatus_to_exitcode(status)
             return None if expired else child.returncode, usage.ru_utime + usage.ru_stime
         now = time.monotonic()
-        if not killed and (now > until or (group and _cancelled.is_set())):
-            expired, killed = now > until, now
+        if not asked and (now > until or (group and _cancelled.is_set())):
+            expired, asked = now > until, now
+            _kill(child.pid, signal.SIGTERM) if group else child.terminate()
+        elif asked and not killed and now > asked + GRACE:
+            killed = now
             _kill(child.pid) if group else child.kill()
         elif killed and now > killed + 2 * PATIENCE:  # stuck in the kernel, where no signal reaches
             log_commands.warning("pid %d does not die", child.pid)
@@ -281,13 +297,25 @@ def _wait(child: subprocess.Popen[bytes], until: float, group: bool) -> tuple[in
         pause = min(pause * 2, 0.02)
 
 
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """Ask a command's group to end and give it a moment."""
+    _kill(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE)
+
+
+def _forget(group: int) -> None:
+    with _lock:
+        _live.discard(group)
+        _polite.discard(group)
+
+
 def _reap(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(10)
     except subprocess.TimeoutExpired:  # stuck in the kernel: the reaper stays after it
         log_commands.warning("pid %d does not die", child.pid)
-    with _lock:
-        _live.discard(child.pid)
+    _forget(child.pid)
 
 
 class _Pump:
@@ -364,9 +392,9 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
     threading.Thread(target=work, daemon=True).start()
 
 
-def _kill(group: int) -> None:
+def _kill(group: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(group, number)
 
 
 @atexit.register

@@ -307,6 +307,51 @@ print(said)
     assert done.stdout == "[130, 130, 130, 130, 130]\n"
 
 
+def test_cancel_asks_commands_first_and_guests_never(tmp_path: Path) -> None:
+    # The command cleans up, the second one would rather stay, and the guest is not asked.
+    code = """
+import sys, threading, time
+from pathlib import Path
+from orchestrator import process
+from orchestrator.errors import Interrupted
+told = Path(sys.argv[1])
+scripts = {
+    "cleans": "trap 'echo clean >> %s; exit 1' TERM; echo > %s.1; while :; do sleep 0.05; done",
+    "stays": "trap '' TERM; echo > %s.2; while :; do sleep 0.05; done",
+    "guest": "trap 'echo guest >> %s; sleep 1' TERM; echo > %s.3; while :; do sleep 0.05; done",
+}
+ended = {}
+def work(name):
+    argv = ["sh", "-c", scripts[name].replace("%s", str(told))]
+    try:
+        if name != "guest":
+            process.run(argv, deadline=60)
+        else:
+            with process.start(argv) as child:
+                child.wait()
+                raise Interrupted("")
+    except Interrupted:
+        ended[name] = time.monotonic() - began
+threads = [threading.Thread(target=work, args=(name,)) for name in scripts]
+for thread in threads: thread.start()
+while not all(Path(f"{told}.{n}").exists() for n in (1, 2, 3)): time.sleep(0.02)
+began = time.monotonic()
+process.cancel()
+for thread in threads: thread.join(5)
+assert ended["guest"] < 0.8 and ended["cleans"] < 0.8 and 0.9 < ended["stays"] < 2, ended
+"""
+    done = in_subprocess(code, str(tmp_path / "told"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "told").read_text() == "clean\n"
+
+
+def test_deadline_asks_first(tmp_path: Path) -> None:
+    script = f"trap 'echo clean > {tmp_path}/told; exit 0' TERM; while :; do sleep 0.05; done"
+    with pytest.raises(process.DeadlineExpired):
+        process.run(["sh", "-c", script], deadline=0.3)
+    assert (tmp_path / "told").read_text() == "clean\n"
+
+
 def test_interrupt_in_the_main_thread_kills_the_command(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, threading
