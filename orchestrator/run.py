@@ -34,7 +34,7 @@ from orchestrator.model import (
     WorkloadEvidence,
     WorkloadSpec,
 )
-from orchestrator.promises import may_skip, promised_to
+from orchestrator.promises import broken, promised_to
 from orchestrator.results import cell_folder
 
 FETCH_DEADLINE = 1800.0
@@ -306,7 +306,8 @@ class _CellRun:
 
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:
         found = Verdict.SKIP
-        if not may_skip(self.cell, spec):
+        missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
+        if broken(self.cell, missing):
             found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
         self._add(self._case(spec.name, "needs", found, reason))
 

@@ -29,7 +29,7 @@ from orchestrator.model import (
 )
 from orchestrator.plan import Selection, make_plan
 from orchestrator.plan_text import explain, plan_to_dict
-from orchestrator.promises import may_skip, promised, promised_to
+from orchestrator.promises import broken, may_skip, promised, promised_to
 
 NAMES = ("x86_64", "arm64")
 BOTH = ("x86_64", "arm64")
@@ -435,6 +435,25 @@ def test_may_skip() -> None:
     assert may_skip(no_uffd, by_name["move/basic"])
     assert may_skip(plan(kernels=("v6.1",)).cells[0], by_name["move/basic"])
     assert may_skip(small, workload("move/x", needs=("CONFIG_X",), exercises=("uffd-move",)))
+    assert not may_skip(small, workload("x/x", needs=("swap",), exercises=()))
+    assert may_skip(small, workload("x/x", needs=("swap", "numa"), exercises=()))
+    assert may_skip(small, workload("x/x", needs=("root",), exercises=()))
+
+
+def test_what_skips_inside_a_workload_are_held_against() -> None:
+    small = cell_of(plan(profile="quick"), "v6.12/default/x86_64/small")
+    # It runs, so the need was met; it is no excuse for what is promised.
+    needy = workload("move/x", needs=("root", "CONFIG_X"), exercises=("uffd-move",))
+    assert promised_to(small, needy) == promised(small)
+    # A word that nobody promised still is: THP may be on and no huge page to be had.
+    assert promised_to(small, replace(needy, needs=("hugepages",))) == frozenset()
+    assert promised_to(small, replace(needy, exercises=("ksm",))) == frozenset()
+
+
+def test_needs_that_were_promised_and_are_not_met() -> None:
+    small = cell_of(plan(profile="quick"), "v6.12/default/x86_64/small")
+    assert broken(small, ["CONFIG_X", "swap", "numa", "thp"]) == ("swap", "thp")
+    assert broken(small, ["CONFIG_X", "numa"]) == ()
 
 
 # ---------------------------------------------------------------- texts

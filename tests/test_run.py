@@ -364,6 +364,17 @@ def test_needs_that_were_promised(play: Play) -> None:
     assert case.reason == "skipped although provided: the guest has one NUMA node"
 
 
+def test_a_promised_need_of_a_workload_that_exercises_nothing(play: Play) -> None:
+    promise = ConfigSpec("c", provides=("ksm",))
+    record = go(play, work("a", needs=("CONFIG_A", "ksm")), config=promise)
+    assert play.ran == []
+    assert find(record, "f/a:needs").verdict is Verdict.FAIL
+    # Beside a promised need that is met, one that nobody promised is an honest skip.
+    both = work("b", needs=("swap", "CONFIG_NO"))
+    record = go(play, both, config=ConfigSpec("c", provides=("swap",)))
+    assert find(record, "f/b:needs").verdict is Verdict.SKIP
+
+
 def test_config_that_did_not_take(play: Play) -> None:
     missed = ConfigMismatch("THP", "y", "n", "thp.config:2", "needs HAVE_THP (mm/Kconfig)")
     play.facts = Facts("CONFIG_A=y\nCONFIG_NEW=y\n", frozenset(), 4096, "6.12.1")
