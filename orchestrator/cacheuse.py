@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import HostError
-from orchestrator.kernel.cachefiles import locked
+from orchestrator.locks import locked
 
 # The longest that one side keeps the other waiting is a few renames; a stopped process may be more.
 _PATIENCE = 120.0

@@ -21,9 +21,9 @@ from orchestrator.cachelist import RUBBISH, Entry, disk_size, last_use, mtime, s
 from orchestrator.cacheuse import trimming
 from orchestrator.config_values import parse_size_mib
 from orchestrator.errors import HostError, LabError, UserError
-from orchestrator.kernel.cachefiles import locked
 from orchestrator.kernel.store import clean_leftovers
 from orchestrator.kernel.worktree import remove_slot
+from orchestrator.locks import locked
 
 log = logging.getLogger("lab.trim")
 

@@ -19,7 +19,7 @@ from orchestrator.evidence import klog
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.ssh import Channel, SshLost
 from orchestrator.kernel.buildlog import host_trouble
-from orchestrator.kernel.cachefiles import locked
+from orchestrator.locks import locked
 from orchestrator.model import GuestEnd, WorkloadEvidence, WorkloadSpec
 
 GUEST_FOLDER = "/tmp/lab"

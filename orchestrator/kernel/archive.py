@@ -23,7 +23,8 @@ from typing import IO, cast
 from orchestrator import process
 from orchestrator.errors import HostError, Interrupted, UserError
 from orchestrator.kernel import store
-from orchestrator.kernel.cachefiles import Notice, need_space, scratch
+from orchestrator.kernel.cachefiles import need_space, scratch
+from orchestrator.locks import Notice
 
 _MEMBERS = 500_000  # Linux 6.12 has 87,000 files
 _BYTES = 8 << 30  # and 1.4 GB

@@ -8,14 +8,12 @@ its identity (tree, requested symbols, architecture, compiler) and reused when t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shlex
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
 from orchestrator.kernel import kconfig, kdeps
 from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
-from orchestrator.kernel.cachefiles import locked
+from orchestrator.kernel.objects import build_folder, building, held, workplace
 from orchestrator.model import (
     Build,
     BuildResult,
@@ -38,9 +36,6 @@ from orchestrator.model import (
 # Part of every build's identity: raise it when the recipe below changes what comes out.
 RECIPE = 1
 CONFIG_DEADLINE = 300.0
-COPY_DEADLINE = 600.0
-# Another lab may be compiling in the same build folder.
-LOCK_DEADLINE = 7200.0
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
 # ccache and the final link find nothing new.
 STAMPS = {
@@ -147,30 +142,43 @@ def build_kernel(
     :param jobs: make's -j.
     :param deadline: seconds for the compile.
     :param on_progress: sees the done share (0..1) and what is being compiled.
-    :raises HostError: when a host tool is missing, the disk is full or the deadline passes.
+    :raises HostError: when a host tool is missing, the disk is full, the deadline passes or make is
+        killed.
     """
     began = time.monotonic()
-    objects = _objects(wanted, cache, on_progress)
+
+    def wait(text: str) -> None:
+        on_progress(0.0, text)
+
+    objects = build_folder(
+        cache / "obj", f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}",
+        f"{wanted.slot}-*-{wanted.arch.name}", wait,
+    )  # fmt: skip
     folder = _folder(cache, wanted.identity)
-    with _locked(objects, on_progress), _workplace(folder) as work:
+    with held(objects, wait), workplace(folder) as work:
         kept = find(wanted, cache)  # another lab may have built it while this one waited
         if kept is not None:
             return kept
         log = work / "build.log"
         command = _make(wanted, source, objects)
-        problem = _configure(wanted, command, objects, log)
         missed: tuple[ConfigMismatch, ...] = ()
         done = None
-        if not problem:
-            dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
-            missed = _mismatches(wanted, source, dotconfig)
-            progress = Progress(objects, on_progress)
-            done = process.run(
-                [*command, f"-j{jobs}", wanted.arch.image_target],
-                deadline=deadline, env=_env(cache, source), log=log, check=False,
-                on_line=progress.line,
-            )  # fmt: skip
-            progress.close(done.status == 0)
+        with building(objects) as whole:
+            problem = _configure(wanted, command, objects, log)
+            if not problem:
+                dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
+                missed = _mismatches(wanted, source, dotconfig)
+                progress = Progress(objects, on_progress)
+                done = process.run(
+                    [*command, f"-j{jobs}", wanted.arch.image_target],
+                    deadline=deadline, env=_env(cache, source), log=log, check=False,
+                    on_line=progress.line,
+                )  # fmt: skip
+                progress.close(done.status == 0)
+                _refuse_killed(done)
+            # A full disk, or a sub-make that was killed, leaves things that make does not know of.
+            if done is None or done.status == 0 or host_trouble(_read(log)) is None:
+                whole()
         text = _read(log)
         found = messages(text, source)
         result = BuildResult(
@@ -216,32 +224,6 @@ def build_kernel(
     )
 
 
-def _objects(wanted: BuildRequest, cache: Path, on_progress: Callable[[float, str], None]) -> Path:
-    """The build folder; a new one starts as a copy of another config's of the same source.
-
-    Kbuild knows by itself which objects depend on which symbol (scripts/basic/fixdep.c), so that a
-    config that differs in a few symbols costs the objects that look at them and not all.
-    """
-    parent = cache / "obj"
-    objects = parent / f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}"
-    if objects.exists():
-        return objects
-    parent.mkdir(parents=True, exist_ok=True)
-    siblings = [
-        folder
-        for folder in parent.glob(f"{wanted.slot}-*-{wanted.arch.name}")
-        if (folder / "vmlinux").exists()
-    ]
-    if siblings:
-        model = max(siblings, key=lambda folder: (folder / "vmlinux").stat().st_mtime)
-        with _locked(model, on_progress), _workplace(objects) as new:
-            process.run(["cp", "-a", "--reflink=auto", f"{model}/.", new], deadline=COPY_DEADLINE)
-            if not objects.exists():  # else another lab was faster
-                new.rename(objects)
-    objects.mkdir(exist_ok=True)
-    return objects
-
-
 def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:
     command = ["make", "-C", str(source), f"O={objects}", f"ARCH={wanted.arch.kernel_arch}"]
     if wanted.arch.cross:
@@ -279,6 +261,7 @@ def _configure(wanted: BuildRequest, command: list[str], objects: Path, log: Pat
     else:
         argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]
     done = process.run(argv, deadline=CONFIG_DEADLINE, log=log, check=False)
+    _refuse_killed(done)
     if done.status == 0:
         return ""
     last = [line for line in done.text.splitlines() if line.strip() and "make" not in line[:8]]
@@ -294,6 +277,15 @@ def _mismatches(
     srcarch = Path(wanted.arch.image).parts[1]
     unmet = kdeps.explain(source, srcarch, [entry.symbol for entry in missed], dotconfig)
     return kconfig.mismatches(wanted.requests, dotconfig, unmet)
+
+
+def _refuse_killed(done: process.Completed) -> None:
+    """A make that somebody killed says nothing about the kernel, and left anything behind."""
+    if done.status < 0:
+        raise HostError(
+            f"the build stopped: make was killed by signal {-done.status}",
+            "was it the host's out-of-memory killer? `dmesg` tells",
+        )
 
 
 def _raise_if_host(log: str) -> None:
@@ -338,38 +330,3 @@ def _read(path: Path) -> str:
         return path.read_text(errors="replace")
     except OSError:
         return ""
-
-
-@contextlib.contextmanager
-def _locked(objects: Path, on_progress: Callable[[float, str], None]) -> Iterator[None]:
-    """Have a build folder to ourselves; its lock's time tells when it was last used."""
-    lock = objects / ".lab-lock"
-    what = f"the build folder {objects.name}"
-
-    def wait(text: str) -> None:
-        on_progress(0.0, text)
-
-    with looking(objects.parent.parent):  # from here on trimming keeps it
-        objects.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    with locked(lock, deadline=LOCK_DEADLINE, on_wait=wait, what=what):
-        lock.touch()
-        yield
-
-
-@contextlib.contextmanager
-def _workplace(target: Path) -> Iterator[Path]:
-    """A folder beside ``target``, for its making; what was not renamed is gone afterwards."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".new", dir=target.parent))
-        try:
-            new.chmod(0o755)
-            yield new
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-    except OSError as error:
-        raise HostError(
-            f"cannot write {error.filename or target}: {error.strerror}",
-            "is the disk full? `lab gc` frees space",
-        ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel stage's housekeeping in the cache folder: locks, scratch folders, small records."""
+"""The kernel stage's housekeeping in the cache folder: scratch folders, small records, room."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from orchestrator import process
 from orchestrator.errors import HostError
-
-Notice = Callable[[str], None]
+from orchestrator.locks import try_lock
 
 
 def need_space(cache: Path, need: int) -> None:
@@ -67,67 +64,28 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(
-    path: Path,
-    *,
-    deadline: float,
-    shared: bool = False,
-    on_wait: Notice | None = None,
-    what: str = "the cache",
-) -> Iterator[IO[bytes]]:
-    """Hold an flock(2) on ``path`` for a with block; it ends with the process at the latest.
-
-    :param deadline: seconds to wait for other labs.
-    :param on_wait: told once when the lock is held by someone else.
-    :raises HostError: when the lock did not come free in time or cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as error:
-        raise HostError(
-            f"cannot use the cache: {path}: {error.strerror}", "set LAB_CACHE to a folder of yours"
-        ) from error
-    with file:
-        until, told = time.monotonic() + deadline, False
-        while not _try_lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
-            if on_wait and not told:
-                on_wait(f"waiting for {what}: another lab is using it")
-                told = True
-            if time.monotonic() > until:
-                raise HostError(
-                    f"{what} was in use by another lab for {deadline:.0f} s ({path})",
-                    f"wait for it to end; `fuser -v {path}` names it",
-                )
-            process.sleep(0.1)
-        yield file
-
-
-def _try_lock(file: IO[bytes], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def scratch(cache: Path) -> Iterator[Path]:
+    """Give a folder of the cache for the length of a with block."""
+    with owned_folder(cache / "tmp", "kernel-") as folder:
+        yield folder
 
 
 @contextlib.contextmanager
-def scratch(cache: Path) -> Iterator[Path]:
-    """Give a folder of the cache for the length of a with block.
+def owned_folder(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
+    """Make a folder with a name of its own; what is not renamed is gone after the with block.
 
     A lock beside it tells :func:`clean_scratch` that its owner is alive.
     """
-    parent = cache / "tmp"
     while True:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix="kernel-", suffix=".lock", dir=parent)
+            descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=f"{suffix}.lock", dir=parent)
         except OSError as error:
             raise HostError(f"cannot use the cache: {parent}: {error.strerror}") from error
-        lock, folder = Path(name), Path(name).with_suffix("")
+        lock, folder = Path(name), Path(name.removesuffix(".lock"))
         with os.fdopen(descriptor, "wb") as file:
             # A cleaner may have taken the lock first and unlinked it: then start over.
-            if not _try_lock(file, fcntl.LOCK_EX) or os.fstat(file.fileno()).st_nlink == 0:
+            if not try_lock(file, fcntl.LOCK_EX) or os.fstat(file.fileno()).st_nlink == 0:
                 continue
             folder.mkdir()
             try:
@@ -139,12 +97,13 @@ def scratch(cache: Path) -> Iterator[Path]:
 
 
 def clean_scratch(cache: Path) -> int:
-    """Remove scratch folders whose lab was killed; give how many there were."""
+    """Remove folders that killed labs left, scratch or half-made; give how many there were."""
     removed = 0
-    for lock in (cache / "tmp").glob("kernel-*.lock"):
-        with contextlib.suppress(OSError), lock.open("ab") as file:
-            if _try_lock(file, fcntl.LOCK_EX):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-                removed += 1
+    for pattern in ("tmp/kernel-*.lock", "obj/*.new.lock", "builds/*.new.lock"):
+        for lock in cache.glob(pattern):
+            with contextlib.suppress(OSError), lock.open("ab") as file:
+                if try_lock(file, fcntl.LOCK_EX):
+                    shutil.rmtree(lock.with_name(lock.name.removesuffix(".lock")), True)
+                    lock.unlink(missing_ok=True)
+                    removed += 1
     return removed

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from orchestrator import process
 from orchestrator.errors import HostError, UserError
-from orchestrator.kernel.cachefiles import Notice, need_space, scratch
+from orchestrator.kernel.cachefiles import need_space, scratch
+from orchestrator.locks import Notice
 
 _SERIES = re.compile(r"\d{1,3}\.\d{1,3}")
 # deb-version(7); it begins with a digit, so that it can never be taken for an option.

@@ -9,7 +9,8 @@ from pathlib import Path
 from orchestrator import process
 from orchestrator.errors import HostError, UserError
 from orchestrator.kernel import store
-from orchestrator.kernel.cachefiles import Notice, locked, need_space
+from orchestrator.kernel.cachefiles import need_space
+from orchestrator.locks import Notice, locked
 
 _FULL_ID = re.compile(r"[0-9a-f]{40}")
 

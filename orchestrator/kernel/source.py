@@ -19,8 +19,9 @@ from orchestrator import process
 from orchestrator.errors import HostError, UserError
 from orchestrator.kernel import debian, store
 from orchestrator.kernel.archive import import_tar
-from orchestrator.kernel.cachefiles import Notice, load_record, locked, need_space, save_record
+from orchestrator.kernel.cachefiles import load_record, need_space, save_record
 from orchestrator.kernel.gitsource import fetch_commit, is_local, remote_commit, resolve_commit
+from orchestrator.locks import Notice, locked
 from orchestrator.model import KernelSpec
 
 SCHEMES = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"

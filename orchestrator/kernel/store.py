@@ -19,7 +19,8 @@ from pathlib import Path
 from orchestrator import process
 from orchestrator.errors import HostError
 from orchestrator.kernel import diff
-from orchestrator.kernel.cachefiles import clean_scratch, locked, write_atomic
+from orchestrator.kernel.cachefiles import clean_scratch, write_atomic
+from orchestrator.locks import locked
 
 _CONFIG = """\
 [core]

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from orchestrator.errors import HostError
 from orchestrator.kernel import store
-from orchestrator.kernel.cachefiles import Notice, locked, write_atomic
+from orchestrator.kernel.cachefiles import write_atomic
+from orchestrator.locks import Notice, locked
 from orchestrator.model import KernelTree
 
 _SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shlex
+import shutil
+import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +18,13 @@ from typing import Any
 
 import pytest
 
+from orchestrator import process
 from orchestrator.arch import ARCHES
 from orchestrator.errors import HostError, UserError
 from orchestrator.kernel import build
 from orchestrator.kernel.build import BuildRequest
+from orchestrator.kernel.cachefiles import clean_scratch
+from orchestrator.kernel.objects import building, workplace
 from orchestrator.model import Build, BuildResult, ConfigSpec, KernelSpec, KernelTree, Verdict
 
 X86 = ARCHES["x86_64"]
@@ -344,6 +352,143 @@ def test_deadline_is_the_hosts_trouble(
     makefile.write_text(MAKEFILE.replace('@echo "  LD', '@sleep 60; echo "  LD'))
     with pytest.raises(HostError, match="did not end"):
         make(ask(), deadline=1.0)
+
+
+# ---------------------------------------------------------------- builds that are cut short
+
+# As in Kbuild each file is a target, and the link writes its target bit by bit.
+LINK = r"""
+bzImage Image: $(O)/arch/x86/boot/bzImage
+$(O)/arch/x86/boot/bzImage: $(O)/vmlinux
+	@mkdir -p $(O)/arch/x86/boot
+	@sha256sum < $< > $@
+$(O)/vmlinux: $(O)/mm/userfaultfd.o
+	@echo "  LD      vmlinux"
+	@head -c 100 $< > $@
+	@if [ -e $(SRC)/steer/slow ]; then echo slow; sleep 60; fi
+	@tail -c +101 $< >> $@
+"""
+HEAD, _, TAIL = MAKEFILE.partition("bzImage Image:")
+LINKING = HEAD + LINK.lstrip() + TAIL[TAIL.index("$(O)/mm/userfaultfd.o: $(SRC)") :]
+
+
+def kill_make_at(word: str) -> Callable[[float, str], None]:
+    """What nobody can catch, as the out-of-memory killer or a killed lab's reaper sends it."""
+
+    def work(_share: float, text: str) -> None:
+        if word in text:
+            time.sleep(0.2)  # the line comes before the deed
+            for group in tuple(process._live):
+                os.killpg(group, signal.SIGKILL)
+
+    return work
+
+
+def test_a_link_that_was_cut_short_is_made_again(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "Makefile").write_text(LINKING)
+    good = make(ask())
+    shutil.rmtree(tmp_path / "cache")
+    (source / "steer/slow").touch()
+    with pytest.raises(HostError, match="killed by signal 9"):
+        make(ask(), on_progress=kill_make_at("LD vmlinux"))
+    (objects,) = (tmp_path / "cache/obj").iterdir()
+    assert (objects / "vmlinux").stat().st_size == 100  # newer than what it is made from
+    (source / "steer/slow").unlink()
+    again = make(ask())
+    assert again.verdict is Verdict.PASS
+    assert again.image_sha256 == good.image_sha256
+    assert not (objects / ".lab-building").exists()
+
+
+def test_deadline_in_a_link(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    (source / "Makefile").write_text(LINKING)
+    (source / "steer/slow").touch()
+    with pytest.raises(HostError, match="did not end"):
+        make(ask(), deadline=1.0)
+    (source / "steer/slow").unlink()
+    built = make(ask())
+    assert built.image
+    assert built.vmlinux
+    digest = hashlib.sha256(built.vmlinux.read_bytes()).hexdigest()
+    assert built.image.read_text() == f"{digest}  -\n"
+
+
+def test_what_a_cut_short_build_wrote_is_not_believed(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    make(ask())
+    (objects,) = (tmp_path / "cache/obj").iterdir()
+    began = time.time() - 100
+    old = ("mm/old.o", "mm/.old.o.cmd", "lib/built-in.a")
+    linked = ("vmlinux", ".tmp_vmlinux1", "arch/x86/boot/compressed/vmlinux.bin")
+    # Kconfig's: the only trace of which symbols changed.
+    kconfig = ("include/config/auto.conf", "include/config/SWAP", "include/generated/autoconf.h")
+    new = ("mm/new.o", "mm/.new.o.cmd", "include/generated/bounds.h", ".config")
+    for name in (*old, *linked, *kconfig, *new):
+        (objects / name).parent.mkdir(parents=True, exist_ok=True)
+        (objects / name).write_text("half")
+        age = -50 if name in (*kconfig, *new) else 50
+        os.utime(objects / name, (began - age, began - age))
+    (objects / "source").symlink_to(source)
+    (objects / ".lab-building").touch()
+    os.utime(objects / ".lab-building", (began, began))
+    with building(objects) as whole:
+        left = {str(path.relative_to(objects)) for path in objects.rglob("*")}
+        assert left.issuperset((*old, *kconfig, "source", ".lab-lock", ".lab-building"))
+        assert left.isdisjoint((*linked, *new))
+        assert (objects / ".lab-building").stat().st_mtime > began + 50
+        whole()
+    assert (source / "mm/userfaultfd.c").exists()
+    assert make(ask(tree="t2")).verdict is Verdict.PASS
+
+
+def test_a_compile_error_is_no_reason_for_distrust(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "mm/userfaultfd.c").write_text(BROKEN)
+    make(ask())
+    assert not list((tmp_path / "cache/obj").glob("*/.lab-building"))
+    (source / "steer/disk-full").touch()
+    (source / "mm/userfaultfd.c").write_text(GOOD)
+    with pytest.raises(HostError):
+        make(ask())
+    assert list((tmp_path / "cache/obj").glob("*/.lab-building"))
+
+
+def test_a_build_that_was_cut_short_is_no_model(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    make(ask())
+    (objects,) = (tmp_path / "cache/obj").iterdir()
+    (objects / "mm/userfaultfd.o").write_bytes(b"half")
+    (objects / ".lab-building").touch()
+    built = make(ask(config="no-thp", make_args=("EXTRA=-O1",)))
+    assert built.verdict is Verdict.PASS
+    assert built.log
+    assert "CC " in built.log.read_text()
+
+
+def test_half_copies_of_a_killed_lab_go_and_others_stay(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with workplace(cache / "obj" / "x") as alive:
+        for kind in ("obj", "builds"):
+            (cache / kind / "x.dead.new").mkdir(parents=True)
+            (cache / kind / "x.dead.new.lock").touch()
+        assert clean_scratch(cache) == 2
+        assert alive.is_dir()
+        assert sorted(path.name for path in (cache / "obj").iterdir()) == [
+            alive.name,
+            f"{alive.name}.lock",
+        ]
+    assert list((cache / "obj").iterdir()) == list((cache / "builds").iterdir()) == []
 
 
 def test_cache_that_cannot_be_written(

@@ -12,9 +12,10 @@ from fake_kernel import commit_all, snapshot, user_git, write_kernel
 
 from orchestrator.errors import HostError, UserError
 from orchestrator.kernel import gitsource, store
-from orchestrator.kernel.cachefiles import locked, need_space, scratch
+from orchestrator.kernel.cachefiles import need_space, scratch
 from orchestrator.kernel.source import fetch_base
 from orchestrator.kernel.worktree import checkout
+from orchestrator.locks import locked
 from orchestrator.model import KernelSpec
 
 
