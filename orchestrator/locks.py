@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,26 +33,40 @@ def locked(
     :raises HostError: when the lock did not come free in time or cannot be made.
     :raises Interrupted: when the lab is being stopped.
     """
+    until, told = time.monotonic() + deadline, False
+    while True:
+        with _open(path) as file:
+            if try_lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+                if not _is_at(file, path):
+                    continue  # trimming removed it with what it guards
+                yield file
+                return
+        if on_wait and not told:
+            on_wait(f"waiting for {what}: another lab is using it")
+            told = True
+        if time.monotonic() > until:
+            raise HostError(
+                f"{what} was in use by another lab for {deadline:.0f} s ({path})",
+                f"wait for it to end; `fuser -v {path}` names it",
+            )
+        process.sleep(0.1)
+
+
+def _open(path: Path) -> IO[bytes]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        return path.open("ab")
     except OSError as error:
         raise HostError(
             f"cannot use the cache: {path}: {error.strerror}", "set LAB_CACHE to a folder of yours"
         ) from error
-    with file:
-        until, told = time.monotonic() + deadline, False
-        while not try_lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
-            if on_wait and not told:
-                on_wait(f"waiting for {what}: another lab is using it")
-                told = True
-            if time.monotonic() > until:
-                raise HostError(
-                    f"{what} was in use by another lab for {deadline:.0f} s ({path})",
-                    f"wait for it to end; `fuser -v {path}` names it",
-                )
-            process.sleep(0.1)
-        yield file
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def try_lock(file: IO[bytes], kind: int) -> bool:

@@ -156,6 +156,8 @@ def trim(cache: Path, wish: Wish, *, dry_run: bool = False) -> Trimmed:
             gone = entry.size
         if gone is not None:
             freed[entry] = gone
+    if not dry_run:
+        _drop_locks(cache)
     removed = tuple(replace(entry, size=size) for entry, size in freed.items())
     sum_freed = sum(freed.values())
     return Trimmed(
@@ -207,6 +209,15 @@ def _lock_of(cache: Path, entry: Entry) -> Path | None:
         "sources": cache / "locks" / "import",
     }
     return locks.get(entry.kind)
+
+
+def _drop_locks(cache: Path) -> None:
+    """Remove the locks of workloads that are gone; who waits for one looks for it again."""
+    for lock in (cache / "workloads").glob("*.lock"):
+        if not lock.with_suffix("").exists():
+            with contextlib.suppress(HostError), locked(lock, deadline=0.0):
+                if not lock.with_suffix("").exists():
+                    lock.unlink(missing_ok=True)
 
 
 def _delete(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from orchestrator import cacheuse, trim
 from orchestrator.cachelist import Entry, disk_size, survey, survey_kind
 from orchestrator.errors import HostError, UserError
+from orchestrator.locks import locked
 from orchestrator.trim import Wish, choose, keep_budget
 
 DAY = 86400.0
@@ -170,6 +172,40 @@ def test_the_least_recently_used_goes_and_the_rest_stays(cache):
     assert not (cache / "builds" / "old").exists()
     assert (cache / "builds" / "young" / "image").exists()
     assert list((cache / "tmp").iterdir()) == []
+
+
+def test_a_workloads_lock_goes_with_it(cache):
+    kept = put(cache / "workloads" / "x86_64-other-0123", 0)
+    compiling = put(cache / "workloads" / "x86_64-third-0123.lock", 0, 0)
+    for path in (kept, kept.with_suffix(".lock")):
+        path.touch()
+    with compiling.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        trim.trim(cache, Wish(max_age=3 * DAY))
+    left = sorted(path.name for path in (cache / "workloads").iterdir())
+    assert left == [kept.name, f"{kept.name}.lock", compiling.name]
+
+
+def test_who_waits_for_a_lock_that_is_removed_takes_the_new_one(tmp_path):
+    path = tmp_path / "lock"
+    entered = []
+
+    def wait():
+        with locked(path, deadline=10, on_wait=entered.append):
+            entered.append(path.stat().st_ino)
+
+    thread = threading.Thread(target=wait)
+    with locked(path, deadline=1):
+        thread.start()
+        while not entered:
+            time.sleep(0.01)
+        path.unlink()
+        with locked(path, deadline=1):
+            ino = path.stat().st_ino
+            time.sleep(0.3)
+            assert len(entered) == 1
+    thread.join(10)
+    assert entered[1:] == [ino]
 
 
 def test_a_dry_run_removes_nothing(cache):

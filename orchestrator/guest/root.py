@@ -7,8 +7,9 @@ no emulator; it works as root and, in a user namespace, as anybody.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
+import os
 import shlex
 import shutil
 import sys
@@ -16,7 +17,9 @@ from pathlib import Path
 
 from orchestrator import process
 from orchestrator.arch import Arch
+from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
+from orchestrator.locks import Notice, locked
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -27,6 +30,8 @@ PACKAGES = (
     "python3-minimal",
 )
 DEADLINE = 600.0
+# Another lab may be making the same image.
+LOCK_DEADLINE = DEADLINE * 1.5
 
 # Runs in the unpacked tree, for a plain user as another user who may read nothing of ours: all it
 # needs is in its own text (mmdebstrap(1), "unshare" mode).  Python's byte code is made here because
@@ -56,9 +61,10 @@ chmod 755 sbin/lab-init
 """
 
 
-def ensure_root(arch: Arch, cache: Path) -> Path:
+def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
     """Give the root image for an architecture, making it when there is none.
 
+    :param on_wait: told once when another lab is making an image for this architecture.
     :raises HostError: when mmdebstrap is missing or cannot reach its packages.
     """
     python = shutil.which("python3") or sys.executable
@@ -68,14 +74,25 @@ def ensure_root(arch: Arch, cache: Path) -> Path:
     recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, init, version))
     name = hashlib.sha256(recipe.encode()).hexdigest()[:24]
     roots = cache / "roots"
-    roots.mkdir(parents=True, exist_ok=True)
     image = roots / f"{arch.name}-{name}.ext2"
-    with (roots / f"{arch.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not image.exists():
+    if _use(image, cache):  # whoever makes another one meanwhile is no reason to wait
+        return image
+    what = f"the {arch.name} guest root"
+    lock = roots / f"{arch.name}.lock"
+    with locked(lock, deadline=LOCK_DEADLINE, on_wait=on_wait, what=what):
+        if not _use(image, cache):
+            for left in roots.glob(f"{arch.name}-*.new.ext2"):  # by a lab that was killed
+                left.unlink(missing_ok=True)
             _make(arch, image, hook)
-        image.touch()  # under the lock, so that trimming sees it
     return image
+
+
+def _use(image: Path, cache: Path) -> bool:
+    """Mark an image as used, so that trimming sees it; False where there is none."""
+    with looking(cache), contextlib.suppress(FileNotFoundError):
+        os.utime(image)
+        return True
+    return False
 
 
 def _make(arch: Arch, image: Path, hook: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from orchestrator.errors import HostError
 from orchestrator.kernel import store
 from orchestrator.kernel.cachefiles import write_atomic
-from orchestrator.locks import Notice, locked
+from orchestrator.locks import Notice, locked, try_lock
 from orchestrator.model import KernelTree
 
 _SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
@@ -62,8 +62,7 @@ def checkout(
             if not _holds(folder, wanted):
                 _switch(folder, wanted, cache)
             # flock(2): the conversion may let another waiter in first, so look again after it.
-            fcntl.flock(file, fcntl.LOCK_SH)
-            if _holds(folder, wanted):
+            if try_lock(file, fcntl.LOCK_SH) and _holds(folder, wanted):
                 yield folder
                 return
 

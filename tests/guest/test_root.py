@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from orchestrator import process
 from orchestrator.arch import ARCHES
 from orchestrator.errors import HostError
 from orchestrator.guest import root
+from orchestrator.locks import locked
 
 
 @pytest.fixture
@@ -42,6 +44,26 @@ def test_made_once(arch: Any, tmp_path: Path, calls: list[list[str]]) -> None:
     assert "--variant=extract" in call  # no program of a foreign architecture runs
     assert call[-1].endswith(".ext2")
     assert sorted(path.suffix for path in (tmp_path / "roots").iterdir()) == [".ext2", ".lock"]
+
+
+def test_an_image_that_is_there_waits_for_nobody(
+    tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch = ARCHES["x86_64"]
+    image = root.ensure_root(arch, tmp_path)
+    os.utime(image, (0, 0))
+    monkeypatch.setattr(root, "LOCK_DEADLINE", 0.0)
+    with locked(tmp_path / "roots/x86_64.lock", deadline=1):
+        assert root.ensure_root(arch, tmp_path) == image
+        image.unlink()
+        told: list[str] = []
+        with pytest.raises(HostError, match="the x86_64 guest root was in use"):
+            root.ensure_root(arch, tmp_path, told.append)
+        assert told
+        assert not image.exists()  # marking it as used makes no empty one
+    image.parent.joinpath("x86_64-0.new.ext2").write_bytes(b"half")
+    root.ensure_root(arch, tmp_path)
+    assert sorted(path.name for path in image.parent.iterdir()) == [image.name, "x86_64.lock"]
 
 
 def test_the_script_names_no_file_of_the_users(tmp_path: Path, calls: list[list[str]]) -> None:
