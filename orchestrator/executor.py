@@ -21,6 +21,7 @@ from orchestrator import process, run
 from orchestrator.cores import BUILD_RANK, Cores, Ticket
 from orchestrator.errors import HostError, Interrupted, LabError, UserError
 from orchestrator.events import Event
+from orchestrator.kernel import kconfig
 from orchestrator.model import (
     Build,
     BuildRecord,
@@ -263,13 +264,17 @@ class _Execution:
             if path and path.exists():
                 (folder / name).write_bytes(path.read_bytes())
                 kept[name] = f"{where}/{name}"
+        found, reason = built.verdict, built.reason
+        if not self.boot and found is Verdict.PASS and built.mismatches:
+            # Else the cells' case "config" tells.
+            found, reason = Verdict.FAIL, "; ".join(map(kconfig.tell, built.mismatches))
         return BuildRecord(
             id=build.id,
             kernel=build.kernel.name,
             config=build.config.name,
             arch=build.arch,
-            verdict=built.verdict,
-            reason=built.reason,
+            verdict=found,
+            reason=reason,
             seconds=built.seconds,
             cached=built.cached,
             image_sha256=built.image_sha256,

@@ -261,11 +261,7 @@ class _CellRun:
         self.running = kconfig.parse_dotconfig(self.facts.config)
         if any(case.workload == "config" for case in self.cases):
             return
-        told = [
-            f"CONFIG_{miss.symbol} is {miss.got}, asked for {miss.wanted} ({miss.fragment})"
-            + (f": {miss.unmet}" if miss.unmet else "")
-            for miss in self.built.mismatches
-        ]
+        told = [kconfig.tell(miss) for miss in self.built.mismatches]
         if self.facts.config and self.built.kernel_config:
             made = kconfig.parse_dotconfig(self.built.kernel_config.read_text(errors="replace"))
             differ = sorted(

@@ -25,6 +25,7 @@ from orchestrator.model import (
     CaseResult,
     Cell,
     CellRecord,
+    ConfigMismatch,
     ConfigSpec,
     KernelSpec,
     KernelTree,
@@ -180,6 +181,7 @@ class Stages:
         self.builds: dict[str, Exception | Verdict] = {}
         self.cells: dict[str, Exception] = {}
         self.kept: set[str] = set()
+        self.mismatches: tuple[ConfigMismatch, ...] = ()
         self.log: list[str] = []
         self.building = 0
         self.lock = threading.Lock()
@@ -198,7 +200,7 @@ class Stages:
     ) -> BuildResult | None:
         if build.id not in self.kept:
             return None
-        return BuildResult(build, Verdict.PASS, "", 0.0, True)
+        return BuildResult(build, Verdict.PASS, "", 0.0, True, mismatches=self.mismatches)
 
     def build_one(self, build: Build, kernel: run.Kernel, settings: run.Settings) -> BuildResult:
         with self.lock:
@@ -212,7 +214,9 @@ class Stages:
         if isinstance(found, BaseException):
             raise found
         reason = "" if found is Verdict.PASS else "mm/a.c:1: error: no"
-        return BuildResult(build, found, reason, 1.5, False, cpu_seconds=2.0)
+        return BuildResult(
+            build, found, reason, 1.5, False, cpu_seconds=2.0, mismatches=self.mismatches
+        )
 
     def run_cell(
         self, cell: Cell, built: BuildResult, kernel: run.Kernel, settings: run.Settings
@@ -298,6 +302,26 @@ def test_builds_alone(carry: Callable[..., Progress], stages: Stages) -> None:
     progress = carry(make_plan(configs=("a", "b")), boot=False)
     assert len(progress.builds) == 2
     assert progress.cells == {}
+
+
+def test_a_symbol_that_did_not_take_fails_a_build_that_nobody_boots(
+    carry: Callable[..., Progress], stages: Stages
+) -> None:
+    stages.mismatches = (
+        ConfigMismatch("DEBUG_VM", "y", "n", "base.config:2", "needs DEBUG_KERNEL"),
+        ConfigMismatch("HZ", "250", "100", "base.config:9"),
+    )
+    for number in range(2):  # built, and found in the cache
+        stages.kept = {"k/c/x86_64"} if number else set()
+        built = carry(make_plan(), boot=False).builds["k/c/x86_64"]
+        assert built.verdict is Verdict.FAIL
+        assert built.reason == (
+            "CONFIG_DEBUG_VM is n, asked for y (base.config:2): needs DEBUG_KERNEL; "
+            "CONFIG_HZ is 100, asked for 250 (base.config:9)"
+        )
+    booted = carry(make_plan())
+    assert booted.builds["k/c/x86_64"].verdict is Verdict.PASS  # its case "config" tells
+    assert len(booted.cells) == 1
 
 
 def test_a_series_that_does_not_apply_stops_no_other(

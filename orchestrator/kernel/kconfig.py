@@ -122,6 +122,12 @@ def mismatches(
     return tuple(wrong)
 
 
+def tell(miss: ConfigMismatch) -> str:
+    """One line on a symbol that did not take: wanted, got, and the dependency that was not met."""
+    line = f"CONFIG_{miss.symbol} is {miss.got}, asked for {miss.wanted} ({miss.fragment})"
+    return f"{line}: {miss.unmet}" if miss.unmet else line
+
+
 def same_value(wanted: str, got: str) -> bool:
     """Kconfig prints a hex or int as it was typed: compare numbers as numbers."""
     if wanted == got:
