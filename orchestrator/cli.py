@@ -72,8 +72,8 @@ def _selection(options: dict[str, Any]) -> Any:
     names = ("profile", "arches", "kernels", "configs", "shapes", "workloads")
     return Selection(
         **{name: options[name] for name in names if name in options},
-        source=resolve_source(source, here) if source else None,
-        series=resolve_series(series, here) if series else None,
+        source=None if source is None else resolve_source(source, here),
+        series=None if series is None else resolve_series(series, here),
     )
 
 

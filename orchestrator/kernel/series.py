@@ -209,10 +209,22 @@ def _choose(found: _Found, where: str) -> tuple[list[Mail], list[Mail], list[str
         patches = [m for m in patches if m.version == newest]
     covers = [m for m in mails if m.text and m.version == newest and (not m.diff or m.n == 0)]
     if found.named:
+        if not where.startswith("git:") and not (Path(where) / "series").is_file():
+            patches = _as_numbered(patches, notes)
         _note_gaps(patches, notes)
     else:
         patches = _by_number(patches, where, notes, lone)
     return patches, covers, notes
+
+
+def _as_numbered(patches: list[Mail], notes: list[str]) -> list[Mail]:
+    """Where each file says which of how many it is, that order counts and not the files' names."""
+    numbers = [m.n for m in patches]
+    whole = sorted(n or 0 for n in numbers) == list(range(1, len(patches) + 1))
+    if not whole or numbers == sorted(n or 0 for n in numbers):
+        return patches
+    notes.append("applied in the order of their subjects' numbers, which is not that of the names")
+    return sorted(patches, key=lambda m: m.n or 0)
 
 
 def _note_gaps(patches: list[Mail], notes: list[str]) -> None:

@@ -23,6 +23,8 @@ from orchestrator.errors import HostError, Interrupted, UserError
         ("run", "-p", "bogus"),
         ("run", "--source", "bogus"),
         ("run", "--series", "/nonexistent"),
+        ("run", "--series", ""),  # a CI job whose variable is not set
+        ("run", "--source", ""),
         ("run", "--jobs", "0"),
         ("run", "--baseline", "bogus"),
         ("plan", "--arch", "mips"),

@@ -378,3 +378,17 @@ def test_garbage_is_read_or_refused_but_never_a_crash(tmp_path, lines):
     except UserError:
         return
     assert series.patches
+
+
+def test_a_folder_whose_names_contradict_the_numbers(tmp_path):
+    for n in (1, 2, 3):
+        save(
+            tmp_path,
+            message(f"[PATCH {n}/3] mm: part {n}", "", change(f"mm/{n}")),
+            f"{9 - n}.patch",
+        )
+    series = load_series(str(tmp_path))
+    assert [p.subject for p in series.patches] == ["mm: part 1", "mm: part 2", "mm: part 3"]
+    assert any("subjects' numbers" in note for note in series.notes)
+    (tmp_path / "series").write_text("6.patch\n7.patch\n8.patch\n")  # quilt's word is explicit
+    assert subjects(str(tmp_path))[0] == "mm: part 3"
