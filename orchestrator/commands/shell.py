@@ -123,7 +123,8 @@ def _session(
         except guest.BootFailed as failed:
             _tell(failed.reason)
             _show_console(console)
-            return EXIT_KERNEL if failed.end is not GuestEnd.SSH_LOST else EXIT_HOST
+            host = failed.end in (GuestEnd.SSH_LOST, GuestEnd.QEMU_DIED)
+            return EXIT_HOST if host else EXIT_KERNEL
 
 
 def _push(machine: guest.Guest, cell: Cell, cache: Path) -> None:

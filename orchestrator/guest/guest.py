@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator import process
@@ -24,6 +25,8 @@ POLL = 0.02
 # A guest under KVM boots in about this many seconds; a slower one gets proportionally more time
 # for everything else (a workload's time-out is given for a fast guest).
 FAST_BOOT = 1.5
+# A booting kernel prints all the time; one whose console is quiet for this many seconds hangs.
+BOOT_SILENCE = {"kvm": 20.0, "tcg": 60.0}
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def booted(
 ) -> Iterator[Guest]:
     """Boot a guest for the length of a with block; it and its files are gone afterwards.
 
-    :raises BootFailed: when the kernel panics, resets, stays silent or never offers SSH.
+    :raises BootFailed: when the kernel panics, resets, falls silent or never offers SSH, or QEMU
+        dies meanwhile.
     :raises HostError: when QEMU cannot be started at all.
     """
     began = time.monotonic()
@@ -137,42 +141,64 @@ def booted(
     argv = command_line(request.arch, request.shape, request.accelerator, files)
     with contextlib.ExitStack() as stack:
         qemu = stack.enter_context(running(argv, request.folder))
-        port = qemu.ssh_port()
+        try:
+            port = qemu.ssh_port()
+        except HostError:
+            _check_alive(request, qemu, began)  # of a QEMU that has died there is more to say
+            raise
         _await_ready(request, qemu, began)
         on_progress("kernel is up, logging in")
         left = max(request.deadline - (time.monotonic() - began), 5.0)
         try:
-            ssh = stack.enter_context(connected(port, keys, left))
+            watch = partial(_check_alive, request, qemu, began)
+            ssh = stack.enter_context(connected(port, keys, left, watch))
         except SshLost as lost:
-            end = _state(qemu, request.console)
-            end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
-            raise BootFailed(end, lost.message, time.monotonic() - began) from lost
+            _check_alive(request, qemu, began)
+            passed = time.monotonic() - began
+            raise BootFailed(GuestEnd.SSH_LOST, lost.message, passed) from lost
         seconds = time.monotonic() - began
         yield Guest(request, qemu, ssh, seconds, shlex.join(argv), port, keys)
 
 
 def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:
     """Watch the console until the guest's first process says that SSH is up."""
+    silence = BOOT_SILENCE[request.accelerator]
     seen = b""
+    empty = True
+    heard = time.monotonic()
     with request.console.open("rb") as log:
-        while READY not in seen:
+        while True:
+            new = log.read()
+            if new:
+                empty, heard = False, time.monotonic()
             # Keep a tail: the mark may arrive in two pieces.
-            seen = seen[-len(READY) :] + log.read()
-            passed = time.monotonic() - began
-            end = _state(qemu, request.console)
+            seen = seen[-len(READY) :] + new
             if READY in seen:
                 return
-            if end is GuestEnd.QEMU_DIED:
-                raise HostError(f"QEMU died while booting: {qemu.last_words() or 'no message'}")
-            if end is not GuestEnd.ALIVE:
-                what = "panicked" if end is GuestEnd.PANIC else "reset itself without a panic"
-                raise BootFailed(end, f"the kernel {what} {passed:.1f} s into the boot", passed)
-            if passed > request.deadline:
-                size = request.console.stat().st_size
-                reason = (
-                    f"no login within {request.deadline:.0f} s"
-                    if size
-                    else f"the console stayed empty for {request.deadline:.0f} s"
-                )
-                raise BootFailed(GuestEnd.SILENT, reason, passed)
+            _check_alive(request, qemu, began)
+            now = time.monotonic()
+            if now - heard > silence:
+                what = "stayed empty" if empty else "fell silent"
+                reason = f"the console {what} for {silence:.0f} s while booting"
+                raise BootFailed(GuestEnd.SILENT, reason, now - began)
+            if now - began > request.deadline:
+                reason = f"no login within {request.deadline:.0f} s"
+                raise BootFailed(GuestEnd.SILENT, reason, now - began)
             process.sleep(POLL)
+
+
+def _check_alive(request: GuestRequest, qemu: Qemu, began: float) -> None:
+    """Do nothing while the guest runs.
+
+    :raises BootFailed: when it panicked, reset itself, or QEMU died.
+    """
+    end = _state(qemu, request.console)
+    if end is GuestEnd.ALIVE:
+        return
+    passed = time.monotonic() - began
+    if end is GuestEnd.QEMU_DIED:
+        reason = f"QEMU died while booting: {qemu.last_words() or 'no message'}"
+    else:
+        what = "panicked" if end is GuestEnd.PANIC else "reset itself without a panic"
+        reason = f"the kernel {what} {passed:.1f} s into the boot"
+    raise BootFailed(end, reason, passed)

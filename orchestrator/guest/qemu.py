@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import subprocess
 import time
@@ -33,6 +34,12 @@ BOOT_ARGS: tuple[str, ...] = (
     "printk.devkmsg=on",
     "log_buf_len=4M",
 )
+# An emulated CPU may stand still for long on a busy host.  A soft lockup is told after twice this
+# thresh (60 is the most it takes, kernel/watchdog.c), an RCU stall after this time-out: seconds.
+TCG_BOOT_ARGS = ("watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120")
+# In the guest's folder, which is QEMU's working directory: a socket's whole path may have no more
+# than 107 bytes (unix(7)), and the cache may well lie deeper than that.
+_MONITOR, _CONSOLE = "qmp.sock", "console.sock"
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,18 @@ class GuestFiles:
         return self.folder / "swap.raw"
 
 
-def boot_arguments(arch: Arch, shape: ShapeSpec) -> str:
+def boot_arguments(arch: Arch, shape: ShapeSpec, accelerator: str = "kvm") -> str:
     """The kernel command line; the shape's own words come last and so win."""
     words = [f"console={arch.console}", *BOOT_ARGS, *arch.boot_args]
+    if accelerator == "tcg":
+        words += TCG_BOOT_ARGS
     if shape.nodes > 1:
         words += [word.format(nodes=shape.nodes) for word in arch.numa_boot_args]
     return " ".join([*words, *shape.boot_args])
 
 
 def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFiles) -> list[str]:
-    """QEMU's argument vector for a guest.  Pure: golden files test it."""
+    """QEMU's argument vector for a guest, to be run in its folder.  Pure: golden files test it."""
     tcg = accelerator == "tcg"
     machine = shape.machine or (arch.machine if tcg else arch.machine_kvm)
     memory = ["-m", f"{shape.memory_mib}M"]
@@ -90,11 +99,11 @@ def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFil
         "-smp", str(shape.cpus),
         *memory,
         "-kernel", str(files.image),
-        "-append", boot_arguments(arch, shape),
-        "-chardev", f"socket,id=con,path={_escaped(files.folder)}/console.sock,server=on,wait=off,"
+        "-append", boot_arguments(arch, shape, accelerator),
+        "-chardev", f"socket,id=con,path={_CONSOLE},server=on,wait=off,"
                     f"logfile={_escaped(files.console)}",
         "-serial", "chardev:con",
-        "-qmp", f"unix:{_escaped(files.folder)}/qmp.sock,server=on,wait=off",
+        "-qmp", f"unix:{_MONITOR},server=on,wait=off",
         # A panic or reset leaves the guest paused with its memory instead of ending QEMU.
         "-action", "reboot=shutdown,shutdown=pause",
     ]  # fmt: skip
@@ -186,13 +195,13 @@ def running(argv: list[str], folder: Path) -> Iterator[Qemu]:
     :raises HostError: when it does not start, with what it said.
     """
     errors = folder / "qemu.stderr"
-    for name in ("qmp.sock", "console.sock"):
+    for name in (_MONITOR, _CONSOLE):
         (folder / name).unlink(missing_ok=True)
     with (
         errors.open("wb") as sink,
         process.start(argv, cwd=folder, stdout=sink, stderr=sink) as child,
     ):
-        monitor = _connect(child, folder / "qmp.sock", errors)
+        monitor = _connect(child, folder / _MONITOR, errors)
         qemu = Qemu(child, monitor, errors)
         try:
             yield qemu
@@ -213,12 +222,15 @@ def _connect(child: subprocess.Popen[bytes], socket: Path, errors: Path) -> Any:
             said = errors.read_text(errors="replace").strip() or "it said nothing"
             raise HostError(f"QEMU does not start: {said}", "its command is in the run's folder")
         if socket.exists():
-            monitor = QEMUMonitorProtocol(str(socket))
+            folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
+                monitor = QEMUMonitorProtocol(f"/proc/self/fd/{folder}/{socket.name}")
                 monitor.connect()
                 monitor.settimeout(10.0)
                 return monitor
             except ConnectError:
                 with contextlib.suppress(Exception):
                     monitor.close()
+            finally:
+                os.close(folder)
         process.sleep(0.01)

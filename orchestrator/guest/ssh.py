@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from orchestrator.guest.seed import Keys
 
 # Seconds for the guest's SSH server to take a command.
 ANSWER = 30.0
+# Seconds for the first try of a login; each further one gets twice as many.
+LOGIN = 15.0
+BETWEEN = 0.2
 # A workload that prints without end must not fill the host's memory; what is cut has no end and
 # so is no pass.
 MOST_OUTPUT = 64 << 20
@@ -163,11 +166,35 @@ class Ssh:
 
 
 @contextlib.contextmanager
-def connected(port: int, keys: Keys, deadline: float) -> Iterator[Ssh]:
+def connected(
+    port: int, keys: Keys, deadline: float, watch: Callable[[], None] = lambda: None
+) -> Iterator[Ssh]:
     """Log in for the length of a with block; the host key must be the one the guest was given.
 
+    :param watch: called many times a second while logging in; what it raises ends the attempt.
     :raises SshLost: when the guest cannot be reached before the deadline (seconds).
     """
+    until = time.monotonic() + deadline
+    limit = LOGIN
+    while True:
+        left = max(until - time.monotonic(), 0.1)
+        connection = _connection(port, keys, min(limit, left))
+        try:
+            error = _open(connection, watch)
+            if error is None:
+                yield Ssh(connection)
+                return
+        finally:
+            # Its client, because a connection that is not open yet closes nothing by itself.
+            with contextlib.suppress(Exception):
+                connection.client.close()
+        if time.monotonic() + BETWEEN >= until or _final(error):
+            raise SshLost(f"no SSH login: {error}") from error
+        process.sleep(BETWEEN)
+        limit *= 2
+
+
+def _connection(port: int, keys: Keys, limit: float) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cryptography deprecates ciphers paramiko still lists
         import fabric
@@ -183,20 +210,37 @@ def connected(port: int, keys: Keys, deadline: float) -> Iterator[Ssh]:
             "key_filename": str(keys.client_private),
             "look_for_keys": False,
             "allow_agent": False,
-            "banner_timeout": deadline,
-            "auth_timeout": deadline,
+            "banner_timeout": limit,
+            "auth_timeout": limit,
         },
-        connect_timeout=int(deadline) or 1,
+        connect_timeout=int(limit) or 1,
     )
     key = paramiko.Ed25519Key(data=base64.b64decode(keys.host_public))
     connection.client.get_host_keys().add(f"[127.0.0.1]:{port}", "ssh-ed25519", key)
     connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    try:
+    return connection
+
+
+def _open(connection: Any, watch: Callable[[], None]) -> Exception | None:
+    """Open a connection in a thread of its own while ``watch`` looks on; what went wrong, if so."""
+    came: list[Exception] = []
+
+    def work() -> None:
         try:
             connection.open()
-        except (TimeoutError, paramiko.SSHException, OSError, EOFError) as error:
-            raise SshLost(f"no SSH login: {error}") from error
-        yield Ssh(connection)
-    finally:
-        with contextlib.suppress(Exception):
-            connection.close()
+        except Exception as error:  # whatever it is, the caller's thread must learn of it
+            came.append(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="ssh-login")
+    thread.start()
+    while thread.is_alive():
+        watch()
+        process.sleep(0.02)
+    return came[0] if came else None
+
+
+def _final(error: Exception) -> bool:
+    """Whether another try would end the same: the wrong host key, a key that is not taken."""
+    from paramiko import AuthenticationException, BadHostKeyException
+
+    return isinstance(error, (AuthenticationException, BadHostKeyException))

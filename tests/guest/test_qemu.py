@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from orchestrator.guest.qemu import GuestFiles, boot_arguments, command_line
 from orchestrator.model import ShapeSpec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "qemu"
+X86 = ARCHES["x86_64"].qemu
 FILES = GuestFiles(
     image=Path("/cache/builds/0123/image"),
     root=Path("/cache/roots/root.ext2"),
@@ -92,6 +94,33 @@ def test_boot_arguments_in_order() -> None:
     assert "numa=fake=3" not in boot_arguments(arch, replace(shape, nodes=1))
 
 
+def test_an_emulated_guests_watchdogs_wait_longer() -> None:
+    shape = ShapeSpec("s", boot_args=("watchdog_thresh=10",))
+    words = boot_arguments(ARCHES["x86_64"], shape, "tcg").split()
+    assert "rcupdate.rcu_cpu_stall_timeout=120" in words
+    assert [word for word in words if word.startswith("watchdog_thresh=")] == [
+        "watchdog_thresh=60", "watchdog_thresh=10",
+    ]  # fmt: skip
+    assert "watchdog" not in boot_arguments(ARCHES["x86_64"], ShapeSpec("s"), "kvm")
+
+
+def test_a_deep_cache_makes_no_socket_path_too_long() -> None:
+    files = replace(FILES, folder=Path("/" + "deep/" * 40))
+    argv = command_line(ARCHES["x86_64"], ShapeSpec("s"), "tcg", files)
+    assert argv[argv.index("-qmp") + 1].startswith("unix:qmp.sock,")
+    assert ",path=console.sock," in argv[argv.index("-chardev") + 1]
+
+
+@pytest.mark.skipif(not shutil.which(X86), reason=f"no {X86}")
+def test_the_monitor_is_reached_in_a_deep_folder(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["deep" * 10] * 4)
+    folder.mkdir(parents=True)
+    argv = [X86, "-nodefaults", "-display", "none", "-machine", "none"]
+    with qemu.running([*argv, "-qmp", "unix:qmp.sock,server=on,wait=off"], folder) as machine:
+        assert machine.alive()
+        assert machine.ask("query-status")["status"]
+
+
 def test_the_shapes_machine_wins() -> None:
     shape = ShapeSpec("s", machine="q35")
     for accelerator in ("tcg", "kvm"):
@@ -125,7 +154,7 @@ def test_commas_in_paths_are_doubled() -> None:
     argv = command_line(ARCHES["x86_64"], ShapeSpec("s", swap_disk_mib=1), "tcg", files)
     assert argv[argv.index("-kernel") + 1] == "/a,b/image"  # a value of its own
     text = " ".join(word for word in argv if word != "/a,b/image")
-    for name in ("root", "tmp/seed.tar", "tmp/swap.raw", "tmp/console.sock", "tmp/qmp.sock"):
+    for name in ("root", "tmp/seed.tar", "tmp/swap.raw"):
         assert f"/a,,b/{name}" in text
     assert "logfile=/r,,1/log" in text
 

@@ -228,3 +228,38 @@ def test_a_server_that_says_nothing(tmp_path: Path) -> None:
         ):
             pass
         assert time.monotonic() - began < 5
+
+
+def test_a_login_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "LOGIN", 0.3)
+    text, _ = new_key()
+    (tmp_path / "id").write_bytes(text)
+    keys = Keys(tmp_path / "id", base64.b64encode(new_key()[1].asbytes()).decode())
+    with socket.create_server(("127.0.0.1", 0)) as quiet:
+        quiet.settimeout(5)
+        with (
+            pytest.raises(SshLost, match="no SSH login"),
+            connected(quiet.getsockname()[1], keys, 2.0),
+        ):
+            pass
+        for _ in range(2):
+            quiet.accept()[0].close()
+
+
+def test_a_guest_that_panics_while_logging_in(tmp_path: Path) -> None:
+    text, _ = new_key()
+    (tmp_path / "id").write_bytes(text)
+    keys = Keys(tmp_path / "id", base64.b64encode(new_key()[1].asbytes()).decode())
+    began = time.monotonic()
+
+    def watch() -> None:
+        if time.monotonic() - began > 0.3:
+            raise KeyError("panicked")
+
+    with socket.create_server(("127.0.0.1", 0)) as quiet:
+        with (
+            pytest.raises(KeyError, match="panicked"),
+            connected(quiet.getsockname()[1], keys, 60.0, watch),
+        ):
+            pass
+        assert time.monotonic() - began < 5
