@@ -77,7 +77,7 @@ def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
     told |= {SERIES} if kernels else set()
     own = tuple(c for c in cell.cases if c.workload not in told)
     explained = (
-        any(b.verdict is not Verdict.PASS for b in builds)
+        any(b.verdict is not Verdict.PASS or b.expected for b in builds)
         or any(k.failure is not None for k in kernels)
         or any(c.verdict is not Verdict.PASS or c.expected for c in cell.cases)
     )
@@ -100,7 +100,11 @@ def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
         verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
     rerun = run.run.command or f"lab run --kernel {shlex.quote(kernel.name)}"
     case_id = f"{kernel.name}/-/-/-:{SERIES}:apply"
-    case = CaseResult(case_id, SERIES, "apply", verdict, reason, rerun=rerun)
+    if kernel.expected and verdict is Verdict.FAIL:
+        verdict = Verdict.PASS
+    case = CaseResult(
+        case_id, SERIES, "apply", verdict, reason, rerun=rerun, expected=kernel.expected
+    )
     return _as_told(case, (c for c in run.cells if c.kernel == kernel.name))
 
 
@@ -126,6 +130,7 @@ def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
         reason=reason,
         seconds=build.seconds,
         rerun=shlex.join([*words, "--arch", build.arch]),
+        expected=build.expected,
     )
     return _as_told(case, (c for c in run.cells if f"{c.kernel}/{c.config}/{c.arch}" == place))
 

@@ -130,7 +130,8 @@ def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, Case
     build = place.rpartition("/")[0]
     for earlier in (f"-/-/-:{SERIES}:apply", f"{build}/-:{BUILD}:{BUILD}"):
         case = cases.get(earlier)
-        if earlier != key and case is not None and case.verdict in (Verdict.FAIL, Verdict.ERROR):
+        bad = case is not None and (case.verdict in (Verdict.FAIL, Verdict.ERROR) or case.expected)
+        if earlier != key and case is not None and bad:
             what = "its series does not apply" if case.workload == SERIES else "its build failed"
             host = " (host error)" if case.verdict is Verdict.ERROR else ""
             return f"not run: {what}{host}"
@@ -169,7 +170,10 @@ def _expected(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
 
 
 def _still_failing(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
+    """One known report must not hide another: a hit that was not there before is a regression."""
     notes = _hit_changes(a, b)
+    if {hit.signature for hit in b.hits} - {hit.signature for hit in a.hits}:
+        return Change.REGRESSED, f"failed before, and has a {notes}"
     if not notes and a.reason != b.reason:
         notes = f"was: {a.reason}"
     return Change.STILL_FAILING, notes

@@ -483,7 +483,10 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run."""
+    """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run.
+
+    ``expected`` is the title of an ``expect:`` entry that its failure met: its verdict is a pass.
+    """
 
     id: str
     kernel: str
@@ -501,6 +504,7 @@ class BuildRecord:
     errors: tuple[CompilerMessage, ...] = ()
     new_warnings: tuple[CompilerMessage, ...] = ()
     mismatches: tuple[ConfigMismatch, ...] = ()
+    expected: str = ""
 
 
 @dataclass(frozen=True)
@@ -525,7 +529,10 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """A kernel as results.json keeps it; ``series_origin`` is where the series was read from."""
+    """A kernel as results.json keeps it; ``series_origin`` is where the series was read from.
+
+    ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
+    """
 
     name: str
     source: str
@@ -535,6 +542,7 @@ class KernelRecord:
     notes: tuple[str, ...] = ()
     failure: ApplyFailure | None = None
     series_origin: str = ""
+    expected: str = ""
 
 
 @dataclass(frozen=True)

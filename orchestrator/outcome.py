@@ -69,14 +69,20 @@ def exit_status(
 
     :param regressions: how many cases regressed, where only regressions count as the kernel's
         failure (``--fail-on regression``); None where every fail does.
-    :param need_cases: False for a run that only builds.  Otherwise a run in which no case was
-        executed is the host's failure, since it proves nothing about the kernel.
+    :param need_cases: False for a run that only builds.  A run in which no case was executed (no
+        kernel built, where it only builds) proves nothing about the kernel: it is the kernel's
+        failure where something failed, regressed or not, and the host's otherwise.
     """
     cells, builds = tuple(cells), tuple(builds)
     verdicts = [b.verdict for b in builds] + [c.verdict for c in cells]
     verdicts += [case.verdict for cell in cells for case in cell.cases]
-    failed = Verdict.FAIL in verdicts or any(k.failure is not None for k in kernels)
+    kernels = tuple(kernels)
+    failed = Verdict.FAIL in verdicts
+    failed |= any(k.failure is not None and not k.expected for k in kernels)
     ran = any(executed(case) for cell in cells for case in cell.cases)
+    # What fails as lab.yaml expects has been tried, and no guest can come of it.
+    ran |= any(b.expected for b in builds) or any(k.expected for k in kernels)
+    ran |= not need_cases and any(b.verdict is Verdict.PASS for b in builds)
     if interrupted:
         return EXIT_INTERRUPTED
     if usage:
@@ -85,6 +91,7 @@ def exit_status(
         return EXIT_HOST
     if failed if regressions is None else regressions > 0:
         return EXIT_KERNEL
-    if need_cases and not ran and not failed:
-        return EXIT_HOST
+    if not ran:
+        # Nothing regressed only because nothing was tried; that is never a success.
+        return EXIT_KERNEL if failed else EXIT_HOST
     return EXIT_OK

@@ -84,7 +84,7 @@ class _Maker:
         if not result.run.finished:
             problems.insert(0, "the run did not finish: these results are partial")
         verdicts = {placed.case.verdict for placed in cases_of(result)}
-        tested = any(executed(case) for cell in result.cells for case in cell.cases)
+        tested = any(executed(placed.case) for placed in cases_of(result))
         if not tested and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
             problems.append("no case was executed")
         if not problems:
