@@ -28,6 +28,7 @@ from orchestrator.model import (
     Plan,
     RunInfo,
     RunResult,
+    Summary,
 )
 from orchestrator.plan import Selection, make_plan
 
@@ -59,6 +60,7 @@ def run(selection: Selection, options: RunOptions) -> int:
     config = load(places)
     base_run, selection = _baseline(places, config, selection, options.baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
+    _check_baseline(plan)
     return execute(places, plan, options, base_run)
 
 
@@ -238,6 +240,22 @@ def _baseline(
         ) from error
 
 
+def _check_baseline(plan: Plan) -> None:
+    """One kernel is compared with one.
+
+    :raises UserError: when a kernel is the baseline and not exactly one other is to be run.
+    """
+    if plan.baseline is None:
+        return
+    others = dict.fromkeys(b.kernel.name for b in plan.builds if b.kernel.name != plan.baseline)
+    if len(others) != 1:
+        raise UserError(
+            f"--baseline {plan.baseline}: a kernel baseline needs exactly one kernel under test, "
+            f"not {len(others)}" + (f" ({', '.join(others)})" if others else ""),
+            "name it with --kernel, or give an earlier run as the baseline",
+        )
+
+
 def _baseline_name(places: Places, plan: Plan, options: RunOptions) -> str:
     """The baseline as the run's record keeps it, so that its report can be made again."""
     if plan.baseline or options.baseline in (None, "none"):
@@ -281,18 +299,17 @@ def _status(run: RunResult, state: Any, comparison: Comparison | None, options: 
 
 
 def _expect(plan: Plan, state: Any) -> None:
-    """Apply lab.yaml's ``expect:`` to each cell it concerns."""
-    from orchestrator.expectations import apply_expectations
-    from orchestrator.outcome import cell_verdict
+    """Apply lab.yaml's ``expect:`` to each series, build and cell it concerns."""
+    from orchestrator.expectations import expect_of_run
 
-    if not plan.expectations:
-        return
-    for cell_id, cell in list(state.cells.items()):
-        if not cell.cases:
-            continue
-        cases = apply_expectations(cell.cases, plan.expectations)
-        if cases != cell.cases:
-            state.cells[cell_id] = replace(cell, cases=cases, verdict=cell_verdict(cases))
+    found = RunResult(
+        RunInfo("", "", "", "", 0, __version__, plan.profile), tuple(state.kernels.values()),
+        tuple(state.builds.values()), tuple(state.cells.values()), Summary(0, 0, 0, 0),
+    )  # fmt: skip
+    kernels, builds, cells = expect_of_run(found, plan.expectations)
+    state.kernels.update({kernel.name: kernel for kernel in kernels})
+    state.builds.update({build.id: build for build in builds})
+    state.cells.update({cell.id: cell for cell in cells})
 
 
 def _in_order(plan: Plan, state: Any) -> tuple[CellRecord, ...]:

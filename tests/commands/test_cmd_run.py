@@ -13,6 +13,8 @@ from orchestrator.commands import run as command
 from orchestrator.commands.places import Places
 from orchestrator.commands.summary import print_summary
 from orchestrator.errors import UserError
+from orchestrator.model import Build, ConfigSpec, KernelSpec, Plan
+from orchestrator.plan import Selection
 
 
 def places(tmp_path: Path) -> Places:
@@ -48,3 +50,24 @@ def test_the_summary_does_not_steer_the_terminal(
     assert "owned" in shown
     assert "\x1b" not in shown
     assert "\x07" not in shown
+
+
+@pytest.mark.parametrize("others", [(), ("v6.1", "v6.6")])
+def test_a_kernel_baseline_needs_one_kernel_under_test(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+) -> None:
+    def plan(*kernels: str, baseline: str | None = "v6.12") -> Plan:
+        config = ConfigSpec("default")
+        builds = [Build(f"{k}/default/x86_64", KernelSpec(k, "x"), config, "x86_64")
+                  for k in kernels]  # fmt: skip
+        return Plan("p", tuple(builds), (), baseline=baseline)
+
+    monkeypatch.setattr(command, "_baseline", lambda *_: (None, Selection()))
+    monkeypatch.setattr(command, "execute", lambda *_: 0)
+    monkeypatch.setattr(command, "make_plan", lambda *_: plan("v6.12", *others))
+    with pytest.raises(UserError, match="exactly one kernel under test") as caught:
+        command.run(Selection(), command.RunOptions(baseline="v6.12"))
+    assert all(name in caught.value.message for name in others)
+    for fine in (plan("v6.12", "cli"), plan("a", "b", baseline=None)):
+        monkeypatch.setattr(command, "make_plan", lambda *_, fine=fine: fine)
+        assert command.run(Selection(), command.RunOptions(baseline="v6.12")) == 0
