@@ -4,34 +4,56 @@
 set -e
 cd "$(dirname "$0")/.."
 
-install_packages() {
-	[ $# -gt 0 ] || return 0
-	echo "setup: needed Debian packages: $*"
-	command="apt-get install -y --no-install-recommends $*"
+# Run commands (one text) as root: at once where that needs no password, else after asking.
+# Status 3: there is no way to, or the user does not want to.
+as_root() {
 	if [ "$(id -u)" = 0 ]; then
-		export DEBIAN_FRONTEND=noninteractive
-		apt-get update -q && $command
+		sh -c "$1"
+	elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+		sudo -n sh -c "$1"
 	elif command -v sudo >/dev/null && [ -t 0 ]; then
-		printf 'setup: run "sudo %s"? [Y/n] ' "$command"
+		printf 'setup: run as root, with sudo: %s? [Y/n] ' "$1"
 		read -r answer
 		case "$answer" in
-		[nN]*) echo "setup: stopped; nothing was installed" >&2; exit 3 ;;
+		[nN]*) return 3 ;;
 		esac
-		sudo apt-get update -q
-		sudo $command
+		sudo sh -c "$1" || return 1
 	else
-		echo "setup: as root, run: apt-get update && $command" >&2
-		exit 3
+		return 3
 	fi
 }
 
+install_packages() {
+	[ $# -gt 0 ] || return 0
+	echo "setup: needed Debian packages: $*"
+	command="apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $*"
+	as_root "$command" || {
+		[ $? != 3 ] || echo "setup: stopped; as root, run: $command" >&2
+		exit 3
+	}
+}
+
+# An image may have all packages and no package lists, by which the lab finds kernel sources.
+update_lists() {
+	command -v apt-cache >/dev/null || return 0
+	case "$(apt-cache policy linux-source-6.12)" in
+	*"Candidate: "[!\(]*) return 0 ;;
+	esac
+	# Another distribution may have no such package: it is not asked at every start.
+	[ ! -e "$stamp" ] || ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || return 0
+	echo "setup: apt knows no linux-source-6.12; bringing its package lists up to date"
+	as_root "apt-get update -q" ||
+		echo "setup: as root, run apt-get update, or the lab finds no Debian kernels" >&2
+}
+
+stamp=.venv/.lab-setup
 if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
 	install_packages python3 python3-venv
 fi
 # The table of what the lab needs of the host is orchestrator/hosttools.py.
 install_packages $(python3 orchestrator/hosttools.py --missing)
+update_lists
 
-stamp=.venv/.lab-setup
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

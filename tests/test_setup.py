@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""tools/setup.sh, with players in the parts of apt, sudo and id."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+KNOWN = "linux-source-6.12:\n  Installed: (none)\n  Candidate: 6.12.117-1\n"
+UNKNOWN = "linux-source-6.12:\n  Installed: (none)\n  Candidate: (none)\n"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A copy of the tree as far as set-up looks at it; nothing is missing, .venv is there."""
+    folder = tmp_path / "lab"
+    (folder / "tools").mkdir(parents=True)
+    shutil.copy(ROOT / "tools/setup.sh", folder / "tools")
+    (folder / "orchestrator").mkdir()
+    (folder / "orchestrator/hosttools.py").write_text("")
+    (folder / "pyproject.toml").write_text("")
+    (folder / ".venv").mkdir()
+    (folder / ".venv/.lab-setup").touch()
+    (tmp_path / "bin").mkdir()
+    return folder
+
+
+def play(lab: Path, **programs: str) -> subprocess.CompletedProcess[str]:
+    """Set up; what each program was asked for is in the output."""
+    folder = lab.parent / "bin"
+    for name, body in {"apt-get": "", "apt-cache": f"echo '{KNOWN}'", **programs}.items():
+        script = f'#!/bin/sh\n[ {name} = id ] || echo "{name}: $*" >> {lab}/calls\n{body}\n'
+        (folder / name.replace("_", "-")).write_text(script)
+        (folder / name.replace("_", "-")).chmod(0o755)
+    return subprocess.run(
+        [lab / "tools/setup.sh"], env={**os.environ, "PATH": f"{folder}:/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+def calls(lab: Path, program: str) -> list[str]:
+    found = (lab / "calls").read_text().splitlines() if (lab / "calls").exists() else []
+    return [line for line in found if line.startswith(f"{program}: ")]
+
+
+def test_nothing_to_do(lab: Path) -> None:
+    done = play(lab, id="echo 0")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert calls(lab, "apt-get") == []
+
+
+def test_an_image_without_package_lists_gets_them(lab: Path) -> None:
+    (lab / ".venv/.lab-setup").unlink()
+    (lab / ".venv/bin").mkdir()
+    (lab / ".venv/bin/python").symlink_to("/bin/true")
+    done = play(lab, **{"apt-cache": f"echo '{UNKNOWN}'", "id": "echo 0", "python3": ""})
+    assert done.returncode == 0, done.stderr
+    assert calls(lab, "apt-get") == ["apt-get: update -q"]
+
+
+def test_lists_that_nobody_may_update_are_no_end(lab: Path) -> None:
+    (lab / ".venv/.lab-setup").unlink()
+    (lab / ".venv/bin").mkdir()
+    (lab / ".venv/bin/python").symlink_to("/bin/true")
+    programs = {"apt-cache": f"echo '{UNKNOWN}'", "id": "echo 1000", "python3": "", "sudo": "false"}
+    done = play(lab, **programs)
+    assert done.returncode == 0
+    assert "as root, run apt-get update" in done.stderr
+    assert calls(lab, "apt-get") == []
+
+
+def test_sudo_without_a_password_needs_no_terminal(lab: Path) -> None:
+    (lab / "orchestrator/hosttools.py").write_text("print('flex bison')")
+    done = play(lab, id="echo 1000", sudo='[ "$1" != -n ] || shift; exec "$@"')
+    assert done.returncode == 0, done.stderr
+    assert calls(lab, "apt-get") == [
+        "apt-get: update -q",
+        "apt-get: install -y --no-install-recommends flex bison",
+    ]
+
+
+def test_sudo_with_a_password_and_no_terminal_says_what_to_do(lab: Path) -> None:
+    (lab / "orchestrator/hosttools.py").write_text("print('flex')")
+    done = play(lab, id="echo 1000", sudo='[ "$1" != -n ]')
+    assert done.returncode == 3
+    assert "apt-get install -y --no-install-recommends flex" in done.stderr
+    assert calls(lab, "apt-get") == []
+
+
+def test_an_installation_that_fails(lab: Path) -> None:
+    (lab / "orchestrator/hosttools.py").write_text("print('flex')")
+    done = play(lab, **{"id": "echo 0", "apt-get": "exit 100"})
+    assert done.returncode == 3
