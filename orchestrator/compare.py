@@ -20,6 +20,7 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
+from orchestrator.outcome import BUDGET, not_run
 
 _ORDER = (
     Change.REGRESSED,
@@ -135,6 +136,10 @@ def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, Case
             what = "its series does not apply" if case.workload == SERIES else "its build failed"
             host = " (host error)" if case.verdict is Verdict.ERROR else ""
             return f"not run: {what}{host}"
+    for cell in not_run(run.cells):
+        at_build = place.endswith("/-") and f"{cell.kernel}/{cell.config}/{cell.arch}"
+        if cell.id == f"{kernel}/{place}" or at_build == f"{kernel}/{build}":
+            return f"not run: {BUDGET}"
     if not run.run.finished:
         return f"not run: run {run.run.id} did not finish"
     if any(cell.id == f"{kernel}/{place}" for cell in run.cells):

@@ -33,6 +33,7 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
+from orchestrator.outcome import BUDGET
 from orchestrator.results import cell_folder
 
 log = logging.getLogger("lab.executor")
@@ -206,7 +207,7 @@ class _Execution:
         """Build; then hand the build's cells to the pool and give their futures."""
         with self.cores.hold(self.settings.jobs, ticket):
             if self._late():
-                self._skip(self._open(build), "the time budget was spent before its build")
+                self._skip(self._open(build), f"{BUDGET} before its build")
                 return []
             built = self._build(build, kernel)
         return [] if built is None else self._start_cells(pool, built, kernel, rank)
@@ -285,12 +286,13 @@ class _Execution:
             errors=built.errors,
             new_warnings=built.new_warnings,
             mismatches=built.mismatches,
+            notes=built.notes,
         )
 
     def _run_cell(self, cell: Cell, built: BuildResult, kernel: run.Kernel, ticket: Ticket) -> None:
         with self.cores.hold(cell.shape.cpus, ticket):
             if self._late():
-                self._skip([cell], "the time budget was spent")
+                self._skip([cell], BUDGET)
                 return
             try:
                 record = run.run_cell(cell, built, kernel, self.settings)

@@ -16,6 +16,25 @@ SYNTHETIC = frozenset(
 STAGES = frozenset({"series", "build", "boot", "config", "kernel", "cell"})
 
 
+# How the note of a cell begins that was not run for want of time.
+BUDGET = "the time budget was spent"
+
+
+def not_run(cells: Iterable[CellRecord]) -> tuple[CellRecord, ...]:
+    """The cells that the run's time budget left out: nothing is known of them."""
+    return tuple(
+        cell
+        for cell in cells
+        if not cell.cases and any(note.startswith(BUDGET) for note in cell.notes)
+    )
+
+
+def not_run_text(cells: Iterable[CellRecord]) -> str:
+    """``3 cells not run: time budget``; empty where all were run."""
+    left = len(not_run(cells))
+    return f"{left} {'cell' if left == 1 else 'cells'} not run: time budget" if left else ""
+
+
 def executed(case: CaseResult) -> bool:
     """Whether a case is evidence that something was tested: ran, and is no synthetic one."""
     if case.verdict not in (Verdict.PASS, Verdict.FAIL):

@@ -19,6 +19,7 @@ from sample_run import (
 from orchestrator.compare import compare, kernel_regressed
 from orchestrator.errors import UserError
 from orchestrator.model import Change, RunResult, Verdict
+from orchestrator.outcome import BUDGET
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 KEY = "default/x86_64/small:move/basic:one"
@@ -259,3 +260,20 @@ def test_a_cell_that_only_built_is_no_pass():
     assert [c.after.verdict for c in found.cases if c.key.endswith(":cell:cases") and c.after] == [
         E
     ]
+
+
+def test_what_a_time_budget_left_out_is_gone_for_that_reason():
+    full = good_run()
+    first, second = full.cells
+    left = replace(second, cases=(), verdict=S, notes=(f"{BUDGET} before its build",))
+    builds = tuple(b for b in full.builds if b.arch == first.arch)
+    cut = replace(full, builds=builds, cells=(first, left))
+    found = compare(full, cut)
+    gone = [c for c in found.cases if c.change is Change.GONE]
+    assert len(gone) == len(second.cases) + 1  # and its build
+    assert {c.reason for c in gone} == {f"not run: {BUDGET}"}
+    assert found.regressed == ()
+    # Nor is a failure unknown for nothing, where the baseline was the one that was cut.
+    bad = replace(second, cases=(replace(second.cases[0], verdict=F),))
+    (worse,) = compare(cut, replace(full, cells=(first, bad))).regressed
+    assert f"baseline: not run: {BUDGET}" in worse.reason

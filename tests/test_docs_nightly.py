@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from orchestrator.codec import plain
+from orchestrator.model import CaseResult, CellRecord, Verdict
+from orchestrator.outcome import BUDGET
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
@@ -25,8 +31,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 mkdir -p "$folder"
-echo "{}" >"$folder/results.json"
+echo "$STUB_RESULT" >"$folder/results.json"
 echo "a line of the run"
+case "$STUB_RESULT" in *budget*) echo "1 cell not run: time budget" ;; esac
 exit "${STUB_STATUS:-0}"
 """
 
@@ -62,12 +69,26 @@ def lab(tmp_path: Path) -> Path:
     return folder
 
 
-def sh(lab: Path, script: str, status: int) -> subprocess.CompletedProcess[str]:
+DONE = CellRecord(
+    "k/c/a/s", "k", "c", "a", "s", "tcg", Verdict.PASS, 1.0,
+    (CaseResult("k/c/a/s:f/w:c", "f/w", "c", Verdict.PASS),), notes=("a time budget of its own",),
+)  # fmt: skip
+CUT = replace(DONE, cases=(), verdict=Verdict.SKIP, notes=(f"{BUDGET} before its build",))
+
+
+def sh(lab: Path, script: str, status: int, *cells: CellRecord) -> subprocess.CompletedProcess[str]:
     """Run a script as CI does: the shell stops at the first command that fails."""
+    result = json.dumps({"cells": [plain(cell) for cell in cells or (DONE,)]})
     return subprocess.run(
         ["sh", "-e", "-c", script],
         cwd=lab,
-        env={**os.environ, "LAB": str(lab), "HOME": str(lab.parent), "STUB_STATUS": str(status)}
+        env={
+            **os.environ,
+            "LAB": str(lab),
+            "HOME": str(lab.parent),
+            "STUB_STATUS": str(status),
+            "STUB_RESULT": result,
+        }
         | {"XDG_STATE_HOME": str(lab.parent / "state")},
         capture_output=True,
         text=True,
@@ -85,20 +106,26 @@ def test_only_a_clean_night_becomes_the_baseline(name: str, lab: Path) -> None:
         "cron": blocks("sh")[0],
         "gitlab": "\n".join(jobs()[0]["script"]),
         "github": github_script(),
-        "jenkins": jenkins_script()
-        + "\nmkdir -p .lab-good && cp reports/nightly/results.json .lab-good/",
+        "jenkins": jenkins_script(),
     }[name]
+    # One that its time budget cut is not kept, however clean.
+    assert sh(lab, script, 0, DONE, CUT).returncode == 0
     for status in (1, 0, 1, 3, 0):
         assert sh(lab, script, status).returncode == status
+    assert sh(lab, script, 0, DONE, CUT).returncode == 0
     got = baselines(lab)
     kept = str(lab.parent / "state" / "lab-nightly") if name == "cron" else ".lab-good"
-    assert got == ["none", "none", kept, kept, kept]
+    assert got == ["none", "none", "none", kept, kept, kept, kept]
+    where = lab.parent / "state" / "lab-nightly" if name == "cron" else lab / ".lab-good"
+    assert "budget was" not in (where / "results.json").read_text()
 
 
 def test_cron_mails_nothing_after_a_clean_night(lab: Path) -> None:
     script = blocks("sh")[0]
     clean = sh(lab, script, 0)
     assert (clean.stdout, clean.stderr) == ("", "")
+    cut = sh(lab, script, 0, CUT)
+    assert (cut.stdout, cut.stderr) == ("1 cell not run: time budget\n", "")
     red = sh(lab, script, 1)
     assert "a line of the run" in red.stdout
     assert "exit status 1" in red.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.cases import cases_of, decisive
 from orchestrator.model import Change, Comparison, RunResult, Verdict
+from orchestrator.outcome import not_run, not_run_text
 from orchestrator.report.text import visible
 
 SHOWN = 12
@@ -44,6 +45,8 @@ def _as_dict(
         },
         "problems": list(run.problems),
     }
+    if left := not_run(run.cells):
+        told["not_run"] = [cell.id for cell in left]
     if comparison is not None:
         told["regressed"] = [item.key for item in comparison.regressed]
     return told
@@ -77,6 +80,8 @@ def summary_text(
             counts[item.change] += 1
         told = ", ".join(f"{count} {change.value}" for change, count in counts.items() if count)
         lines.append(f"against {comparison.baseline}: {told or 'nothing to compare'}")
+    if left := not_run_text(run.cells):
+        lines.append(left)
     total = run.summary
     lines.append(
         f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from orchestrator.cases import apply_reason, build_case, counter_drift, ledger_drift
 from orchestrator.model import BuildRecord, CellRecord, Comparison, RunResult
+from orchestrator.outcome import not_run_text
 from orchestrator.report import plot, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 from orchestrator.report.text import excerpt, headline, visible
@@ -71,6 +72,7 @@ def render(run: RunResult, folder: Path | None, comparison: Comparison | None = 
         exit_words=view.exit_words(run),
         duration=view.duration(run),
         bad=view.bad_cases(run),
+        not_run=not_run_text(run.cells),
         arches=view.arches_of(run),
         matrix=view.matrix(run),
         accelerator_notes=tuple(notes),

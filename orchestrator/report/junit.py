@@ -24,7 +24,7 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
-from orchestrator.outcome import executed
+from orchestrator.outcome import executed, not_run, not_run_text
 from orchestrator.report.text import (
     EXIT_MEANING,
     counter_line,
@@ -78,7 +78,7 @@ class _Maker:
         self.compared = {id_of(c.after): c for c in found if c.after is not None}
 
     def run(self) -> list[Any]:
-        """A suite of the run itself, only where something is wrong with it as a whole."""
+        """A suite of the run itself, only where it is wrong as a whole or parts were not run."""
         result = self.result
         problems = list(result.problems)
         if not result.run.finished:
@@ -87,9 +87,14 @@ class _Maker:
         tested = any(executed(placed.case) for placed in cases_of(result))
         if not tested and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
             problems.append("no case was executed")
-        if not problems:
+        left = not_run_text(result.cells)
+        if not problems and not left:
             return []
         case = self.library.TestCase("complete", "lab.run")
+        if not problems:
+            case.add_skipped_info(left, "\n".join(visible(c.id) for c in not_run(result.cells)))
+            return [self.suite("run", [case], self.facts())]
+        problems += [left] if left else []
         case.add_error_info(visible(problems[0]), visible("\n".join(problems)), "run")
         return [self.suite("run", [case], self.facts())]
 

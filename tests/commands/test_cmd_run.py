@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orchestrator.commands.places import Places
 from orchestrator.commands.summary import print_summary
 from orchestrator.errors import UserError
 from orchestrator.model import Build, ConfigSpec, KernelSpec, Plan
+from orchestrator.outcome import BUDGET
 from orchestrator.plan import Selection
 
 
@@ -71,3 +73,17 @@ def test_a_kernel_baseline_needs_one_kernel_under_test(
     for fine in (plan("v6.12", "cli"), plan("a", "b", baseline=None)):
         monkeypatch.setattr(command, "make_plan", lambda *_, fine=fine: fine)
         assert command.run(Selection(), command.RunOptions(baseline="v6.12")) == 0
+
+
+def test_the_summary_tells_of_cells_that_were_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = sample_run.good_run()
+    left = replace(run.cells[1], cases=(), notes=(f"{BUDGET} before its build",))
+    cut = replace(run, cells=(run.cells[0], left))
+    print_summary(cut, None, tmp_path, 1.0, as_json=False)
+    assert "\n1 cell not run: time budget\n" in capsys.readouterr().out
+    print_summary(cut, None, tmp_path, 1.0, as_json=True)
+    assert json.loads(capsys.readouterr().out)["not_run"] == [left.id]
+    print_summary(run, None, tmp_path, 1.0, as_json=True)
+    assert "not_run" not in json.loads(capsys.readouterr().out)

@@ -12,7 +12,8 @@ from sample_run import broken_run, good_run, rss_hit
 
 from orchestrator.compare import compare
 from orchestrator.model import Measurement, Verdict
-from orchestrator.report import junit
+from orchestrator.outcome import BUDGET
+from orchestrator.report import html, junit
 from orchestrator.report.text import excerpt, visible
 
 DATA = Path(__file__).parent.parent / "data" / "report"
@@ -211,3 +212,20 @@ def test_a_flood_of_hits_stays_small():
     big = replace(rss_hit(), text="WARNING: line\n" * 100_000)
     run = with_case(good_run(), verdict=Verdict.FAIL, hits=(big,) * 5000)
     assert len(junit.render(run)) < 1_000_000
+
+
+def test_a_run_that_its_time_budget_cut_says_so():
+    run = good_run()
+    left = replace(run.cells[1], cases=(), verdict=Verdict.SKIP, notes=(BUDGET,))
+    cut = replace(run, cells=(run.cells[0], left))
+    (suite,) = [s for s in parse(cut).iter("testsuite") if s.get("name") == "run"]
+    (skipped,) = suite.iter("skipped")
+    assert skipped.get("message") == "1 cell not run: time budget"
+    assert left.id in (skipped.text or "")
+    assert suite.get("errors") == "0"
+    assert "1 cell not run: time budget" in html.render(cut, Path("/nonexistent"), None)
+    assert "not run: time budget" not in html.render(run, Path("/nonexistent"), None)
+    (suite,) = [s for s in parse(replace(cut, problems=("disk full",))).iter("testsuite")
+                if s.get("name") == "run"]  # fmt: skip
+    (error,) = suite.iter("error")
+    assert "1 cell not run: time budget" in (error.text or "")
