@@ -35,7 +35,8 @@ if [ -b /dev/vdc ]; then
 fi
 echo 1 >/proc/sys/kernel/sysrq 2>/dev/null
 /usr/sbin/dropbear -E -s -m -r /run/seed/hostkey -P /run/dropbear.pid 2>/run/dropbear.log
-echo "lab: guest ready" >/dev/kmsg
+# With a level that no console is too quiet for.
+echo "<1>lab: guest ready" >/dev/kmsg
 # Process 1 must outlive everything and reap what is left to it.
 while :; do
 	$B sleep 3600 &

@@ -33,6 +33,9 @@ BOOT_ARGS: tuple[str, ...] = (
     "oops=panic",
     "printk.devkmsg=on",
     "log_buf_len=4M",
+    # A workload that lowers the console's log level, or a shape that says quiet, must not make the
+    # lab deaf.
+    "ignore_loglevel",
 )
 # An emulated CPU may stand still for long on a busy host.  A soft lockup is told after twice this
 # thresh (60 is the most it takes, kernel/watchdog.c), an RCU stall after this time-out: seconds.
