@@ -53,8 +53,10 @@ shapes:
   small:
     cpus: 2
     memory: 1G
-    zram: 256M           # swap in memory ...
-    swap_disk: 512M      # ... and on a disk, which is the one that uses the swap cache
+    # Swap on a disk, which writes later, from the swap cache; or on zram, which writes at once.
+    # Of both at a time the kernel would use zram until that is full.
+    swap_disk: 512M
+    # zram: 256M
   # numa2:
   #   memory: 2G
   #   nodes: 2

@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 
 from orchestrator.arch import ARCHES
+from orchestrator.config import load_config
 from orchestrator.config_problems import Problems
 from orchestrator.evidence import counters, ktap
 from orchestrator.manifest import read_workloads
@@ -315,3 +316,33 @@ def test_python_programs_start_with_few_imports() -> None:
                        "time", "uffd", "zlib"}  # fmt: skip
             assert found <= allowed, path
     assert sys.version_info >= (3, 11)
+
+
+def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
+    """Of two kinds the kernel uses one until it is full, and cases about the other prove nothing."""
+    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
+    kinds = {
+        shape.name: (bool(shape.swap_disk_mib), bool(shape.zram_mib)) for shape in config.shapes
+    }
+    assert all(sum(kind) <= 1 for kind in kinds.values())
+    assert kinds["small"] == (True, False)
+    for profile in config.profiles:
+        used = {kinds[shape] for entry in profile.entries for shape in entry.shapes}
+        assert (True, False) in used
+        assert ((False, True) in used) == (profile.name != "smoke")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")
+def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(tmp_path: Path) -> None:
+    source = tmp_path / "cached.c"
+    source.write_text(
+        '#include "ktap.h"\n#include "mem.h"\nstatic void cached(void)\n{\n'
+        "\tsize_t len = 600 * mem_page();\n\tchar *area = mem_map(len, 0);\n"
+        "\tmem_fill(area, len / 2, 1);\n\tCHECK_EQ(mem_present_pages(area, len / 2), 300);\n"
+        "\tCHECK_EQ(mem_swap_cached_pages(area, len), 0);\n}\n"
+        'int main(void)\n{\n\tstatic const struct ktap_case cases[] = {{"cached", cached}};\n'
+        "\treturn ktap_run(cases, 1, NULL);\n}\n"
+    )
+    assert _compile("gcc", [source, *SHARED], tmp_path / "cached") == ""
+    done = subprocess.run(tmp_path / "cached", capture_output=True, text=True, check=False)
+    assert "ok 1 cached" in done.stdout.splitlines(), done.stdout

@@ -149,29 +149,44 @@ int mem_is_swap_slot(uint64_t entry)
 	return (entry & MEM_SWAPPED) && (entry & 31) < SWAP_TYPES;
 }
 
-static size_t count_entries(const void *start, size_t len, int swapped)
+enum { PRESENT, SWAPPED, CACHED };
+
+static size_t count_entries(const void *start, size_t len, int what)
 {
 	static uint64_t entries[512];
+	static unsigned char resident[512];
 	size_t pages = len / mem_page(), count = 0, step;
 
 	for (size_t i = 0; i < pages; i += step) {
 		step = pages - i < 512 ? pages - i : 512;
 		read_entries((const char *)start + i * mem_page(), step, entries);
+		/* Of a swap entry mincore() tells whether its page is valid in the swap cache. */
+		if (what == CACHED)
+			CHECK_SYS(mincore((char *)start + i * mem_page(), step * mem_page(),
+					  resident));
 		for (size_t k = 0; k < step; k++)
-			count += swapped ? mem_is_swap_slot(entries[k]) != 0 :
-					   (entries[k] & MEM_PRESENT) != 0;
+			if (what == PRESENT)
+				count += (entries[k] & MEM_PRESENT) != 0;
+			else
+				count += mem_is_swap_slot(entries[k]) &&
+					 (what == SWAPPED || (resident[k] & 1));
 	}
 	return count;
 }
 
 size_t mem_present_pages(const void *start, size_t len)
 {
-	return count_entries(start, len, 0);
+	return count_entries(start, len, PRESENT);
 }
 
 size_t mem_swapped_pages(const void *start, size_t len)
 {
-	return count_entries(start, len, 1);
+	return count_entries(start, len, SWAPPED);
+}
+
+size_t mem_swap_cached_pages(void *start, size_t len)
+{
+	return count_entries(start, len, CACHED);
 }
 
 size_t mem_huge_bytes(const void *start, size_t len)
@@ -239,10 +254,45 @@ const char *mem_why_no_swap(void)
 	return line && line[1] ? NULL : "no swap device is on";
 }
 
+static const struct timespec pause_20ms = { 0, 20 * 1000 * 1000 };
+
+/*
+ * A disk takes its time: written pages stay in the swap cache.  Read back from there they are
+ * clean, and reclaim drops a clean page at once instead of writing it (shrink_folio_list()).
+ */
+static void drop_swap_cache(void *start, size_t len)
+{
+	size_t cached = mem_swap_cached_pages(start, len);
+
+	for (int attempt = 0; cached && attempt < 25; attempt++) {
+		nanosleep(&pause_20ms, NULL);
+		for (size_t i = 0; i < len; i += mem_page())
+			(void)*(volatile char *)((char *)start + i);
+		proc_write("/proc/sys/vm/drop_caches", "1");
+		CHECK_SYS(madvise(start, len, MADV_PAGEOUT));
+		cached = mem_swap_cached_pages(start, len);
+	}
+	if (cached)
+		ktap_diag("%zu of %zu pages stay in the swap cache", cached, len / mem_page());
+}
+
+void mem_swap_cache(void *start, size_t len)
+{
+	size_t pages = len / mem_page(), cached = 0;
+
+	for (int attempt = 0; attempt < 50; attempt++) {
+		CHECK_SYS(madvise(start, len, MADV_WILLNEED));
+		cached = mem_swap_cached_pages(start, len);
+		if (cached == pages)
+			return;
+		nanosleep(&pause_20ms, NULL);
+	}
+	ktap_skip("MADV_WILLNEED put only %zu of %zu pages into the swap cache", cached, pages);
+}
+
 void mem_swap_out(void *start, size_t len)
 {
 	size_t pages = len / mem_page(), out = 0;
-	struct timespec pause = { 0, 20 * 1000 * 1000 };
 
 	if (mem_why_no_swap())
 		ktap_skip("%s", mem_why_no_swap());
@@ -250,13 +300,15 @@ void mem_swap_out(void *start, size_t len)
 		CHECK_SYS(madvise(start, len, MADV_PAGEOUT));
 		out = mem_swapped_pages(start, len);
 		if (out == pages)
+			drop_swap_cache(start, len);
+		if (out == pages && mem_swapped_pages(start, len) == pages)
 			return;
 		/*
 		 * Pages faulted in on another CPU wait in that CPU's batch and cannot be isolated
 		 * from there; dropping caches drains every CPU's batch first (lru_add_drain_all()).
 		 */
 		proc_write("/proc/sys/vm/drop_caches", "1");
-		nanosleep(&pause, NULL);
+		nanosleep(&pause_20ms, NULL);
 	}
 	ktap_skip("MADV_PAGEOUT swapped out only %zu of %zu pages", out, pages);
 }

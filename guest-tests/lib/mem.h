@@ -66,8 +66,17 @@ char *mem_map_huge(size_t count, unsigned int seed);
 /* Why no page can be swapped out, as a skip reason, or NULL. */
 const char *mem_why_no_swap(void);
 
-/* Swap a range of base pages out with MADV_PAGEOUT; skips the case if a page stays. */
+/*
+ * Swap a range of base pages out with MADV_PAGEOUT, out of the swap cache too; skips the case if a
+ * page stays in the page table, and says so in a diagnostic if one stays in the swap cache.
+ */
 void mem_swap_out(void *start, size_t len);
+
+/* How many pages of a range are swap entries whose page is in the swap cache, read in and valid. */
+size_t mem_swap_cached_pages(void *start, size_t len);
+
+/* Read a swapped-out range into the swap cache, not into the page table; skips if a page stays. */
+void mem_swap_cache(void *start, size_t len);
 
 /* Milliseconds of the monotonic clock. */
 double mem_now_ms(void);

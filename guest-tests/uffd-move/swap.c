@@ -41,6 +41,7 @@ static void moves_as_entry(void)
 
 	*pair = uffd_pair(PAGES, SEED);
 	mem_swap_out(pair->src, pair->len);
+	CHECK_EQ(mem_swap_cached_pages(pair->src, pair->len), 0);
 	for (size_t i = 0; i < PAGES; i++)
 		first.slots[i] = mem_frame(pair->src + i * mem_page());
 	first.before = rss_ledger("swapped-before-move", getpid());
@@ -118,9 +119,11 @@ static void in_swap_cache(void)
 	struct rss before, after;
 
 	mem_swap_out(pair.src, pair.len);
-	CHECK_SYS(madvise(pair.src, pair.len, MADV_WILLNEED));
+	CHECK_EQ(mem_swap_cached_pages(pair.src, pair.len), 0);
+	mem_swap_cache(pair.src, pair.len);
 	CHECK_EQ(mem_swapped_pages(pair.src, pair.len), PAGES);
 	before = rss_ledger("swap-cache-before-move", getpid());
+	CHECK_EQ(mem_swap_cached_pages(pair.src, pair.len), PAGES);
 	result = uffd_try_all(&pair);
 	after = rss_ledger("swap-cache-after-move", getpid());
 	uffd_moved_all(&pair, result);
