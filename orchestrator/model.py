@@ -327,6 +327,7 @@ class BuildResult:
     errors: tuple[CompilerMessage, ...] = ()
     new_warnings: tuple[CompilerMessage, ...] = ()
     cpu_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- evidence
@@ -505,6 +506,7 @@ class BuildRecord:
     new_warnings: tuple[CompilerMessage, ...] = ()
     mismatches: tuple[ConfigMismatch, ...] = ()
     expected: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

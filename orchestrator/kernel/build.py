@@ -36,6 +36,8 @@ from orchestrator.model import (
 # Part of every build's identity: raise it when the recipe below changes what comes out.
 RECIPE = 1
 CONFIG_DEADLINE = 300.0
+BASE_UNKNOWN = "the base was not built here, so these warnings may be older than the series"
+BASE_UNSEEN = "the base's build here did not compile these files, so the warnings may be older"
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
 # ccache and the final link find nothing new.
 STAMPS = {
@@ -108,7 +110,7 @@ def _find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
         if kept["image_sha256"] != digest or not (folder / "config").exists():
             return None
         (folder / "build.json").touch()  # the cache is trimmed by last use
-        return BuildResult(
+        found = BuildResult(
             build=wanted.build,
             verdict=Verdict.PASS,
             reason="",
@@ -121,8 +123,8 @@ def _find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
             log=folder / "build.log",
             command=kept["command"],
             mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
-            new_warnings=_new_warnings(wanted, _load_messages(kept["warnings"]), cache),
         )
+        return _add_warnings(found, wanted, _load_messages(kept["warnings"]), cache)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -211,7 +213,7 @@ def build_kernel(
         (work / "build.json").write_text(json.dumps(record, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-    return replace(
+    result = replace(
         result,
         verdict=Verdict.PASS,
         seconds=time.monotonic() - began,
@@ -220,8 +222,8 @@ def build_kernel(
         kernel_config=folder / "config",
         vmlinux=folder / "vmlinux",
         log=folder / "build.log",
-        new_warnings=_new_warnings(wanted, warnings, cache),
     )
+    return _add_warnings(result, wanted, warnings, cache)
 
 
 def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:
@@ -295,20 +297,28 @@ def _raise_if_host(log: str) -> None:
         raise HostError(f"the build stopped: {trouble[0]}", trouble[1])
 
 
-def _new_warnings(
-    wanted: BuildRequest, warnings: tuple[CompilerMessage, ...], cache: Path
-) -> tuple[CompilerMessage, ...]:
-    """The warnings in files the series touches that the same build without it does not have."""
+def _add_warnings(
+    built: BuildResult,
+    wanted: BuildRequest,
+    warnings: tuple[CompilerMessage, ...],
+    cache: Path,
+) -> BuildResult:
+    """Add the warnings in files the series touches that the same build without it does not have."""
     touched = set(wanted.tree.touched_files)
     mine = [message for message in warnings if message.file in touched]
     if not mine:
-        return ()
+        return built
+    base = _folder(cache, wanted.base_identity)
     try:
-        kept = json.loads((_folder(cache, wanted.base_identity) / "build.json").read_text())
+        kept = json.loads((base / "build.json").read_text())
         known = {(entry["file"], entry["text"]) for entry in kept["warnings"]}
-    except (OSError, ValueError, KeyError):
-        known = set()
-    return tuple(message for message in mine if (message.file, message.text) not in known)
+    except (OSError, ValueError, KeyError, TypeError):
+        return replace(built, new_warnings=tuple(mine), notes=(*built.notes, BASE_UNKNOWN))
+    new = tuple(message for message in mine if (message.file, message.text) not in known)
+    log = _read(base / "build.log")
+    # The base's build may have taken an object from another config's, where the warning was told.
+    unseen = any(m.file.endswith(".c") and f" {m.file[:-2]}.o\n" not in log for m in new)
+    return replace(built, new_warnings=new, notes=built.notes + (BASE_UNSEEN,) * unseen)
 
 
 def _load_messages(entries: list[dict[str, object]]) -> tuple[CompilerMessage, ...]:

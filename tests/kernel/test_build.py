@@ -522,8 +522,22 @@ def test_only_warnings_that_the_series_brought(
     again = build.find(wanted, tmp_path / "cache")
     assert again is not None
     assert again.new_warnings == built.new_warnings
+    assert again.notes == built.notes == ()
     elsewhere = make(ask(tree="t3", base_tree="t1", touched=("mm/other.c",)))
     assert elsewhere.new_warnings == ()
+
+
+def test_warnings_whose_age_is_not_known(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    (source / "mm/userfaultfd.c").write_text(WARNS)
+    alone = make(ask(tree="t2", base_tree="t1"))
+    assert len(alone.new_warnings) == 1
+    assert alone.notes == (build.BASE_UNKNOWN,)
+    make(ask(touched=()))  # the base: nothing to compile, so nothing to warn of
+    again = make(ask(tree="t2", base_tree="t1"))
+    assert again.cached
+    assert again.notes == (build.BASE_UNSEEN,)
 
 
 # ---------------------------------------------------------------- what was kept and is damaged
