@@ -20,6 +20,7 @@ from orchestrator.model import (
     KernelRecord,
     LedgerStep,
     RunResult,
+    Summary,
     Verdict,
 )
 
@@ -34,6 +35,18 @@ class PlacedCase:
     kernel: str
     key: str
     case: CaseResult
+
+
+def summary_of(run: RunResult) -> Summary:
+    """How many of all cases came to which verdict: those that the reports show, and no others."""
+    verdicts = [placed.case.verdict for placed in cases_of(run)]
+    return Summary(
+        passed=verdicts.count(Verdict.PASS),
+        failed=verdicts.count(Verdict.FAIL),
+        skipped=verdicts.count(Verdict.SKIP),
+        # What kept a kernel from being tried at all has no case, and is an error all the same.
+        errors=verdicts.count(Verdict.ERROR) or len(run.problems),
+    )
 
 
 def split_case_id(case_id: str) -> tuple[str, str]:
@@ -98,7 +111,10 @@ def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
     elif any(patch.applied is not True for patch in kernel.series):
         bad = next(patch for patch in kernel.series if patch.applied is not True)
         verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
-    rerun = run.run.command or f"lab run --kernel {shlex.quote(kernel.name)}"
+    rerun = f"lab run --kernel {shlex.quote(kernel.name)}"
+    if kernel.name == "cli":  # defined by --source and --series
+        words = ["lab", "run", "--source", kernel.source, "--series", kernel.series_origin]
+        rerun = shlex.join(words) if kernel.series_origin else run.run.command
     case_id = f"{kernel.name}/-/-/-:{SERIES}:apply"
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
-from orchestrator.model import BuildRecord, CaseResult, CellRecord, KernelRecord, Summary, Verdict
+from orchestrator.model import BuildRecord, CaseResult, CellRecord, KernelRecord, Verdict
 
 # Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
 SYNTHETIC = frozenset(
@@ -57,20 +57,6 @@ def cell_verdict(cases: Iterable[CaseResult]) -> Verdict:
     if Verdict.SKIP in verdicts and not any(map(executed, found)):
         return Verdict.SKIP
     return Verdict.PASS
-
-
-def summarise(cells: Iterable[CellRecord], builds: Iterable[BuildRecord] = ()) -> Summary:
-    """How many cases came to which verdict; a build is one case, counted once."""
-    verdicts = [build.verdict for build in builds]
-    counted = bool(verdicts)
-    for cell in cells:
-        verdicts += [c.verdict for c in cell.cases if not (counted and c.workload == "build")]
-    return Summary(
-        passed=verdicts.count(Verdict.PASS),
-        failed=verdicts.count(Verdict.FAIL),
-        skipped=verdicts.count(Verdict.SKIP),
-        errors=verdicts.count(Verdict.ERROR),
-    )
 
 
 def exit_status(

@@ -32,9 +32,9 @@ from orchestrator.model import (
     Verdict,
     WorkloadEvidence,
 )
-from orchestrator.outcome import SYNTHETIC, cell_verdict, executed, exit_status, summarise
+from orchestrator.outcome import SYNTHETIC, cell_verdict, executed, exit_status
 
-__all__ = ["apply_expectations", "cell_verdict", "executed", "exit_status", "judge", "summarise"]
+__all__ = ["apply_expectations", "cell_verdict", "executed", "exit_status", "judge"]
 
 KERNEL_LOG = "kernel-log"
 COUNTERS = "counters"

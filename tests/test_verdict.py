@@ -21,7 +21,6 @@ from orchestrator.model import (
     Hit,
     KernelRecord,
     MessageRules,
-    Summary,
     Verdict,
     WorkloadEvidence,
     WorkloadSpec,
@@ -32,7 +31,6 @@ from orchestrator.verdict import (
     executed,
     exit_status,
     judge,
-    summarise,
 )
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
@@ -486,12 +484,6 @@ def test_cell_verdict() -> None:
     assert cell_verdict([case(E), case(P), log]) is E
     assert cell_verdict([case(E), case(F), log]) is F
     assert cell_verdict([case(P, "boot", "boot")]) is P
-
-
-def test_summary_counts_a_build_once() -> None:
-    cells = [cell(case(P), case(F), case(S), case(E), case(F, "build", "build"))]
-    assert summarise(cells, [build(F)]) == Summary(1, 2, 1, 1)
-    assert summarise(cells) == Summary(1, 2, 1, 1)
 
 
 def test_exit_status_and_its_order() -> None:

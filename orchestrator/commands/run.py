@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator import __version__, results
 from orchestrator.arch import ARCHES
-from orchestrator.cases import cases_of
+from orchestrator.cases import cases_of, summary_of
 from orchestrator.commands.places import Places, find_places, load
 from orchestrator.errors import HostError, UserError
 from orchestrator.model import (
@@ -115,12 +115,9 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
         info = RunInfo(
             run_id, started, finished, command, status, __version__, plan.profile, host, baseline
         )
-        from orchestrator.outcome import summarise
-
-        return RunResult(
-            info, tuple(state.kernels.values()), builds, cells, summarise(cells, builds),
-            tuple(state.problems),
-        )  # fmt: skip
+        kernels, problems = tuple(state.kernels.values()), tuple(state.problems)
+        whole = RunResult(info, kernels, builds, cells, Summary(0, 0, 0, 0), problems)
+        return replace(whole, summary=summary_of(whole))
 
     def store(state: executor.Progress) -> None:
         results.save(result(state, "", 0), folder)
