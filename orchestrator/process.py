@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import HostError, Interrupted
+from orchestrator.pump import Pump, feed
 
 log_commands = logging.getLogger("lab.process")
 
@@ -44,6 +47,7 @@ _lock = threading.Lock()
 _live: set[int] = set()
 _polite: set[int] = set()  # those of _live that get a SIGTERM first, and a SIGKILL from run()
 _reaper: subprocess.Popen[bytes] | None = None
+_temp = ""  # set with the reaper
 _cancelled = threading.Event()
 
 
@@ -112,6 +116,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     # mke2fs and friends live in sbin, which a plain user's PATH lacks on Debian.
     kept["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     return kept | {"LC_ALL": "C.UTF-8", "LAB_TOKEN": _TOKEN} | dict(extra or {})
+
+
+def temp_folder() -> Path:
+    """The folder for temporary files of this lab and its children; it is gone when the lab is.
+
+    :raises HostError: when there is no room for it.
+    """
+    _ensure_reaper()
+    return Path(_temp)
 
 
 def find_tool(name: str) -> str | None:
@@ -193,7 +206,7 @@ def run(
     merged = log is not None or on_line is not None
     pipe = None if terminal else subprocess.PIPE
     began = time.monotonic()
-    pumps: list[_Pump] = []
+    pumps: list[Pump] = []
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(_open_log(log)) if log else None
         child = _popen(
@@ -202,13 +215,14 @@ def run(
             pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
             own_group=not terminal, polite=True,
         )  # fmt: skip
+        stop = functools.partial(_kill, child.pid)
         try:
             if child.stdout:
-                pumps.append(_Pump(child.stdout, child.pid, sink, on_line))
+                pumps.append(Pump(child.stdout, stop, sink, on_line))
             if child.stderr:
-                pumps.append(_Pump(child.stderr, child.pid))
+                pumps.append(Pump(child.stderr, stop))
             if input is not None and child.stdin:
-                _feed(child.stdin, input)
+                feed(child.stdin, input)
             try:
                 status, cpu = _wait(child, began + deadline, group=not terminal)
             except BaseException:  # Ctrl-C in the main thread
@@ -256,7 +270,7 @@ def _popen(
     program = shutil.which(words[0], path=full["PATH"])
     if program is None:
         raise ToolMissing(words[0])
-    _ensure_reaper()
+    full = {**full, "TMPDIR": str(temp_folder()), **(env or {})}
     try:
         child = subprocess.Popen(
             [program, *words[1:]], cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
@@ -318,78 +332,12 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
     _forget(child.pid)
 
 
-class _Pump:
-    """A thread that takes what a child prints, to the end, whatever happens to the lines.
-
-    The command is stopped when its log cannot be written: with the pipe closed instead it would
-    fail by itself, and a full disk would look like a kernel that does not build.
-    """
-
-    def __init__(
-        self,
-        pipe: IO[bytes],
-        group: int,
-        sink: IO[bytes] | None = None,
-        on_line: Callable[[str], None] | None = None,
-    ) -> None:
-        self.data = bytearray()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(
-            target=self._work, args=(pipe, group, sink, on_line), daemon=True
-        )
-        self._thread.start()
-
-    def _work(
-        self,
-        pipe: IO[bytes],
-        group: int,
-        sink: IO[bytes] | None,
-        on_line: Callable[[str], None] | None,
-    ) -> None:
-        with pipe:
-            for line in pipe:
-                self.data.extend(line)
-                if self._error is not None:
-                    continue
-                try:
-                    rest = memoryview(line)
-                    while sink and rest:
-                        rest = rest[sink.write(rest) :]
-                    if on_line:
-                        on_line(line.decode(errors="replace").rstrip("\r\n"))
-                except Exception as error:
-                    self._error = error
-                    if sink is None or not sink.closed:  # else the command ended long ago
-                        _kill(group)
-
-    def join(self, seconds: float) -> None:
-        """Wait for the pipe's end, so long at most."""
-        self._thread.join(seconds)
-
-    def complain(self, program: str) -> None:
-        """Raise what went wrong with a line."""
-        if isinstance(self._error, OSError):
-            raise HostError(
-                f"cannot keep what {program} prints: {self._error.strerror}", "is the disk full?"
-            ) from self._error
-        if self._error is not None:
-            raise self._error
-
-
 def _open_log(path: Path) -> IO[bytes]:
     try:
         # Unbuffered: a reader sees each line at once, and closing has nothing left to fail at.
         return path.open("ab", buffering=0)
     except OSError as error:
         raise HostError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _feed(pipe: IO[bytes], data: bytes) -> None:
-    def work() -> None:
-        with contextlib.suppress(OSError), pipe:
-            pipe.write(data)
-
-    threading.Thread(target=work, daemon=True).start()
 
 
 def _kill(group: int, number: int = signal.SIGKILL) -> None:
@@ -401,17 +349,25 @@ def _kill(group: int, number: int = signal.SIGKILL) -> None:
 def _dismiss_reaper() -> None:
     """Let the reaper go: it sweeps up after us and ends, and nobody waits for it."""
     if _reaper is not None and _reaper.stdin is not None:
+        shutil.rmtree(_temp, ignore_errors=True)  # it may have been the last to write there
         _reaper.stdin.close()
         _reaper.returncode = 0
 
 
 def _ensure_reaper() -> None:
     """Start the reaper once; its pipe's writing end stays open in this process alone."""
-    global _reaper
+    global _reaper, _temp
     with _lock:
         if _reaper is None:
+            try:
+                _temp = tempfile.mkdtemp(prefix="lab-")
+                # To look for names is denied; mmdebstrap's other user passes through.
+                Path(_temp).chmod(0o711)
+            except OSError as error:
+                raise HostError(f"no folder for temporary files: {error}", "set TMPDIR") from error
+            script = str(Path(__file__).with_name("reaper.py"))
             _reaper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")), _TOKEN],
+                [sys.executable, "-I", "-S", script, _temp, _TOKEN],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 env={"PATH": "/usr/bin:/bin"}, cwd="/", start_new_session=True,
             )  # fmt: skip

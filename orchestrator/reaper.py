@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A process of its own that kills everything a lab started once that lab is gone.
 
-``python reaper.py TOKEN`` reads its standard input, a pipe whose only writer is the lab, and does
-nothing else until that pipe ends, which the kernel sees to even when the lab gets SIGKILL.  It
-then kills each process that carries ``LAB_TOKEN=TOKEN`` in its environment.  PR_SET_PDEATHSIG
-would not do: it fires when the parent *thread* ends and never reaches make's compilers
-(prctl(2)); a process group would miss whatever made a session of its own.
+``python reaper.py [FOLDER] TOKEN`` reads its standard input, a pipe whose only writer is the lab,
+and does nothing else until that pipe ends, which the kernel sees to even when the lab gets SIGKILL.
+It then kills each process that carries ``LAB_TOKEN=TOKEN`` in its environment and removes the lab's
+folder of temporary files.  PR_SET_PDEATHSIG would not do: it fires when the parent *thread* ends
+and never reaches make's compilers (prctl(2)); a process group would miss whatever made a session of
+its own.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -46,12 +48,14 @@ def main() -> None:
     while os.read(0, 4096):
         pass
     for _ in range(SWEEPS):
-        for pid in carriers(sys.argv[1]):
+        for pid in carriers(sys.argv[-1]):
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 continue
         time.sleep(PAUSE)
+    for folder in sys.argv[1:-1]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

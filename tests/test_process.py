@@ -397,6 +397,38 @@ with process.start(["sh", "-c", script]) as child:
     assert wait_gone(found, 2.0) == []
 
 
+def test_temporary_files_go_with_the_lab(tmp_path: Path) -> None:
+    # They lie in the user's TMPDIR; what the lab has made there is left to no other.
+    code = """
+import sys, time
+from orchestrator import process
+folder = process.temp_folder()
+assert process.run(["mktemp"], deadline=5).text.startswith(f"{folder}/")
+assert process.run(["printenv", "TMPDIR"], deadline=5, env={"TMPDIR": "/x"}).text == "/x\\n"
+assert folder.stat().st_mode & 0o777 == 0o711
+print(folder, flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    for seconds in ("0", "100"):
+        lab = subprocess.Popen(
+            [sys.executable, "-c", code, seconds], cwd=ROOT, env=env, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        assert lab.stdout
+        folder = Path(lab.stdout.readline().strip())
+        assert folder.parent == tmp_path
+        if seconds != "0":
+            assert list(folder.iterdir())
+            lab.kill()
+        lab.stdout.close()
+        lab.wait(20)
+        until = time.monotonic() + 10
+        while folder.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_reaper_spares_others_processes(tmp_path: Path) -> None:
     # The same program with another token, and one with the token as an argument.
     from orchestrator import reaper

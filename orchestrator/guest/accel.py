@@ -58,7 +58,7 @@ def choose(arch: Arch, cache: Path) -> Accelerator:
 
 
 def _probe(arch: Arch) -> Accelerator:
-    with tempfile.TemporaryDirectory(prefix="lab-kvm-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kvm-", dir=process.temp_folder()) as folder:
         image = Path(folder) / "probe"
         argv, good = _PROBES[arch.name](image)
         try:

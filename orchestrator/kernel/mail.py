@@ -125,7 +125,7 @@ def _decoded(value: object) -> str:
 
 
 def _read_body(raw: bytes, mail: Mail) -> Mail:
-    with tempfile.TemporaryDirectory(prefix="lab-mail-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mail-", dir=process.temp_folder()) as folder:
         message, patch = Path(folder, "message"), Path(folder, "patch")
         for recode in ("-u", "-n"):  # -n: as it is, for a character set that nobody knows
             done = process.run(
