@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import shutil
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from orchestrator import verdict, workload
+from orchestrator import guestcheck, verdict, workload
 from orchestrator.arch import ARCHES
 from orchestrator.errors import HostError
 from orchestrator.events import Event, Listener, nobody
@@ -164,6 +165,12 @@ class _CellRun:
         self.command = ""
 
     def run(self) -> CellRecord:
+        try:
+            return self._run()
+        except OSError as error:
+            raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
+
+    def _run(self) -> CellRecord:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.built.kernel_config:
             shutil.copyfile(self.built.kernel_config, self.folder / "config")
@@ -173,25 +180,35 @@ class _CellRun:
             self.notes.append(f"emulated (TCG): {chosen.reason}")
             if self.arch.tcg_note:
                 self.notes.append(self.arch.tcg_note)
+        if self.cell.shape.cpus > (os.cpu_count() or 1):
+            self.notes.append(
+                f"{self.cell.shape.cpus} CPUs on a host with {os.cpu_count() or 1}: "
+                "they wait for each other, and the kernel may report it as a lockup or a stall"
+            )
         self._tell("root", "preparing the guest's root")
         image = root.ensure_root(self.arch, self.settings.cache)
         workloads = self.cell.workloads
         library = workload.library_folder(workloads)
         files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
         left = list(workloads)
+        why = "the guest did not boot"
         with scratch(self.settings.cache) as folder:
             try:
                 while left and self._one_boot(folder, image, files, left):
                     if self.boots > 2 * len(workloads) + 4:
                         raise HostError(f"{self.cell.id}: guests keep getting lost")
-            except HostError as error:
+            except (HostError, OSError) as error:
                 if not self.cases:
                     raise
                 # What was found before the host failed stays found.
-                self._add(self._case("boot", "host", Verdict.ERROR, error.message))
+                told = error.message if isinstance(error, HostError) else str(error)
+                self._add(self._case("boot", "host", Verdict.ERROR, told))
+                why = "the host failed"
+        judged = {case.workload for case in self.cases}
         for spec in left:
-            reason = "not run: the guest did not boot"
-            self.cases.append(self._case(spec.name, "guest", Verdict.SKIP, reason))
+            if spec.name not in judged:
+                reason = f"not run: {why}"
+                self.cases.append(self._case(spec.name, "guest", Verdict.SKIP, reason))
         return self._record()
 
     def _one_boot(
@@ -212,13 +229,13 @@ class _CellRun:
         )
         if not self.command:
             self.command = shlex.join(guest.qemu_command(request))
-            (self.folder / "qemu-command.txt").write_text(self.command + "\n")
+            (self.folder / "qemu-command.txt").write_text(self.command + "\n", "utf-8")
         self._tell("boot", "booting")
         try:
             with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
                 self._booted(machine)
                 try:
-                    self._check_config(machine)
+                    self._check_guest(machine)
                     workload.push(machine, files)
                 except SshLost as lost:
                     return self._lost_between(machine, lost)
@@ -254,29 +271,22 @@ class _CellRun:
         self._add(self._case("boot", "boot", found, reason, failed.seconds, hits))
         return False
 
-    def _check_config(self, machine: guest.Guest) -> None:
-        """Compare what was asked for with what the build made of it and with the running guest."""
+    def _check_guest(self, machine: guest.Guest) -> None:
+        """Compare the running guest with what was asked for, once a cell."""
         self.facts = facts.read_facts(machine)
         self.page_size = self.facts.page_size
-        self.running = kconfig.parse_dotconfig(self.facts.config)
+        shown = kconfig.parse_dotconfig(self.facts.config)
+        file = self.built.kernel_config
+        made = kconfig.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
+        self.running = shown or made
         if any(case.workload == "config" for case in self.cases):
             return
-        told = [kconfig.tell(miss) for miss in self.built.mismatches]
-        if self.facts.config and self.built.kernel_config:
-            made = kconfig.parse_dotconfig(self.built.kernel_config.read_text(errors="replace"))
-            differ = sorted(
-                name for name in made.keys() | self.running.keys()
-                if made.get(name, "n") != self.running.get(name, "n")
-            )  # fmt: skip
-            told += [
-                f"CONFIG_{name} is {self.running.get(name, 'n')} in the running guest, "
-                f"{made.get(name, 'n')} in .config"
-                for name in differ[:10]
-            ]
-        elif not self.facts.config:
-            self.notes.append("the guest has no /proc/config.gz: only .config was checked")
-        found = Verdict.FAIL if told else Verdict.PASS
-        self._add(self._case("config", "config", found, "; ".join(told)))
+        config = guestcheck.check_config(self.built, made, shown)
+        self._add(self._case("config", "config", config.verdict, config.reason))
+        if config.note:
+            self.notes.append(config.note)
+        shape = guestcheck.check_shape(self.cell, self.facts, self.running)
+        self._add(self._case("boot", "shape", shape.verdict, shape.reason))
 
     def _run_workloads(self, machine: guest.Guest, left: list[WorkloadSpec]) -> None:
         while left:
@@ -318,13 +328,14 @@ class _CellRun:
             self.retried.add(spec.name)
             self.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
             return True
-        stem = spec.name.replace("/", "__")
-        (self.folder / f"{stem}.ktap").write_text(evidence.stdout)
-        (self.folder / f"{stem}.samples").write_text(evidence.stderr)
         for case in judged:
             # A hit names its line in the console log, not in the workload's window.
             hits = tuple(replace(hit, line=hit.line + evidence.console_line) for hit in case.hits)
             self._add(replace(case, hits=hits))
+        # Last, because a full disk must not cost the verdicts.
+        stem = spec.name.replace("/", "__")
+        (self.folder / f"{stem}.ktap").write_text(evidence.stdout, "utf-8")
+        (self.folder / f"{stem}.samples").write_text(evidence.stderr, "utf-8")
         return False
 
     def _lost_between(self, machine: guest.Guest, lost: SshLost) -> bool:

@@ -319,7 +319,7 @@ def test_python_programs_start_with_few_imports() -> None:
 
 
 def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
-    """Of two kinds the kernel uses one until it is full, and cases about the other prove nothing."""
+    """Of two kinds the kernel uses one until it is full: cases about the other prove nothing."""
     config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
     kinds = {
         shape.name: (bool(shape.swap_disk_mib), bool(shape.zram_mib)) for shape in config.shapes

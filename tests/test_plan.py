@@ -521,6 +521,7 @@ def test_shipped_profiles(shipped: LabConfig) -> None:
         for arch in BOTH
         for cell in (
             "default small",
+            "default zram",
             "default thp-always",
             "default thp-never",
             "no-thp small",

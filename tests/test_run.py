@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,10 @@ class Play:
         self.pushes: list[Exception] = []
         self.outcomes: dict[str, list[Any]] = {}
         self.between = ""
-        self.facts = Facts("CONFIG_A=y\n", frozenset({"swap"}), 4096, "6.12.1")
+        self.dotconfig = "CONFIG_A=y\n# CONFIG_B is not set\n"
+        self.facts = Facts(
+            "CONFIG_A=y\n", frozenset({"swap"}), 4096, "6.12.1", nodes=1, cpus=2, memory_mib=1023.0
+        )
         self.ran: list[str] = []
         self.requests: list[GuestRequest] = []
 
@@ -150,7 +155,7 @@ def go(
     build = Build("k/c/x86_64", KERNEL, config or ConfigSpec("c"), "x86_64")
     cell = Cell("k/c/x86_64/s", build, shape or ShapeSpec("s"), workloads or (work("a"), work("b")))
     dotconfig = play.folder / "dotconfig"
-    dotconfig.write_text("CONFIG_A=y\n# CONFIG_B is not set\n")
+    dotconfig.write_text(play.dotconfig)
     built = BuildResult(
         build, Verdict.PASS, "", 1.0, False, image=play.folder / "image", kernel_config=dotconfig,
         mismatches=mismatches,
@@ -305,7 +310,12 @@ def test_a_boot_that_panics(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "verdict"), [(GuestEnd.SILENT, Verdict.FAIL), (GuestEnd.SSH_LOST, Verdict.ERROR)]
+    ("end", "verdict"),
+    [
+        (GuestEnd.SILENT, Verdict.FAIL),
+        (GuestEnd.SSH_LOST, Verdict.ERROR),
+        (GuestEnd.QEMU_DIED, Verdict.ERROR),
+    ],
 )
 def test_a_silent_boot_is_tried_once_more(play: Play, end: GuestEnd, verdict: Verdict) -> None:
     failed = (BootFailed(end, "no login within 240 s", 240.0), "")
@@ -377,7 +387,7 @@ def test_a_promised_need_of_a_workload_that_exercises_nothing(play: Play) -> Non
 
 def test_config_that_did_not_take(play: Play) -> None:
     missed = ConfigMismatch("THP", "y", "n", "thp.config:2", "needs HAVE_THP (mm/Kconfig)")
-    play.facts = Facts("CONFIG_A=y\nCONFIG_NEW=y\n", frozenset(), 4096, "6.12.1")
+    play.facts = replace(play.facts, config="CONFIG_A=y\nCONFIG_NEW=y\n")
     record = go(play, mismatches=(missed,))
     case = find(record, "config:config")
     assert case.verdict is Verdict.FAIL
@@ -388,11 +398,74 @@ def test_config_that_did_not_take(play: Play) -> None:
 
 
 def test_guest_without_its_config(play: Play) -> None:
-    play.facts = Facts("", frozenset(), 16384, "6.12.1")
-    record = go(play)
+    play.facts = replace(play.facts, config="", page_size=16384)
+    # What the workloads need is then looked up in .config.
+    record = go(play, work("a", needs=("CONFIG_A",)))
     assert find(record, "config:config").verdict is Verdict.PASS
+    assert find(record, "f/a:case").verdict is Verdict.PASS
     assert any("/proc/config.gz" in note for note in record.notes)
     assert record.page_size == 16384
+
+
+def test_guest_that_should_have_shown_its_config(play: Play) -> None:
+    play.dotconfig += "CONFIG_IKCONFIG_PROC=y\n"
+    play.facts = replace(play.facts, config="")
+    record = go(play)
+    case = find(record, "config:config")
+    assert case.verdict is Verdict.ERROR
+    assert case.reason == "the guest showed no /proc/config.gz although IKCONFIG_PROC is on"
+    missed = ConfigMismatch("THP", "y", "n", "thp.config:2")
+    assert find(go(play, mismatches=(missed,)), "config:config").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("config", "facts", "provides", "verdict", "reason"),
+    [
+        ("CONFIG_NUMA=y\nCONFIG_NUMA_EMU=y\n", {}, (), "fail", "1 NUMA nodes instead of 2"),
+        ("", {}, (), "skip", "1 NUMA nodes instead of 2 (the kernel has no CONFIG_NUMA)"),
+        ("", {}, ("numa",), "fail", "1 NUMA nodes instead of 2 (the kernel has no CONFIG_NUMA)"),
+        ("", {"nodes": 2}, (), "pass", ""),
+        ("", {"nodes": 2, "cpus": 0}, (), "error", "the guest did not tell its CPUs"),
+    ],
+)
+def test_shape(
+    play: Play, config: str, facts: dict[str, int], provides: tuple[str, ...], verdict: str,
+    reason: str,
+) -> None:  # fmt: skip
+    play.dotconfig += config
+    play.facts = replace(play.facts, config=f"CONFIG_A=y\n{config}", **facts)
+    record = go(play, shape=ShapeSpec("s", nodes=2), config=ConfigSpec("c", provides=provides))
+    case = find(record, "boot:shape")
+    assert (case.verdict.value, case.reason) == (verdict, reason)
+
+
+def test_a_shape_with_more_cpus_than_the_host(play: Play) -> None:
+    play.facts = replace(play.facts, cpus=512)
+    record = go(play, shape=ShapeSpec("s", cpus=512))
+    assert any(note.startswith("512 CPUs on a host with ") for note in record.notes)
+
+
+def test_a_full_disk_takes_no_verdict_with_it(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.write_text
+
+    def write(path: Path, *words: Any) -> int:
+        if path.name == "f__a.ktap":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *words)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    record = go(play)
+    assert find(record, "f/a:case").verdict is Verdict.PASS
+    assert "No space left" in find(record, "boot:host").reason
+    assert find(record, "f/b:guest").reason == "not run: the host failed"
+    assert "f/a:guest" not in told(record)
+    assert record.verdict is Verdict.ERROR
+
+
+def test_a_disk_that_is_full_from_the_start(play: Play) -> None:
+    play.boots = [OSError(errno.ENOSPC, "No space left on device")]
+    with pytest.raises(HostError, match="No space left"):
+        go(play)
 
 
 def test_every_id_is_unique(play: Play) -> None:

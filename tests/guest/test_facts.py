@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.guest import facts
 from orchestrator.guest.facts import Facts
+from orchestrator.guest.ssh import Answer, SshLost
 
 # From an x86_64 guest with zram and a swap disk, cut to a few lines of its configuration.
 FULL = """\
@@ -19,6 +20,8 @@ FULL = """\
 CONFIG_SMP=y
 # CONFIG_KSM_X is not set
 CONFIG_UNAME="== not a section"
+== configstatus
+0
 == swaps
 Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority
 /dev/zram0                              partition\t262140\t\t0\t\t-2
@@ -33,6 +36,12 @@ always [madvise] never
 /sys/kernel/mm/hugepages/hugepages-2048kB
 == pagesize
 KernelPageSize:        4 kB
+== cpus
+0-1,3
+== present
+        present  3998
+        present  258015
+        present  0
 == uname
 6.12.117
 == uid
@@ -63,6 +72,9 @@ def test_a_guest_that_has_everything() -> None:
     assert found.has == WORDS
     assert found.page_size == 4096
     assert found.release == "6.12.117"
+    assert found.swaps == ("/dev/zram0",)
+    assert (found.cpus, found.nodes) == (3, 2)
+    assert 1023 < found.memory_mib < 1024
     assert 'CONFIG_UNAME="== not a section"' in found.config.splitlines()
 
 
@@ -70,6 +82,7 @@ def test_a_bare_guest() -> None:
     found = facts.parse(BARE)
     assert found.has == frozenset()
     assert found.page_size == 65536
+    assert (found.swaps, found.cpus, found.nodes, found.memory_mib) == ((), 0, 1, 0.0)
     assert found.config == ""
 
 
@@ -89,6 +102,43 @@ def test_an_answer_that_is_cut(text: str) -> None:
 )  # fmt: skip
 def test_thp(line: str, there: bool) -> None:
     assert ("thp" in facts.parse(f"== thp\n{line}\n").has) is there
+
+
+def test_half_a_configuration_is_none() -> None:
+    cut = "== config\nCONFIG_A=y\n== configstatus\n1\n== uid\n0\n"
+    assert facts.parse(cut).config == ""
+    assert facts.parse(cut.replace("\n1\n", "\n0\n")).config == "CONFIG_A=y"
+
+
+class Asked:
+    """A guest that gives one answer."""
+
+    slowness = 1.0
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.ssh = self
+
+    def run(self, command: str, deadline: float) -> Answer:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [Answer(0, FULL[:300], ""), Answer(127, FULL, "sh: no\nx")])
+def test_an_answer_without_an_end_is_none(answer: Answer) -> None:
+    with pytest.raises(SshLost, match="did not tell what it has"):
+        facts.read_facts(Asked(answer))  # type: ignore[arg-type]
+
+
+def test_an_answer_to_the_end() -> None:
+    assert facts.read_facts(Asked(Answer(0, FULL, ""))).cpus == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 1), ("0-15", 16), ("0,2-3,7", 4), ("", 0), ("x", 0), ("0-", 1), ("1-x", 0), ("-1", 0)],
+)
+def test_cpu_lists(text: str, count: int) -> None:
+    assert facts.parse(f"== cpus\n{text}\n").cpus == count
 
 
 def test_unmet_needs() -> None:
@@ -112,7 +162,9 @@ def test_the_question_is_a_shell_script_that_answers_each_section() -> None:
         ["sh", "-c", facts._QUESTION], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.stderr == ""
-    assert done.stdout.count("\n== ") + done.stdout.startswith("== ") == 9
+    assert done.stdout.count("\n== ") + done.stdout.startswith("== ") == 12
     found = facts.parse(done.stdout)
     assert found.release
+    assert found.cpus >= 1
+    assert found.memory_mib > 100
     assert found.page_size >= 4096
