@@ -349,7 +349,8 @@ def _kill(group: int, number: int = signal.SIGKILL) -> None:
 def _dismiss_reaper() -> None:
     """Let the reaper go: it sweeps up after us and ends, and nobody waits for it."""
     if _reaper is not None and _reaper.stdin is not None:
-        shutil.rmtree(_temp, ignore_errors=True)  # it may have been the last to write there
+        with contextlib.suppress(OSError):
+            os.rmdir(_temp)  # noqa: PTH106 (mostly empty by now; else the reaper sees to it)
         _reaper.stdin.close()
         _reaper.returncode = 0
 

@@ -19,6 +19,7 @@ import time
 
 SWEEPS = 15
 PAUSE = 0.1
+MNT_DETACH = 2  # umount(2)
 
 
 def carriers(token: str) -> list[int]:
@@ -35,6 +36,33 @@ def carriers(token: str) -> list[int]:
         except OSError:
             continue  # gone meanwhile, or another user's
     return found
+
+
+def mounts_below(folder: str, table: str = "/proc/self/mounts") -> list[str]:
+    """Give what is mounted in a folder, the innermost first (proc_pid_mounts(5))."""
+    with open(table, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+        points = [line.split(" ")[1] for line in file]
+    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in folder)
+    return [point for point in reversed(points) if point.startswith(f"{escaped}/")]
+
+
+def remove(folder: str) -> None:
+    """Remove a folder; what a killed mmdebstrap has mounted there is the host's and stays."""
+    mounts = mounts_below(folder)
+    if mounts:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        for point in mounts:
+            libc.umount2(os.fsencode(_unescaped(point)), MNT_DETACH)
+    if not mounts_below(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unescaped(point: str) -> str:
+    for code in ("040", "011", "012", "134"):
+        point = point.replace(f"\\{code}", chr(int(code, 8)))
+    return point
 
 
 def main() -> None:
@@ -55,7 +83,7 @@ def main() -> None:
                 continue
         time.sleep(PAUSE)
     for folder in sys.argv[1:-1]:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 if __name__ == "__main__":

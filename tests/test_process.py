@@ -429,6 +429,40 @@ time.sleep(float(sys.argv[1]))
         assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_mounted_in_a_folder(tmp_path: Path) -> None:
+    from orchestrator import reaper
+
+    table = tmp_path / "mounts"
+    table.write_text(
+        "none / ext4 rw 0 0\n"
+        "none /tmp/a\\040b/root/dev devtmpfs rw 0 0\n"
+        "none /tmp/a\\040b/root/dev/pts devpts rw 0 0\n"
+        "none /tmp/a\\040bc/x tmpfs rw 0 0\n"
+    )
+    below = reaper.mounts_below("/tmp/a b", str(table))
+    assert below == ["/tmp/a\\040b/root/dev/pts", "/tmp/a\\040b/root/dev"]
+    assert reaper._unescaped(below[1]) == "/tmp/a b/root/dev"
+    assert reaper.mounts_below("/tmp/c", str(table)) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting is for root")
+def test_removing_spares_what_is_mounted(tmp_path: Path) -> None:
+    from orchestrator import reaper
+
+    precious, folder = tmp_path / "precious", tmp_path / "lab x"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    (folder / "root" / "dev").mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "--bind", precious, folder / "root" / "dev"], check=False, capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("may not mount")
+    reaper.remove(str(folder))
+    assert not folder.exists()
+    assert (precious / "file").exists()
+
+
 def test_reaper_spares_others_processes(tmp_path: Path) -> None:
     # The same program with another token, and one with the token as an argument.
     from orchestrator import reaper
