@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell: boot its guest, run its workloads, judge each; a lost guest costs one workload."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from orchestrator import guestcheck, verdict, workload
+from orchestrator.arch import ARCHES
+from orchestrator.errors import HostError
+from orchestrator.events import Event
+from orchestrator.evidence import klog
+from orchestrator.guest import accel, facts, guest, root
+from orchestrator.guest.ssh import SshLost
+from orchestrator.kernel import kconfig
+from orchestrator.kernel.cachefiles import scratch
+from orchestrator.model import (
+    BuildResult,
+    CaseResult,
+    Cell,
+    CellRecord,
+    GuestEnd,
+    Hit,
+    Verdict,
+    WorkloadEvidence,
+    WorkloadSpec,
+)
+from orchestrator.promises import broken, promised_to
+from orchestrator.results import cell_folder
+from orchestrator.settings import Kernel, Settings
+
+# From power-on to a login; a kernel with KASAN under TCG takes the longest.
+BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
+
+
+def run_cell(cell: Cell, built: BuildResult, kernel: Kernel, settings: Settings) -> CellRecord:
+    """Boot a cell's guest, run its workloads, judge each, and give the record.
+
+    A guest that is lost costs the workload it was running; the others run in a fresh one.
+
+    :raises HostError: when the host cannot run a guest at all.
+    """
+    return _CellRun(cell, built, kernel, settings).run()
+
+
+class _CellRun:
+    """One cell while it runs."""
+
+    def __init__(self, cell: Cell, built: BuildResult, kernel: Kernel, settings: Settings) -> None:
+        self.cell = cell
+        self.built = built
+        self.kernel = kernel
+        self.settings = settings
+        self.arch = ARCHES[cell.build.arch]
+        self.folder = settings.folder / cell_folder(cell.id)
+        self.cases: list[CaseResult] = []
+        self.notes: list[str] = []
+        self.retried: set[str] = set()
+        self.boots = 0
+        self.boot_seconds = 0.0
+        self.page_size = 4096
+        self.accelerator = ""
+        self.command = ""
+
+    def run(self) -> CellRecord:
+        try:
+            return self._run()
+        except OSError as error:
+            raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
+
+    def _run(self) -> CellRecord:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.built.kernel_config:
+            shutil.copyfile(self.built.kernel_config, self.folder / "config")
+        chosen = accel.choose(self.arch, self.settings.cache)
+        self.accelerator = chosen.name
+        if chosen.name == "tcg":
+            self.notes.append(f"emulated (TCG): {chosen.reason}")
+            if self.arch.tcg_note:
+                self.notes.append(self.arch.tcg_note)
+        if self.cell.shape.cpus > (os.cpu_count() or 1):
+            self.notes.append(
+                f"{self.cell.shape.cpus} CPUs on a host with {os.cpu_count() or 1}: "
+                "they wait for each other, and the kernel may report it as a lockup or a stall"
+            )
+        self._tell("root", "preparing the guest's root")
+        image = root.ensure_root(self.arch, self.settings.cache)
+        workloads = self.cell.workloads
+        library = workload.library_folder(workloads)
+        files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
+        left = list(workloads)
+        why = "the guest did not boot"
+        with scratch(self.settings.cache) as folder:
+            try:
+                while left and self._one_boot(folder, image, files, left):
+                    if self.boots > 2 * len(workloads) + 4:
+                        raise HostError(f"{self.cell.id}: guests keep getting lost")
+            except (HostError, OSError) as error:
+                if not self.cases:
+                    raise
+                # What was found before the host failed stays found.
+                told = error.message if isinstance(error, HostError) else str(error)
+                self._add(self._case("boot", "host", Verdict.ERROR, told))
+                why = "the host failed"
+        judged = {case.workload for case in self.cases}
+        for spec in left:
+            if spec.name not in judged:
+                reason = f"not run: {why}"
+                self.cases.append(self._case(spec.name, "guest", Verdict.SKIP, reason))
+        return self._record()
+
+    def _one_boot(
+        self, folder: Path, image: Path, files: dict[str, Path], left: list[WorkloadSpec]
+    ) -> bool:
+        """Boot once and run what is left until the guest is lost; False when it does not boot."""
+        self.boots += 1
+        suffix = "" if self.boots == 1 else f"-{self.boots}"
+        request = guest.GuestRequest(
+            arch=self.arch,
+            shape=self.cell.shape,
+            accelerator=self.accelerator,
+            image=self._image(),
+            root=image,
+            folder=folder,
+            console=self.folder / f"console{suffix}.log",
+            deadline=BOOT_DEADLINE[self.accelerator],
+        )
+        if not self.command:
+            self.command = shlex.join(guest.qemu_command(request))
+            (self.folder / "qemu-command.txt").write_text(self.command + "\n", "utf-8")
+        self._tell("boot", "booting")
+        try:
+            with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
+                self._booted(machine)
+                try:
+                    self._check_guest(machine)
+                    workload.push(machine, files)
+                except SshLost as lost:
+                    return self._lost_between(machine, lost)
+                self._run_workloads(machine, left)
+                self._outside_windows(machine)
+        except guest.BootFailed as failed:
+            return self._boot_failed(failed, request)
+        return True
+
+    def _image(self) -> Path:
+        if self.built.image is None:
+            raise HostError(f"{self.cell.id}: there is no kernel image to boot")
+        return self.built.image
+
+    def _booted(self, machine: guest.Guest) -> None:
+        seconds = machine.boot_seconds
+        self._tell("boot", f"booted in {seconds:.1f} s")
+        self.boot_seconds = self.boot_seconds or seconds
+        if not any(case.workload == "boot" and case.case == "boot" for case in self.cases):
+            self._add(self._case("boot", "boot", Verdict.PASS, seconds=seconds))
+
+    def _boot_failed(self, failed: guest.BootFailed, request: guest.GuestRequest) -> bool:
+        """A boot that failed: a report decides, silence is tried once more."""
+        with request.console.open("rb") as console:
+            hits = tuple(klog.parse(console))
+        blamed = bool(hits) or failed.end in (GuestEnd.PANIC, GuestEnd.RESET)
+        if not blamed and "boot" not in self.retried:
+            self.retried.add("boot")
+            self.notes.append(f"the first boot was repeated: {failed.reason}")
+            return True
+        reason = f"{failed.reason}; {hits[0].title}" if hits else failed.reason
+        found = Verdict.FAIL if blamed or failed.end is GuestEnd.SILENT else Verdict.ERROR
+        self._add(self._case("boot", "boot", found, reason, failed.seconds, hits))
+        return False
+
+    def _check_guest(self, machine: guest.Guest) -> None:
+        """Compare the running guest with what was asked for, once a cell."""
+        self.facts = facts.read_facts(machine)
+        self.page_size = self.facts.page_size
+        shown = kconfig.parse_dotconfig(self.facts.config)
+        file = self.built.kernel_config
+        made = kconfig.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
+        self.running = shown or made
+        if any(case.workload == "config" for case in self.cases):
+            return
+        config = guestcheck.check_config(self.built, made, shown)
+        self._add(self._case("config", "config", config.verdict, config.reason))
+        if config.note:
+            self.notes.append(config.note)
+        shape = guestcheck.check_shape(self.cell, self.facts, self.running)
+        self._add(self._case("boot", "shape", shape.verdict, shape.reason))
+
+    def _run_workloads(self, machine: guest.Guest, left: list[WorkloadSpec]) -> None:
+        """Run what is left until the guest is lost, or is no longer as the next one may expect."""
+        try:
+            state = facts.read_state(machine)
+        except SshLost as lost:
+            self.notes.append(f"the guest's state is not known: {lost.message}")
+            state = frozenset()
+        while left:
+            spec = left[0]
+            reason = facts.unmet(spec.needs, self.facts, self.running)
+            if reason:
+                left.pop(0)
+                self._needs(spec, reason)
+                continue
+            self._tell("run", spec.name)
+            tell = partial(self._tell_workload, spec.name)
+            evidence = workload.run_workload(machine, spec, self.settings.token, tell)
+            evidence = replace(evidence, page_size=self.page_size)
+            again = self._judge(spec, evidence)
+            if not again:
+                left.pop(0)
+            # What did not end may still be running there: the rest gets a fresh guest.
+            ended = evidence.guest is GuestEnd.ALIVE and evidence.exit_status is not None
+            why = "" if ended else "it did not come to its own end"
+            if left and (why or (why := _left_behind(machine, state))):
+                log = f"console-{self.boots + 1}.log"
+                self.notes.append(f"a fresh guest was booted after {spec.name} ({why}): see {log}")
+                return
+            if not ended:
+                return
+
+    def _needs(self, spec: WorkloadSpec, reason: str) -> None:
+        found = Verdict.SKIP
+        missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
+        if broken(self.cell, missing):
+            found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
+        self._add(self._case(spec.name, "needs", found, reason))
+
+    def _judge(self, spec: WorkloadSpec, evidence: WorkloadEvidence) -> bool:
+        """Judge one workload; True when it must be run again because its guest was lost."""
+        judged = verdict.judge(
+            evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
+        )
+        lost = any(c.case in ("guest", "host") and c.verdict is Verdict.ERROR for c in judged)
+        lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
+        if lost and spec.name not in self.retried:
+            self.retried.add(spec.name)
+            self.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
+            return True
+        for case in judged:
+            # A hit names its line in the console log, not in the workload's window.
+            hits = tuple(replace(hit, line=hit.line + evidence.console_line) for hit in case.hits)
+            self._add(replace(case, hits=hits))
+        # Last, because a full disk must not cost the verdicts.
+        stem = spec.name.replace("/", "__")
+        (self.folder / f"{stem}.ktap").write_text(evidence.stdout, "utf-8")
+        (self.folder / f"{stem}.samples").write_text(evidence.stderr, "utf-8")
+        return False
+
+    def _lost_between(self, machine: guest.Guest, lost: SshLost) -> bool:
+        """A guest lost before a workload began; True when it is worth another boot."""
+        hits = tuple(klog.parse(machine.console_bytes().splitlines(keepends=True)))
+        again = "guest" not in self.retried
+        self.retried.add("guest")
+        if again and not hits:
+            self.notes.append(f"a boot was repeated: {lost.message}")
+            return True
+        found = Verdict.FAIL if hits else Verdict.ERROR
+        title = f"; {hits[0].title}" if hits else ""
+        self._add(self._case("boot", "guest", found, f"{lost.message}{title}", hits=hits))
+        return again
+
+    def _outside_windows(self, machine: guest.Guest) -> None:
+        """Judge what the kernel printed outside the workloads' windows: booting and between."""
+        pieces = workload.outside_windows(machine.console_bytes(), self.settings.token)
+        hits = tuple(
+            replace(hit, line=hit.line + before)
+            for before, lines in pieces
+            for hit in klog.parse(lines)
+        )
+        if hits or not any(case.case == "kernel-log" and case.workload == "boot"
+                           for case in self.cases):  # fmt: skip
+            found = Verdict.FAIL if hits else Verdict.PASS
+            reason = f"outside the workloads: {hits[0].title}" if hits else ""
+            self._add(self._case("boot", "kernel-log", found, reason, hits=hits))
+
+    # ------------------------------------------------------------ small things
+
+    def _case(
+        self,
+        workload_name: str,
+        name: str,
+        found: Verdict,
+        reason: str = "",
+        seconds: float = 0.0,
+        hits: tuple[Hit, ...] = (),
+    ) -> CaseResult:
+        case_id = f"{self.cell.id}:{workload_name}:{name}"
+        rerun = self.settings.rerun.replace("{case}", shlex.quote(case_id))
+        return CaseResult(case_id, workload_name, name, found, reason, seconds, hits, rerun=rerun)
+
+    def _add(self, case: CaseResult) -> None:
+        # A second boot may report what the first did: ids are unique in a run.
+        ids = {other.id for other in self.cases}
+        number = 2
+        unique = case
+        while unique.id in ids:
+            unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
+            number += 1
+        self.cases.append(unique)
+        self.settings.listener(
+            Event("case", unique.id, "done", unique.reason, None, unique.verdict, unique.seconds)
+        )
+
+    def _tell(self, stage: str, text: str) -> None:
+        self.settings.listener(Event("cell", self.cell.id, stage, text))
+
+    def _tell_workload(self, name: str, text: str) -> None:
+        self._tell("run", f"{name}: {text}")
+
+    def _record(self) -> CellRecord:
+        cell, where = self.cell, cell_folder(self.cell.id)
+        return CellRecord(
+            id=cell.id,
+            kernel=cell.build.kernel.name,
+            config=cell.build.config.name,
+            arch=cell.build.arch,
+            shape=cell.shape.name,
+            accelerator=self.accelerator,
+            verdict=verdict.cell_verdict(self.cases),
+            boot_seconds=self.boot_seconds,
+            cases=tuple(self.cases),
+            page_size=self.page_size,
+            qemu_command=self.command,
+            console_log=f"{where}/console.log",
+            kernel_config=f"{where}/config",
+            notes=tuple(self.notes),
+        )
+
+
+def _left_behind(machine: guest.Guest, state: frozenset[str]) -> str:
+    """What a workload changed for those after it; empty when the guest is as it was."""
+    try:
+        changed = facts.read_state(machine) ^ state
+    except SshLost as lost:
+        return lost.message
+    return f"it left changed: {', '.join(sorted(changed))}" if changed else ""

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the stages of one run share: where things are, who listens; and a kernel ready to build."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.events import Listener, nobody
+from orchestrator.model import KernelTree
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and who listens; the same for a whole run.
+
+    ``folder`` is the run's folder; ``run_name`` is what ``lab rerun`` finds it by.
+    """
+
+    cache: Path
+    folder: Path
+    fragments: Path
+    run_name: str
+    jobs: int
+    listener: Listener = nobody
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def rerun(self) -> str:
+        """The command that repeats a case; who fills ``{case}`` in quotes it for the shell."""
+        return f"lab rerun {shlex.quote(self.run_name)} {{case}}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that is ready to be built: its tree and the slot it is checked out into."""
+
+    tree: KernelTree
+    slot: str
+    source: str
