@@ -15,7 +15,7 @@ import click
 from orchestrator import results
 from orchestrator.cases import counter_drift, decisive, kernels_of
 from orchestrator.codec import plain
-from orchestrator.commands.places import find_places
+from orchestrator.commands.places import Places, find_places, places_here
 from orchestrator.compare import compare as set_beside
 from orchestrator.compare import kernel_regressed
 from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
@@ -52,12 +52,22 @@ class CompareOptions:
     as_json: bool = False
 
 
+def _places(*names: str) -> Places:
+    """Where reports are; stored runs named by their folders need no lab.yaml (CI's artefacts)."""
+    try:
+        return find_places()
+    except UserError:
+        if all(Path(name.partition(":")[0]).is_dir() for name in names):
+            return places_here()
+        raise
+
+
 def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
     """Compare two runs, or two kernels of one; print it, write its reports, give the exit status.
 
     :raises UserError: when a run or kernel is unknown, or nothing is in both.
     """
-    places = find_places()
+    places = _places(name_a, name_b)
     folder_a, folder_b = (results.find_run(places.reports, name) for name in (name_a, name_b))
     run_a, run_b = results.load(folder_a), results.load(folder_b)
     comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
@@ -85,7 +95,7 @@ def report(name: str, baseline: str | None, as_json: bool) -> int:
     :param baseline: a run or a kernel of the run; None for the one it had, ``none`` for none.
     :raises UserError: when a run is unknown or damaged.
     """
-    places = find_places()
+    places = _places(name)
     folder = results.find_run(places.reports, name)
     run = results.load(folder)
     comparison = _against(places.reports, run, baseline)

@@ -51,6 +51,12 @@ def find_places(lab_yaml: Path | None = None) -> Places:
     return Places(path, path.parent / "reports", cache, fragments)
 
 
+def places_here() -> Places:
+    """The places of a folder without a lab.yaml: what only reads stored results needs no other."""
+    here = Path.cwd()
+    return Places(here / "lab.yaml", here / "reports", cache_folder(), here / "kernel-configs")
+
+
 def _clean_up(cache: Path) -> None:
     """Remove what a killed lab left; the import is only paid where there is something."""
     with contextlib.suppress(OSError):

@@ -86,7 +86,24 @@ def execute(
     from orchestrator.cacheuse import using
 
     with using(places.cache):
+        if options.boot:
+            _compile_workloads(places, plan)
         return _execute(places, plan, options, base_run)
+
+
+def _compile_workloads(places: Places, plan: Plan) -> None:
+    """A workload that does not compile is wrong input: told before a kernel is built.
+
+    :raises UserError: with the compiler's first error.
+    """
+    from orchestrator import workload
+
+    for arch in dict.fromkeys(cell.build.arch for cell in plan.cells):
+        cells = [cell for cell in plan.cells if cell.build.arch == arch]
+        specs = tuple(dict.fromkeys(spec for cell in cells for spec in cell.workloads))
+        if specs:
+            library = workload.library_folder(specs)
+            workload.compile_all(specs, library, ARCHES[arch], places.cache)
 
 
 def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None) -> int:

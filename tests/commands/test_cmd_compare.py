@@ -199,3 +199,15 @@ def test_missing_evidence_is_told_and_costs_the_traces_only(lab, stored):
     done = lab("report", BROKEN)
     assert done.status == 0
     assert "evidence.json is missing" in done.err
+
+
+def test_stored_runs_need_no_lab_yaml(lab, stored, monkeypatch, tmp_path):
+    """CI's artefacts, unpacked anywhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    a, b = (str(stored / "reports" / name) for name in (GOOD, BROKEN))
+    done = lab("compare", a, b)
+    assert done.status == 1, done.err
+    assert "regressed" in done.out
+    assert lab("report", b).status == 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,3 +88,27 @@ def test_the_summary_tells_of_cells_that_were_not_run(
     assert json.loads(capsys.readouterr().out)["not_run"] == [left.id]
     print_summary(run, None, tmp_path, 1.0, as_json=True)
     assert "not_run" not in json.loads(capsys.readouterr().out)
+
+
+def test_a_workload_that_does_not_compile_is_told_first(
+    lab: Callable[..., object], folder: Path
+) -> None:
+    """Before anything is fetched or built, and without a run left behind."""
+    tests = folder / "guest-tests"
+    (tests / "bad").mkdir(parents=True)
+    (tests / "lib").symlink_to(Path(__file__).parents[2] / "guest-tests" / "lib")
+    (tests / "bad" / "x.c").write_text("int main(void) { return nothing_here; }\n")
+    (tests / "bad" / "manifest.yaml").write_text(
+        "family: bad\ndescription: broken\n"
+        "workloads:\n  - {name: x, program: x.c, description: does not compile}\n"
+    )
+    (folder / "lab.yaml").write_text(
+        "version: 1\nkernels: {k: {source: 'debian:6.12'}}\n"
+        "configs: {default: {fragments: [base]}}\nshapes: {small: {}}\n"
+        "default_profile: p\nworkload_folders: [guest-tests]\n"
+        "profiles: {p: {matrix: [{configs: [default], arches: [x86_64], shapes: [small]}]}}\n"
+    )
+    done = lab("run")
+    assert done.status == 2, done  # type: ignore[attr-defined]
+    assert "x.c:1" in done.err  # type: ignore[attr-defined]
+    assert not (folder / "reports").exists()
