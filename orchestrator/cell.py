@@ -59,6 +59,7 @@ class _CellRun:
         self.arch = ARCHES[cell.build.arch]
         self.folder = settings.folder / cell_folder(cell.id)
         self.cases: list[CaseResult] = []
+        self.ids: set[str] = set()
         self.notes: list[str] = []
         self.retried: set[str] = set()
         self.boots = 0
@@ -294,12 +295,12 @@ class _CellRun:
 
     def _add(self, case: CaseResult) -> None:
         # A second boot may report what the first did: ids are unique in a run.
-        ids = {other.id for other in self.cases}
         number = 2
         unique = case
-        while unique.id in ids:
+        while unique.id in self.ids:
             unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
             number += 1
+        self.ids.add(unique.id)
         self.cases.append(unique)
         self.settings.listener(
             Event("case", unique.id, "done", unique.reason, None, unique.verdict, unique.seconds)
