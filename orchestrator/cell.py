@@ -15,6 +15,7 @@ from orchestrator.arch import ARCHES
 from orchestrator.errors import HostError
 from orchestrator.events import Event
 from orchestrator.evidence import klog
+from orchestrator.evidence.readings import parse_samples
 from orchestrator.guest import accel, facts, guest, root
 from orchestrator.guest.ssh import SshLost
 from orchestrator.kernel import kconfig
@@ -194,11 +195,6 @@ class _CellRun:
 
     def _run_workloads(self, machine: guest.Guest, left: list[WorkloadSpec]) -> None:
         """Run what is left until the guest is lost, or is no longer as the next one may expect."""
-        try:
-            state = facts.read_state(machine)
-        except SshLost as lost:
-            self.notes.append(f"the guest's state is not known: {lost.message}")
-            state = frozenset()
         while left:
             spec = left[0]
             reason = facts.unmet(spec.needs, self.facts, self.running)
@@ -213,14 +209,11 @@ class _CellRun:
             again = self._judge(spec, evidence)
             if not again:
                 left.pop(0)
-            # What did not end may still be running there: the rest gets a fresh guest.
-            ended = evidence.guest is GuestEnd.ALIVE and evidence.exit_status is not None
-            why = "" if ended else "it did not come to its own end"
-            if left and (why or (why := _left_behind(machine, state))):
+            why = _spoiled(evidence)
+            if left and why:
                 log = f"console-{self.boots + 1}.log"
                 self.notes.append(f"a fresh guest was booted after {spec.name} ({why}): see {log}")
-                return
-            if not ended:
+            if why:
                 return
 
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:
@@ -332,10 +325,10 @@ class _CellRun:
         )
 
 
-def _left_behind(machine: guest.Guest, state: frozenset[str]) -> str:
-    """What a workload changed for those after it; empty when the guest is as it was."""
-    try:
-        changed = facts.read_state(machine) ^ state
-    except SshLost as lost:
-        return lost.message
-    return f"it left changed: {', '.join(sorted(changed))}" if changed else ""
+def _spoiled(evidence: WorkloadEvidence) -> str:
+    """Why those after this workload need another guest; empty when it is as it was."""
+    log = parse_samples(evidence.stderr)
+    if evidence.guest is not GuestEnd.ALIVE or evidence.exit_status is None or not log.ended:
+        # What did not end may still be running there.
+        return "it did not come to its own end"
+    return f"it left changed: {', '.join(log.changed)}" if log.changed else ""

@@ -243,6 +243,42 @@ def test_sampler_refuses_wrong_usage(native: Path, words: tuple[str, ...]) -> No
     assert "usage:" in err
 
 
+def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> None:
+    """Nothing, where nothing was; the comparison by itself, since this machine stays as it is."""
+    _, _, err = _sampler(native, "--", "true")
+    assert counters.parse_samples(err).changed == ()
+    program = tmp_path / "state.c"
+    program.write_text(
+        r"""
+        #include "gueststate.h"
+        int main(void)
+        {
+            static struct guest_state a, b;
+            char names[512];
+            strcpy(a.swaps, "Filename Type Size\n/dev/vdc partition 8 0 -2\n/dev/zram0 x 1 1 1\n");
+            guest_state_swaps(a.swaps);
+            b = a;
+            a.room = 1;
+            guest_state_changed(&a, &a, names, sizeof(names));
+            printf("%s|%s|", a.swaps, names);
+            strcpy(b.files[1], "1\n");
+            b.swaps[0] = 0;
+            guest_state_changed(&a, &b, names, sizeof(names));
+            printf("%s|", names);
+            guest_state_changed(&b, &a, names, 14);
+            printf("%s\n", names);
+            return 0;
+        }"""
+    )
+    binary = tmp_path / "state"
+    argv = ["gcc", "-O2", "-Wall", "-Werror", "-I", LIB, "-o", binary, program]
+    subprocess.run(argv, check=True, timeout=60)
+    said = subprocess.run([binary], capture_output=True, text=True, timeout=10, check=True).stdout
+    assert said == (
+        "/dev/vdc /dev/zram0 ||/proc/swaps /sys/kernel/mm/ksm/run /tmp |/proc/swaps /\n"
+    )
+
+
 @pytest.mark.parametrize("how", ["stdin", "signal"])
 def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -> None:
     pids = tmp_path / "pids"

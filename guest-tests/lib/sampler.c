@@ -14,8 +14,9 @@
  *   {"phase":"exit","status":0,"signal":0,"seconds":1.200,"page_size":4096,"cpus":2,"maxrss":1520}
  * COUNTERS of /proc/meminfo are in pages; of /proc/vmstat, nr_anon_pages is in pages,
  * nr_anon_transparent_hugepages in huge pages and the rest count events; -1 is one that the kernel
- * does not have.  maxrss is in KiB, of the program or the largest of its children.  exit also has "error" where the program could not be started, and "killed" where
- * we were told to stop it.
+ * does not have.  maxrss is in KiB, of the program or the largest of its children.  exit also has
+ * "error" where the program could not be started, "killed" where we were told to stop it, and
+ * "changed" with the names of what it left otherwise than it was, see gueststate.h.
  *
  * A sample is a plot and no proof: it is taken while the program runs.  Threads share one mm and
  * are read once; processes that share one (vfork) are counted twice while they do.
@@ -45,6 +46,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "everycpu.h"
+#include "gueststate.h"
 #include "procfile.h"
 #include "proctree.h"
 
@@ -58,6 +61,8 @@ static char text[64 * 1024];
 static char child_line[4096];
 static size_t child_used;
 static struct proctree tree;
+static struct guest_state state_before, state_after;
+static char changed[512];
 static double started;
 static const char *token, *workload;
 static volatile sig_atomic_t stop_signal;
@@ -117,27 +122,6 @@ static void mark(const char *edge)
 	/* Level 3 reaches the console in spite of a lowered console log level. */
 	snprintf(line, sizeof(line), "<3>lab-mark %s %s %s\n", token, edge, workload);
 	proc_write("/dev/kmsg", line);
-}
-
-/*
- * Run on every CPU for a moment.  A CPU that idles keeps the last process's mm until it runs
- * another process (lazy TLB), and only then comes the last mmdrop() with its check of the counters:
- * make it come before the mark instead of some time after it.
- */
-static void visit_every_cpu(void)
-{
-	cpu_set_t allowed, one;
-
-	if (sched_getaffinity(0, sizeof(allowed), &allowed))
-		return;
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &allowed))
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		(void)sched_setaffinity(0, sizeof(one), &one);
-	}
-	(void)sched_setaffinity(0, sizeof(allowed), &allowed);
 }
 
 static long anon_pages_now(void)
@@ -371,6 +355,9 @@ int main(int argc, char **argv)
 	memset(text, 1, sizeof(text));
 	memset(&tree, 0, sizeof(tree));
 	memset(child_line, 1, sizeof(child_line));
+	memset(changed, 1, sizeof(changed));
+	memset(&state_after, 1, sizeof(state_after));
+	guest_state_read(&state_before);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigemptyset(&blocked);
 	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
@@ -405,6 +392,8 @@ int main(int argc, char **argv)
 	visit_every_cpu();
 	say_phase("after");
 	mark("end");
+	guest_state_read(&state_after);
+	guest_state_changed(&state_before, &state_after, changed, sizeof(changed));
 
 	getrusage(RUSAGE_CHILDREN, &usage);
 	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld,"
@@ -416,6 +405,8 @@ int main(int argc, char **argv)
 		say(",\"error\":\"exec: %s\"", strerror(exec_error));
 	if (killed)
 		say(",\"killed\":\"%s\"", killed);
+	if (changed[0])
+		say(",\"changed\":\"%s\"", changed);
 	say("}\n");
 	if (!dead)
 		return 128 + SIGKILL;

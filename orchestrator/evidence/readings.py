@@ -34,7 +34,8 @@ class SampleLog:
     """What the sampler saw.  ``before`` and ``after`` are the system's counters in pages.
 
     ``exit_status`` is None where the program was ended by ``signal`` or its end was not recorded;
-    ``ended`` tells the two apart.  ``maxrss`` is in KiB as getrusage(2) gives it.
+    ``ended`` tells the two apart.  ``maxrss`` is in KiB as getrusage(2) gives it.  ``changed``
+    names what the program left otherwise than it was: files of /proc and /sys, /tmp.
     """
 
     before: dict[str, int] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class SampleLog:
     maxrss: int = 0
     cpus: int = DEFAULT_CPUS
     ended: bool = False
+    changed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -155,6 +157,7 @@ def parse_samples(text: str) -> SampleLog:
         maxrss=_number(end.get("maxrss")) or 0,
         cpus=cpus if cpus and cpus > 0 else DEFAULT_CPUS,
         ended="exit" in phases,
+        changed=tuple(str(end.get("changed", "")).split()),
         problems=tuple(problems),
     )
 

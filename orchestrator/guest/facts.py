@@ -27,19 +27,6 @@ section uid; id -u
 """
 
 
-# What the workloads of one guest share and must leave as they found it.
-_STATE = """
-for swap in $(sed 1d /proc/swaps 2>/dev/null | cut -d' ' -f1); do echo "swap on $swap"; done
-for file in /sys/kernel/mm/transparent_hugepage/enabled /sys/kernel/mm/ksm/run \\
-	/proc/sys/vm/overcommit_memory; do
-	[ -r $file ] && echo "$file: $(cat $file)"
-done
-set -- $(stat -f -c '%f %b' /tmp)
-[ $(($1 * 4)) -ge $(($2 * 3)) ] && echo "room in /tmp"
-true
-"""
-
-
 @dataclass(frozen=True)
 class Facts:
     """The answers.  ``config`` is the text of /proc/config.gz, empty where the guest has none.
@@ -72,17 +59,6 @@ def read_facts(guest: Guest) -> Facts:
             + "".join(f", {line}" for line in said)
         )
     return parse(answer.stdout)
-
-
-def read_state(guest: Guest) -> frozenset[str]:
-    """What a workload may have changed for those after it, as lines to compare.
-
-    :raises SshLost: when the guest does not answer.
-    """
-    answer = guest.ssh.run(_STATE, 10.0 * guest.slowness)
-    if answer.status != 0:
-        raise SshLost("the guest did not tell its state")
-    return frozenset(answer.stdout.splitlines())
 
 
 def parse(text: str) -> Facts:

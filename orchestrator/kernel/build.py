@@ -8,6 +8,7 @@ its identity (tree, requested symbols, architecture, compiler) and reused when t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shlex
@@ -23,6 +24,7 @@ from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
 from orchestrator.kernel import kconfig, kdeps
 from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
+from orchestrator.kernel.configure import configure, refuse_killed
 from orchestrator.kernel.objects import build_folder, building, held, workplace
 from orchestrator.model import (
     Build,
@@ -35,7 +37,6 @@ from orchestrator.model import (
 
 # Part of every build's identity: raise it when the recipe below changes what comes out.
 RECIPE = 1
-CONFIG_DEADLINE = 300.0
 BASE_UNKNOWN = "the base was not built here, so these warnings may be older than the series"
 BASE_UNSEEN = "the base's build here did not compile these files, so the warnings may be older"
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
@@ -50,7 +51,10 @@ STAMPS = {
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """A build with everything that decides its outcome; ``identity`` names it in the cache."""
+    """A build with everything that decides its outcome; ``identity`` names it in the cache.
+
+    ``key`` is the same without the source: what is asked for, architecture, compiler, make's words.
+    """
 
     build: Build
     tree: KernelTree
@@ -59,6 +63,7 @@ class BuildRequest:
     requests: tuple[kconfig.Request, ...]
     identity: str
     base_identity: str
+    key: str
     make_args: tuple[str, ...] = ()
 
 
@@ -82,15 +87,21 @@ def request(
     fragments = build.config.fragments if build.config.full else (*first, arch_fragment, *rest)
     requests = kconfig.merge(fragments, tree.version)
     asked = kconfig.digest(requests, build.config.full)
-    compiler = process.run([arch.gcc, "--version"], deadline=20).text.partition("\n")[0]
+    compiler = _compiler(process.find_tool(arch.gcc) or arch.gcc)
+    words = (asked, arch.name, compiler, *make_args)
 
-    def name(tree_id: str) -> str:
-        parts = (str(RECIPE), tree_id, asked, arch.name, compiler, *make_args)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    def name(*parts: str) -> str:
+        return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
 
     return BuildRequest(
-        build, tree, slot, arch, requests, name(tree.tree), name(tree.base_tree), make_args
-    )
+        build, tree, slot, arch, requests, name(tree.tree, *words), name(tree.base_tree, *words),
+        name(*words), make_args,
+    )  # fmt: skip
+
+
+@functools.cache
+def _compiler(gcc: str) -> str:
+    return process.run([gcc, "--version"], deadline=20).text.partition("\n")[0]
 
 
 def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
@@ -166,7 +177,10 @@ def build_kernel(
         missed: tuple[ConfigMismatch, ...] = ()
         done = None
         with building(objects) as whole:
-            problem = _configure(wanted, command, objects, log)
+            problem = configure(
+                command, wanted.requests, wanted.build.config.full, objects, cache,
+                tree=wanted.tree.tree, key=wanted.key, log=log,
+            )  # fmt: skip
             if not problem:
                 dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
                 missed = _mismatches(wanted, source, dotconfig)
@@ -177,7 +191,7 @@ def build_kernel(
                     on_line=progress.line,
                 )  # fmt: skip
                 progress.close(done.status == 0)
-                _refuse_killed(done)
+                refuse_killed(done)
             # A full disk, or a sub-make that was killed, leaves things that make does not know of.
             if done is None or done.status == 0 or host_trouble(_read(log)) is None:
                 whole()
@@ -251,25 +265,6 @@ def _env(cache: Path, source: Path) -> dict[str, str]:
     }
 
 
-def _configure(wanted: BuildRequest, command: list[str], objects: Path, log: Path) -> str:
-    """Write .config; give what went wrong, or nothing."""
-    asked = objects / "lab.config"
-    asked.write_text(kconfig.render(wanted.requests))
-    full = wanted.build.config.full
-    if full:
-        # Kconfig takes the last of several lines for a symbol.
-        (objects / ".config").write_bytes(full.read_bytes() + b"\n" + asked.read_bytes())
-        argv = [*command, "olddefconfig"]
-    else:
-        argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]
-    done = process.run(argv, deadline=CONFIG_DEADLINE, log=log, check=False)
-    _refuse_killed(done)
-    if done.status == 0:
-        return ""
-    last = [line for line in done.text.splitlines() if line.strip() and "make" not in line[:8]]
-    return f"the configuration failed: {last[-1] if last else 'make gave no reason'}"
-
-
 def _mismatches(
     wanted: BuildRequest, source: Path, dotconfig: dict[str, str]
 ) -> tuple[ConfigMismatch, ...]:
@@ -279,15 +274,6 @@ def _mismatches(
     srcarch = Path(wanted.arch.image).parts[1]
     unmet = kdeps.explain(source, srcarch, [entry.symbol for entry in missed], dotconfig)
     return kconfig.mismatches(wanted.requests, dotconfig, unmet)
-
-
-def _refuse_killed(done: process.Completed) -> None:
-    """A make that somebody killed says nothing about the kernel, and left anything behind."""
-    if done.status < 0:
-        raise HostError(
-            f"the build stopped: make was killed by signal {-done.status}",
-            "was it the host's out-of-memory killer? `dmesg` tells",
-        )
 
 
 def _raise_if_host(log: str) -> None:
