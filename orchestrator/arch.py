@@ -19,6 +19,8 @@ class Arch:
     distribution's name.  ``disk`` and ``net`` are QEMU device names, with ``{bus}`` where the
     device must be told its place for a stable ``/dev/vdX`` order; ``kvm_hosts`` are the machines
     (uname -m) whose KVM can run it.  ``tcg_note`` goes into reports of emulated guests.
+    ``pc``, ``sp`` and ``fp`` are what QEMU's ``info registers`` calls the program counter, the stack
+    pointer and the frame pointer.
     """
 
     name: str
@@ -35,6 +37,9 @@ class Arch:
     virtio: str
     reversed_slots: bool
     kvm_hosts: tuple[str, ...]
+    pc: str
+    sp: str
+    fp: str
     boot_args: tuple[str, ...] = ()
     numa_boot_args: tuple[str, ...] = ()
     tcg_note: str = ""
@@ -62,6 +67,9 @@ ARCHES: dict[str, Arch] = {
         virtio="pci",
         reversed_slots=False,
         kvm_hosts=("x86_64",),
+        pc="RIP",
+        sp="RSP",
+        fp="RBP",
         numa_boot_args=("numa=fake={nodes}",),
     ),
     "arm64": Arch(
@@ -81,6 +89,9 @@ ARCHES: dict[str, Arch] = {
         # virt hands out its virtio-mmio slots from the top, Linux numbers them from the bottom.
         reversed_slots=True,
         kvm_hosts=("aarch64",),
+        pc="PC",
+        sp="SP",
+        fp="X29",
         tcg_note="TCG keeps the host's stronger memory order: weak-ordering bugs cannot show",
     ),
 }
