@@ -59,11 +59,12 @@ def places_here() -> Places:
 
 def _clean_up(cache: Path) -> None:
     """Remove what a killed lab left; the import is only paid where there is something."""
+    imports = cache / "kernels.git" / "objects" / "pack"
     with contextlib.suppress(OSError):
-        if any((cache / "tmp").iterdir()):
-            from orchestrator.kernel.cachefiles import clean_scratch
+        if any((cache / "tmp").glob("*")) or any(imports.glob("*tmp*")):
+            from orchestrator.kernel.store import clean_leftovers
 
-            clean_scratch(cache)
+            clean_leftovers(cache)
 
 
 def load(places: Places) -> LabConfig:

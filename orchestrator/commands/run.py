@@ -19,7 +19,7 @@ from orchestrator import __version__, results
 from orchestrator.arch import ARCHES
 from orchestrator.cases import cases_of, summary_of
 from orchestrator.commands.places import Places, find_places, load
-from orchestrator.errors import HostError, UserError
+from orchestrator.errors import EXIT_INTERRUPTED, HostError, UserError
 from orchestrator.model import (
     CaseResult,
     CellRecord,
@@ -109,7 +109,6 @@ def _compile_workloads(places: Places, plan: Plan) -> None:
 def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None) -> int:
     from orchestrator import executor, progress
     from orchestrator import run as stages
-    from orchestrator.kernel.store import clean_leftovers
 
     earlier = None
     if options.resume:
@@ -121,7 +120,6 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
     started = _now()
     _log_to(folder / "lab.log")
     places.cache.mkdir(parents=True, exist_ok=True)
-    clean_leftovers(places.cache)
     host = _host(places)
     command = _command_line()
     baseline = _baseline_name(places, plan, options)
@@ -137,7 +135,8 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
         return replace(whole, summary=summary_of(whole))
 
     def store(state: executor.Progress) -> None:
-        results.save(result(state, "", 0), folder)
+        # What a lab that is killed leaves must not read as a success.
+        results.save(result(state, "", EXIT_INTERRUPTED), folder)
 
     how = progress.choose(options.plain, options.as_json, sys.stdout)
     began = time.monotonic()

@@ -34,7 +34,8 @@ class GuestRequest:
     """What to boot: image, root, architecture, shape, accelerator, and where its files go.
 
     ``folder`` is a short-lived private folder (sockets, keys, swap); ``console`` is the log that
-    is kept.  ``deadline`` is in seconds for everything up to the SSH login.
+    is kept.  ``deadline`` is in seconds for everything up to the SSH login.  ``extra`` are further
+    words for QEMU's command line (``-gdb``).
     """
 
     arch: Arch
@@ -45,6 +46,7 @@ class GuestRequest:
     folder: Path
     console: Path
     deadline: float
+    extra: tuple[str, ...] = ()
 
 
 class BootFailed(Exception):
@@ -117,7 +119,8 @@ def _state(qemu: Qemu, console: Path) -> GuestEnd:
 def qemu_command(request: GuestRequest) -> list[str]:
     """QEMU's argument vector for a request."""
     files = GuestFiles(request.image, request.root, request.folder, request.console)
-    return command_line(request.arch, request.shape, request.accelerator, files)
+    argv = command_line(request.arch, request.shape, request.accelerator, files)
+    return [*argv, *request.extra]
 
 
 @contextlib.contextmanager
@@ -138,7 +141,7 @@ def booted(
             file.truncate(request.shape.swap_disk_mib << 20)
     request.console.parent.mkdir(parents=True, exist_ok=True)
     request.console.write_bytes(b"")
-    argv = command_line(request.arch, request.shape, request.accelerator, files)
+    argv = qemu_command(request)
     with contextlib.ExitStack() as stack:
         qemu = stack.enter_context(running(argv, request.folder))
         try:

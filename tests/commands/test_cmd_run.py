@@ -112,3 +112,31 @@ def test_a_workload_that_does_not_compile_is_told_first(
     assert done.status == 2, done  # type: ignore[attr-defined]
     assert "x.c:1" in done.err  # type: ignore[attr-defined]
     assert not (folder / "reports").exists()
+
+
+def test_a_run_that_is_not_over_has_the_status_of_one_that_was_cut(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any time, its results must not read as a success."""
+    from orchestrator import executor
+    from orchestrator.kernel import store
+
+    seen: list[int] = []
+
+    def carry_out(plan: Plan, settings: object, on_change: Callable[..., None], **_: object):
+        state = executor.Progress()
+        on_change(state)
+        stored = json.loads((folder / "out" / "results.json").read_text())["run"]
+        assert stored["finished"] == ""
+        seen.append(stored["exit_status"])
+        return state
+
+    cleaned: list[Path] = []
+    monkeypatch.setattr(store, "clean_leftovers", cleaned.append)
+    monkeypatch.setattr(executor, "carry_out", carry_out)
+    options = command.RunOptions(out=folder / "out", plain=True, boot=False)
+    (folder / "cache-of-the-lab").mkdir()
+    where = Places(folder / "lab.yaml", folder / "reports", folder / "cache", folder)
+    assert command.execute(where, Plan("p", (), ()), options) == 3  # nothing was tried
+    assert seen == [130]
+    assert cleaned == []  # finding the lab's places has done that

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,9 @@ def test_a_guest_that_takes_no_login(
     machine = PlayedQemu(request_.console, guest.READY)
     failed = boot(request_, machine, monkeypatch, log_in)
     assert (failed.end, failed.reason) == (GuestEnd.SSH_LOST, "no SSH login: x")
+
+
+def test_further_words_come_last_on_qemus_command_line(request_: GuestRequest) -> None:
+    plain = guest.qemu_command(request_)
+    more = guest.qemu_command(replace(request_, extra=("-gdb", "unix:/x,server=on,wait=off")))
+    assert more == [*plain, "-gdb", "unix:/x,server=on,wait=off"]
