@@ -45,6 +45,19 @@ class KernelSpec:
 
 
 @dataclass(frozen=True)
+class MessageRules:
+    """Regular expressions over the kernel log: of one workload's window, of a config, of the lab.
+
+    ``requires``: each must appear; ``allows``: hits whose title or text matches do not fail;
+    ``forbids``: lines that fail although they are no report.
+    """
+
+    requires: tuple[str, ...] = ()
+    allows: tuple[str, ...] = ()
+    forbids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ConfigSpec:
     """An ordered list of Kconfig fragments, or a complete ``.config`` of the user's.
 
@@ -61,6 +74,7 @@ class ConfigSpec:
     only_arch: tuple[str, ...] = ()
     where: str = ""
     lacks: tuple[str, ...] = ()
+    messages: MessageRules = MessageRules()
 
 
 @dataclass(frozen=True)
@@ -81,19 +95,6 @@ class ShapeSpec:
     zram_mib: int = 0
     only_arch: tuple[str, ...] = ()
     where: str = ""
-
-
-@dataclass(frozen=True)
-class MessageRules:
-    """Regular expressions over kernel-log lines of one workload's window.
-
-    ``requires``: each must appear; ``allows``: hits whose title or text matches do not fail;
-    ``forbids``: lines that fail although they are no report.
-    """
-
-    requires: tuple[str, ...] = ()
-    allows: tuple[str, ...] = ()
-    forbids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,42 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class KnownIssue:
+    """An entry of ``known_issues:``: a report that is shown and does not fail, and why.
+
+    A hit is meant whose ``signature`` is this (of a report that is whole) and whose title the
+    regular expression ``title`` finds; an empty one asks nothing.  ``kernels`` are version ranges
+    of which one must hold (none: every version), the others globs.  ``counters``: where it was
+    seen, the workload's counters are excused too.
+    """
+
+    reason: str
+    signature: str = ""
+    title: str = ""
+    kernels: tuple[str, ...] = ()
+    kernel: str = "*"
+    config: str = "*"
+    arch: str = "*"
+    workload: str = "*"
+    counters: bool = False
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class IssueRecord(KnownIssue):
+    """A known issue as results.json keeps it: ``state`` is seen, not seen or not tried.
+
+    ``seen`` counts its hits; ``cells`` are those in which it could have shown, ``seen_in`` those
+    in which it did.
+    """
+
+    state: str = "not tried"
+    seen: int = 0
+    cells: tuple[str, ...] = ()
+    seen_in: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ProfileEntry:
     """One block of a profile's matrix: every combination of its parts is a cell.
 
@@ -178,6 +215,8 @@ class LabConfig:
     expectations: tuple[Expectation, ...] = ()
     default_profile: str = "smoke"
     default_kernels: tuple[str, ...] = ()
+    known_issues: tuple[KnownIssue, ...] = ()
+    messages: MessageRules = MessageRules()
 
 
 # ---------------------------------------------------------------- the plan
@@ -195,12 +234,16 @@ class Build:
 
 @dataclass(frozen=True)
 class Cell:
-    """build x guest shape with the workloads it runs.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE``."""
+    """build x guest shape with the workloads it runs.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE``.
+
+    ``messages`` are the lab's and the config's rules; the workloads here have them in their own.
+    """
 
     id: str
     build: Build
     shape: ShapeSpec
     workloads: tuple[WorkloadSpec, ...]
+    messages: MessageRules = MessageRules()
 
 
 @dataclass(frozen=True)
@@ -216,6 +259,7 @@ class Plan:
     expectations: tuple[Expectation, ...] = ()
     time_budget: float | None = None
     baseline: str | None = None
+    known_issues: tuple[KnownIssue, ...] = ()
 
 
 # ---------------------------------------------------------------- kernel stage
@@ -340,7 +384,8 @@ class Hit:
     ``title`` reads like ``BUG: Bad rss-counter state type:MM_ANONPAGES``; ``kind`` groups titles
     (``bad-rss-counter``); ``signature`` is stable over addresses, pids, CPUs, offsets and builds.
     ``line`` is the 1-based line of the log it was read from, ``seconds`` the kernel's own time
-    stamp, ``caller`` printk's ``T123``/``C0``.  ``text`` is the whole report.
+    stamp, ``caller`` printk's ``T123``/``C0``.  ``text`` is the whole report.  ``known`` is the
+    reason of the known issue that it is.
     """
 
     title: str
@@ -352,6 +397,7 @@ class Hit:
     caller: str = ""
     corrupted: bool = False
     fatal: bool = False
+    known: str = ""
 
 
 @dataclass(frozen=True)
@@ -465,6 +511,8 @@ class CaseResult:
 
     ``workload`` is ``build``, ``boot``, ``kernel`` ... for synthetic cases.  ``rerun`` is the
     command that repeats the case.  ``expected`` is the title of an ``expect:`` entry that was met.
+    ``known`` is the reason of the known issues that excuse it, ``judged`` what it came to before
+    those were looked at (``fail: REASON``), empty where they changed nothing.
     """
 
     id: str
@@ -480,6 +528,8 @@ class CaseResult:
     expected: str = ""
     ledger: tuple[LedgerStep, ...] = ()
     samples: tuple[Sample, ...] = ()
+    known: str = ""
+    judged: str = ""
 
 
 @dataclass(frozen=True)
@@ -587,6 +637,7 @@ class RunResult:
     summary: Summary
     problems: tuple[str, ...] = ()
     schema: int = 1
+    known_issues: tuple[IssueRecord, ...] = ()
 
 
 class Change(str, Enum):
