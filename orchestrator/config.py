@@ -15,6 +15,7 @@ from pathlib import Path
 from orchestrator.config_problems import ConfigError, KeyPath, Problems, suggest
 from orchestrator.config_schema import LAB_SCHEMA, check
 from orchestrator.config_values import (
+    check_range,
     parse_seconds,
     parse_size_mib,
     resolve_series,
@@ -22,12 +23,14 @@ from orchestrator.config_values import (
 )
 from orchestrator.config_yaml import Document, View, read_document
 from orchestrator.errors import UserError
-from orchestrator.manifest import NEEDS, SYNTHETIC, read_workloads
+from orchestrator.manifest import NEEDS, SYNTHETIC, check_regex, read_workloads, regexes
 from orchestrator.model import (
     ConfigSpec,
     Expectation,
     KernelSpec,
+    KnownIssue,
     LabConfig,
+    MessageRules,
     ProfileEntry,
     ProfileSpec,
     ShapeSpec,
@@ -46,7 +49,11 @@ FRAGMENT_FOLDER = "kernel-configs"
 DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
 
 #: ``--baseline`` takes a kernel's name or one of these words; ``cli`` is what --source defines.
-RESERVED_KERNELS = ("cli", "latest", "none")
+CLI_KERNEL = "cli"
+RESERVED_KERNELS = (CLI_KERNEL, "latest", "none")
+
+#: The workload that a known issue names for what stands outside of all workloads.
+BOOT = "boot"
 
 # A guest below this does not get as far as its SSH server.
 _LEAST_MEMORY_MIB = 128
@@ -156,6 +163,8 @@ class _Reader:
             expectations=tuple(self._expectation(view) for view in top.items("expect")),
             default_profile=default_profile,
             default_kernels=default_kernels,
+            known_issues=tuple(self._known_issue(view) for view in top.items("known_issues")),
+            messages=self._messages(top),
         )
 
     # ------------------------------------------------------------ problems
@@ -266,6 +275,7 @@ class _Reader:
             only_arch=self._known(view, "only_arch", "arches"),
             where=view.where(),
             lacks=lacks,
+            messages=self._messages(view),
         )
 
     def _fragment(self, word: str, path: KeyPath) -> Path | None:
@@ -335,18 +345,55 @@ class _Reader:
             names = {w.name for w in self.workloads} | {w.family for w in self.workloads}
             self._unknown(path, "workload", pattern, names)
 
+    def _check_glob(self, view: View, key: str, known: Collection[str]) -> str:
+        """The pattern under ``key``, which must match a known name; any (``*``) without it."""
+        pattern = view.text(key)
+        if pattern and not any(fnmatchcase(name, pattern) for name in known):
+            self._unknown(view.at(key), "architecture" if key == "arch" else key, pattern, known)
+        return pattern or "*"
+
+    def _messages(self, view: View) -> MessageRules:
+        rules = view.child("messages")
+        allows, forbids = (regexes(rules, key, self.problems) for key in ("allows", "forbids"))
+        return MessageRules(allows=allows, forbids=forbids)
+
+    def _known_issue(self, view: View) -> KnownIssue:
+        if "signature" not in view and "title" not in view:
+            self._add(view.at("signature"), "is missing: expected a signature or a title")
+        title = view.text("title") or ""
+        good = not title or check_regex(title, view, view.at("title"), self.problems)
+        text = view.text("kernels")
+        ranges = view.strings("kernels") if text is None else [(text, view.at("kernels"))]
+        for text, path in ranges:
+            try:
+                check_range(text)
+            except ValueError as error:
+                self._add(path, str(error))
+        workload = view.text("workload") or "*"
+        if workload != BOOT:
+            self._check_workloads(workload, view.at("workload"))
+        return KnownIssue(
+            reason=" ".join((view.text("reason") or "").split()),
+            signature=view.text("signature") or "",
+            title=title if good else "",
+            kernels=tuple(text for text, _ in ranges),
+            # --source and --series make a kernel that stands nowhere in the file.
+            kernel=self._check_glob(view, "kernel", [*self.names["kernels"], CLI_KERNEL]),
+            config=self._check_glob(view, "config", self.names["configs"]),
+            arch=self._check_glob(view, "arch", self.arches),
+            workload=workload,
+            counters=view.flag("counters", False),
+            where=view.where(),
+        )
+
     def _expectation(self, view: View) -> Expectation:
-        for key, kind in (("kernel", "kernels"), ("config", "configs")):
-            pattern = view.text(key)
-            if pattern and not any(fnmatchcase(name, pattern) for name in self.names[kind]):
-                self._unknown(view.at(key), key, pattern, self.names[kind])
         case = view.text("case") or "*"
         workload = case.partition(":")[0]
         if workload not in SYNTHETIC:
             self._check_workloads(workload, view.at("case"))
         return Expectation(
-            kernel=view.text("kernel") or "*",
-            config=view.text("config") or "*",
+            kernel=self._check_glob(view, "kernel", self.names["kernels"]),
+            config=self._check_glob(view, "config", self.names["configs"]),
             case=case,
             title=view.text("title") or "",
             where=view.where(),

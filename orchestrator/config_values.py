@@ -21,6 +21,10 @@ _DEBIAN = re.compile(r"[0-9]+\.[0-9]+(=[0-9][A-Za-z0-9.+~:-]*)?", re.ASCII)
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@{}^~+-]*", re.ASCII)
 _REMOTE = re.compile(r"(https?|git|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s:][^\s]*", re.ASCII)
 
+# KERNELVERSION of the kernel's Makefile: 6.12.30, 6.12.0-rc3; what follows is somebody's own.
+_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:-rc(\d{1,3}))?", re.ASCII)
+_LIMIT = re.compile(rf"(>=|<=|>|<|=)?\s*({_VERSION.pattern})", re.ASCII)
+
 SOURCE_FORMS = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"
 SERIES_FORMS = "a folder of patches, an mbox, a patch file, or git:DIR#A..B"
 
@@ -57,6 +61,54 @@ def parse_seconds(value: object) -> float:
     if not math.isfinite(seconds) or not 0 < seconds <= 7 * 86400:
         raise ValueError("expected a duration above zero and up to a week")
     return seconds
+
+
+def check_range(text: str) -> None:
+    """Look at a range of kernel versions, such as ``>= 6.8, < 6.12.30``.
+
+    :raises ValueError: if it is none, or no version can be in it.
+    """
+    limits = [_LIMIT.fullmatch(part.strip()) for part in text.split(",")]
+    for limit in limits:
+        if limit is None:
+            raise ValueError("expected limits such as '>= 6.8, < 6.12.30', of >=, <=, >, < and =")
+        if limit[1] in (">", ">=") and not all(
+            _holds(limit[2], other) for other in limits if other and other[1] in ("<", "<=", "=")
+        ):
+            raise ValueError("no version is in this range")
+
+
+def in_range(version: str, text: str) -> bool:
+    """Whether a kernel's ``version`` keeps to every limit of a range.
+
+    Of a version only what the limit writes is compared: 6.12.30 is ``<= 6.12``, and so is
+    6.12-rc3; a limit that names an -rc compares these too.  A version that is none is in no range.
+    """
+    return all(
+        (limit := _LIMIT.fullmatch(part.strip())) is not None and _holds(version, limit)
+        for part in text.split(",")
+    )
+
+
+def _holds(version: str, limit: re.Match[str]) -> bool:
+    found, wanted = _VERSION.match(version), _VERSION.fullmatch(limit[2])
+    if found is None or wanted is None:
+        return False
+    mine, other = _version_key(found), _version_key(wanted)
+    if wanted[4] is None:
+        length = 2 if wanted[3] is None else 3
+        mine, other = mine[:length], other[:length]
+    return {
+        "<": mine < other,
+        "<=": mine <= other,
+        ">": mine > other,
+        ">=": mine >= other,
+    }.get(limit[1] or "=", mine == other)
+
+
+def _version_key(match: re.Match[str]) -> tuple[float, ...]:
+    numbers = (int(match[1]), int(match[2]), int(match[3] or 0))
+    return (*numbers, int(match[4]) if match[4] else math.inf)
 
 
 def resolve_source(text: str, base: Path) -> str:

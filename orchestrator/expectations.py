@@ -28,7 +28,7 @@ from orchestrator.outcome import cell_verdict
 
 # The pseudo-workload of an expectation that nothing met, and what a partly expected fail tells.
 EXPECT = "expect"
-_OTHERS = "not expected: "
+OTHERS = "not expected: "
 _VANISHED = "and nothing failed with it"
 
 
@@ -40,7 +40,8 @@ def apply_expectations(
     Cases of several cells, builds and series may come together.  Each cell whose kernel and config
     an expectation matches must meet it; what the cell's build or series meets counts for the cell.
     The ``case`` glob is matched against ``CASE``, ``WORKLOAD:CASE`` and the whole id.
-    A case whose hits are only partly expected stays a fail: one known report must not hide another.
+    A case whose hits are only partly expected stays a fail: one expected report must not hide
+    another, unless that is marked as a known issue.
     """
     applied, missed = _apply(cases, tuple(expectations))
     return (*applied, *(_unmet(expectation, place, case) for expectation, place, case in missed))
@@ -121,7 +122,7 @@ def _as_found(case: CaseResult) -> CaseResult:
     """A case as it was before expectations were applied to it."""
     if case.verdict is Verdict.PASS and case.expected:
         return replace(case, verdict=Verdict.FAIL, expected="")
-    head, sign, _ = case.reason.rpartition("\n" + _OTHERS)
+    head, sign, _ = case.reason.rpartition("\n" + OTHERS)
     return replace(case, reason=head) if sign and case.verdict is Verdict.FAIL else case
 
 
@@ -170,12 +171,11 @@ def _applied(
         return case
     met.update((n, _place(case)) for n, _ in seen)
     # A kernel log's reason has a line for each forbidden and each missing message as well.
-    other = titles + [
-        r for r in case.reason.split("\n") if r.startswith(("forbidden ", "required "))
-    ]
+    other = [hit.title for hit in case.hits if not hit.known]
+    other += [r for r in case.reason.split("\n") if r.startswith(("forbidden ", "required "))]
     other = [t for t in other if not any(e.title in t for _, e in seen)]
     if other:
-        return replace(case, reason=f"{case.reason}\n{_OTHERS}{'; '.join(other[:8])}")
+        return replace(case, reason=f"{case.reason}\n{OTHERS}{'; '.join(other[:8])}")
     expected = "; ".join(dict.fromkeys(e.title for _, e in seen))
     return replace(case, verdict=Verdict.PASS, expected=expected)
 

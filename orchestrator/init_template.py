@@ -88,4 +88,10 @@ profiles:
 #   - kernel: mine
 #     case: "uffd-move/*:*"
 #     title: Bad rss-counter state
+
+# Reports that are known: shown, not failed, and told when they no longer happen.
+# known_issues:
+#   - title: "^WARNING in some_function$"
+#     kernels: ">= 6.8, < 6.12.30"
+#     reason: harmless; where it is tracked
 """

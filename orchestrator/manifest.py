@@ -155,22 +155,27 @@ def _program(view: View, holder: View, folder: Path, problems: Problems) -> str:
 
 def _messages(own: View, family: View, problems: Problems) -> MessageRules:
     def rules(key: str) -> tuple[str, ...]:
-        source = own if key in own or key not in family else family
-        good = []
-        for text, path in source.strings(key):
-            if _check_regex(text, source, path, problems):
-                good.append(text)
-        return tuple(good)
+        return regexes(own if key in own or key not in family else family, key, problems)
 
     return MessageRules(rules("requires"), rules("allows"), rules("forbids"))
 
 
-def _check_regex(text: str, view: View, path: KeyPath, problems: Problems) -> bool:
+def regexes(view: View, key: str, problems: Problems) -> tuple[str, ...]:
+    """The list of regular expressions under ``key``, those left out that are none."""
+    found = view.strings(key)
+    return tuple(text for text, path in found if check_regex(text, view, path, problems))
+
+
+def check_regex(text: str, view: View, path: KeyPath, problems: Problems) -> bool:
+    """Whether ``text`` is a regular expression that tells lines apart; else a problem is added."""
     try:
         with warnings.catch_warnings():
             # A pattern that re only warns about will mean something else one day.
             warnings.simplefilter("error")
-            re.compile(text)
+            if re.compile(text).search("") is not None:
+                told = f"{text!r} matches everything, an empty line too"
+                problems.add(view.document.problem(path, told))
+                return False
     except (re.error, OverflowError, RecursionError, Warning) as error:
         problems.add(view.document.problem(path, f"bad regular expression {text!r}: {error}"))
         return False

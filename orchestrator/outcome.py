@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
 from orchestrator.model import BuildRecord, CaseResult, CellRecord, KernelRecord, Verdict
 
+# What a workload had not done when a known issue took its guest.
+UNFINISHED = "unfinished"
 # Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
 SYNTHETIC = frozenset(
     {"kernel-log", "counters", "hang", "exit-status", "guest", "reset", "ktap", "host", "expect"}
+    | {UNFINISHED}
 )
 # Pseudo-workloads of cases that the lab makes itself.
 STAGES = frozenset({"series", "build", "boot", "config", "kernel", "cell"})

@@ -666,10 +666,12 @@ def objects() -> Iterator[tuple[str, dict[str, Any]]]:
         "profile": "Profiles",
         "block": "Blocks of a matrix",
         "expectation": "Expected failures",
+        "known_issue": "Known issues",
         "workload": "A workload",
-        "messages": "Message rules",
     }
+    messages = {"lab.yaml": "Messages of the lab and of a config"}
     for schema in (lab, manifest):
+        titles["messages"] = messages.get(schema["title"], "Message rules")
         for name, part in schema["$defs"].items():
             if part["type"] == "object":
                 yield titles[name], part
