@@ -19,8 +19,8 @@ class Arch:
     distribution's name.  ``disk`` and ``net`` are QEMU device names, with ``{bus}`` where the
     device must be told its place for a stable ``/dev/vdX`` order; ``kvm_hosts`` are the machines
     (uname -m) whose KVM can run it.  ``tcg_note`` goes into reports of emulated guests.
-    ``pc``, ``sp`` and ``fp`` are what QEMU's ``info registers`` calls the program counter, the stack
-    pointer and the frame pointer.
+    ``pc``, ``sp`` and ``fp`` are what QEMU's ``info registers`` calls the program counter, the
+    stack pointer and the frame pointer.
     """
 
     name: str

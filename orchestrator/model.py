@@ -378,6 +378,45 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """A piece of a source file: from line ``first`` on; ``added`` are the series' lines of it."""
+
+    first: int = 1
+    text: str = ""
+    added: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of the patched source, in ``function``.
+
+    ``touched`` is ``line`` where the series wrote this line, ``function`` where it changed another
+    one of the same function, else empty.
+    """
+
+    function: str
+    file: str
+    line: int
+    touched: str = ""
+    excerpt: Excerpt = Excerpt()
+
+
+@dataclass(frozen=True)
+class FrameLines:
+    """What ``function+offset`` in line ``row`` (from 1) of a hit's text stands for.
+
+    ``places`` has the innermost inlined call first and ``function`` itself last; ``note`` tells
+    why there are none.
+    """
+
+    row: int
+    function: str
+    offset: int
+    places: tuple[SourceLine, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Hit:
     """One kernel-log report.
 
@@ -385,7 +424,9 @@ class Hit:
     (``bad-rss-counter``); ``signature`` is stable over addresses, pids, CPUs, offsets and builds.
     ``line`` is the 1-based line of the log it was read from, ``seconds`` the kernel's own time
     stamp, ``caller`` printk's ``T123``/``C0``.  ``text`` is the whole report.  ``known`` is the
-    reason of the known issue that it is.
+    reason of the known issue that it is.  ``frames`` are the source lines of its trace.
+    ``end_line`` and ``end_seconds`` are those of its last line, ``cpu`` and ``task`` (``comm/pid``)
+    where and in whose name it happened, ``blamed`` the function that its trace leads to.
     """
 
     title: str
@@ -398,6 +439,12 @@ class Hit:
     corrupted: bool = False
     fatal: bool = False
     known: str = ""
+    frames: tuple[FrameLines, ...] = ()
+    end_line: int = 0
+    end_seconds: float | None = None
+    cpu: int | None = None
+    task: str = ""
+    blamed: str = ""
 
 
 @dataclass(frozen=True)
@@ -506,6 +553,22 @@ class WorkloadEvidence:
 
 
 @dataclass(frozen=True)
+class CrashReport:
+    """A crashed or hung guest, examined before it was thrown away.
+
+    ``answers`` is question to answer, in a reader's order; ``skipped`` says why the questions that
+    need a memory dump were not asked.  ``files`` are relative to the run's folder; ``dump_bytes``
+    is the size of the dump among them, 0 where none was kept.
+    """
+
+    answers: dict[str, str]
+    skipped: str = ""
+    files: tuple[str, ...] = ()
+    dump_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """One case's outcome.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``.
 
@@ -530,6 +593,7 @@ class CaseResult:
     samples: tuple[Sample, ...] = ()
     known: str = ""
     judged: str = ""
+    crash: CrashReport | None = None
 
 
 @dataclass(frozen=True)

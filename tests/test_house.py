@@ -24,6 +24,7 @@ OWNERS = {
     "paramiko": {"guest.ssh"},
     "qemu": {"guest.qemu"},
     "rich": {"progress"},
+    "drgn": {"evidence.vmcore_child"},
 }
 #: The arrow: a stage imports only what stands before it, or itself.
 STAGES = ("kernel", "guest", "evidence", "report", "commands")
