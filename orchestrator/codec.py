@@ -16,7 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from orchestrator.model import CaseResult, Hit, Summary
+from orchestrator.model import CaseResult, Excerpt, Hit, SourceLine, Summary
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ _RENAMED: dict[type, dict[str, str]] = {
 _ELSEWHERE: dict[type, dict[str, Any]] = {
     Hit: {"text": ""},
     CaseResult: {"samples": ()},
+    SourceLine: {"excerpt": Excerpt()},
 }
 
 

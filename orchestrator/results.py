@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Store, load and find runs: results.json (schema 1) and what lies beside it.
 
-results.json holds the facts; what is bulky (the text of hits, the live samples) lies in one
-``evidence.json`` per cell, written before results.json names it.  Both are replaced atomically, so
-that a run may be saved as often as there is news and a killed one still reports.  The format is
+results.json holds the facts; what is bulky (texts of hits, pieces of sources, live samples) lies in
+one ``evidence.json`` per cell, written before results.json names it.  Both are replaced atomically,
+so that a run may be saved as often as there is news and a killed one still reports.  The format is
 documented in docs/results.md.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from orchestrator import codec
 from orchestrator.errors import HostError, UserError
-from orchestrator.model import CellRecord, RunResult, Sample
+from orchestrator.model import CellRecord, Excerpt, Hit, RunResult, Sample
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -67,8 +67,11 @@ def _save_evidence(cell: CellRecord, folder: Path) -> None:
     """Write the bulky part of a cell; the same text or samples are stored once."""
     texts: dict[str, int] = {}
     samples: dict[str, int] = {}
+    excerpts: dict[str, Any] = {}
     cases: dict[str, dict[str, Any]] = {}
     for case in cell.cases:
+        for hit in case.hits:
+            excerpts |= _excerpts(hit)
         entry: dict[str, Any] = {}
         if case.hits:
             entry["hits"] = [texts.setdefault(hit.text, len(texts)) for hit in case.hits]
@@ -83,13 +86,24 @@ def _save_evidence(cell: CellRecord, folder: Path) -> None:
         return
     content = (
         f'{{"schema": {SCHEMA},\n"cell": {codec.dumps(cell.id)},\n"cases": {codec.dumps(cases)},\n'
-        f'"texts": {codec.dumps(list(texts))},\n"samples": [{", ".join(samples)}]}}\n'
+        f'"texts": {codec.dumps(list(texts))},\n"excerpts": {codec.dumps(excerpts)},\n'
+        f'"samples": [{", ".join(samples)}]}}\n'
     )
     # Most cells have not changed since the last save: reading is cheaper than an fsync.
     if target.is_file() and target.read_text(encoding="utf-8", errors="replace") == content:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     _replace_file(target, content)
+
+
+def _excerpts(hit: Hit) -> dict[str, Any]:
+    """The pieces of source of a hit's trace, by the line that they surround."""
+    return {
+        f"{place.file}:{place.line}": codec.plain(place.excerpt)
+        for frame in hit.frames
+        for place in frame.places
+        if place.excerpt.text
+    }
 
 
 def _columns(samples: tuple[Sample, ...]) -> dict[str, Any]:
@@ -183,6 +197,12 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
+_UNFIT = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError,
+    codec.MismatchError,
+)  # fmt: skip
+
+
 def _with_evidence(run: RunResult, folder: Path) -> RunResult:
     cells: list[CellRecord] = []
     problems = list(run.problems)
@@ -190,7 +210,7 @@ def _with_evidence(run: RunResult, folder: Path) -> RunResult:
         relative = f"{cell_folder(cell.id)}/{EVIDENCE}"
         try:
             cells.append(_read_evidence(cell, folder / relative))
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        except _UNFIT:
             cells.append(cell)
             note = f"{relative} is missing or unreadable: traces and plots of {cell.id} are lost"
             if note not in problems:
@@ -206,6 +226,8 @@ def _read_evidence(cell: CellRecord, path: Path) -> CellRecord:
         raise ValueError("unknown schema")
     texts: list[str] = data["texts"]
     blocks = [tuple(_rows(block)) for block in data["samples"]]
+    kept = data.get("excerpts", {})  # an older lab wrote none
+    excerpts = {place: codec.build(Excerpt, kept[place]) for place in kept}
     cases = []
     for case in cell.cases:
         entry = data["cases"].get(case.id, {})
@@ -214,11 +236,26 @@ def _read_evidence(cell: CellRecord, path: Path) -> CellRecord:
             # evidence.json is written first: a lab killed in between leaves a newer one.
             raise ValueError("evidence and results are of different saves")
         hits = tuple(
-            replace(hit, text=str(texts[at])) for hit, at in zip(case.hits, indices, strict=True)
+            _with_excerpts(replace(hit, text=str(texts[at])), excerpts)
+            for hit, at in zip(case.hits, indices, strict=True)
         )
         samples = blocks[entry["samples"]] if "samples" in entry else ()
         cases.append(replace(case, hits=hits, samples=samples))
     return replace(cell, cases=tuple(cases))
+
+
+def _with_excerpts(hit: Hit, excerpts: dict[str, Excerpt]) -> Hit:
+    frames = tuple(
+        replace(
+            frame,
+            places=tuple(
+                replace(place, excerpt=excerpts.get(f"{place.file}:{place.line}", Excerpt()))
+                for place in frame.places
+            ),
+        )
+        for frame in hit.frames
+    )
+    return replace(hit, frames=frames) if frames else hit
 
 
 def _rows(block: dict[str, Any]) -> Iterator[Sample]:

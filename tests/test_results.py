@@ -13,7 +13,7 @@ from sample_run import broken_run, good_run, rss_hit
 
 from orchestrator import results
 from orchestrator.errors import HostError, UserError
-from orchestrator.model import Measurement, Sample
+from orchestrator.model import Excerpt, FrameLines, Measurement, Sample, SourceLine
 
 
 def with_case(run, **changes):
@@ -63,6 +63,37 @@ def test_bulk_lies_beside_and_once(tmp_path):
     assert len(data["samples"]) == 1
     assert len(data["texts"]) == 2
     assert results.load(path) == same
+
+
+def with_frames(run):
+    text = Excerpt(1182, "\tif (!ptep)\n\t\treturn;\n", (1183,))
+    places = (
+        SourceLine("put_back", "mm/swap.h", 12, "function"),
+        SourceLine("move_swap_pte", "mm/userfaultfd.c", 1187, "line", text),
+    )
+    frames = (FrameLines(2, "move_swap_pte", 0x1C4, places), FrameLines(3, "f", 1, (), "moved"))
+    return with_case(run, hits=(replace(rss_hit(), frames=frames), replace(rss_hit(), line=9)))
+
+
+def test_the_lines_of_a_trace_come_back_and_their_text_lies_beside(tmp_path):
+    run = with_frames(good_run())
+    path = results.save(run, tmp_path)
+    assert results.load(path) == run
+    stored = json.loads(path.read_text())["cells"][0]["cases"][0]["hits"][0]["frames"]
+    assert stored[0]["places"][1] == {
+        "function": "move_swap_pte", "file": "mm/userfaultfd.c", "line": 1187, "touched": "line",
+    }  # fmt: skip
+    beside = path.parent / results.cell_folder(run.cells[0].id) / "evidence.json"
+    assert list(json.loads(beside.read_text())["excerpts"]) == ["mm/userfaultfd.c:1187"]
+
+
+@pytest.mark.parametrize("excerpts", [[], {"mm/userfaultfd.c:1187": {"first": "x"}}, "x"])
+def test_unfit_pieces_of_source_cost_the_traces_only(excerpts, tmp_path):
+    path = results.save(with_frames(good_run()), tmp_path)
+    beside = path.parent / results.cell_folder(good_run().cells[0].id) / "evidence.json"
+    beside.write_text(json.dumps({**json.loads(beside.read_text()), "excerpts": excerpts}))
+    frames = results.load(path).cells[0].cases[0].hits[0].frames
+    assert [place.line for place in frames[0].places] == [12, 1187]
 
 
 def test_saved_again_and_again(tmp_path):
