@@ -185,11 +185,14 @@ def decisive(case: CaseResult) -> str:
     """The hit and the drifting counter of a failing case in one phrase; empty without either.
 
     A fatal hit comes before others, a clean one before a corrupted one; the first drift counts.
+    Known issues are not why it fails.
     """
     parts: list[str] = []
-    if case.hits:
-        hit = min(case.hits, key=lambda h: (not h.fatal, h.corrupted))
-        more = len({h.signature for h in case.hits}) - 1
+    hits = [hit for hit in case.hits if not hit.known]
+    hits = list(case.hits) if case.verdict is not Verdict.FAIL else hits
+    if hits:
+        hit = min(hits, key=lambda h: (not h.fatal, h.corrupted))
+        more = len({h.signature for h in hits}) - 1
         parts.append(hit.title + (f" (and {more} other kinds of hit)" if more > 0 else ""))
     # The first step at which the books are wrong is the one to look at.
     step = next((step for step in case.ledger if ledger_drift(step)), None)

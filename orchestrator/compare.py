@@ -17,6 +17,7 @@ from orchestrator.model import (
     CaseResult,
     Change,
     Comparison,
+    Hit,
     RunResult,
     Verdict,
 )
@@ -159,6 +160,11 @@ def _change(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     """The table of docs/results.md; one row for each pair of verdicts."""
     if b.verdict is Verdict.PASS and b.expected:
         return _expected(a, b)
+    if b.known:
+        return _known(a, b)
+    if a.known and b.verdict is Verdict.FAIL and (a.hits or a.verdict is Verdict.PASS):
+        # It failed there too, had it not been known.
+        return _still_failing(a, b)
     if a.verdict is Verdict.PASS and a.expected and b.verdict is Verdict.PASS:
         return Change.FIXED, f"failed as expected on the baseline ({a.expected}), passes now"
     return _TABLE[a.verdict, b.verdict](a, b)
@@ -174,11 +180,27 @@ def _expected(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     return Change.UNCHANGED, told
 
 
+def _known(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
+    """A known issue is no regression; neither is what it excuses a fix."""
+    told = "known issue" if b.verdict is Verdict.PASS else "not executed for a known issue"
+    if a.verdict is Verdict.FAIL:
+        return Change.STILL_FAILING, f"{told}: {b.known} (was: {a.reason})"
+    if a.verdict in (Verdict.SKIP, Verdict.ERROR) and b.verdict is Verdict.PASS and not a.known:
+        why = "skipped on" if a.verdict is Verdict.SKIP else "only a host error on"
+        return Change.NEW, f"{told}: {b.known} ({why} the baseline)"
+    notes = _hit_changes(a, b)
+    return Change.UNCHANGED, f"{told}: {b.known}" + (f". {notes}" if notes else "")
+
+
 def _still_failing(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     """One known report must not hide another: a hit that was not there before is a regression."""
     notes = _hit_changes(a, b)
-    if {hit.signature for hit in b.hits} - {hit.signature for hit in a.hits}:
-        return Change.REGRESSED, f"failed before, and has a {notes}"
+    known = {hit.signature for hit in b.hits if hit.known}
+    if {hit.signature for hit in b.hits} - {hit.signature for hit in a.hits} - known:
+        before = f"a known issue on the baseline ({a.known})" if a.known else "failed before"
+        return Change.REGRESSED, f"{before}, and has a {notes}"
+    if a.known:
+        notes = ". ".join(filter(None, (f"a known issue on the baseline: {a.known}", notes)))
     if not notes and a.reason != b.reason:
         notes = f"was: {a.reason}"
     return Change.STILL_FAILING, notes
@@ -189,8 +211,8 @@ def _unchanged_pass(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
 
 
 def _hit_changes(a: CaseResult, b: CaseResult) -> str:
-    old = {hit.signature: hit.title for hit in a.hits}
-    new = {hit.signature: hit.title for hit in b.hits}
+    old = {hit.signature: _title(hit) for hit in a.hits}
+    new = {hit.signature: _title(hit) for hit in b.hits}
     came = list(dict.fromkeys(new[s] for s in new if s not in old))
     went = list(dict.fromkeys(old[s] for s in old if s not in new))
     parts = []
@@ -199,6 +221,10 @@ def _hit_changes(a: CaseResult, b: CaseResult) -> str:
     if went:
         parts.append(f"no longer seen: {'; '.join(went)}")
     return ". ".join(parts)
+
+
+def _title(hit: Hit) -> str:
+    return f"{hit.title} (known issue)" if hit.known else hit.title
 
 
 def _because(case: CaseResult) -> str:

@@ -16,6 +16,7 @@ from orchestrator.model import (
     Expectation,
     KernelSpec,
     LabConfig,
+    MessageRules,
     Plan,
     ProfileEntry,
     ProfileSpec,
@@ -117,6 +118,7 @@ class _Planner:
             ),
             time_budget=self.profile.time_budget,
             baseline=baseline,
+            known_issues=self.config.known_issues,
         )
 
     # ------------------------------------------------------------ kernels
@@ -201,7 +203,7 @@ class _Planner:
             names = {w.name for w in cell.workloads}
             if twin.id in have:
                 names |= {w.name for w in have[twin.id].workloads}
-            have[twin.id] = replace(twin, workloads=self._ordered(names))
+            have[twin.id] = self._filled(twin, names)
         return list(have.values())
 
     # ------------------------------------------------------------ blocks
@@ -221,7 +223,17 @@ class _Planner:
     def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
         build_id = f"{kernel}/{config}/{arch}"
         build = Build(build_id, self.kernels[kernel], self.configs[config], arch)
-        return Cell(f"{build_id}/{shape}", build, self.shapes[shape], ())
+        rules = _beside(self.configs[config].messages, self.config.messages)
+        return Cell(
+            f"{build_id}/{shape}", build, self.shapes[shape], (), rules, self.profile.fresh_guests
+        )
+
+    def _filled(self, cell: Cell, names: Collection[str]) -> Cell:
+        """``cell`` with its workloads, which keep to its message rules beside their own."""
+        workloads = tuple(
+            replace(w, messages=_beside(w.messages, cell.messages)) for w in self._ordered(names)
+        )
+        return replace(cell, workloads=workloads)
 
     def _cells(self, blocks: list[Block]) -> list[Cell]:
         chosen: dict[tuple[str, str, str, str], set[str]] = {}
@@ -233,10 +245,7 @@ class _Planner:
                             if block.workloads and self._exists(config, shape, arch):
                                 place = (kernel, config, arch, shape)
                                 chosen.setdefault(place, set()).update(block.workloads)
-        return [
-            replace(self._cell(*place), workloads=self._ordered(names))
-            for place, names in chosen.items()
-        ]
+        return [self._filled(self._cell(*place), names) for place, names in chosen.items()]
 
     def _exists(self, config: str, shape: str, arch: str) -> bool:
         specs = (self.configs[config], self.shapes[shape])
@@ -295,6 +304,14 @@ class _Planner:
     def _match_asked(self, dimension: str) -> tuple[str, ...]:
         patterns = getattr(self.selection, dimension)
         return match(dimension, patterns, self.names.defined[dimension])
+
+
+def _beside(own: MessageRules, other: MessageRules) -> MessageRules:
+    return MessageRules(
+        requires=tuple(dict.fromkeys((*own.requires, *other.requires))),
+        allows=tuple(dict.fromkeys((*own.allows, *other.allows))),
+        forbids=tuple(dict.fromkeys((*own.forbids, *other.forbids))),
+    )
 
 
 def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:

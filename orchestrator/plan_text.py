@@ -4,9 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from orchestrator.model import Build, Cell, ConfigSpec, Plan, ShapeSpec, WorkloadSpec
+from orchestrator.codec import plain
+from orchestrator.model import (
+    Build,
+    Cell,
+    ConfigSpec,
+    MessageRules,
+    Plan,
+    ShapeSpec,
+    WorkloadSpec,
+)
 from orchestrator.promises import may_skip
 
 
@@ -36,6 +46,12 @@ def explain(plan: Plan) -> str:
             (f"{e.kernel}/{e.config}:{e.case}", "fails with", e.title) for e in plan.expectations
         ]
         parts.append(_table([("EXPECTED TO FAIL", "", ""), *expected]))
+    if plan.known_issues:
+        known = [
+            (issue.signature or issue.title, " or ".join(issue.kernels), issue.reason)
+            for issue in plan.known_issues
+        ]
+        parts.append(_table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,6 +79,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             {"kernel": e.kernel, "config": e.config, "case": e.case, "title": e.title}
             for e in plan.expectations
         ],
+        "known_issues": [plain(issue) for issue in plan.known_issues],
     }
 
 
@@ -103,7 +120,12 @@ def _letter(number: int) -> str:
 
 def _groups(cells: Sequence[Cell]) -> list[tuple[WorkloadSpec, ...]]:
     """The different workload lists, in order of appearance; most plans have one."""
-    return list(dict.fromkeys(cell.workloads for cell in cells))
+    return list(dict.fromkeys(map(_shown, cells)))
+
+
+def _shown(cell: Cell) -> tuple[WorkloadSpec, ...]:
+    """A cell's workloads without message rules, which may differ by config and are not shown."""
+    return tuple(replace(workload, messages=MessageRules()) for workload in cell.workloads)
 
 
 def _build_row(build: Build) -> tuple[str, str, str]:
@@ -121,7 +143,7 @@ def _config_text(config: ConfigSpec) -> str:
 def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, str, str]:
     many = str(len(cell.workloads))
     if len(groups) > 1:
-        many += f" (list {_letter(groups.index(cell.workloads) + 1)})"
+        many += f" (list {_letter(groups.index(_shown(cell)) + 1)})"
     return cell.id, _shape_text(cell.shape), many
 
 
