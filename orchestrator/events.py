@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.model import Verdict
+from orchestrator.model import CaseResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,9 @@ class Event:
     ``kind`` is ``kernel``, ``build``, ``cell`` or ``case``; ``id`` names it.  ``stage`` is what it
     is at (``fetch``, ``apply``, ``compile``, ``root``, ``boot``, ``run``, ``done``).  ``share`` is
     the done part of the stage (0 to 1) where it is known; ``seconds`` counts from the stage's
-    beginning; ``verdict`` comes with ``done`` and with each case.
+    beginning; ``verdict`` comes with ``done`` and with each case.  ``version`` comes with a kernel
+    that is done, ``case`` with a case; ``foreseen`` says that a failure was ``expected`` or is a
+    ``known issue``.
     """
 
     kind: str
@@ -26,6 +28,9 @@ class Event:
     share: float | None = None
     verdict: Verdict | None = None
     seconds: float | None = None
+    version: str = ""
+    foreseen: str = ""
+    case: CaseResult | None = None
 
 
 Listener = Callable[[Event], None]

@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from orchestrator.events import Event, Listener
+from orchestrator.foreseen import Foreseeing
 from orchestrator.model import Plan, Verdict
 
 # A compile reports thousands of files: plain lines come at most this often (s) for each build.
@@ -33,12 +34,12 @@ def listener(plan: Plan, how: str, stream: TextIO) -> Iterator[Listener]:
     :param how: ``live``, ``plain`` or ``json``; see :func:`choose`.
     """
     if how == "json":
-        yield _Json(stream)
+        yield Foreseeing(plan, _Json(stream))
     elif how == "live":
         with _live(plan, stream) as live:
-            yield live
+            yield Foreseeing(plan, live)
     else:
-        yield _Plain(stream)
+        yield Foreseeing(plan, _Plain(stream))
 
 
 def choose(plain: bool, as_json: bool, stream: TextIO) -> str:
@@ -56,6 +57,7 @@ class _Json:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
+        event = replace(event, case=None)  # results.json has it
         filled = {key: value for key, value in asdict(event).items() if value not in (None, "")}
         if event.verdict:
             filled["verdict"] = event.verdict.value
@@ -79,6 +81,7 @@ class _Plain:
                 return
             percent = f" {event.share:4.0%}" if event.share and event.stage == "compile" else ""
             verdict = f" {event.verdict.value.upper()}" if event.verdict else ""
+            verdict += f" ({event.foreseen})" if event.foreseen else ""
             took = f" ({event.seconds:.1f} s)" if event.seconds and event.verdict else ""
             text = f": {event.text}" if event.text else ""
             stage = "" if event.verdict else f" {event.stage}"
@@ -157,6 +160,8 @@ def _print(console: Any, event: Event) -> None:
 
     word = event.verdict.value if event.verdict else "ready"
     style = _STYLE.get(event.verdict, "cyan") if event.verdict else "cyan"
+    if event.foreseen:
+        word, style = f"{word} ({event.foreseen})", "cyan"
     took = f"  {event.seconds:.1f} s" if event.seconds else ""
     line = Text.assemble(
         (f"{word:>5}", style), f"  {event.kind} {_printable(event.id)}", (took, "dim"),

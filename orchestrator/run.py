@@ -46,7 +46,7 @@ def prepare_kernel(spec: KernelSpec, settings: Settings) -> Kernel:
     text, found = f"{base.source} ({tree.version})", None
     if tree.failure:
         text, found = f"patch {tree.failure.n} does not apply: {tree.failure.message}", Verdict.FAIL
-    settings.listener(Event("kernel", spec.name, "done", text, verdict=found))
+    settings.listener(Event("kernel", spec.name, "done", text, verdict=found, version=tree.version))
     return Kernel(tree, base.slot, base.source)
 
 
