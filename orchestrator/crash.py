@@ -26,6 +26,8 @@ KEPT_BYTES = 64 << 20
 #: Bytes after which a dump is not finished at all.
 DUMP_BYTES = 2 << 30
 DEADLINE = 120.0
+#: Lines of each CPU's stack in the report, where no dump can be asked; the file has more.
+STACK_LINES = 64
 DUMP_NAME = "vmcore"
 _keeping = threading.Lock()
 
@@ -63,6 +65,8 @@ def examine(
         skipped = why_skipped(built) or _no_note(note)
         if not skipped and built.vmlinux:
             found, kept, skipped = _dump(qemu, built.vmlinux, folder, run_folder, note, hits, until)
+            if found:
+                del answers["Stacks"]
             answers = found | answers
     except HostError as error:
         skipped = skipped or error.message
@@ -122,6 +126,8 @@ def _state(
         (folder / f"{name}.txt").write_text("\n\n".join(parts) + "\n", "utf-8")
     answers["What each CPU was doing"] = "\n\n".join(traces) or "unknown"
     answers["Registers"] = "\n\n".join(registers) or "unknown"
+    cut = ("\n".join(stack.splitlines()[:STACK_LINES]) for stack in stacks)
+    answers["Stacks"] = "\n\n".join(cut) or "unknown"
     return note
 
 

@@ -170,21 +170,24 @@ def backtrace(vcpu: Vcpu, arch: Arch, memory: Memory, symbols: Symbols) -> tuple
     pc, fp = vcpu.registers.get(arch.pc), vcpu.registers.get(arch.fp)
     if pc is not None:
         lines.append(_frame(pc, symbols))
+    called = True
     seen: set[int] = set()
     while fp and fp not in seen and len(lines) < FRAMES:
         seen.add(fp)
         if fp & 1:
             regs = fp & ~1
             pc, fp = memory.word(regs + _X86_IP), memory.word(regs + _X86_BP)
+            called = False
             lines.append("<exception>")
         else:
+            called = True
             pc = memory.word(fp + 8)
             fp = memory.word(fp)
         if pc is None or not pc:
             break
         if not symbols.name(pc):
             pc = _unsigned(pc, symbols)
-        lines.append(_frame(pc, symbols))
+        lines.append(_frame(pc, symbols, called))
         if not symbols.name(pc):
             break
     return tuple(lines)
@@ -199,8 +202,15 @@ def _unsigned(address: int, symbols: Symbols) -> int:
     return address
 
 
-def _frame(address: int, symbols: Symbols) -> str:
-    return f"{address:016x} {symbols.name(address) or '(no kernel text)'}"
+def _frame(address: int, symbols: Symbols, called: bool = False) -> str:
+    """A line of a backtrace.  Where a function that never returns was called last, the return
+    address is already the next function's.
+    """
+    name = symbols.name(address)
+    if called and name.endswith("+0x0"):
+        before, _, offset = symbols.name(address - 1).rpartition("+")
+        name = f"{before}+{int(offset, 16) + 1:#x}" if before else name
+    return f"{address:016x} {name or '(no kernel text)'}"
 
 
 def stack_excerpt(
