@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from orchestrator.cases import cases_of, decisive
+from orchestrator.codec import plain
 from orchestrator.model import Change, Comparison, RunResult, Verdict
 from orchestrator.outcome import not_run, not_run_text
-from orchestrator.report.text import visible
+from orchestrator.report.text import issue_name, issue_standing, visible
 
 SHOWN = 12
 
@@ -47,6 +48,8 @@ def _as_dict(
     }
     if left := not_run(run.cells):
         told["not_run"] = [cell.id for cell in left]
+    if run.known_issues:
+        told["known_issues"] = [plain(issue) for issue in run.known_issues]
     if comparison is not None:
         told["regressed"] = [item.key for item in comparison.regressed]
     return told
@@ -74,6 +77,10 @@ def summary_text(
     if len(bad) > SHOWN:
         lines.append(f"       ... and {len(bad) - SHOWN} more")
     lines += [f"problem: {problem}" for problem in run.problems]
+    for issue in run.known_issues:
+        if issue.state != "not tried":
+            lines.append(f"known issue {issue_standing(issue)}: {issue_name(issue)}")
+            lines.append(f"       {issue.reason}")
     if comparison is not None:
         counts = dict.fromkeys(Change, 0)
         for item in comparison.cases:

@@ -19,7 +19,7 @@ from orchestrator.model import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.outcome import not_run_text
 from orchestrator.report import plot, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
-from orchestrator.report.text import excerpt, headline, visible
+from orchestrator.report.text import excerpt, headline, issue_name, issue_standing, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # A kernel config has 300 KB at most; anything larger below that name is none.
@@ -85,6 +85,10 @@ def render(run: RunResult, folder: Path | None, comparison: Comparison | None = 
         anchor=view.anchor,
         build_anchor=view.build_anchor,
         series_anchor=view.series_anchor,
+        standing=view.standing,
+        cell_standing=lambda cell: view.cell_standing(run, cell),
+        issue_name=issue_name,
+        issue_standing=issue_standing,
         groups=view.groups,
         shown_cases=view.shown_cases,
         shown_hits=view.shown_hits,

@@ -20,6 +20,7 @@ from orchestrator.model import (
     CellRecord,
     Change,
     Comparison,
+    Hit,
     KernelRecord,
     RunResult,
     Verdict,
@@ -228,7 +229,7 @@ class _Maker:
         made = self.library.TestCase(visible(case.case), class_, elapsed_sec=max(0.0, case.seconds))
         self.judge(made, case, context)
         hits = [
-            f"{hit.title}\n{excerpt(hit.text, _TEXT_LINES, 500)}".rstrip()
+            f"{hit_title(hit)}\n{excerpt(hit.text, _TEXT_LINES, 500)}".rstrip()
             for hit in case.hits[:_MAX_HITS]
         ]
         if len(case.hits) > _MAX_HITS:
@@ -293,11 +294,12 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
     if item is not None:
         was = item.before.verdict.value if item.before is not None else "none"
         lines.append(f"against the baseline ({was}): {item.change.value}; {item.reason}")
-    for hit in case.hits[:3]:
+    # What makes it fail before what is known.
+    for hit in sorted(case.hits, key=lambda hit: bool(hit.known))[:3]:
         stamp = f" at {hit.seconds:.6f} s" if hit.seconds is not None else ""
         lines += [
             "",
-            f"hit: {hit.title} [{hit.kind}]{stamp}",
+            f"hit: {hit_title(hit)} [{hit.kind}]{stamp}",
             excerpt(hit.text, _EXCERPT_LINES, 500),
         ]
     if len(case.hits) > 3:
@@ -312,6 +314,11 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
     if case.rerun:
         lines.append(f"repeat with: {case.rerun}")
     return "\n".join(lines)
+
+
+def hit_title(hit: Hit) -> str:
+    """A hit's title, and that it is a known issue."""
+    return hit.title + (f" (known issue: {hit.known})" if hit.known else "")
 
 
 def apply_text(kernel: KernelRecord) -> str:

@@ -6,7 +6,14 @@ from __future__ import annotations
 import re
 
 from orchestrator.cases import counter_drift, decisive, ledger_drift
-from orchestrator.model import CaseResult, Counter, LedgerStep, RunResult, Verdict
+from orchestrator.model import (
+    CaseResult,
+    Counter,
+    IssueRecord,
+    LedgerStep,
+    RunResult,
+    Verdict,
+)
 
 # Not allowed in XML 1.0 (section 2.2), or discouraged there; the lone surrogates are what Python
 # makes of undecodable bytes.  Bidirectional controls are legal and can make a text read as another
@@ -77,6 +84,21 @@ def ledger_line(step: LedgerStep) -> str:
 def headline(case: CaseResult) -> str:
     """Why a case failed, in one line: the hit and the drifting counter first, else its reason."""
     return decisive(case) or case.reason.strip().split("\n")[0] or "no reason given"
+
+
+def issue_name(issue: IssueRecord) -> str:
+    """What a known issue is found by, for people: its title, else its signature."""
+    return issue.title or f"signature {issue.signature}"
+
+
+def issue_standing(issue: IssueRecord) -> str:
+    """What a run says of a known issue, a gone one with what to do about it."""
+    cells = f"{len(issue.cells)} {'cell' if len(issue.cells) == 1 else 'cells'}"
+    if issue.state == "seen":
+        return f"seen in {len(issue.seen_in)} of {cells}"
+    if issue.state == "not seen":
+        return f"not seen in {cells}: consider removing it"
+    return "not tried: no workload that it speaks of ran to its end on a kernel in its range"
 
 
 def answer(run: RunResult) -> str:

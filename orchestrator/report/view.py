@@ -93,6 +93,38 @@ def anchor(identity: str) -> str:
     return "x" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A verdict with its look and word; what lab.yaml foresees is ``met`` and no plain pass."""
+
+    state: str
+    words: str
+
+
+def standing(result: CaseResult | BuildRecord) -> Standing:
+    """How a case or a build stands."""
+    if result.expected and result.verdict is Verdict.PASS:
+        return Standing("met", "as expected")
+    if isinstance(result, CaseResult) and result.known and result.verdict is Verdict.PASS:
+        return Standing("met", "known issue")
+    return Standing(result.verdict.value, result.verdict.value)
+
+
+def cell_standing(run: RunResult, cell: CellRecord) -> Standing:
+    """How a cell stands; one whose build or series fails as expected is met, and not skipped."""
+    if cell.verdict is Verdict.PASS:
+        words = {s.words for case in cell_cases(run, cell) if (s := standing(case)).state == "met"}
+        for word in ("as expected", "known issue"):
+            if word in words:
+                return Standing("met", word)
+    place = (cell.kernel, cell.config, cell.arch)
+    met = any((b.kernel, b.config, b.arch) == place and b.expected for b in run.builds)
+    met |= any(k.name == cell.kernel and k.failure and k.expected for k in run.kernels)
+    if met and cell.verdict is Verdict.SKIP:
+        return Standing("met", "as expected")
+    return Standing(cell.verdict.value, cell.verdict.value)
+
+
 def build_anchor(build: BuildRecord) -> str:
     """The HTML id of a build: that of the case which it is."""
     return anchor(f"{build.kernel}/{build.config}/{build.arch}/-:build:build")
@@ -120,6 +152,11 @@ def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
     )
     if counts[Verdict.SKIP]:
         sentence += f", {counts[Verdict.SKIP]} skipped"
+    for words in ("as expected", "known issue"):
+        if met := sum(standing(p.case) == Standing("met", words) for p in placed):
+            sentence += f", {met} " + {"known issue": "passed with known issues alone"}.get(
+                words, "failed as expected"
+            )
     if not run.run.finished:
         sentence = f"the run did not finish; so far {sentence}"
     first = first_bad(placed)
@@ -214,13 +251,17 @@ def matrix(run: RunResult) -> tuple[Row, ...]:
     seen = {row.kernel for row in rows}
     for record in run.kernels:
         if record.failure is not None and record.name not in seen:
-            slot = Slot("fail", "fail", "series does not apply", series_anchor(record.name))
+            state, words = ("met", "as expected") if record.expected else ("fail", "fail")
+            slot = Slot(state, words, "series does not apply", series_anchor(record.name))
             rows.append(Row(record.name, "", "", (slot,) * max(1, len(arches))))
     return tuple(rows)
 
 
 def _slot(run: RunResult, cell: CellRecord | None, build: BuildRecord | None) -> Slot | None:
     failed = build is not None and build.verdict in _BAD
+    if build is not None and build.expected:
+        detail = f"does not build: {build.expected}"
+        return Slot("met", "as expected", detail, build_anchor(build))
     if build is not None and (failed or cell is None):
         words = "does not build" if build.verdict is Verdict.FAIL else "host error in the build"
         state = build.verdict.value if failed else "none"
@@ -232,10 +273,10 @@ def _slot(run: RunResult, cell: CellRecord | None, build: BuildRecord | None) ->
         )
     if cell is None:
         return None
-    verdict = cell.verdict.value
+    stands = cell_standing(run, cell)
     return Slot(
-        verdict,
-        verdict,
+        stands.state,
+        stands.words,
         cell_counts(run, cell),
         anchor(cell.id),
         cell.accelerator,
