@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One cell: boot its guest, run its workloads, judge each; a lost guest costs one workload."""
+"""One cell: boot its guest, run its workloads, judge each; a lost guest costs one workload.
+
+A cell is booted once.  With ``fresh_guests`` the booted guest becomes a snapshot, and each workload
+gets a copy of its own; else they share a guest for as long as each leaves it as it was.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import statistics
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +22,7 @@ from orchestrator.errors import HostError
 from orchestrator.events import Event
 from orchestrator.evidence import klog
 from orchestrator.evidence.readings import parse_samples
-from orchestrator.guest import accel, facts, guest, root
+from orchestrator.guest import accel, facts, guest, root, snapshot
 from orchestrator.guest.ssh import SshLost
 from orchestrator.kernel import kconfig
 from orchestrator.kernel.cachefiles import scratch
@@ -63,6 +69,9 @@ class _CellRun:
         self.ids: set[str] = set()
         self.notes: list[str] = []
         self.retried: set[str] = set()
+        self.fresh = cell.fresh_guests
+        self.console = ""  # of the guest that runs, relative to the run's folder
+        self.restores: list[float] = []
         self.boots = 0
         self.boot_seconds = 0.0
         self.page_size = 4096
@@ -121,7 +130,6 @@ class _CellRun:
     ) -> bool:
         """Boot once and run what is left until the guest is lost; False when it does not boot."""
         self.boots += 1
-        suffix = "" if self.boots == 1 else f"-{self.boots}"
         request = guest.GuestRequest(
             arch=self.arch,
             shape=self.cell.shape,
@@ -129,26 +137,76 @@ class _CellRun:
             image=self._image(),
             root=image,
             folder=folder,
-            console=self.folder / f"console{suffix}.log",
+            console=self._console("" if self.boots == 1 else f"-{self.boots}"),
             deadline=BOOT_DEADLINE[self.accelerator],
         )
         if not self.command:
             self.command = shlex.join(guest.qemu_command(request))
             (self.folder / "qemu-command.txt").write_text(self.command + "\n", "utf-8")
         self._tell("boot", "booting")
-        try:
-            with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
-                self._booted(machine)
-                try:
-                    self._check_guest(machine)
-                    workload.push(machine, files)
-                except SshLost as lost:
-                    return self._lost_between(machine, lost)
-                self._run_workloads(machine, left)
-                self._outside_windows(machine)
-        except guest.BootFailed as failed:
-            return self._boot_failed(failed, request)
+        kept: snapshot.Snapshot | None = None
+        with contextlib.ExitStack() as stack:
+            if self.fresh and len(left) > 1:
+                request = stack.enter_context(snapshot.memory_files(request))
+            try:
+                with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
+                    self._booted(machine)
+                    try:
+                        self._check_guest(machine)
+                        workload.push(machine, files)
+                    except SshLost as lost:
+                        return self._lost_between(machine, lost)
+                    if request.memory:
+                        kept = self._snapshot(machine)
+                    else:
+                        self._run_workloads(machine, left)
+                    self._outside_windows(machine)
+            except guest.BootFailed as failed:
+                return self._boot_failed(failed, request)
+            if kept:
+                self._run_copies(kept, left)
         return True
+
+    def _snapshot(self, machine: guest.Guest) -> snapshot.Snapshot | None:
+        """Keep the guest as it is now; where that fails the workloads share one."""
+        try:
+            return snapshot.take(machine)
+        except HostError as error:
+            self._share(error.message)
+            return None
+
+    def _share(self, why: str) -> None:
+        self.fresh = False
+        self.notes.append(f"the workloads share a guest: {why}")
+
+    def _run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
+        """Run what is left, each workload in a copy of the snapshot."""
+        while left:
+            spec = left[0]
+            if self._unmet(spec):
+                left.pop(0)
+                continue
+            again = spec.name in self.retried
+            console = self._console(f"-{_stem(spec)}{'-2' if again else ''}")
+            self._tell("run", f"{spec.name}: restoring")
+            try:
+                with (
+                    scratch(self.settings.cache) as folder,
+                    snapshot.restored(kept, folder, console) as machine,
+                ):
+                    self.restores.append(machine.restore_seconds)
+                    if not self._run_workload(machine, spec)[0]:
+                        left.pop(0)
+                    self._outside_windows(machine)
+            except snapshot.RestoreFailed as failed:
+                self._share(failed.message)
+                return
+
+    def _console(self, suffix: str) -> Path:
+        """Where the next guest's console goes; from here on that is what hits are read from."""
+        path = self.folder / f"console{suffix}.log"
+        self.console = f"{cell_folder(self.cell.id)}/{path.name}"
+        return path
 
     def _image(self) -> Path:
         if self.built.image is None:
@@ -197,24 +255,32 @@ class _CellRun:
         """Run what is left until the guest is lost, or is no longer as the next one may expect."""
         while left:
             spec = left[0]
-            reason = facts.unmet(spec.needs, self.facts, self.running)
-            if reason:
+            if self._unmet(spec):
                 left.pop(0)
-                self._needs(spec, reason)
                 continue
-            self._tell("run", spec.name)
-            tell = partial(self._tell_workload, spec.name)
-            evidence = workload.run_workload(machine, spec, self.settings.token, tell)
-            evidence = replace(evidence, page_size=self.page_size)
-            again = self._judge(spec, evidence)
+            again, why = self._run_workload(machine, spec)
             if not again:
                 left.pop(0)
-            why = _spoiled(evidence)
             if left and why:
                 log = f"console-{self.boots + 1}.log"
                 self.notes.append(f"a fresh guest was booted after {spec.name} ({why}): see {log}")
             if why:
                 return
+
+    def _run_workload(self, machine: guest.Guest, spec: WorkloadSpec) -> tuple[bool, str]:
+        """Run and judge one; whether it must be run again, and why others need another guest."""
+        self._tell("run", spec.name)
+        tell = partial(self._tell_workload, spec.name)
+        evidence = workload.run_workload(machine, spec, self.settings.token, tell)
+        evidence = replace(evidence, page_size=self.page_size)
+        return self._judge(spec, evidence), _spoiled(evidence)
+
+    def _unmet(self, spec: WorkloadSpec) -> bool:
+        """Whether the guest lacks what a workload needs; that is a case of its own then."""
+        reason = facts.unmet(spec.needs, self.facts, self.running)
+        if reason:
+            self._needs(spec, reason)
+        return bool(reason)
 
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:
         found = Verdict.SKIP
@@ -239,7 +305,7 @@ class _CellRun:
             hits = tuple(replace(hit, line=hit.line + evidence.console_line) for hit in case.hits)
             self._add(replace(case, hits=hits))
         # Last, because a full disk must not cost the verdicts.
-        stem = spec.name.replace("/", "__")
+        stem = _stem(spec)
         (self.folder / f"{stem}.ktap").write_text(evidence.stdout, "utf-8")
         (self.folder / f"{stem}.samples").write_text(evidence.stderr, "utf-8")
         return False
@@ -289,7 +355,7 @@ class _CellRun:
     def _add(self, case: CaseResult) -> None:
         # A second boot may report what the first did: ids are unique in a run.
         number = 2
-        unique = case
+        unique = case = replace(case, console=self.console)
         while unique.id in self.ids:
             unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
             number += 1
@@ -316,6 +382,7 @@ class _CellRun:
             accelerator=self.accelerator,
             verdict=verdict.cell_verdict(self.cases),
             boot_seconds=self.boot_seconds,
+            restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
             cases=tuple(self.cases),
             page_size=self.page_size,
             qemu_command=self.command,
@@ -323,6 +390,10 @@ class _CellRun:
             kernel_config=f"{where}/config",
             notes=tuple(self.notes),
         )
+
+
+def _stem(spec: WorkloadSpec) -> str:
+    return spec.name.replace("/", "__")
 
 
 def _spoiled(evidence: WorkloadEvidence) -> str:

@@ -326,6 +326,7 @@ class _Reader:
             description=view.text("description") or "",
             time_budget=budget,
             where=view.where(),
+            fresh_guests=view.flag("fresh_guests", True),
         )
 
     def _block(self, view: View) -> ProfileEntry:

@@ -193,13 +193,17 @@ class ProfileEntry:
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """A named selection of the matrix; ``time_budget`` (s) ends a run that takes longer."""
+    """A named selection of the matrix; ``time_budget`` (s) ends a run that takes longer.
+
+    With ``fresh_guests`` each workload gets a copy of the cell's booted guest.
+    """
 
     name: str
     entries: tuple[ProfileEntry, ...]
     description: str = ""
     time_budget: float | None = None
     where: str = ""
+    fresh_guests: bool = True
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,7 @@ class Cell:
     """build x guest shape with the workloads it runs.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE``.
 
     ``messages`` are the lab's and the config's rules; the workloads here have them in their own.
+    With ``fresh_guests`` each workload gets a copy of the booted guest, else they share it.
     """
 
     id: str
@@ -244,6 +249,7 @@ class Cell:
     shape: ShapeSpec
     workloads: tuple[WorkloadSpec, ...]
     messages: MessageRules = MessageRules()
+    fresh_guests: bool = False
 
 
 @dataclass(frozen=True)
@@ -575,7 +581,8 @@ class CaseResult:
     ``workload`` is ``build``, ``boot``, ``kernel`` ... for synthetic cases.  ``rerun`` is the
     command that repeats the case.  ``expected`` is the title of an ``expect:`` entry that was met.
     ``known`` is the reason of the known issues that excuse it, ``judged`` what it came to before
-    those were looked at (``fail: REASON``), empty where they changed nothing.
+    those were looked at (``fail: REASON``), empty where they changed nothing.  ``console`` is the
+    log that the hits' lines count in, relative to the run's folder.
     """
 
     id: str
@@ -593,6 +600,7 @@ class CaseResult:
     samples: tuple[Sample, ...] = ()
     known: str = ""
     judged: str = ""
+    console: str = ""
     crash: CrashReport | None = None
 
 
@@ -625,7 +633,11 @@ class BuildRecord:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A cell as results.json keeps it; paths are relative to the run's folder."""
+    """A cell as results.json keeps it; paths are relative to the run's folder.
+
+    ``restore_seconds`` is what a workload's own copy of the guest took until its login, the median;
+    0 where the workloads shared a guest.
+    """
 
     id: str
     kernel: str
@@ -641,6 +653,7 @@ class CellRecord:
     console_log: str = ""
     kernel_config: str = ""
     notes: tuple[str, ...] = ()
+    restore_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

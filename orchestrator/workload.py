@@ -30,6 +30,9 @@ FLAGS = (
     "-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-pthread",
     "-ffunction-sections", "-Wl,--gc-sections",
 )  # fmt: skip
+# The lab's own programs in the guest, built alone: one watches a workload, the other sets the clock
+# and the random state of a restored guest.
+TOOLS = ("sampler", "revive")
 POLL = 0.01
 # The sampler prints at least once a second; a guest that says nothing for this long is asked.
 SILENCE = 6.0
@@ -42,12 +45,12 @@ def compile_all(
 ) -> dict[str, Path]:
     """Compile what is C and collect what is Python: name in the guest to file on the host.
 
-    :param library: the folder with the sources all families share and ``sampler.c``.
+    :param library: the folder with the sources all families share, and with ``TOOLS``.
     :raises UserError: when a workload does not compile, with the compiler's first error.
     """
     files: dict[str, Path] = {}
-    shared = sorted(path for path in library.glob("*.c") if path.name != "sampler.c")
-    sources = {"sampler": [library / "sampler.c"]}
+    shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
+    sources = {name: [library / f"{name}.c"] for name in TOOLS}
     for workload in workloads:
         program = workload.folder / workload.program
         if program.suffix == ".c":

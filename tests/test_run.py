@@ -16,10 +16,11 @@ import pytest
 from orchestrator import run, workload
 from orchestrator.errors import HostError
 from orchestrator.events import Event
-from orchestrator.guest import accel, facts, guest, root
+from orchestrator.guest import accel, facts, guest, root, snapshot
 from orchestrator.guest.accel import Accelerator
 from orchestrator.guest.facts import Facts
 from orchestrator.guest.guest import BootFailed, GuestRequest
+from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
 from orchestrator.model import (
     Build,
@@ -76,6 +77,7 @@ class Play:
         )
         self.ran: list[str] = []
         self.requests: list[GuestRequest] = []
+        self.copies: list[Exception | None] = []
 
     @contextlib.contextmanager
     def booted(
@@ -124,6 +126,7 @@ class Machine:
         self.request = request
         self.boot_seconds = 1.5
         self.command = "unused"
+        self.restore_seconds = 0.0
 
     def console_size(self) -> int:
         return self.request.console.stat().st_size
@@ -153,9 +156,16 @@ def go(
     config: ConfigSpec | None = None,
     mismatches: tuple[ConfigMismatch, ...] = (),
     events: list[Event] | None = None,
+    fresh: bool = False,
 ) -> CellRecord:
     build = Build("k/c/x86_64", KERNEL, config or ConfigSpec("c"), "x86_64")
-    cell = Cell("k/c/x86_64/s", build, shape or ShapeSpec("s"), workloads or (work("a"), work("b")))
+    cell = Cell(
+        "k/c/x86_64/s",
+        build,
+        shape or ShapeSpec("s"),
+        workloads or (work("a"), work("b")),
+        fresh_guests=fresh,
+    )
     dotconfig = play.folder / "dotconfig"
     dotconfig.write_text(play.dotconfig)
     built = BuildResult(
@@ -476,6 +486,93 @@ def test_every_id_is_unique(play: Play) -> None:
     record = go(play)
     ids = [case.id for case in record.cases]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.fixture
+def copies(play: Play, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Snapshots that are played too; the consoles of the copies that were made, by name."""
+    made: list[str] = []
+
+    @contextlib.contextmanager
+    def memory_files(request: GuestRequest) -> Iterator[GuestRequest]:
+        yield replace(request, memory=Memory((7,)))
+
+    @contextlib.contextmanager
+    def restored(kept: object, folder: Path, console: Path) -> Iterator[Machine]:
+        assert folder.is_dir()
+        assert kept == "kept"
+        made.append(console.name)
+        fate = play.copies.pop(0) if play.copies else None
+        if fate:
+            raise fate
+        console.write_text("")
+        machine = Machine(replace(play.requests[0], console=console))
+        machine.restore_seconds = 0.5
+        yield machine
+
+    monkeypatch.setattr(snapshot, "memory_files", memory_files)
+    monkeypatch.setattr(snapshot, "take", lambda machine: "kept")
+    monkeypatch.setattr(snapshot, "restored", restored)
+    return made
+
+
+def test_each_workload_gets_a_copy_of_the_guest(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = go(play, work("a"), work("b"), work("c", needs=("ksm",)), work("d"), fresh=True)
+    assert play.ran == ["f/a", "f/b", "f/d"]
+    assert len(play.requests) == 1, "the panic cost a copy and no boot"
+    assert copies == ["console-f__a.log", "console-f__b.log", "console-f__d.log"]
+    cases = told(record)
+    assert cases["f/b:case"] == cases["f/d:case"] == "pass"
+    assert cases["f/c:needs"] == "skip"
+    where = "cells/k__c__x86_64__s"
+    assert find(record, "f/a:kernel-log").console == f"{where}/console-f__a.log"
+    assert find(record, "boot:boot").console == f"{where}/console.log"
+    assert record.restore_seconds == 0.5
+    assert not any("fresh guest was booted" in note for note in record.notes)
+
+
+def test_what_spoils_a_copy_harms_nobody(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{"spoils": "/proc/swaps "}]
+    record = go(play, fresh=True)
+    assert record.verdict is Verdict.PASS
+    assert (len(play.requests), len(copies)) == (1, 2)
+
+
+def test_a_copy_lost_without_a_report_is_tried_again(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.SSH_LOST}]
+    record = go(play, fresh=True)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert copies == ["console-f__a.log", "console-f__a-2.log", "console-f__b.log"]
+    assert record.verdict is Verdict.PASS
+
+
+def test_where_no_copy_comes_to_life_they_share_a_guest(play: Play, copies: list[str]) -> None:
+    play.copies = [None, snapshot.RestoreFailed("QEMU said no")]
+    record = go(play, work("a"), work("b"), work("c"), fresh=True)
+    assert play.ran == ["f/a", "f/b", "f/c"]
+    assert len(play.requests) == 2
+    assert "the workloads share a guest: QEMU said no" in record.notes
+    assert record.verdict is Verdict.PASS
+
+
+def test_where_no_snapshot_can_be_taken_they_share_a_guest(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(machine: object) -> None:
+        raise HostError("no room")
+
+    monkeypatch.setattr(snapshot, "take", take)
+    record = go(play, fresh=True)
+    assert play.ran == ["f/a", "f/b"]
+    assert copies == []
+    assert "the workloads share a guest: no room" in record.notes
+    assert record.verdict is Verdict.PASS
+
+
+def test_one_workload_needs_no_copy(play: Play, copies: list[str]) -> None:
+    assert go(play, work("a"), fresh=True).verdict is Verdict.PASS
+    assert copies == []
 
 
 def test_what_a_workload_spoils_is_not_the_next_ones(play: Play) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError
-from orchestrator.guest.qemu import GuestFiles, Qemu, command_line, running
+from orchestrator.guest.qemu import GuestFiles, Memory, Qemu, command_line, running
 from orchestrator.guest.seed import Keys, write_seed
 from orchestrator.guest.ssh import Ssh, SshLost, connected
 from orchestrator.model import GuestEnd, ShapeSpec
@@ -35,7 +35,8 @@ class GuestRequest:
 
     ``folder`` is a short-lived private folder (sockets, keys, swap); ``console`` is the log that
     is kept.  ``deadline`` is in seconds for everything up to the SSH login.  ``extra`` are further
-    words for QEMU's command line (``-gdb``).
+    words for QEMU's command line (``-gdb``).  ``memory`` are the files behind the guest's memory
+    where it is to be kept, ``keys_folder`` where its seed is when not in ``folder``.
     """
 
     arch: Arch
@@ -47,6 +48,8 @@ class GuestRequest:
     console: Path
     deadline: float
     extra: tuple[str, ...] = ()
+    memory: Memory | None = None
+    keys_folder: Path | None = None
 
 
 class BootFailed(Exception):
@@ -71,6 +74,7 @@ class Guest:
         command: str,
         port: int,
         keys: Keys,
+        restore_seconds: float = 0.0,
     ) -> None:
         self.request = request
         self.qemu = qemu
@@ -79,6 +83,7 @@ class Guest:
         self.command = command
         self.port = port  # on 127.0.0.1, leads to the guest's SSH
         self.keys = keys
+        self.restore_seconds = restore_seconds  # until logged in; 0 where it was booted
 
     @property
     def slowness(self) -> float:
@@ -118,8 +123,10 @@ def _state(qemu: Qemu, console: Path) -> GuestEnd:
 
 def qemu_command(request: GuestRequest) -> list[str]:
     """QEMU's argument vector for a request."""
-    files = GuestFiles(request.image, request.root, request.folder, request.console)
-    argv = command_line(request.arch, request.shape, request.accelerator, files)
+    files = GuestFiles(
+        request.image, request.root, request.folder, request.console, request.keys_folder
+    )
+    argv = command_line(request.arch, request.shape, request.accelerator, files, request.memory)
     return [*argv, *request.extra]
 
 
@@ -143,7 +150,8 @@ def booted(
     request.console.write_bytes(b"")
     argv = qemu_command(request)
     with contextlib.ExitStack() as stack:
-        qemu = stack.enter_context(running(argv, request.folder))
+        fds = request.memory.fds if request.memory else ()
+        qemu = stack.enter_context(running(argv, request.folder, fds))
         try:
             port = qemu.ssh_port()
         except HostError:

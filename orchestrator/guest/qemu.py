@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,12 @@ class GuestFiles:
     root: Path
     folder: Path
     console: Path
+    keys_folder: Path | None = None  # where the seed is, of a copy that has none of its own
 
     @property
     def seed(self) -> Path:
         """The tar file with this guest's keys and shape."""
-        return self.folder / "seed.tar"
+        return (self.keys_folder or self.folder) / "seed.tar"
 
     @property
     def swap(self) -> Path:
@@ -75,13 +76,38 @@ def boot_arguments(arch: Arch, shape: ShapeSpec, accelerator: str = "kvm") -> st
     return " ".join([*words, *shape.boot_args])
 
 
-def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFiles) -> list[str]:
+@dataclass(frozen=True)
+class Memory:
+    """Files that are a guest's memory, one a node: descriptors that QEMU inherits.
+
+    ``private`` copies see what the files hold and write their changes elsewhere (MAP_PRIVATE).
+    """
+
+    fds: tuple[int, ...]
+    private: bool = False
+
+
+def memory_sizes(arch: Arch, shape: ShapeSpec) -> tuple[int, ...]:
+    """MiB of each piece of memory that QEMU is given: one a node that is not the kernel's own."""
+    if shape.nodes == 1 or arch.numa_boot_args:
+        return (shape.memory_mib,)
+    share = shape.memory_mib // shape.nodes
+    return (shape.memory_mib - share * (shape.nodes - 1), *[share] * (shape.nodes - 1))
+
+
+def command_line(
+    arch: Arch,
+    shape: ShapeSpec,
+    accelerator: str,
+    files: GuestFiles,
+    memory: Memory | None = None,
+) -> list[str]:
     """QEMU's argument vector for a guest, to be run in its folder.  Pure: golden files test it."""
     tcg = accelerator == "tcg"
     machine = shape.machine or (arch.machine if tcg else arch.machine_kvm)
-    memory = ["-m", f"{shape.memory_mib}M"]
-    if shape.nodes > 1 and not arch.numa_boot_args:
-        memory += _numa(shape)
+    sizes = memory_sizes(arch, shape)
+    if len(sizes) == 1 and memory:
+        machine += ",memory-backend=mem0"
     disks = [
         f"file={_escaped(files.root)},if=none,format=raw,readonly=on,id=root",
         f"file={_escaped(files.seed)},if=none,format=raw,readonly=on,id=seed",
@@ -100,7 +126,8 @@ def command_line(arch: Arch, shape: ShapeSpec, accelerator: str, files: GuestFil
         "-accel", "tcg,thread=multi" if tcg else "kvm",
         "-cpu", arch.cpu_tcg if tcg else "host",
         "-smp", str(shape.cpus),
-        *memory,
+        "-m", f"{shape.memory_mib}M",
+        *_memory(shape, sizes, memory),
         "-kernel", str(files.image),
         "-append", boot_arguments(arch, shape, accelerator),
         "-chardev", f"socket,id=con,path={_CONSOLE},server=on,wait=off,"
@@ -124,16 +151,23 @@ def _escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def _numa(shape: ShapeSpec) -> list[str]:
-    share = shape.memory_mib // shape.nodes
+def _memory(shape: ShapeSpec, sizes: tuple[int, ...], memory: Memory | None) -> list[str]:
+    """Back ends of the memory, and which node each of them belongs to where there are several."""
     words: list[str] = []
-    for node in range(shape.nodes):
-        first = node * shape.cpus // shape.nodes
-        last = (node + 1) * shape.cpus // shape.nodes - 1
-        size = share if node else shape.memory_mib - share * (shape.nodes - 1)
-        cpus = f",cpus={first}-{last}" if last >= first else ""
-        words += ["-object", f"memory-backend-ram,id=mem{node},size={size}M"]
-        words += ["-numa", f"node,nodeid={node},memdev=mem{node}{cpus}"]
+    for node, size in enumerate(sizes):
+        kind, more = "memory-backend-ram", ""
+        if memory:
+            # In QEMU /proc/self is QEMU.
+            kind = "memory-backend-file"
+            share = "off" if memory.private else "on"
+            more = f",mem-path=/proc/self/fd/{memory.fds[node]},share={share}"
+        if memory or len(sizes) > 1:
+            words += ["-object", f"{kind},id=mem{node},size={size}M{more}"]
+        if len(sizes) > 1:
+            first = node * shape.cpus // shape.nodes
+            last = (node + 1) * shape.cpus // shape.nodes - 1
+            cpus = f",cpus={first}-{last}" if last >= first else ""
+            words += ["-numa", f"node,nodeid={node},memdev=mem{node}{cpus}"]
     return words
 
 
@@ -192,8 +226,10 @@ class Qemu:
 
 
 @contextlib.contextmanager
-def running(argv: list[str], folder: Path) -> Iterator[Qemu]:
+def running(argv: list[str], folder: Path, fds: Sequence[int] = ()) -> Iterator[Qemu]:
     """Run QEMU for the length of a with block.
+
+    :param fds: descriptors that it inherits under their numbers.
 
     :raises HostError: when it does not start, with what it said.
     """
@@ -202,7 +238,7 @@ def running(argv: list[str], folder: Path) -> Iterator[Qemu]:
         (folder / name).unlink(missing_ok=True)
     with (
         errors.open("wb") as sink,
-        process.start(argv, cwd=folder, stdout=sink, stderr=sink) as child,
+        process.start(argv, cwd=folder, stdout=sink, stderr=sink, pass_fds=fds) as child,
     ):
         monitor = _connect(child, folder / _MONITOR, errors)
         qemu = Qemu(child, monitor, errors)

@@ -145,6 +145,11 @@ class Ssh:
         )
         return Answer(status, out, err)
 
+    def close(self) -> None:
+        """Close the connection early; the guest hangs up whatever still runs over it."""
+        with contextlib.suppress(Exception):
+            self._connection.close()
+
     def push(self, files: Mapping[str, Path], folder: str, deadline: float) -> None:
         """Put files into the guest below ``folder``, all in one stream: name in the guest to file.
 
