@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator import process
@@ -212,25 +213,50 @@ def touched_files(base_tree: str, tree: str, cache: Path) -> tuple[str, ...]:
     return tuple(sorted(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
 
 
+def changes(base_tree: str, tree: str, cache: Path) -> tuple[diff.FileDiff, ...]:
+    """Give what ``tree`` changed, file by file, in hunks without context."""
+    if base_tree == tree:
+        return ()
+    done = git(
+        cache, "diff-tree", "-r", "-p", "-U0", "--no-renames", "--no-color", "--no-ext-diff",
+        "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", base_tree, tree,
+    )  # fmt: skip
+    return diff.parse(done.stdout)
+
+
 def touched_lines(base_tree: str, tree: str, cache: Path) -> dict[str, set[int]]:
     """Give, for each file that ``tree`` changed, the 1-based lines of it that are new.
 
     A file that only lost lines has an empty set; a deleted file is left out.
     """
-    if base_tree == tree:
-        return {}
-    done = git(
-        cache, "diff-tree", "-r", "-p", "-U0", "--no-renames", "--no-color", "--no-ext-diff",
-        "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", base_tree, tree,
-    )  # fmt: skip
     lines: dict[str, set[int]] = {}
-    for file in diff.parse(done.stdout):
+    for file in changes(base_tree, tree, cache):
         if file.new is None:
             continue
         touched = lines.setdefault(file.new, set())
         for hunk in file.hunks:
             touched.update(range(hunk.new_start, hunk.new_start + hunk.new_lines))
     return lines
+
+
+def read_files(tree: str, paths: Iterable[str], cache: Path) -> dict[str, bytes]:
+    """Read many files of a tree at once; those that it has not are left out."""
+    # A name with a line end cannot be asked for this way, and stands in no kernel.
+    asked = [path for path in dict.fromkeys(paths) if "\n" not in path]
+    wanted = b"".join(os.fsencode(f"{tree}:{path}\n") for path in asked)
+    data = git(cache, "cat-file", "--batch", input=wanted).stdout
+    found, at = {}, 0
+    for path in asked:
+        end = data.index(b"\n", at)
+        header = data[at:end].split(b" ")
+        at = end + 1
+        if len(header) != 3 or len(header[0]) < 40:
+            continue  # git-cat-file(1), "Batch output": ``NAME missing``
+        size = int(header[2])
+        if header[1] == b"blob":
+            found[path] = data[at : at + size]
+        at += size + 1
+    return found
 
 
 def kernel_version(tree: str, cache: Path) -> str | None:
