@@ -67,7 +67,8 @@ def family(tmp_path: Path) -> Path:
     library.mkdir()
     (library / "shared.h").write_text("int shared(void);\n")
     (library / "shared.c").write_text("int shared(void)\n{\n\treturn 0;\n}\n")
-    (library / "sampler.c").write_text("int main(void)\n{\n\treturn 0;\n}\n")
+    for tool in workload.TOOLS:
+        (library / f"{tool}.c").write_text("int main(void)\n{\n\treturn 0;\n}\n")
     (library / "ktap.py").write_text("")
     (folder / "w.c").write_text('#include "shared.h"\nint main(void)\n{\n\treturn shared();\n}\n')
     return folder
@@ -124,7 +125,7 @@ def test_python_comes_with_its_library(family: Path, tmp_path: Path) -> None:
     files = workload.compile_all([spec("w.py", family)], library, X86, tmp_path / "c")
     assert files["family/w.py"] == family / "w.py"
     assert files["family/ktap.py"] == library / "ktap.py"
-    assert set(files) == {"sampler", "family/w.py", "family/ktap.py"}
+    assert set(files) == {*workload.TOOLS, "family/w.py", "family/ktap.py"}
 
 
 def test_no_library(tmp_path: Path) -> None:
