@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from orchestrator.config_problems import ConfigError, KeyPath, Problems, suggest
+from orchestrator.config_problems import ConfigError, KeyPath, Problems, nearest, suggest
 from orchestrator.config_schema import LAB_SCHEMA, check
 from orchestrator.config_values import (
     check_range,
@@ -359,7 +359,9 @@ class _Reader:
         return MessageRules(allows=allows, forbids=forbids)
 
     def _known_issue(self, view: View) -> KnownIssue:
-        if "signature" not in view and "title" not in view:
+        ways = ("signature", "title")
+        # A misspelt key is told as such, and not again as a missing one.
+        if not any(key in view for key in ways) and not any(nearest(k, ways) for k in view.data):
             self._add(view.at("signature"), "is missing: expected a signature or a title")
         title = view.text("title") or ""
         good = not title or check_regex(title, view, view.at("title"), self.problems)

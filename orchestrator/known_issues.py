@@ -312,7 +312,8 @@ def _tried(issue: KnownIssue, cell: CellRecord, versions: Mapping[str, str]) -> 
         return
     own = [case for case in cell.cases if is_named(case.workload, issue.workload)]
     hits = {
-        (hit.line, hit.signature, hit.title)
+        # A guest lost between workloads tells its whole console again.
+        (case.console, hit.line, hit.signature, hit.title)
         for case in own
         for hit in case.hits
         if _describes(issue, hit)

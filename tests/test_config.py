@@ -74,6 +74,23 @@ expect:
   - kernel: v*
     case: "move/basic:*"
     title: Bad rss-counter state
+known_issues:
+  - signature: 0123456789abcdef
+    kernels: ">= 6.8, < 6.12.30"
+    workload: move/*
+    reason: >
+      known,
+      and tracked
+  - title: ^WARNING in \\w+$
+    kernels: [">= 6.8, < 6.12-rc3", "= 6.6"]
+    kernel: cli
+    config: big
+    arch: arm*
+    counters: true
+    workload: boot
+    reason: harmless
+messages:
+  forbids: [splat]
 """
 
 MANIFEST = """\
@@ -165,6 +182,15 @@ def test_everything_is_read(lab: Path) -> None:
     assert profile.time_budget is None
     (expect,) = config.expectations
     assert (expect.kernel, expect.config, expect.case) == ("v*", "*", "move/basic:*")
+    first, second = config.known_issues
+    assert (first.signature, first.reason) == ("0123456789abcdef", "known, and tracked")
+    assert (first.kernels, first.workload) == ((">= 6.8, < 6.12.30",), "move/*")
+    assert (first.kernel, first.config, first.arch, first.counters) == ("*", "*", "*", False)
+    assert first.where == "lab.yaml:37"
+    assert (second.title, second.counters) == (r"^WARNING in \w+$", True)
+    assert second.kernels == (">= 6.8, < 6.12-rc3", "= 6.6")
+    assert (second.kernel, second.config, second.arch) == ("cli", "big", "arm*")
+    assert config.messages.forbids == ("splat",)
 
 
 def test_manifest_defaults_are_replaced_and_not_merged(lab: Path) -> None:
@@ -269,6 +295,32 @@ WRONG = [
     ("kernel: v*", "kernel: w*", 33, "expect[0].kernel", "no kernel 'w*'"),
     ("move/basic:*", "move/basci:*", 34, "expect[0].case", "did you mean 'move/basic'?"),
     ("    title: Bad rss-counter state\n", "", 33, "expect[0].title", "is missing: expected part"),
+    ("0123456789abcdef", "1123456789012345", 37, "known_issues[0].signature", "in quotes, found"),
+    ("0123456789abcdef", "0123456789ABCDEF", 37, "signature", "16 hexadecimal digits"),
+    ("signature: 01", "signatur: 01", 37, "known_issues[0].signatur", "'signature'?"),
+    ("  - title: ^WARNING in \\w+$\n    kernels", "  - kernels", 43, "[1].signature", "or a title"),
+    (
+        "    reason: harmless\n",
+        "",
+        43,
+        "known_issues[1].reason",
+        "is missing: expected one sentence",
+    ),
+    ("reason: harmless", "reason: ' '", 50, "known_issues[1].reason", "says why, and where"),
+    ("in \\w+$", "(", 43, "known_issues[1].title", "bad regular expression"),
+    ("^WARNING in \\w+$", "W*", 43, "known_issues[1].title", "matches everything"),
+    ("< 6.12.30", "< 6,12", 38, "known_issues[0].kernels", "expected limits such as"),
+    ("< 6.12.30", "< 6.7", 38, "known_issues[0].kernels", "no version is in this range"),
+    ('"= 6.6"', '"~ 6.6"', 44, "known_issues[1].kernels[1]", "expected limits such as"),
+    ("kernel: cli", "kernel: clib", 45, "known_issues[1].kernel", "did you mean 'cli'?"),
+    ("config: big", "config: bug", 46, "known_issues[1].config", "'big'?"),
+    ("arch: arm*", "arch: arm46", 47, "known_issues[1].arch", "did you mean 'arm64'?"),
+    ("workload: move/*", "workload: mvoe/*", 39, "known_issues[0].workload", "no workload"),
+    ("workload: boot", "workload: boots", 49, "known_issues[1].workload", "no workload"),
+    ("forbids: [splat]", "forbid: [splat]", 52, "messages.forbid", "did you mean 'forbids'?"),
+    ("forbids: [splat]", "requires: [x]", 52, "messages.requires", "unknown key"),
+    ("forbids: [splat]", "allows: ['(']", 52, "messages.allows[0]", "bad regular expression"),
+    ("[base, thp]", "[base]\n    messages: {allows: ['.*']}", 12, "allows[0]", "everything"),
     ("version: 1", "version: 2", 1, "version", "expected 1, the version of the format"),
     ("version: 1\n", "", 1, "version", "is missing"),
 ]
@@ -295,6 +347,7 @@ WRONG_MANIFEST = [
     ("program: move.c", "program: ../x.c", 7, "program", "a .c or .py file"),
     ("program: move.c\n", "", 10, "workloads[0].program", "is missing"),
     ('"^harmless"', '"(["', 9, "messages.allows[0]", "bad regular expression '(['"),
+    ('"^harmless"', '"x*"', 9, "messages.allows[0]", "'x*' matches everything, an empty line too"),
     ('"^harmless"', '"[[a]"', 9, "messages.allows[0]", "nested set"),
     ("name: race", "name: basic", 16, "workloads[1].name", "'basic' is on line 11 already"),
     ("counters: [RssAnon]", "counter: [RssAnon]", 14, "workloads[0].counter", "'counters'?"),
@@ -395,8 +448,8 @@ def test_tags_and_odd_keys(lab: Path) -> None:
     lab.write_text(LAB + "? [a]\n: 1\non: 2\nx: !!python/object:os.system {}\n")
     told = "\n".join(problems(lab))
     assert "a key must be text" in told
-    assert "lab.yaml:38: on: YAML reads this key as bool; quote it: 'on'" in told
-    assert "lab.yaml:39: x: " in told
+    assert "lab.yaml:55: on: YAML reads this key as bool; quote it: 'on'" in told
+    assert "lab.yaml:56: x: " in told
 
 
 def test_byte_order_mark_is_fine(lab: Path) -> None:
@@ -644,6 +697,7 @@ def test_init_text_validates(lab: Path, tmp_path_factory: pytest.TempPathFactory
     assert [k.name for k in config.kernels] == ["stable", "mine"]
     assert [s.name for s in config.shapes] == ["small", "numa2"]
     assert config.expectations[0].title == "Bad rss-counter state"
+    assert config.known_issues[0].kernels == (">= 6.8, < 6.12.30",)
 
 
 def documented(section: str) -> set[str]:
