@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from orchestrator.model import (
     ConfigSpec,
     Expectation,
     KernelSpec,
+    KnownIssue,
     LabConfig,
+    MessageRules,
     Plan,
     ProfileEntry,
     ProfileSpec,
@@ -562,3 +565,32 @@ def test_shipped_bad_kernel_is_expected_to_fail(shipped: LabConfig) -> None:
     assert "no-uffd" not in expected
     assert {"default", "no-thp", "kasan", "numa"} <= expected
     assert make_plan(shipped, Selection(), ARCHES).expectations == ()
+
+
+def test_message_rules_of_lab_and_config_stand_beside_a_workloads_own() -> None:
+    own = replace(LAB.workloads[0], messages=MessageRules(("r",), ("mine",), ("f",)))
+    kasan = replace(LAB.configs[3], messages=MessageRules(allows=("mine", "kasan")))
+    lab = replace(
+        LAB,
+        workloads=(own, *LAB.workloads[1:]),
+        configs=(*LAB.configs[:3], kasan, *LAB.configs[4:]),
+        messages=MessageRules(forbids=("splat",)),
+    )
+    plan = make_plan(lab, Selection(profile="full", configs=("default", "kasan")), NAMES)
+    rules = {c.build.config.name: (c.messages, c.workloads[0].messages) for c in plan.cells}
+    assert rules["default"] == (
+        MessageRules(forbids=("splat",)),
+        MessageRules(("r",), ("mine",), ("f", "splat")),
+    )
+    assert rules["kasan"][0] == MessageRules(allows=("mine", "kasan"), forbids=("splat",))
+    assert rules["kasan"][1].allows == ("mine", "kasan")
+    assert "WORKLOADS A" not in explain(plan)  # the same workloads, whatever their rules
+
+
+def test_known_issues_are_in_the_plan() -> None:
+    issue = KnownIssue("tracked", title="^WARNING", kernels=("< 6.8", ">= 6.12"))
+    plan = make_plan(replace(LAB, known_issues=(issue,)), Selection(profile="smoke"), NAMES)
+    assert plan.known_issues == (issue,)
+    assert re.search(r"\^WARNING +< 6\.8 or >= 6\.12 +tracked", explain(plan))
+    (told,) = plan_to_dict(plan)["known_issues"]
+    assert (told["reason"], told["kernels"]) == ("tracked", ["< 6.8", ">= 6.12"])

@@ -106,6 +106,22 @@ def test_matrix_has_colour_and_words(broken):
     assert "weak" in text_of(broken.get_element_by_id("matrix"))
 
 
+def test_what_fails_as_expected_is_met_and_not_red():
+    run = broken_run()
+    bad = next(kernel for kernel in run.kernels if kernel.failure)
+    kernels = tuple(replace(k, expected="does not apply") if k is bad else k for k in run.kernels)
+    builds = tuple(
+        replace(b, verdict=Verdict.PASS, expected="implicit") if b.verdict is Verdict.FAIL else b
+        for b in run.builds
+    )
+    found = page(replace(run, kernels=kernels, builds=builds))
+    rows = [[text_of(c) for c in row] for row in found.find_class("matrix")[0].iter("tr")]
+    assert rows[2][1] == "◆ as expecteddoes not build: implicit"
+    assert rows[3][1] == "◆ as expectedseries does not apply"
+    box = found.get_element_by_id(view.series_anchor(bad.name)).find_class("box")[0]
+    assert box.get("class") == "box met"
+
+
 def test_every_link_leads_somewhere(broken):
     ids = {e.get("id") for e in broken.iter() if e.get("id")}
     links = [a.get("href") for a in broken.iter("a")]
