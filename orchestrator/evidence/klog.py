@@ -11,13 +11,14 @@ linear in the log's size.  Nothing that stands in a log makes these functions ra
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.evidence.klog_lines import LogLine, read
-from orchestrator.evidence.klog_report import RULER, Report
+from orchestrator.evidence.klog_report import ASKS_OTHERS, BACKTRACE, RULER, Report
 from orchestrator.evidence.klog_rules import Reach, Role, Rule, classify
 from orchestrator.model import Hit
 
@@ -28,6 +29,7 @@ MAX_GAP_LINES = 2000
 # A panic belongs to the report before it when the same caller printed at most so much in between.
 MAX_QUIET_LINES = 50
 MAX_CALLERS = 256
+MAX_ANNEXES = 16
 # dump_page(), dump_vma() and dump_mm() print ahead of the BUG() that called them.
 _KEPT_BEFORE = 24
 _DUMP_START = re.compile(r"page: ?\S*refcount:|page:\S+ refcount:|(?:vma|mm) [0-9a-f]{8,16} ")
@@ -88,6 +90,8 @@ class _Reader:
             self._header(caller, *found, line)
             return
         report = caller.report
+        if report is None and BACKTRACE.match(line.text):
+            report = self._annex(caller, line)
         if report is None:
             caller.before.append(line.text)
         elif not report.feed(line):
@@ -106,9 +110,10 @@ class _Reader:
         """Hits in the order in which their reports began, as far as that is settled."""
         while self.live:
             head = self.live[0]
-            if not head.done and number - head.last_number <= MAX_GAP_LINES:
-                return
-            head.done = True
+            for part in (head, *head.annexes):
+                if not part.done and number - part.last_number <= MAX_GAP_LINES:
+                    return
+                part.done = True
             yield self.live.popleft().hit()
 
     # ------------------------------------------------------------ inside
@@ -131,12 +136,26 @@ class _Reader:
             self.callers.move_to_end(name)
         return caller
 
-    def _stale(self, report: Report, line: LogLine) -> bool:
-        if report.done or line.number - report.last_number > MAX_GAP_LINES:
+    def _stale(self, report: Report, line: LogLine, done: bool = True) -> bool:
+        if (done and report.done) or line.number - report.last_number > MAX_GAP_LINES:
             return True
         if line.seconds is None or report.last_seconds is None:
             return False
         return line.seconds - report.last_seconds > MAX_GAP_SECONDS
+
+    def _annex(self, caller: _Caller, line: LogLine) -> Report | None:
+        """A trace that another CPU was asked for by a report still at the front of the log."""
+        for report in itertools.islice(reversed(self.live), 64):
+            rule, match = report.headers[0]
+            if rule.kind in ASKS_OTHERS and len(report.annexes) < MAX_ANNEXES:
+                if self._stale(report, line, done=False):
+                    return None
+                annex = Report(replace(rule, reach=Reach.STACK), match, line)
+                annex.is_annex = True
+                report.annexes.append(annex)
+                caller.report = annex
+                return annex
+        return None
 
     def _finish_report(self, caller: _Caller) -> None:
         if caller.report is not None:
@@ -152,7 +171,7 @@ class _Reader:
             # One-line reports come from anywhere, also in the middle of another report.
             self.live.append(Report(rule, match, line))
             return
-        if report is not None and not report.done:
+        if report is not None and not report.done and not report.is_annex:
             if _belongs(report, rule):
                 report.join(rule, match, line)
                 return
@@ -176,8 +195,9 @@ def _belongs(report: Report, rule: Rule) -> bool:
         return False
     started = report.has(Role.HEAD, Role.WARN, Role.DIE)
     only_notes = report.has(Role.CUT, Role.NOTE) and not started and not report.has(Role.OWN)
-    if rule.kind == "kasan" and role is Role.NOTE:
-        return True  # the address of a general protection fault, explained
+    if rule.kind == "kasan" and role is Role.NOTE and not report.closed:
+        # the address of a general protection fault, explained
+        return all(other.kind != "kasan" for other, _ in report.headers)
     if role is Role.CUT:
         return only_notes and not report.has(Role.CUT)
     if role in (Role.NOTE, Role.HEAD, Role.WARN):
@@ -208,7 +228,7 @@ def parse(lines: Iterable[str | bytes]) -> Iterator[Hit]:
     """Read a kernel log and yield its reports, in the order in which they begin.
 
     :param lines: the log, a line an item (with or without line ends, text or bytes); a whole log in
-        one string works too.
+        one string works too, and so does a file opened in binary mode.
 
     Streams: a hit is yielded once nothing that follows can still belong to it.  Never raises on
     content.  Titles carry no address, pid, CPU or offset; ``text`` is without printk's prefixes.

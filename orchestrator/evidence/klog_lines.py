@@ -9,6 +9,7 @@ kernel/printk/printk.c of v6.12.  A prefix in the middle of a line means that tw
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 # printk cuts a record at 1024 bytes (PRINTKRB_RECORD_MAX); more than this is no kernel line, and
 # the cut keeps every later regular expression's work bounded.
 MAX_TEXT = 4096
+MAX_RAW = 64 * 1024
 
 _TIME = r"\[ {0,5}(?P<time>\d{1,9}\.\d{6})\]"
 _CALLER = r"\[ {0,6}(?P<%s>[TC]\d{1,10})(?:@[TC]?\d{1,6})?\]"
@@ -46,12 +48,26 @@ class LogLine:
     broken: bool = False
 
 
+def file_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
+    """The lines of an open log file; of a line without end only the first ``MAX_RAW`` bytes.
+
+    :raises OSError: where reading fails.
+    """
+    while line := file.readline(MAX_RAW):
+        yield line
+        while line[-1:] != b"\n" and (line := file.readline(MAX_RAW)):
+            pass
+
+
 def raw_lines(lines: Iterable[str | bytes]) -> Iterator[str]:
     """The log's lines as text without line ends, whatever the chunks were.
 
-    A whole log given as one string or bytes object is accepted too; an item of the iterable may
-    hold several lines.  Undecodable bytes become U+FFFD.
+    A whole log given as one string or bytes object is accepted too, and a file opened in binary
+    mode, which is read in bounded memory; an item of the iterable may hold several lines.
+    Undecodable bytes become U+FFFD.
     """
+    if isinstance(lines, io.BufferedIOBase):
+        lines = file_lines(lines)
     if isinstance(lines, (str, bytes, bytearray)):
         lines = [bytes(lines) if isinstance(lines, bytearray) else lines]
     for item in lines:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from orchestrator.evidence import klog_titles as titles
+from orchestrator.evidence.klog_facts import place
 from orchestrator.evidence.klog_lines import LogLine
 from orchestrator.evidence.klog_rules import Reach, Role, Rule
 from orchestrator.model import Hit
@@ -20,6 +21,8 @@ MAX_AFTER_TRACE = 60
 MAX_SHORT = 6
 MAX_OOM = 5000  # the table of all tasks stands before "Killed process"
 
+# Reports of these print an end marker; without it the rest is lost.
+_ENDED = (Reach.TRACE_END, Reach.RULER, Reach.OOM)
 _END_TRACE = re.compile(r"---\[ end trace|---\[ end Kernel panic")
 RULER = re.compile(r"={20,}\s*$")
 # Registers, code bytes and stack names: they stand inside a trace or close behind it.
@@ -35,10 +38,20 @@ _AFTERMATH = re.compile(
     r"|FIX \S+: |irq event stamp|hardirqs last |softirqs last |Kernel panic - not syncing"
 )
 _DUMP_HEAD = re.compile(r"CPU: \d|Tainted: |Hardware name: |Modules linked in:|Workqueue: ")
-_RCU = re.compile(r"rcu: |task:|Sending NMI|NMI backtrace|Stack dump where|RCU grace-period")
+_RCU = re.compile(
+    r"rcu: |task:|Task dump for CPU|Sending NMI|NMI backtrace|Stack dump where|RCU grace-period"
+)
 _OOM_END = re.compile(r".{0,80}Kill(?:ed)? process \d|.*no killable processes")
 _OOM_TITLE = re.compile(r"(Out of memory|Memory cgroup out of memory)\b.{0,40}: Kill")
 _BECAUSE = re.compile(r"page dumped because: (?P<why>.{1,120})")
+_POOLS = re.compile(
+    r"Showing |workqueue \S|\s+(?:pwq \d|in-flight:|pending:|inactive:|delayed:)|pool \d+:|task:"
+)
+_IN_FLIGHT = re.compile(r"\s+in-flight: (?:bh|\d+)\w*(?:\(RESCUER\))?:(?P<func>[A-Za-z_.][\w.]*)")
+# Kinds of which the stuck CPU prints its own trace, asked by an NMI or an interrupt: under a caller
+# of its own (nmi_cpu_backtrace() in lib/nmi_backtrace.c).
+ASKS_OTHERS = frozenset({"rcu-stall", "hard-lockup", "soft-lockup", "csd-lock", "hung-task"})
+BACKTRACE = re.compile(r"NMI backtrace for cpu \d+")
 _INDENTED = re.compile(r"(?:kmemleak: )?\s")
 _RSS_INDEX = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SWAPENTS", "MM_SHMEMPAGES")  # before v5.10
 
@@ -64,6 +77,9 @@ class Report:
         self.here = 0
         self.since_trace = 0  # lines since a finished trace, or since "Call Trace:" without a frame
         self.frameless_trace = False
+        self.whole = self.closed  # its end marker was seen
+        self.annexes: list[Report] = []
+        self.is_annex = False  # the trace of another CPU: takes no header
         self.add(line)
 
     @property
@@ -74,6 +90,8 @@ class Report:
     def has(self, *roles: Role) -> bool:
         """Whether a header of one of these roles was seen."""
         return any(rule.role in roles for rule, _ in self.headers)
+
+    message = ""  # of a WARN(): it stands between "cut here" and the line with the place
 
     def add(self, line: LogLine) -> None:
         """Append a line's text, up to the limits."""
@@ -93,10 +111,12 @@ class Report:
 
     def join(self, rule: Rule, match: re.Match[str], line: LogLine) -> None:
         """Take in a further header that belongs to this report."""
+        if rule.role is Role.WARN and len(self.lines) > 1 and self.has(Role.CUT):
+            self.message = self.lines[-1] if not RULER.match(self.lines[-1]) else ""
         self.headers.append((rule, match))
         self.broken = self.broken or line.broken
         self.fatal = self.fatal or rule.role is Role.PANIC
-        self.closed = False
+        self.closed = self.whole = False
         self.in_trace = False
         self.since_trace = 0
         self.add(line)
@@ -126,7 +146,7 @@ class Report:
             return True
         if self.in_trace and self.here and _MACHINE.match(text):
             if text.startswith("---[ end"):
-                self.closed = True
+                self.closed = self.whole = True
             return True
         return False
 
@@ -134,19 +154,24 @@ class Report:
         """A line that is no trace: part of the report, or the line after it."""
         text, reach = line.text, self.reach
         if _END_TRACE.match(text):
-            self.closed = True
+            self.closed = self.whole = True
             self.add(line)
             return True
         if reach is Reach.RULER:
-            self.closed = RULER.match(text) is not None
+            self.closed = self.whole = RULER.match(text) is not None
         elif reach is Reach.OOM:
-            self.closed = _OOM_END.match(text) is not None
+            self.closed = self.whole = _OOM_END.match(text) is not None
             if self.closed and (match := _OOM_TITLE.match(text)):
                 self.oom_title = match[1]
         elif reach is Reach.INDENT:
             if not _INDENTED.match(text):
                 self.closed = True
                 return False
+        elif reach is Reach.POOLS:
+            if not _POOLS.match(text) and not _DUMP_HEAD.match(text) and not _MACHINE.match(text):
+                self.closed = True
+                return False
+            self.in_trace = False
         elif self.in_trace and self.here:
             return self._after_trace(line)
         elif self.in_trace:
@@ -175,7 +200,7 @@ class Report:
                 return False
             self.add(line)
             return True
-        if self.headers[0][0].kind == "rcu-stall" and _RCU.match(line.text):
+        if self.headers[0][0].kind in ASKS_OTHERS and _RCU.match(line.text):
             self.in_trace = False
             self.add(line)
             return True
@@ -208,22 +233,50 @@ class Report:
              for k, v in groups.items()}
         )  # fmt: skip
         base = self._refine(rule, base)
-        blamed = titles.guilty(self.lines, named) if rule.blame else ""
+        blamed = titles.plain_function(self._blame(named)) if rule.blame else ""
         title = base
         if blamed and not (blamed == groups["func"] and rule.title.endswith("{func}")):
             title = f"{base} in {blamed}"
         stable = rule.same or titles.neutral(base)
+        where = place(self._all_lines(), self.first.caller)
+        last = max((self, *self.annexes), key=lambda part: part.last_number)
         return Hit(
             title=title[: titles.MAX_TITLE].strip(" :"),
             kind=rule.kind,
-            signature=titles.signature(rule.kind, stable, blamed),
+            signature=titles.signature(rule.kind, stable, blamed, self._more(rule)),
             line=self.first.number,
             text="\n".join(self._text()),
             seconds=self.first.seconds,
             caller=self.first.caller,
             corrupted=self._corrupted(rule),
             fatal=self.fatal,
+            end_line=last.last_number,
+            end_seconds=last.last_seconds,
+            cpu=where.cpu,
+            task=where.task,
+            blamed=blamed,
         )
+
+    def _all_lines(self) -> list[str]:
+        return [*self.lines, *(text for annex in self.annexes for text in annex.lines)]
+
+    def _blame(self, named: str) -> str:
+        """The function to blame: by its own trace, else by those that other CPUs printed for it."""
+        if self.reach is Reach.POOLS:
+            found = (match["func"] for text in self.lines if (match := _IN_FLIGHT.match(text)))
+            return next(found, "")
+        for lines in (self.lines, *(annex.lines for annex in self.annexes)):
+            if name := titles.guilty(lines, named):
+                return name
+        return ""
+
+    def _more(self, rule: Rule) -> tuple[str, ...]:
+        """What else tells this bug from others of its title and function."""
+        if rule.kind == "lockdep":
+            return titles.lock_classes(self.lines)
+        if rule.kind == "warning" and self.message:
+            return (titles.skeleton(self.message),)
+        return ()
 
     def _telling(self) -> tuple[Rule, re.Match[str]]:
         """The header that names the report: a note, else the first real one, else the panic."""
@@ -256,13 +309,18 @@ class Report:
         body = rule.reach not in (Reach.LINE, Reach.SHORT) and rule.role is not Role.PANIC
         total = len(self.lines) + self.dropped
         # The trace of a stalled CPU is printed by that CPU, under a caller of its own.
-        elsewhere = self.dropped or rule.kind in ("rcu-stall", "hard-lockup")
+        elsewhere = self.dropped or rule.kind in ("rcu-stall", "hard-lockup", "workqueue-lockup")
         if body and (total < 4 or (not self.frames and not elsewhere)):
+            return True
+        if body and self.reach in _ENDED and not (self.whole or self.fatal):
             return True
         return self.frameless_trace or (self.in_trace and not self.here)
 
     def _text(self) -> list[str]:
-        while self.lines and not self.lines[-1].strip():
-            self.lines.pop()
-        more = [f"... {self.dropped} lines more"] if self.dropped else []
-        return [*self.lines, *more]
+        text = []
+        for part in (self, *self.annexes):
+            while part.lines and not part.lines[-1].strip():
+                part.lines.pop()
+            text += part.lines
+            text += [f"... {part.dropped} lines more"] if part.dropped else []
+        return text

@@ -36,6 +36,7 @@ class Reach(Enum):
     SHORT = "short"  # like STACK, but often nothing follows at all
     OOM = "oom"  # to "Killed process"
     INDENT = "indent"  # as long as lines are indented
+    POOLS = "pools"  # the workqueue watchdog's list of pools and workers
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,22 @@ RULES: tuple[Rule, ...] = (
          Role.CUT, Reach.TRACE_END),
     _row("panic", r"Kernel panic - not syncing:? ?(?P<msg>.*)",
          "Kernel panic - not syncing: {msg}", Role.PANIC, Reach.TRACE_END, blame=False),
-    # since v6.19 the location comes first and the CPU last
+    # v6.18 put the location first and CPU and task last; with DEBUG_BUGVERBOSE_DETAILED the
+    # condition stands before the location
     _row("warning", r"WARNING: (?:CPU: \d+ PID: \d+ )?at (?P<file>[^\s:]+\.[a-zA-Z]{1,3}):"
          rf"(?P<line>\d+),? (?:at )?{_FUNC}", "WARNING: at {file}:{line} {func}",
          Role.WARN, Reach.TRACE_END),
-    _row("warning", rf"WARNING: (?P<file>[^\s:]+\.[a-zA-Z]{{1,3}}):(?P<line>\d+) at {_FUNC}",
-         "WARNING: at {file}:{line} {func}", Role.WARN, Reach.TRACE_END),
+    _row("warning", r"WARNING: (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):(?P<line>\d+)"
+         rf" at {_FUNC}", "WARNING: at {file}:{line} {func}", Role.WARN, Reach.TRACE_END),
+    _row("warning", rf"WARNING: at {_FUNC}, CPU#\d+", "WARNING: at {func}",
+         Role.WARN, Reach.TRACE_END),
     _row("warning", r"WARNING: CPU: \d+ PID: \d+ at (?P<file>[^\s:]+\.[a-zA-Z]{1,3}):"
          r"(?P<line>\d+)", "WARNING: at {file}:{line}", Role.WARN, Reach.TRACE_END),
     _row("warning", rf"WARNING: CPU: \d+ PID: \d+ at {_FUNC}", "WARNING: at {func}",
          Role.WARN, Reach.TRACE_END),
     _row("warning", r"WARNING: CPU: \d+", "WARNING", Role.WARN, Reach.TRACE_END),
-    _row("kernel-bug", r"[kK]ernel BUG at (?P<file>[^\s:]+\.[a-zA-Z]{1,3}):(?P<line>\d+)!?",
+    _row("kernel-bug", r"[kK]ernel BUG at (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):"
+         r"(?P<line>\d+)!?",
          "kernel BUG at {file}:{line}", Role.HEAD, Reach.TRACE_END),
     _row("kernel-bug", rf"[kK]ernel BUG at {_FUNC}", "kernel BUG at {func}",
          Role.HEAD, Reach.TRACE_END),
@@ -121,6 +126,16 @@ RULES: tuple[Rule, ...] = (
          "bad {level} in a page table", reach=Reach.LINE, blame=False),
     _row("bad-swap-entry", r"(?:[\w-]{1,40}: ){0,2}(?P<what>(?:Bad|Unused) swap (?:file|offset))"
          r" entry [0-9a-f]+", "{what} entry", reach=Reach.LINE, blame=False),
+    # mm/page_poison.c, mm/vmstat.c, mm/page_owner.c, mm/kmemleak.c
+    _row("page-poison", r"pagealloc: (?P<what>memory corruption|single bit error)",
+         "pagealloc: {what}"),
+    _row("vmstat-negative", r"vmstat_refresh: (?P<what>\w+) -\d+", "vmstat: {what} below zero",
+         reach=Reach.LINE, blame=False),
+    _row("page-owner", r"\w{1,60}: refcount went to 0 for \d+ handle",
+         "page_owner: refcount went to 0", reach=Reach.LINE, blame=False),
+    _row("kmemleak-object", r"kmemleak: (?P<what>Cannot insert 0x|Found object by alias|(?:Freeing"
+         r"|Partially freeing|Trying to color) unknown object)",
+         "kmemleak: {what}", reach=Reach.SHORT),
     # mm/kasan/report.c, mm/kfence/report.c, kernel/kcsan/report.c, mm/kmsan/report.c
     _row("kcsan", r"BUG: KCSAN: (?P<what>.+?) in (?P<where>\S+ / \S+)",
          "BUG: KCSAN: {what} in {where}", reach=Reach.RULER, blame=False),
@@ -150,6 +165,13 @@ RULES: tuple[Rule, ...] = (
          "Insufficient stack space to handle exception", Role.HEAD, Reach.TRACE_END),
     _row("oops", r"(?:traps: )?PANIC: double fault", "PANIC: double fault", Role.HEAD,
          Reach.TRACE_END),
+    _row("oops", r"PANIC: early exception 0x(?P<what>[0-9a-f]{1,2})\b",
+         "PANIC: early exception {what}", Role.PANIC, Reach.LINE, blame=False),
+    # arch/arm64/kernel/entry-common.c __panic_unhandled(), before v5.14 traps.c bad_mode()
+    _row("oops", r"Unhandled (?P<what>\d\d-bit el\d\w{0,20} \w+) exception on CPU\d+",
+         "Unhandled {what} exception", Role.HEAD, Reach.TRACE_END),
+    _row("oops", r"Bad mode in (?P<what>[\w ]{1,40}) handler detected on CPU\d+",
+         "Bad mode in {what} handler", Role.HEAD, Reach.TRACE_END),
     _row("oops", r"SError Interrupt on CPU", "SError interrupt", Role.HEAD, Reach.TRACE_END),
     _row("oops", r"(?P<what>Unhandled fault|Alignment trap)(?::| at )", "{what}", Role.HEAD,
          Reach.TRACE_END),
@@ -157,8 +179,11 @@ RULES: tuple[Rule, ...] = (
          "general protection fault", Role.DIE, Reach.TRACE_END),
     _row("oops", rf"(?:Oops: )?(?P<what>{_TRAPS})(?:, [^:]{{1,80}})?: (?:[0-9a-f]{{4}}|\d+ \[#)",
          "{what}", Role.DIE, Reach.TRACE_END),
-    _row("oops", r"Oops: (?P<what>[A-Za-z][^:]{0,60})?", "Oops: {what}", Role.DIE,
-         Reach.TRACE_END),
+    _row("oops", r"Oops: (?:Oops: )?(?P<what>(?!Oops:)[A-Za-z][^:]{0,60})?", "Oops: {what}",
+         Role.DIE, Reach.TRACE_END),
+    # "level 0 (translation table walk)" and "UBSAN: shift out of bounds" are messages too
+    _row("oops", r"Internal error: (?P<what>.{1,120}?): [0-9a-f]{1,16} \[#\d+\]",
+         "Internal error: {what}", Role.DIE, Reach.TRACE_END),
     _row("oops", r"Internal error: (?P<what>[^:\[]{0,80})", "Internal error: {what}", Role.DIE,
          Reach.TRACE_END),
     # lib/ubsan.c
@@ -179,6 +204,13 @@ RULES: tuple[Rule, ...] = (
          r"object type: (?P<type>\w+)", "ODEBUG: {what} {type}", Role.NOTE, Reach.TRACE_END),
     _row("usercopy", r"(?:usercopy: )?Kernel memory (?P<what>exposure|overwrite) attempt detected",
          "Kernel memory {what} attempt detected", Role.NOTE, Reach.TRACE_END),
+    _row("cfi", rf"(?:traps: )?Missing ENDBR: {_FUNC}", "Missing ENDBR", Role.NOTE,
+         Reach.TRACE_END),
+    # lib/string_helpers.c since v6.9; before it a plain BUG() follows another spelling
+    _row("fortify", r"(?P<what>\w{1,40}): detected buffer overflow: ", "{what}: detected buffer"
+         " overflow", Role.NOTE, Reach.TRACE_END),
+    _row("fortify", r"detected buffer overflow in (?P<what>\w{1,40})", "{what}: detected buffer"
+         " overflow", Role.NOTE, Reach.TRACE_END),
     _row("cfi", rf"(?:CFI: )?CFI failure at {_FUNC}", "CFI failure", Role.NOTE, Reach.TRACE_END),
     # mm/slub.c
     _row("slub", r"BUG (?P<cache>\S.{0,63}?) \((?:Not t|T)ainted[^)]*\): (?P<what>.{1,120})",
@@ -199,7 +231,11 @@ RULES: tuple[Rule, ...] = (
     _row("hard-lockup", r"(?:[\w -]{1,30}: )?(?:CPU\d+: )?Watchdog detected hard LOCKUP\b",
          "hard LOCKUP"),
     _row("workqueue-lockup", r"BUG: workqueue lockup\b", "BUG: workqueue lockup",
-         reach=Reach.LINE, blame=False),
+         reach=Reach.POOLS),
+    _row("atomic-sleep", r"BUG: workqueue leaked (?P<what>[\w, ]{1,60}):",
+         "BUG: workqueue leaked {what}", reach=Reach.SHORT),
+    _row("softirq", r"(?:softirq: )?huh, entered softirq \d+ (?P<what>\w+) ",
+         "softirq {what} left preempt_count changed", reach=Reach.LINE, blame=False),
     _row("rcu-stall", r"(?:rcu: )?INFO: rcu\S* (?:self-)?detected (?:expedited )?stalls?\b",
          "INFO: rcu detected stall"),
     _row("hung-task", r"INFO: task .{1,80}? blocked (?:in I/O wait )?for more than \d+ seconds",
@@ -259,7 +295,9 @@ _QUICK = re.compile(
     r"|DEBUG_LOCKS|ODEBUG|Kernel memory|CFI failure|hard LOCKUP|page allocation failure"
     r"|vmalloc error|oom-killer|ut of memory|unreferenced object|suspected memory|csd: "
     r"|nobody cared|unregister_netdevice|VFS: |swap (?:file|offset) entry|: bad p|invalid opcode: "
-    r"|int3: |divide error: |stack segment: "
+    r"|int3: |divide error: |stack segment: |pagealloc: |vmstat_refresh: |refcount went to 0"
+    r"|kmemleak: |Unhandled \d\d-bit|Bad mode in|Missing ENDBR|detected buffer overflow"
+    r"|huh, entered"
 )
 
 # What reads like a header and is none, on healthy kernels.

@@ -25,8 +25,10 @@ _GENERIC = re.compile(
     r"(?:"
     # printing and dying
     r"_*dump_stack(?:_lvl)?|show_stack|show_trace_log_lvl|dump_backtrace|show_regs|print_\w+|_*warn"
-    r"|_*warn_\w+|report_bug|handle_bug|handle_exception|call_break_hook|brk_handler|bug_handler"
-    r"|\w*bug_handler|do_debug_exception|_*die\w*|panic|vpanic|oops_\w+|make_task_dead|do_exit"
+    r"|_*warn_\w+|report_bug|handle_bug|handle_exception|call_break_hook|call_el1_break_hook|bug_handler"
+    r"|\w*bug_handler|\w*brk_handler|do_el[01]_\w+|arm64_\w+_panic|arm64_notify_die|nmi_panic|panic_\w+"
+    r"|_*do_kernel_fault|do_tag_\w+|do_alignment_fault|do_serror|handle_bad_stack|handle_stack_overflow"
+    r"|_*fortify_\w+|do_debug_exception|_*die\w*|panic|vpanic|oops_\w+|make_task_dead|do_exit"
     r"|page_fault_oops|kernelmode_fixup_or_oops|no_context|_*bad_area\w*|do_kern_addr_fault"
     r"|do_user_addr_fault|_*do_page_fault|_*exc_\w+|asm_exc_\w+|el[01]\w*|do_mem_abort|do_sea|do_trap"
     r"|do_error_trap|do_undefinstr|do_translation_fault|do_bad_area|fixup_exception|bad_page|bad_page_\w+"
@@ -41,6 +43,9 @@ _GENERIC = re.compile(
     r"|validate_chain|check_prev\w*|check_noncircular|check_deadlock|check_wait_context|check_usage\w*"
     r"|mark_lock\w*|mark_usage|valid_state|_*lock_(?:acquire|release|contended|acquired|is_held)\w*"
     # locks and waiting
+    r"|osq_lock\w*|mutex_spin_on_owner|_*flush_work\w*|_*synchronize_s?rcu\w*|kthread_(?:stop|park)\w*"
+    r"|delay_tsc|_*(?:const_)?u?n?delay|_*const_udelay|msleep\w*|usleep_range\w*|cpu_relax|native_pause"
+    r"|smp_call_function_\w+|on_each_cpu\w*|_*csd_lock_\w+|generic_exec_single|do_nanosleep"
     r"|_*raw_(?:spin|read|write)_\w+|do_raw_\w+|_*(?:native_|pv_|virt_)?queued_\w+|arch_spin_\w+|spin_bug"
     r"|_*mutex_(?:un)?lock\w*|_*down_(?:read|write)\w*|_*up_(?:read|write)\w*|rwsem_\w+|down|up"
     r"|_*schedule\w*|preempt_schedule\w*|_*cond_resched\w*|io_schedule\w*|context_switch|_*wait_for_\w+"
@@ -50,7 +55,7 @@ _GENERIC = re.compile(
     r"|_*(?:mem|str)(?:cpy|set|move|cmp|chr|len|ncpy|lcpy|scpy|ncmp)\w*|_*(?:raw_)?copy_(?:to|from)_\w+"
     r"|_*arch_copy_\w+|rep_(?:movs|stos)_\w+|_*(?:test_and_)?(?:set|clear)_bit\w*|_*arch_\w*bit\w*"
     # allocators
-    r"|_*k[mvz]?v?m?alloc\w*|_*k?v?k?free(?:_\w+)?|_*kmem_cache_\w+|_*slab_\w+|_*slub_\w+|check_slab"
+    r"|_*k[mvzc]?v?m?alloc\w*|_*krealloc\w*|_*k(?:mem|str)n?dup\w*|_*k?v?k?free(?:_\w+)?|_*kmem_cache_\w+|_*slab_\w+|_*slub_\w+|check_slab"
     r"|check_object|check_bytes\w*|object_err|free_(?:to_partial_list|debug_processing|consistency_checks)"
     r"|alloc_debug_processing|alloc_consistency_checks|init_object|do_slab_free|qlist_\w+|qlink_\w+"
     r"|_*free_(?:unref|frozen|one|pcppages|tail|page|pages)\w*|free_pages_prepare|free_page_is_bad\w*"
@@ -59,12 +64,13 @@ _GENERIC = re.compile(
     # timers, interrupts, entry
     r"|_*rcu_sched_clock_irq|rcu_pending|check_cpu_stall|print_cpu_stall\w*|update_process_times"
     r"|tick_\w+|_*hrtimer_\w+|_*sysvec_\w+|asm_sysvec_\w+|_*handle_irq\w*|handle_\w*_irq|generic_handle_\w+"
-    r"|gic_handle_irq|call_on_irq_stack|do_interrupt_handler|arch_timer_\w+|handle_percpu_\w+|irq_exit\w*"
+    r"|gic_handle_irq|call_on_irq_stack|do_interrupt_handler|(?:asm_)?common_interrupt|irqentry_\w+|syscall_exit_\w+|arch_timer_\w+|handle_percpu_\w+|irq_exit\w*"
     r"|handle_softirqs|_*do_softirq\w*|run_timer_softirq|do_syscall_64|do_el0_svc|invoke_syscall\w*"
     r"|entry_\w+|ret_from_fork\w*|kthread|x64_sys_call|trace_hardirqs_\w+|kcsan_\w+|_*sanitizer_\w+"
     r")"
 )  # fmt: skip
 _SUFFIX = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?.*$")
+_SUFFIXES = re.compile(r"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?)+\b")
 
 _LINE_NUMBER = re.compile(r"(\.[a-zA-Z]{1,3}):\d+(?::\d+)?")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?")
@@ -73,6 +79,10 @@ _CPU = re.compile(r"\b(?:CPU ?#?|cpu[ =:]?#?)\d+\b")
 _TASK = re.compile(r" ?\[[^\[\]]{1,40}:\d+\]|\b[\w./-]{1,40}/\d+(?:/0x[0-9a-f]+)?(?=\s|$)")
 _PID = re.compile(r"\b([Pp][Ii][Dd])([ :=]{1,2})\d+\b")
 _NUMBER = re.compile(r"(?<![\w.#:])-?\d+(?![\w.])")
+_QUOTED = re.compile(r"\"[^\"]{0,200}\"|'[^']{0,200}'|`[^']{0,200}'")
+# print_lock() in kernel/locking/lockdep.c: "ADDRESS (NAME){usage}-{4:4}, at: ..."; not those that
+# are only held ("#0: ..."), which differ from one way into the function to the next.
+_LOCK = re.compile(r"\s{0,8}(?:[0-9a-f]{8,16}|\[<[0-9a-f]{8,16}>\])? ?\((?P<name>.{1,120}?)\)\{")
 _SOURCE = re.compile(
     r"^.*?/(?=(?:arch|block|certs|crypto|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net"
     r"|rust|samples|security|sound|tools|virt)/)"
@@ -128,7 +138,7 @@ def source_path(path: str) -> str:
 
 def neutral(text: str) -> str:
     """``text`` with addresses, offsets, CPUs, tasks and numbers replaced by placeholders."""
-    text = _OFFSET.sub("", text[:1000])
+    text = _SUFFIXES.sub("", _OFFSET.sub("", text[:1000]))
     text = _TASK.sub(" TASK", text) if "/" in text or ":" in text else text
     text = _PID.sub(r"\1\2N", text)
     text = _CPU.sub("CPU", text)
@@ -137,11 +147,33 @@ def neutral(text: str) -> str:
     return " ".join(text.split())[:MAX_TITLE].strip()
 
 
-def signature(kind: str, title: str, function: str) -> str:
+def skeleton(text: str) -> str:
+    """What stays of a message however often it is printed: no numbers, names in quotes, paths."""
+    words = neutral(_QUOTED.sub("", text)).split()
+    return " ".join(w for w in words if not any(c.isdigit() or c == "/" for c in w))[:120]
+
+
+def lock_classes(lines: Iterable[str]) -> tuple[str, ...]:
+    """The first two locks that a lockdep report names, sorted: a cycle has no first lock."""
+    names: list[str] = []
+    for text in lines:
+        if match := _LOCK.match(text):
+            name = re.sub(r"#\d+", "", match["name"])
+            names += [name] * (name not in names)
+            if len(names) == 2:
+                break
+    return tuple(sorted(names))
+
+
+def signature(kind: str, title: str, function: str, more: Iterable[str] = ()) -> str:
     """A stable name for a report: 16 hex digits over kind, neutral title and blamed function.
 
-    Source line numbers are left out, so that an unrelated change above keeps the signature.
+    :param more: what else tells two bugs of one function apart, where the report has it: the words
+        of a WARN(), the classes of two locks.
+
+    Source line numbers are left out, so that an unrelated change above keeps the signature.  So two
+    WARN_ON() of one function share one: nothing in the log but the line tells them apart.
     """
     text = _LINE_NUMBER.sub(r"\1", title)
-    data = "\0".join((kind, text, function)).encode("utf-8", "replace")
+    data = "\0".join((kind, text, function, *more)).encode("utf-8", "replace")
     return hashlib.sha256(data).hexdigest()[:16]

@@ -205,6 +205,14 @@ def test_every_rule_passes_the_quick_look() -> None:
         "spinlock": "BUG: spinlock bad magic on CPU#1, move/61",
         "hard-lockup": "watchdog: Watchdog detected hard LOCKUP on cpu 1",
         "irq-nobody-cared": 'irq 16: nobody cared (try booting with the "irqpoll" option)',
+        "page-poison": "pagealloc: memory corruption",
+        "fortify": "memcpy: detected buffer overflow: 48 byte write of buffer size 16",
+        "softirq": "softirq: huh, entered softirq 3 NET_RX 00000000c0ffee11 with preempt_count "
+        "00000101, exited with 00000102?",
+        "vmstat-negative": "vmstat_refresh: nr_zspages -12",
+        "page-owner": "dec_stack_record_count: refcount went to 0 for 4711 handle",
+        "kmemleak-object": "kmemleak: Cannot insert 0xffff888004a5c3c8 into the object search tree "
+        "(overlaps existing)",
         "bug": "BUG: something nobody has seen before",
         "warning-text": "WARNING: something nobody has seen before",
         "kmsan": "BUG: KMSAN: uninit-value in move_pages+0x1/0x2",
