@@ -16,21 +16,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from orchestrator import guestcheck, verdict, workload
+from orchestrator import crash, guestcheck, verdict, workload
 from orchestrator.arch import ARCHES
+from orchestrator.celllog import CellLog, spoiled, stem, with_crash
 from orchestrator.errors import HostError
-from orchestrator.events import Event
 from orchestrator.evidence import klog
-from orchestrator.evidence.readings import parse_samples
 from orchestrator.guest import accel, facts, guest, root, snapshot
+from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
 from orchestrator.kernel import kconfig
 from orchestrator.kernel.cachefiles import scratch
 from orchestrator.model import (
     BuildResult,
-    CaseResult,
     Cell,
     CellRecord,
+    CrashReport,
     GuestEnd,
     Hit,
     Verdict,
@@ -39,39 +39,36 @@ from orchestrator.model import (
 )
 from orchestrator.promises import broken, promised_to
 from orchestrator.results import cell_folder
-from orchestrator.settings import Kernel, Settings
+from orchestrator.settings import Settings
 
 # From power-on to a login; a kernel with KASAN under TCG takes the longest.
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
 
 
-def run_cell(cell: Cell, built: BuildResult, kernel: Kernel, settings: Settings) -> CellRecord:
+def run_cell(cell: Cell, built: BuildResult, settings: Settings) -> CellRecord:
     """Boot a cell's guest, run its workloads, judge each, and give the record.
 
     A guest that is lost costs the workload it was running; the others run in a fresh one.
 
     :raises HostError: when the host cannot run a guest at all.
     """
-    return _CellRun(cell, built, kernel, settings).run()
+    return _CellRun(cell, built, settings).run()
 
 
 class _CellRun:
     """One cell while it runs."""
 
-    def __init__(self, cell: Cell, built: BuildResult, kernel: Kernel, settings: Settings) -> None:
+    def __init__(self, cell: Cell, built: BuildResult, settings: Settings) -> None:
         self.cell = cell
         self.built = built
-        self.kernel = kernel
         self.settings = settings
         self.arch = ARCHES[cell.build.arch]
-        self.folder = settings.folder / cell_folder(cell.id)
-        self.cases: list[CaseResult] = []
-        self.ids: set[str] = set()
-        self.notes: list[str] = []
+        self.log = CellLog(cell, settings)
+        self.folder = self.log.folder
         self.retried: set[str] = set()
         self.fresh = cell.fresh_guests
-        self.console = ""  # of the guest that runs, relative to the run's folder
         self.restores: list[float] = []
+        self.lost: CrashReport | None = None  # of a guest that did not boot
         self.boots = 0
         self.boot_seconds = 0.0
         self.page_size = 4096
@@ -91,15 +88,15 @@ class _CellRun:
         chosen = accel.choose(self.arch, self.settings.cache)
         self.accelerator = chosen.name
         if chosen.name == "tcg":
-            self.notes.append(f"emulated (TCG): {chosen.reason}")
+            self.log.notes.append(f"emulated (TCG): {chosen.reason}")
             if self.arch.tcg_note:
-                self.notes.append(self.arch.tcg_note)
+                self.log.notes.append(self.arch.tcg_note)
         if self.cell.shape.cpus > (os.cpu_count() or 1):
-            self.notes.append(
+            self.log.notes.append(
                 f"{self.cell.shape.cpus} CPUs on a host with {os.cpu_count() or 1}: "
                 "they wait for each other, and the kernel may report it as a lockup or a stall"
             )
-        self._tell("root", "preparing the guest's root")
+        self.log.tell("root", "preparing the guest's root")
         image = root.ensure_root(self.arch, self.settings.cache)
         workloads = self.cell.workloads
         library = workload.library_folder(workloads)
@@ -112,17 +109,16 @@ class _CellRun:
                     if self.boots > 2 * len(workloads) + 4:
                         raise HostError(f"{self.cell.id}: guests keep getting lost")
             except (HostError, OSError) as error:
-                if not self.cases:
+                if not self.log.cases:
                     raise
                 # What was found before the host failed stays found.
                 told = error.message if isinstance(error, HostError) else str(error)
-                self._add(self._case("boot", "host", Verdict.ERROR, told))
+                self.log.case("boot", "host", Verdict.ERROR, told)
                 why = "the host failed"
-        judged = {case.workload for case in self.cases}
         for spec in left:
-            if spec.name not in judged:
+            if not self.log.judged(spec.name):
                 reason = f"not run: {why}"
-                self.cases.append(self._case(spec.name, "guest", Verdict.SKIP, reason))
+                self.log.case(spec.name, "guest", Verdict.SKIP, reason)
         return self._record()
 
     def _one_boot(
@@ -137,19 +133,21 @@ class _CellRun:
             image=self._image(),
             root=image,
             folder=folder,
-            console=self._console("" if self.boots == 1 else f"-{self.boots}"),
+            console=self.log.console("" if self.boots == 1 else f"-{self.boots}"),
             deadline=BOOT_DEADLINE[self.accelerator],
         )
         if not self.command:
             self.command = shlex.join(guest.qemu_command(request))
             (self.folder / "qemu-command.txt").write_text(self.command + "\n", "utf-8")
-        self._tell("boot", "booting")
+        self.log.tell("boot", "booting")
         kept: snapshot.Snapshot | None = None
         with contextlib.ExitStack() as stack:
             if self.fresh and len(left) > 1:
                 request = stack.enter_context(snapshot.memory_files(request))
             try:
-                with guest.booted(request, lambda text: self._tell("boot", text)) as machine:
+                with guest.booted(
+                    request, partial(self.log.tell, "boot"), self._boot_lost
+                ) as machine:
                     self._booted(machine)
                     try:
                         self._check_guest(machine)
@@ -160,7 +158,7 @@ class _CellRun:
                         kept = self._snapshot(machine)
                     else:
                         self._run_workloads(machine, left)
-                    self._outside_windows(machine)
+                    self.log.outside_windows(machine.console_bytes())
             except guest.BootFailed as failed:
                 return self._boot_failed(failed, request)
             if kept:
@@ -177,7 +175,7 @@ class _CellRun:
 
     def _share(self, why: str) -> None:
         self.fresh = False
-        self.notes.append(f"the workloads share a guest: {why}")
+        self.log.notes.append(f"the workloads share a guest: {why}")
 
     def _run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
         """Run what is left, each workload in a copy of the snapshot."""
@@ -187,8 +185,8 @@ class _CellRun:
                 left.pop(0)
                 continue
             again = spec.name in self.retried
-            console = self._console(f"-{_stem(spec)}{'-2' if again else ''}")
-            self._tell("run", f"{spec.name}: restoring")
+            console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
+            self.log.tell("run", f"{spec.name}: restoring")
             try:
                 with (
                     scratch(self.settings.cache) as folder,
@@ -197,16 +195,10 @@ class _CellRun:
                     self.restores.append(machine.restore_seconds)
                     if not self._run_workload(machine, spec)[0]:
                         left.pop(0)
-                    self._outside_windows(machine)
+                    self.log.outside_windows(machine.console_bytes())
             except snapshot.RestoreFailed as failed:
                 self._share(failed.message)
                 return
-
-    def _console(self, suffix: str) -> Path:
-        """Where the next guest's console goes; from here on that is what hits are read from."""
-        path = self.folder / f"console{suffix}.log"
-        self.console = f"{cell_folder(self.cell.id)}/{path.name}"
-        return path
 
     def _image(self) -> Path:
         if self.built.image is None:
@@ -215,10 +207,10 @@ class _CellRun:
 
     def _booted(self, machine: guest.Guest) -> None:
         seconds = machine.boot_seconds
-        self._tell("boot", f"booted in {seconds:.1f} s")
+        self.log.tell("boot", f"booted in {seconds:.1f} s")
         self.boot_seconds = self.boot_seconds or seconds
-        if not any(case.workload == "boot" and case.case == "boot" for case in self.cases):
-            self._add(self._case("boot", "boot", Verdict.PASS, seconds=seconds))
+        if not self.log.judged("boot", "boot"):
+            self.log.case("boot", "boot", Verdict.PASS, seconds=seconds)
 
     def _boot_failed(self, failed: guest.BootFailed, request: guest.GuestRequest) -> bool:
         """A boot that failed: a report decides, silence is tried once more."""
@@ -227,12 +219,15 @@ class _CellRun:
         blamed = bool(hits) or failed.end in (GuestEnd.PANIC, GuestEnd.RESET)
         if not blamed and "boot" not in self.retried:
             self.retried.add("boot")
-            self.notes.append(f"the first boot was repeated: {failed.reason}")
+            self.log.notes.append(f"the first boot was repeated: {failed.reason}")
             return True
         reason = f"{failed.reason}; {hits[0].title}" if hits else failed.reason
         found = Verdict.FAIL if blamed or failed.end is GuestEnd.SILENT else Verdict.ERROR
-        self._add(self._case("boot", "boot", found, reason, failed.seconds, hits))
+        self.log.case("boot", "boot", found, reason, failed.seconds, hits, self.lost)
         return False
+
+    def _boot_lost(self, qemu: Qemu) -> None:
+        self.lost = self._examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
 
     def _check_guest(self, machine: guest.Guest) -> None:
         """Compare the running guest with what was asked for, once a cell."""
@@ -242,14 +237,14 @@ class _CellRun:
         file = self.built.kernel_config
         made = kconfig.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
         self.running = shown or made
-        if any(case.workload == "config" for case in self.cases):
+        if self.log.judged("config"):
             return
         config = guestcheck.check_config(self.built, made, shown)
-        self._add(self._case("config", "config", config.verdict, config.reason))
+        self.log.case("config", "config", config.verdict, config.reason)
         if config.note:
-            self.notes.append(config.note)
+            self.log.notes.append(config.note)
         shape = guestcheck.check_shape(self.cell, self.facts, self.running)
-        self._add(self._case("boot", "shape", shape.verdict, shape.reason))
+        self.log.case("boot", "shape", shape.verdict, shape.reason)
 
     def _run_workloads(self, machine: guest.Guest, left: list[WorkloadSpec]) -> None:
         """Run what is left until the guest is lost, or is no longer as the next one may expect."""
@@ -263,17 +258,28 @@ class _CellRun:
                 left.pop(0)
             if left and why:
                 log = f"console-{self.boots + 1}.log"
-                self.notes.append(f"a fresh guest was booted after {spec.name} ({why}): see {log}")
+                note = f"a fresh guest was booted after {spec.name} ({why}): see {log}"
+                self.log.notes.append(note)
             if why:
                 return
 
     def _run_workload(self, machine: guest.Guest, spec: WorkloadSpec) -> tuple[bool, str]:
         """Run and judge one; whether it must be run again, and why others need another guest."""
-        self._tell("run", spec.name)
-        tell = partial(self._tell_workload, spec.name)
+        self.log.tell("run", spec.name)
+        tell = partial(_told, self.log, spec.name)
         evidence = workload.run_workload(machine, spec, self.settings.token, tell)
-        evidence = replace(evidence, page_size=self.page_size)
-        return self._judge(spec, evidence), _spoiled(evidence)
+        evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
+        found = None
+        if machine.qemu.alive() and (evidence.timed_out or evidence.guest is not GuestEnd.ALIVE):
+            hits = tuple(klog.parse(evidence.console.split("\n")))
+            found = self._examine(machine.qemu, stem(spec), hits)
+        return self._judge(spec, evidence, found), spoiled(evidence)
+
+    def _examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
+        """Look into a guest that is lost before it is thrown away."""
+        self.log.tell("run", f"{name}: examining the lost guest")
+        folder = self.folder / "crash" / name
+        return crash.examine(qemu, self.arch, self.built, folder, self.settings.folder, hits)
 
     def _unmet(self, spec: WorkloadSpec) -> bool:
         """Whether the guest lacks what a workload needs; that is a case of its own then."""
@@ -287,9 +293,11 @@ class _CellRun:
         missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
         if broken(self.cell, missing):
             found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
-        self._add(self._case(spec.name, "needs", found, reason))
+        self.log.case(spec.name, "needs", found, reason)
 
-    def _judge(self, spec: WorkloadSpec, evidence: WorkloadEvidence) -> bool:
+    def _judge(
+        self, spec: WorkloadSpec, evidence: WorkloadEvidence, found: CrashReport | None
+    ) -> bool:
         """Judge one workload; True when it must be run again because its guest was lost."""
         judged = verdict.judge(
             evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
@@ -298,16 +306,16 @@ class _CellRun:
         lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
         if lost and spec.name not in self.retried:
             self.retried.add(spec.name)
-            self.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
+            self.log.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
             return True
-        for case in judged:
+        # What was found in the guest stands with the case that tells of its end.
+        for case in with_crash(judged, found):
             # A hit names its line in the console log, not in the workload's window.
             hits = tuple(replace(hit, line=hit.line + evidence.console_line) for hit in case.hits)
-            self._add(replace(case, hits=hits))
+            self.log.add(replace(case, hits=hits))
         # Last, because a full disk must not cost the verdicts.
-        stem = _stem(spec)
-        (self.folder / f"{stem}.ktap").write_text(evidence.stdout, "utf-8")
-        (self.folder / f"{stem}.samples").write_text(evidence.stderr, "utf-8")
+        (self.folder / f"{stem(spec)}.ktap").write_text(evidence.stdout, "utf-8")
+        (self.folder / f"{stem(spec)}.samples").write_text(evidence.stderr, "utf-8")
         return False
 
     def _lost_between(self, machine: guest.Guest, lost: SshLost) -> bool:
@@ -316,60 +324,12 @@ class _CellRun:
         again = "guest" not in self.retried
         self.retried.add("guest")
         if again and not hits:
-            self.notes.append(f"a boot was repeated: {lost.message}")
+            self.log.notes.append(f"a boot was repeated: {lost.message}")
             return True
         found = Verdict.FAIL if hits else Verdict.ERROR
         title = f"; {hits[0].title}" if hits else ""
-        self._add(self._case("boot", "guest", found, f"{lost.message}{title}", hits=hits))
+        self.log.case("boot", "guest", found, f"{lost.message}{title}", hits=hits)
         return again
-
-    def _outside_windows(self, machine: guest.Guest) -> None:
-        """Judge what the kernel printed outside the workloads' windows: booting and between."""
-        pieces = workload.outside_windows(machine.console_bytes(), self.settings.token)
-        hits = tuple(
-            replace(hit, line=hit.line + before)
-            for before, lines in pieces
-            for hit in klog.parse(lines)
-        )
-        if hits or not any(case.case == "kernel-log" and case.workload == "boot"
-                           for case in self.cases):  # fmt: skip
-            found = Verdict.FAIL if hits else Verdict.PASS
-            reason = f"outside the workloads: {hits[0].title}" if hits else ""
-            self._add(self._case("boot", "kernel-log", found, reason, hits=hits))
-
-    # ------------------------------------------------------------ small things
-
-    def _case(
-        self,
-        workload_name: str,
-        name: str,
-        found: Verdict,
-        reason: str = "",
-        seconds: float = 0.0,
-        hits: tuple[Hit, ...] = (),
-    ) -> CaseResult:
-        case_id = f"{self.cell.id}:{workload_name}:{name}"
-        rerun = self.settings.rerun.replace("{case}", shlex.quote(case_id))
-        return CaseResult(case_id, workload_name, name, found, reason, seconds, hits, rerun=rerun)
-
-    def _add(self, case: CaseResult) -> None:
-        # A second boot may report what the first did: ids are unique in a run.
-        number = 2
-        unique = case = replace(case, console=self.console)
-        while unique.id in self.ids:
-            unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
-            number += 1
-        self.ids.add(unique.id)
-        self.cases.append(unique)
-        self.settings.listener(
-            Event("case", unique.id, "done", unique.reason, None, unique.verdict, unique.seconds)
-        )
-
-    def _tell(self, stage: str, text: str) -> None:
-        self.settings.listener(Event("cell", self.cell.id, stage, text))
-
-    def _tell_workload(self, name: str, text: str) -> None:
-        self._tell("run", f"{name}: {text}")
 
     def _record(self) -> CellRecord:
         cell, where = self.cell, cell_folder(self.cell.id)
@@ -380,26 +340,17 @@ class _CellRun:
             arch=cell.build.arch,
             shape=cell.shape.name,
             accelerator=self.accelerator,
-            verdict=verdict.cell_verdict(self.cases),
+            verdict=verdict.cell_verdict(self.log.cases),
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
-            cases=tuple(self.cases),
+            cases=tuple(self.log.cases),
             page_size=self.page_size,
             qemu_command=self.command,
             console_log=f"{where}/console.log",
             kernel_config=f"{where}/config",
-            notes=tuple(self.notes),
+            notes=tuple(self.log.notes),
         )
 
 
-def _stem(spec: WorkloadSpec) -> str:
-    return spec.name.replace("/", "__")
-
-
-def _spoiled(evidence: WorkloadEvidence) -> str:
-    """Why those after this workload need another guest; empty when it is as it was."""
-    log = parse_samples(evidence.stderr)
-    if evidence.guest is not GuestEnd.ALIVE or evidence.exit_status is None or not log.ended:
-        # What did not end may still be running there.
-        return "it did not come to its own end"
-    return f"it left changed: {', '.join(log.changed)}" if log.changed else ""
+def _told(log: CellLog, name: str, text: str) -> None:
+    log.tell("run", f"{name}: {text}")

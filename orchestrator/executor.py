@@ -295,7 +295,7 @@ class _Execution:
                 self._skip([cell], BUDGET)
                 return
             try:
-                record = run.run_cell(cell, built, kernel, self.settings)
+                record = run.run_cell(cell, built, self.settings)
             except Interrupted:
                 raise
             except Exception as error:

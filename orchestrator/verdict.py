@@ -153,7 +153,8 @@ def _how_it_ended(
     _guest(out, bad)
     status = evidence.exit_status
     if evidence.timed_out or status == _STATUS_TIMEOUT:
-        where = "" if evidence.guest is GuestEnd.ALIVE else f"; the guest: {evidence.guest.value}"
+        how = evidence.hang or evidence.guest.value
+        where = "" if evidence.guest is GuestEnd.ALIVE else f"; the guest: {how}"
         if evidence.guest is not GuestEnd.QEMU_DIED and not evidence.host_problem:
             out.add("hang", Verdict.FAIL, f"still running after {evidence.seconds:.0f} s{where}")
         out.explained = out.explained or "the workload hung"
@@ -171,7 +172,12 @@ def _guest(out: _Verdicts, bad: tuple[Hit, ...]) -> None:
         out.add("reset", Verdict.FAIL, "the guest started again without a panic before")
         out.amend(hits=(_reset_hit(),))
     elif not bad and not out.evidence.host_problem and not _hung(out.evidence):
-        out.add("guest", Verdict.ERROR, f"lost without a report on its console: {end.value}")
+        how = f" ({out.evidence.hang})" if out.evidence.hang else ""
+        if end is GuestEnd.SILENT and out.evidence.repeated:
+            # Once may be the host's doing; a kernel that goes dead twice hangs.
+            out.add("hang", Verdict.FAIL, f"the kernel hung twice without a report{how}")
+            return
+        out.add("guest", Verdict.ERROR, f"lost without a report on its console: {end.value}{how}")
 
 
 def _hung(evidence: WorkloadEvidence) -> bool:

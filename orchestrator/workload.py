@@ -16,7 +16,9 @@ from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError, UserError
 from orchestrator.evidence import klog
+from orchestrator.guest import hang
 from orchestrator.guest.guest import Guest
+from orchestrator.guest.qemu import boot_arguments
 from orchestrator.guest.ssh import Channel, SshLost
 from orchestrator.kernel.buildlog import host_trouble
 from orchestrator.locks import locked
@@ -133,14 +135,16 @@ def run_workload(
     began = time.monotonic()
     channel: Channel | None = None
     status: int | None = None
-    timed_out, end, problem = False, GuestEnd.ALIVE, ""
+    timed_out, end, problem, how = False, GuestEnd.ALIVE, "", ""
     try:
         channel = guest.ssh.start(guest_command(workload, token))
-        status, timed_out, end = _watch(guest, workload, channel, began, on_progress)
+        status, timed_out, end, how = _watch(guest, workload, channel, began, on_progress)
     except SshLost as lost:
         end = _after_loss(guest)
-        problem = "" if end is not GuestEnd.ALIVE else lost.message
-        end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
+        if end is GuestEnd.ALIVE:
+            end, how = _ask(guest)
+            end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
+            problem = lost.message if end is GuestEnd.SSH_LOST else ""
     seconds = time.monotonic() - began
     if end is GuestEnd.ALIVE and not timed_out:
         _await_end_mark(guest, workload, token, start)
@@ -165,6 +169,7 @@ def run_workload(
         console_complete=complete,
         host_problem=problem,
         console_line=before,
+        hang=how,
     )
 
 
@@ -174,8 +179,12 @@ def _watch(
     channel: Channel,
     began: float,
     on_progress: Callable[[str], None],
-) -> tuple[int | None, bool, GuestEnd]:
-    """Wait for the program's end: exit status, whether its time ran out, how the guest is."""
+) -> tuple[int | None, bool, GuestEnd, str]:
+    """Wait for the program's end.
+
+    Gives the exit status, whether its time ran out, how the guest is, and how dead where it was
+    asked.
+    """
     deadline = workload.timeout * guest.slowness
     heard = time.monotonic()
     shown = ""
@@ -189,33 +198,41 @@ def _watch(
         status = channel.status()
         if status is not None and status >= 0:
             channel.pump()
-            return status, False, guest.state()
+            return status, False, guest.state(), ""
         state = guest.state()
         if status == -1 and state is GuestEnd.ALIVE:
-            return None, False, _who_died(guest)
+            return None, False, *_who_died(guest)
         if state is not GuestEnd.ALIVE:
             channel.pump()
-            return None, False, state
+            return None, False, state, ""
         now = time.monotonic()
         if now - began > deadline:
-            return None, True, _still_there(guest)
+            return None, True, *_ask(guest)
         if now - heard > SILENCE * guest.slowness:
-            found = _still_there(guest)
+            found, how = _ask(guest)
             if found is not GuestEnd.ALIVE:
-                return None, False, found
+                return None, False, _await_complaint(guest, found, heard), how
             heard = time.monotonic()
         process.sleep(POLL)
 
 
-def _still_there(guest: Guest) -> GuestEnd:
-    """Ask a quiet guest; where it answers, have the kernel print its blocked tasks and memory."""
-    question = "echo w > /proc/sysrq-trigger; echo m > /proc/sysrq-trigger"
-    try:
-        guest.ssh.run(question, ANSWER * guest.slowness)
-    except SshLost:
-        state = guest.state()
-        return GuestEnd.SILENT if state is GuestEnd.ALIVE else state
-    return guest.state()
+def _ask(guest: Guest) -> tuple[GuestEnd, str]:
+    """Have a quiet guest say what its tasks wait for; how it is, and how dead."""
+    asked = hang.ask(guest)
+    state = guest.state()
+    if asked.dead is hang.Dead.NOT or state is not GuestEnd.ALIVE:
+        return state, ""
+    return (GuestEnd.SSH_LOST if asked.dead is hang.Dead.SSH else GuestEnd.SILENT), asked.dead.value
+
+
+def _await_complaint(guest: Guest, found: GuestEnd, heard: float) -> GuestEnd:
+    """Give a stuck kernel the time it needs to find out, where that is short."""
+    until = heard + hang.patience(boot_arguments(guest.request.arch, guest.request.shape,
+                                                 guest.request.accelerator))  # fmt: skip
+    while time.monotonic() < until and guest.state() is GuestEnd.ALIVE:
+        process.sleep(POLL)
+    state = guest.state()
+    return found if state is GuestEnd.ALIVE else state
 
 
 def _after_loss(guest: Guest) -> GuestEnd:
@@ -229,12 +246,13 @@ def _after_loss(guest: Guest) -> GuestEnd:
     return GuestEnd.ALIVE
 
 
-def _who_died(guest: Guest) -> GuestEnd:
+def _who_died(guest: Guest) -> tuple[GuestEnd, str]:
     """No exit status: the connection broke, or something killed the sampler alone (OOM)."""
     end = _after_loss(guest)
-    if end is GuestEnd.ALIVE and not guest.answers(ANSWER * guest.slowness):
-        return GuestEnd.SSH_LOST
-    return end
+    if end is not GuestEnd.ALIVE or guest.answers(ANSWER * guest.slowness):
+        return end, ""
+    end, how = _ask(guest)
+    return (GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end), how
 
 
 def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int) -> None:

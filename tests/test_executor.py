@@ -218,9 +218,7 @@ class Stages:
             build, found, reason, 1.5, False, cpu_seconds=2.0, mismatches=self.mismatches
         )
 
-    def run_cell(
-        self, cell: Cell, built: BuildResult, kernel: run.Kernel, settings: run.Settings
-    ) -> CellRecord:
+    def run_cell(self, cell: Cell, built: BuildResult, settings: run.Settings) -> CellRecord:
         with self.lock:
             self.log.append(f"cell {cell.id}")
         self.during_cell()

@@ -9,11 +9,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from orchestrator import run, workload
+from orchestrator import crash, run, workload
 from orchestrator.errors import HostError
 from orchestrator.events import Event
 from orchestrator.guest import accel, facts, guest, root, snapshot
@@ -30,9 +31,9 @@ from orchestrator.model import (
     CellRecord,
     ConfigMismatch,
     ConfigSpec,
+    CrashReport,
     GuestEnd,
     KernelSpec,
-    KernelTree,
     ShapeSpec,
     Verdict,
     WorkloadEvidence,
@@ -78,20 +79,31 @@ class Play:
         self.ran: list[str] = []
         self.requests: list[GuestRequest] = []
         self.copies: list[Exception | None] = []
+        self.examined: list[tuple[str, tuple[str, ...]]] = []
 
     @contextlib.contextmanager
     def booted(
-        self, request: GuestRequest, on_progress: Callable[[str], None] = lambda _: None
+        self,
+        request: GuestRequest,
+        on_progress: Callable[[str], None] = lambda _: None,
+        on_lost: Callable[[Any], None] = lambda _: None,
     ) -> Iterator[Machine]:
         self.requests.append(request)
         boot = self.boots.pop(0) if self.boots else ""
         request.console.write_text("[    0.100000][    T0] Linux version 6.12.1\n")
         if isinstance(boot, tuple):
             request.console.write_text(boot[1])
+            on_lost("qemu")
             raise boot[0]
         if isinstance(boot, Exception):
             raise boot
         yield Machine(request)
+
+    def examine(
+        self, qemu: object, arch: object, built: object, folder: Path, run: Path, hits: Any
+    ) -> CrashReport:
+        self.examined.append((folder.name, tuple(hit.kind for hit in hits)))
+        return CrashReport({"Registers": folder.name}, "no types", (), 0, 1.0)
 
     def push(self, machine: Machine, files: dict[str, Path]) -> None:
         if self.pushes:
@@ -127,6 +139,7 @@ class Machine:
         self.boot_seconds = 1.5
         self.command = "unused"
         self.restore_seconds = 0.0
+        self.qemu = SimpleNamespace(alive=lambda: True)
 
     def console_size(self) -> int:
         return self.request.console.stat().st_size
@@ -144,6 +157,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setattr(facts, "read_facts", lambda machine: made.facts)
     monkeypatch.setattr(workload, "library_folder", lambda workloads: tmp_path)
     monkeypatch.setattr(workload, "compile_all", lambda *_: {})
+    monkeypatch.setattr(crash, "examine", made.examine)
     monkeypatch.setattr(workload, "push", made.push)
     monkeypatch.setattr(workload, "run_workload", made.run_workload)
     return made
@@ -176,9 +190,7 @@ def go(
         play.folder / "cache", play.folder / "run", play.folder, "20260101-000000", 2,
         listener=events.append if events is not None else lambda _: None, token=TOKEN,
     )  # fmt: skip
-    return run.run_cell(
-        cell, built, run.Kernel(KernelTree(KERNEL, "6", "t", "t"), "s", "x"), settings
-    )
+    return run.run_cell(cell, built, settings)
 
 
 def told(record: CellRecord) -> dict[str, str]:
@@ -514,6 +526,33 @@ def copies(play: Play, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(snapshot, "take", lambda machine: "kept")
     monkeypatch.setattr(snapshot, "restored", restored)
     return made
+
+
+def test_a_lost_guest_is_examined_before_it_goes(play: Play) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = go(play)
+    assert play.examined == [("f__a", ("panic",))]
+    told_in = [case.id.partition(":")[2] for case in record.cases if case.crash]
+    assert told_in == ["f/a:kernel-log"]
+    play.examined.clear()
+    play.outcomes["f/a"] = [{"timed_out": True, "exit_status": None}]
+    record = go(play)
+    assert play.examined == [("f__a", ())], "a live guest in which a workload hangs is one too"
+    assert find(record, "f/a:hang").crash is not None
+    play.boots = [(BootFailed(GuestEnd.PANIC, "the kernel panicked", 3.0), PANIC)]
+    assert find(go(play), "boot:boot").crash is not None
+
+
+def test_a_kernel_that_hangs_twice_fails(play: Play) -> None:
+    dead = {"guest": GuestEnd.SILENT, "hang": "its kernel does not react", "inside": ""}
+    play.outcomes["f/a"] = [dict(dead), dict(dead)]
+    record = go(play)
+    case = find(record, "f/a:hang")
+    assert case.verdict is Verdict.FAIL
+    assert case.reason == "the kernel hung twice without a report (its kernel does not react)"
+    assert told(record)["f/b:case"] == "pass"
+    play.outcomes["f/a"] = [dict(dead)]
+    assert go(play).verdict is Verdict.PASS, "once may be the host's doing"
 
 
 def test_each_workload_gets_a_copy_of_the_guest(play: Play, copies: list[str]) -> None:

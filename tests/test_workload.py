@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from orchestrator import process, workload
 from orchestrator.arch import ARCHES
 from orchestrator.config import load_config
 from orchestrator.errors import HostError, UserError
+from orchestrator.guest import hang
 from orchestrator.guest.ssh import SshLost
-from orchestrator.model import GuestEnd, WorkloadEvidence, WorkloadSpec
+from orchestrator.model import GuestEnd, ShapeSpec, WorkloadEvidence, WorkloadSpec
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "guest-tests" / "lib"
@@ -220,7 +222,7 @@ class FakeChannel:
 
 
 class FakeGuest:
-    """A guest whose every answer is given; it is also its own ``ssh``."""
+    """A guest whose every answer is given; it is also its own ``ssh`` and ``qemu``."""
 
     def __init__(self, channel: FakeChannel | Exception, console: str = "") -> None:
         self.channel = channel
@@ -231,6 +233,21 @@ class FakeGuest:
         self.replies = True
         self.asked: list[str] = []
         self.ssh = self
+        self.qemu = self
+        self.reacts = False  # its kernel, to the keys of its console
+        self.keys = ""
+        self.request = SimpleNamespace(arch=X86, shape=ShapeSpec("s"), accelerator="tcg")
+
+    def alive(self) -> bool:
+        return True
+
+    def stopped(self) -> str:
+        return ""
+
+    def sysrq(self, key: str) -> None:
+        self.keys += key
+        if self.reacts:
+            self.console += f"[    9.000000][   T1] sysrq: {key}\n".encode()
 
     def start(self, command: str) -> FakeChannel:
         self.console += self.later
@@ -260,6 +277,8 @@ class FakeGuest:
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkloadEvidence]:
     monkeypatch.setattr(workload, "END_MARK", 0.1)
     monkeypatch.setattr(workload, "POLL", 0.001)
+    monkeypatch.setattr(hang, "REACTION", 0.05)
+    monkeypatch.setattr(hang, "OUTPUT", 0.05)
 
     def work(guest: FakeGuest, **more: Any) -> WorkloadEvidence:
         return workload.run_workload(guest, spec(**more), TOKEN)  # type: ignore[arg-type]
@@ -321,6 +340,31 @@ def test_its_time_runs_out_in_a_dead_guest(run: Callable[..., WorkloadEvidence])
     evidence = run(guest, timeout=0.05)
     assert evidence.timed_out
     assert evidence.guest is GuestEnd.SILENT
+    assert evidence.hang == "its kernel does not react to its console either"
+    assert guest.keys == "w", "one key without an answer is enough"
+
+
+def test_its_time_runs_out_and_its_kernel_lives(run: Callable[..., WorkloadEvidence]) -> None:
+    """Its SSH is dead: the kernel is asked over its console, and what it says is kept."""
+    guest = FakeGuest(FakeChannel(forever()), mark("begin") + "\n")
+    guest.replies, guest.reacts = False, True
+    evidence = run(guest, timeout=0.05)
+    assert (evidence.guest, evidence.timed_out) == (GuestEnd.SSH_LOST, True)
+    assert evidence.hang == "its kernel answers on the console, its SSH does not"
+    assert guest.keys == "wmt"
+    assert "sysrq: t" in evidence.console
+
+
+def test_a_kernel_that_soon_finds_out_is_waited_for(
+    run: Callable[..., WorkloadEvidence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "SILENCE", 0.05)
+    monkeypatch.setattr(hang, "patience", lambda line: 0.6)
+    guest = FakeGuest(FakeChannel(forever()), WINDOW)
+    guest.replies = False
+    evidence = run(guest)
+    assert evidence.seconds >= 0.5
+    assert evidence.guest is GuestEnd.SILENT
 
 
 def test_a_silent_guest_is_asked(
@@ -360,6 +404,9 @@ def test_a_connection_that_breaks(
     monkeypatch.setattr(workload.time, "monotonic", lambda: next(clock) * 0.1)
     guest = FakeGuest(FakeChannel(iter([-1])), WINDOW)
     guest.replies = False
+    assert run(guest).guest is GuestEnd.SILENT
+    guest = FakeGuest(FakeChannel(iter([-1])), WINDOW)
+    guest.replies, guest.reacts = False, True
     assert run(guest).guest is GuestEnd.SSH_LOST
     # The channel alone ended without a status: something killed the sampler.
     evidence = run(FakeGuest(FakeChannel(iter([-1])), WINDOW))

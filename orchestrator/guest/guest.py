@@ -132,10 +132,13 @@ def qemu_command(request: GuestRequest) -> list[str]:
 
 @contextlib.contextmanager
 def booted(
-    request: GuestRequest, on_progress: Callable[[str], None] = lambda _: None
+    request: GuestRequest,
+    on_progress: Callable[[str], None] = lambda _: None,
+    on_lost: Callable[[Qemu], None] = lambda _: None,
 ) -> Iterator[Guest]:
     """Boot a guest for the length of a with block; it and its files are gone afterwards.
 
+    :param on_lost: sees the QEMU of a guest that did not come up, while it still runs.
     :raises BootFailed: when the kernel panics, resets, falls silent or never offers SSH, or QEMU
         dies meanwhile.
     :raises HostError: when QEMU cannot be started at all.
@@ -153,22 +156,52 @@ def booted(
         fds = request.memory.fds if request.memory else ()
         qemu = stack.enter_context(running(argv, request.folder, fds))
         try:
-            port = qemu.ssh_port()
-        except HostError:
-            _check_alive(request, qemu, began)  # of a QEMU that has died there is more to say
+            port, ssh = _log_in(request, qemu, keys, began, on_progress, stack)
+        except BootFailed as failed:
+            if failed.end is GuestEnd.SILENT:
+                _ask_kernel(qemu)
+            if qemu.alive():
+                on_lost(qemu)
             raise
-        _await_ready(request, qemu, began)
-        on_progress("kernel is up, logging in")
-        left = max(request.deadline - (time.monotonic() - began), 5.0)
-        try:
-            watch = partial(_check_alive, request, qemu, began)
-            ssh = stack.enter_context(connected(port, keys, left, watch))
-        except SshLost as lost:
-            _check_alive(request, qemu, began)
-            passed = time.monotonic() - began
-            raise BootFailed(GuestEnd.SSH_LOST, lost.message, passed) from lost
         seconds = time.monotonic() - began
         yield Guest(request, qemu, ssh, seconds, shlex.join(argv), port, keys)
+
+
+def _log_in(
+    request: GuestRequest,
+    qemu: Qemu,
+    keys: Keys,
+    began: float,
+    on_progress: Callable[[str], None],
+    stack: contextlib.ExitStack,
+) -> tuple[int, Ssh]:
+    try:
+        port = qemu.ssh_port()
+    except HostError:
+        _check_alive(request, qemu, began)  # of a QEMU that has died there is more to say
+        raise
+    _await_ready(request, qemu, began)
+    on_progress("kernel is up, logging in")
+    left = max(request.deadline - (time.monotonic() - began), 5.0)
+    try:
+        watch = partial(_check_alive, request, qemu, began)
+        ssh = stack.enter_context(connected(port, keys, left, watch))
+    except SshLost as lost:
+        _check_alive(request, qemu, began)
+        passed = time.monotonic() - began
+        raise BootFailed(GuestEnd.SSH_LOST, lost.message, passed) from lost
+    return port, ssh
+
+
+def _ask_kernel(qemu: Qemu) -> None:
+    """Have a kernel that hangs while booting say what its tasks wait for; it may well not answer.
+
+    A break and a key on the console: Documentation/admin-guide/sysrq.rst.
+    """
+    with contextlib.suppress(HostError):
+        for key in "wt":
+            qemu.sysrq(key)
+            process.sleep(1.0)
 
 
 def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:

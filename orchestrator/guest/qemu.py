@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -178,6 +179,7 @@ class Qemu:
         self._child = child
         self._monitor = monitor
         self._errors = errors
+        self._folder = errors.parent
         self._stopped = ""
 
     def alive(self) -> bool:
@@ -207,6 +209,27 @@ class Qemu:
     def human(self, line: str) -> str:
         """Send a line to the human monitor."""
         return str(self.ask("human-monitor-command", **{"command-line": line}))
+
+    def sysrq(self, key: str) -> None:
+        """A break and a key on the serial console, which the kernel takes as SysRq.
+
+        :raises HostError: when QEMU does not take them.
+        """
+        path = self._folder / _CONSOLE
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(2.0)
+                line.connect(f"/proc/self/fd/{folder}/{path.name}")
+                self.ask("chardev-send-break", id="con")
+                # A serial line of 115200 baud needs a moment for each.
+                process.sleep(0.05)
+                line.sendall(key.encode("ascii"))
+                process.sleep(0.05)
+        except OSError as error:
+            raise HostError(f"the console takes no input: {error.strerror}") from error
+        finally:
+            os.close(folder)
 
     def ssh_port(self) -> int:
         """The host port that leads to the guest's SSH."""
@@ -248,7 +271,7 @@ def running(argv: list[str], folder: Path, fds: Sequence[int] = ()) -> Iterator[
             qemu.close()
 
 
-def _connect(child: subprocess.Popen[bytes], socket: Path, errors: Path) -> Any:
+def _connect(child: subprocess.Popen[bytes], path: Path, errors: Path) -> Any:
     """Connect to the monitor; its socket exists a moment before it listens."""
     from qemu.qmp import ConnectError
     from qemu.qmp.legacy import QEMUMonitorProtocol
@@ -260,10 +283,10 @@ def _connect(child: subprocess.Popen[bytes], socket: Path, errors: Path) -> Any:
         if child.poll() is not None or time.monotonic() > until:
             said = errors.read_text(errors="replace").strip() or "it said nothing"
             raise HostError(f"QEMU does not start: {said}", "its command is in the run's folder")
-        if socket.exists():
-            folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if path.exists():
+            folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                monitor = QEMUMonitorProtocol(f"/proc/self/fd/{folder}/{socket.name}")
+                monitor = QEMUMonitorProtocol(f"/proc/self/fd/{folder}/{path.name}")
                 monitor.connect()
                 monitor.settimeout(10.0)
                 return monitor

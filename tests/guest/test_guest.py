@@ -25,6 +25,7 @@ class PlayedQemu:
         self.says = says
         self.lives = True
         self.why = ""
+        self.keys = ""
 
     def alive(self) -> bool:
         return self.lives
@@ -37,6 +38,9 @@ class PlayedQemu:
             raise HostError("no answer")
         self.console.write_bytes(self.says)
         return 4242
+
+    def sysrq(self, key: str) -> None:
+        self.keys += key
 
     def last_words(self) -> str:
         return "out of memory"

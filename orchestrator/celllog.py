@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a running cell has come to so far: its cases with unique ids, its notes, who is told."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.events import Event
+from orchestrator.evidence import klog
+from orchestrator.evidence.readings import parse_samples
+from orchestrator.model import (
+    CaseResult,
+    Cell,
+    CrashReport,
+    GuestEnd,
+    Hit,
+    Verdict,
+    WorkloadEvidence,
+    WorkloadSpec,
+)
+from orchestrator.results import cell_folder
+from orchestrator.settings import Settings
+from orchestrator.workload import outside_windows
+
+
+class CellLog:
+    """The cases and notes of one cell; each case is told as it comes."""
+
+    def __init__(self, cell: Cell, settings: Settings) -> None:
+        self.cell = cell
+        self.settings = settings
+        self.folder = settings.folder / cell_folder(cell.id)
+        self.cases: list[CaseResult] = []
+        self.notes: list[str] = []
+        self._ids: set[str] = set()
+        self._console = ""  # of the guest that runs, relative to the run's folder
+
+    def console(self, suffix: str) -> Path:
+        """Where the next guest's console goes; from here on that is what hits are read from."""
+        path = self.folder / f"console{suffix}.log"
+        self._console = f"{cell_folder(self.cell.id)}/{path.name}"
+        return path
+
+    def case(
+        self,
+        workload: str,
+        name: str,
+        found: Verdict,
+        reason: str = "",
+        seconds: float = 0.0,
+        hits: tuple[Hit, ...] = (),
+        crash: CrashReport | None = None,
+    ) -> None:
+        """Add a case of the lab's own making."""
+        case_id = f"{self.cell.id}:{workload}:{name}"
+        rerun = self.settings.rerun.replace("{case}", shlex.quote(case_id))
+        case = CaseResult(case_id, workload, name, found, reason, seconds, hits, rerun=rerun)
+        self.add(replace(case, crash=crash))
+
+    def add(self, case: CaseResult) -> None:
+        """Add a case; a second boot may report what the first did, but ids are unique in a run."""
+        number = 2
+        unique = case = replace(case, console=self._console)
+        while unique.id in self._ids:
+            unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
+            number += 1
+        self._ids.add(unique.id)
+        self.cases.append(unique)
+        self.settings.listener(
+            Event("case", unique.id, "done", unique.reason, None, unique.verdict, unique.seconds)
+        )
+
+    def tell(self, stage: str, text: str) -> None:
+        """Tell whoever listens what the cell is doing."""
+        self.settings.listener(Event("cell", self.cell.id, stage, text))
+
+    def judged(self, workload: str, name: str = "") -> bool:
+        """Whether there is a case of this workload (and name) yet."""
+        return any(c.workload == workload and name in ("", c.case) for c in self.cases)
+
+    def outside_windows(self, console: bytes) -> None:
+        """Judge what the kernel printed outside the workloads' windows: booting and between."""
+        hits = tuple(
+            replace(hit, line=hit.line + before)
+            for before, lines in outside_windows(console, self.settings.token)
+            for hit in klog.parse(lines)
+        )
+        if hits or not self.judged("boot", "kernel-log"):
+            found = Verdict.FAIL if hits else Verdict.PASS
+            reason = f"outside the workloads: {hits[0].title}" if hits else ""
+            self.case("boot", "kernel-log", found, reason, hits=hits)
+
+
+def stem(spec: WorkloadSpec) -> str:
+    """A workload's name as part of a file's."""
+    return spec.name.replace("/", "__")
+
+
+def spoiled(evidence: WorkloadEvidence) -> str:
+    """Why those after this workload need another guest; empty when it is as it was."""
+    log = parse_samples(evidence.stderr)
+    if evidence.guest is not GuestEnd.ALIVE or evidence.exit_status is None or not log.ended:
+        # What did not end may still be running there.
+        return "it did not come to its own end"
+    return f"it left changed: {', '.join(log.changed)}" if log.changed else ""
+
+
+def with_crash(judged: tuple[CaseResult, ...], found: CrashReport | None) -> list[CaseResult]:
+    """The cases, with what was found in the lost guest at the one that tells most of its end."""
+    bad = [case for case in judged if case.verdict in (Verdict.FAIL, Verdict.ERROR)]
+
+    def tells(case: CaseResult) -> tuple[bool, bool, bool]:
+        ended = case.case in ("hang", "guest", "reset")
+        return any(hit.fatal for hit in case.hits), bool(case.hits), ended
+
+    best = max(bad, key=tells, default=None)
+    return [replace(case, crash=found) if case is best else case for case in judged]
