@@ -14,6 +14,8 @@ from orchestrator.model import (
     CompilerMessage,
     ConfigMismatch,
     Counter,
+    Excerpt,
+    FrameLines,
     Hit,
     KernelRecord,
     LedgerStep,
@@ -22,6 +24,7 @@ from orchestrator.model import (
     RunInfo,
     RunResult,
     Sample,
+    SourceLine,
     Summary,
     Verdict,
 )
@@ -86,6 +89,28 @@ def rss_hit(kind: str = "MM_ANONPAGES") -> Hit:
     )
 
 
+def warn_frames() -> tuple[FrameLines, ...]:
+    """Where the CPU stood, in a helper that was inlined; a caller; and one without a line."""
+    added = Excerpt(
+        1182,
+        "\tset_pte_at(mm, dst_addr, dst_pte, orig_src_pte);\n"
+        "\tif (unlikely(page_count < 0 && <b>)) /* wrong on purpose */\n"
+        "\t\tcount_moved(mm, MM_ANONPAGES);\n",
+        (1183, 1184),
+    )
+    helper = SourceLine(
+        "count_moved", "mm/swap.h", 112, "function", Excerpt(112, "\tWARN_ON(1);\n")
+    )
+    inside = (helper, SourceLine("move_swap_pte", "mm/userfaultfd.c", 1184, "line", added))
+    caller = SourceLine("move_pages", "mm/userfaultfd.c", 1402)
+    return (
+        FrameLines(2, "move_swap_pte", 0x1C4, inside),
+        FrameLines(4, "move_swap_pte", 0x1C4, inside),
+        FrameLines(7, "move_pages", 0x5D2, (caller,)),
+        FrameLines(8, "userfaultfd_move", 0x108, (), "no object of the build folder has it"),
+    )
+
+
 def warn_hit() -> Hit:
     return Hit(
         title="WARNING at mm/userfaultfd.c in move_swap_pte",
@@ -95,6 +120,7 @@ def warn_hit() -> Hit:
         text=WARN_TEXT,
         seconds=40.112004,
         caller="T213",
+        frames=warn_frames(),
     )
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sample_run import good_run, rss_hit, warn_hit
+from sample_run import good_run, rss_hit
+from sample_run import warn_hit as hit_with_lines
 
 from orchestrator import symbolize
 from orchestrator.errors import HostError, Interrupted
@@ -23,6 +24,11 @@ from orchestrator.model import (
 from orchestrator.settings import Kernel, Settings
 
 SPEC = KernelSpec("k", "x")
+
+
+def warn_hit():
+    """A hit as the log's reader gives it."""
+    return replace(hit_with_lines(), frames=())
 
 
 class FakeSource:

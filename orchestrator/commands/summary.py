@@ -12,6 +12,7 @@ from orchestrator.codec import plain
 from orchestrator.model import Change, Comparison, RunResult, Verdict
 from orchestrator.outcome import not_run, not_run_text
 from orchestrator.report.text import issue_name, issue_standing, visible
+from orchestrator.report.trace import touched_places
 
 SHOWN = 12
 
@@ -72,6 +73,8 @@ def summary_text(
         for text in (case.reason.splitlines()[:1] or [""]) + [decisive(case)]:
             if text and text not in lines[-1]:
                 lines.append(f"       {text}")
+        for place in touched_places(case, 1):
+            lines.append(f"       in its trace, touched by the series: {place}")
         if case.rerun:
             lines.append(f"       again: {case.rerun}")
     if len(bad) > SHOWN:

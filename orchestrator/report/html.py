@@ -17,7 +17,7 @@ from urllib.parse import quote
 from orchestrator.cases import apply_reason, build_case, counter_drift, ledger_drift
 from orchestrator.model import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.outcome import not_run_text
-from orchestrator.report import plot, view
+from orchestrator.report import plot, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 from orchestrator.report.text import excerpt, headline, issue_name, issue_standing, visible
 
@@ -92,6 +92,7 @@ def render(run: RunResult, folder: Path | None, comparison: Comparison | None = 
         groups=view.groups,
         shown_cases=view.shown_cases,
         shown_hits=view.shown_hits,
+        trace_rows=trace.rows,
         cell_counts=lambda cell: view.cell_counts(run, cell),
         count_words=view.count_words,
         accelerator_note=view.accelerator_note,

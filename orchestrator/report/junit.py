@@ -34,6 +34,7 @@ from orchestrator.report.text import (
     ledger_line,
     visible,
 )
+from orchestrator.report.trace import annotated, touched_places
 
 # GitLab refuses files over 30 MB, and a guest may print reports without end.
 _EXCERPT_LINES = 15
@@ -229,7 +230,7 @@ class _Maker:
         made = self.library.TestCase(visible(case.case), class_, elapsed_sec=max(0.0, case.seconds))
         self.judge(made, case, context)
         hits = [
-            f"{hit_title(hit)}\n{excerpt(hit.text, _TEXT_LINES, 500)}".rstrip()
+            f"{hit_title(hit)}\n{excerpt(annotated(hit), _TEXT_LINES, 500)}".rstrip()
             for hit in case.hits[:_MAX_HITS]
         ]
         if len(case.hits) > _MAX_HITS:
@@ -300,10 +301,12 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
         lines += [
             "",
             f"hit: {hit_title(hit)} [{hit.kind}]{stamp}",
-            excerpt(hit.text, _EXCERPT_LINES, 500),
+            excerpt(annotated(hit), _EXCERPT_LINES, 500),
         ]
     if len(case.hits) > 3:
         lines.append(f"[{len(case.hits) - 3} more hits in system-err]")
+    if touched := touched_places(case):
+        lines += ["", "in a trace, and touched by the series:", *(f"  {t}" for t in touched)]
     if case.counters:
         lines += ["", "counters, in pages:", *(f"  {counter_line(c)}" for c in case.counters)]
     if case.ledger:
