@@ -26,10 +26,11 @@ from orchestrator.model import Hit
 CLUES = 64
 _ADDRESS = re.compile(r"(?<![\w.])(?:0x)?([0-9a-f]{16})(?![\w.])")
 _PFN = re.compile(r"\bpfn:(?:0x)?([0-9a-f]+)\b")
+# Not CR2, which holds the last page fault's address whatever the crash was.
 _FAULT = re.compile(
     r"(?:BUG: unable to handle [a-z ]*for address:|BUG: kernel NULL pointer dereference, address:"
-    r"|Unable to handle kernel .*at virtual address|\bCR2:|probably for non-canonical address"
-    r"|BUG: Bad page map in process .*\baddr:|^.*\baddr:)"
+    r"|Unable to handle kernel .*at virtual address|probably for non-canonical address"
+    r"|\baddr:)"
     r"\s*(?:0x)?([0-9a-f]{8,16})\b",
     re.MULTILINE,
 )
@@ -221,14 +222,15 @@ def read_answers(lines: Iterable[str]) -> Answers:
 def sections(answers: Answers) -> dict[str, str]:
     """Question to answer as text, in the order of a reader's interest; ``unknown`` where none."""
     task, mm = answers.task, answers.mm
+    none = "none named" if task else ""
     found = {
         "Which kernel": answers.version,
         "Which task": f"{_task(task)}" if task else "",
         "Its kernel stack": "\n".join(_frame(n, f) for n, f in enumerate(answers.frames)),
         "Its address space": _mm(mm) if mm else "",
         "Its VMAs": "\n".join(_area(area) for area in answers.areas),
-        "The addresses at stake": "\n\n".join(_address(a) for a in answers.addresses),
-        "The folios at stake": "\n\n".join(_folio(f) for f in answers.folios),
+        "The addresses at stake": "\n\n".join(_address(a) for a in answers.addresses) or none,
+        "The folios at stake": "\n\n".join(_folio(f) for f in answers.folios) or none,
     }
     if answers.blocked:
         found["Blocked tasks"] = "\n\n".join(answers.blocked)

@@ -17,11 +17,12 @@ from typing import Any
 import drgn
 from drgn.helpers.linux import mm as mmhelp
 from drgn.helpers.linux import percpu, sched
+from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.pid import for_each_task
 
 from orchestrator import codec
 from orchestrator.evidence.vmcore import Address, Area, Clues, Folio, Frame, Mm, Task
-from orchestrator.evidence.vmcore_walk import Walk
+from orchestrator.evidence.vmcore_walk import Pages, Walk
 
 AREAS = 40
 FRAMES = 48
@@ -70,10 +71,7 @@ class Dump:
         pairs = (line.partition("=") for line in info.splitlines())
         self.info = {name: value for name, _, value in pairs}
         self.walk = Walk(self.prog, self.info)
-        self.pages = [
-            (int(page + first), int(page + end))
-            for first, end, page in mmhelp.for_each_valid_page_range(self.prog)
-        ]
+        self.pages = Pages(self.prog, self.info, drgn.sizeof(self.prog.type("struct page")))
 
     def ask_all(self) -> None:
         """Put all questions, each on its own."""
@@ -94,16 +92,28 @@ class Dump:
         tell(version=banner)
 
     def task(self) -> None:
-        """The task that crashed; there is none where the guest was stopped while it ran."""
+        """The task that crashed; where the guest was stopped while it ran, one that was running."""
         try:
             task = self.prog.crashed_thread().object
         except (LookupError, ValueError) as error:
-            tell(problem=f"no CPU has panicked, so no task is to blame ({error})")
-            return
+            running = self._running()
+            shown = f"; CPU {sched.task_cpu(running)} was running this one" if running else ""
+            tell(problem=f"no CPU has panicked, so no task is to blame ({error}){shown}")
+            if running is None:
+                return
+            task = running
         self.found.task = task
         mm = task.mm or task.active_mm
         self.found.mm = mm if mm else None
         tell(task=_task(task))
+
+    def _running(self) -> drgn.Object | None:
+        """The first CPU's task that is not the idle one."""
+        for cpu in for_each_online_cpu(self.prog):
+            task = sched.cpu_curr(self.prog, cpu)
+            if int(task.pid):
+                return task
+        return None
 
     def frames(self) -> None:
         """Its kernel stack with the locals that point into memory management."""
@@ -154,18 +164,17 @@ class Dump:
                 return ""
             number = int(value)
             if tag in ("folio", "page") and self._is_page(number):
-                self.found.folios.setdefault(number, place)
+                _add(self.found.folios, number, place)
             return f"{name} = (struct {tag} *){number:#x}"
         if kind.kind is drgn.TypeKind.INT and kind.size == 8 and "addr" in name:
             number = int(value) & (1 << 64) - 1
             if self.walk.is_user(number):
-                self.found.addresses.setdefault(number, place)
+                _add(self.found.addresses, number, place)
             return f"{name} = {number:#x}"
         return ""
 
     def _is_page(self, address: int) -> bool:
-        size = drgn.sizeof(self.prog.type("struct page"))
-        return any(a <= address < b and (address - a) % size == 0 for a, b in self.pages)
+        return self.pages.pfn(address) is not None
 
     def mm(self) -> None:
         """The exact counters of its address space."""
@@ -218,18 +227,23 @@ class Dump:
         for number in self.clues.addresses:
             if self.walk.is_user(number) and mmhelp.vma_find(mm, number):
                 wanted.setdefault(number, "named by the kernel's report")
-        answers = []
-        for number, place in list(wanted.items())[:ADDRESSES]:
+        answers: list[Address] = []
+        seen: set[int] = set()
+        for number, place in wanted.items():
+            if number >> 12 in seen or len(answers) == ADDRESSES:
+                continue
+            seen.add(number >> 12)
             vma = mmhelp.vma_find(mm, number)
             shown = _area(vma) if vma else None
             area = f"{shown.start:x}-{shown.end:x} {shown.flags} {shown.name}" if shown else ""
             steps, pfn = self.walk.steps(int(mm.pgd), number)
             folio = ""
             if pfn is not None:
-                page = int(mmhelp.pfn_to_page(self.prog, pfn))
-                if self._is_page(page):
+                page = self.pages.page(pfn)
+                if page is not None:
                     head = int(mmhelp.compound_head(self._page(page)))
-                    self.found.folios.setdefault(page, f"mapped at {number:#x}")
+                    if number in self.found.addresses or number in self.clues.faults:
+                        _add(self.found.folios, page, f"mapped at {number:#x}")
                     folio = f"{head:#x}, page frame {pfn:#x}"
                 else:
                     folio = f"page frame {pfn:#x} has no struct page"
@@ -243,8 +257,9 @@ class Dump:
         """The folios that the report names, the stack holds, or the addresses lead to."""
         wanted = dict(self.found.folios)
         for pfn in self.clues.pfns:
-            page = int(mmhelp.pfn_to_page(self.prog, pfn))
-            wanted.setdefault(page, f"pfn {pfn:#x} in the report")
+            page = self.pages.page(pfn)
+            if page is not None:
+                wanted.setdefault(page, f"pfn {pfn:#x} in the report")
         for number in self.clues.addresses:
             if self._is_page(number):
                 wanted.setdefault(number, "in a register, by the kernel's report")
@@ -266,7 +281,7 @@ class Dump:
         folio = drgn.cast("struct folio *", page)
         order = int(mmhelp.compound_order(page))
         flags = int(mmhelp.page_flags(page))
-        names = mmhelp.decode_page_flags(page).replace("|", " ")
+        names = " ".join(self._flag_names(flags, bool(int(folio.mapping) & 1)))
         raw = int(folio._mapcount.counter)
         detail = []
         mapcount: int | None = raw + 1
@@ -288,10 +303,20 @@ class Dump:
         if "memcg_data" in {m.name for m in page.type_.type.members}:
             detail.append(f"memcg_data {int(page.memcg_data):#x}")
         return Folio(
-            place, address, int(mmhelp.page_to_pfn(page)), order, f"{names} ({flags:#x})".strip(),
+            place, address, self.pages.pfn(address) or 0, order, f"{names} ({flags:#x})".strip(),
             int(folio._refcount.counter), mapcount, _mapping(mapping), int(folio.index),
             tuple(detail),
         )  # fmt: skip
+
+    def _flag_names(self, flags: int, anon: bool) -> Iterator[str]:
+        """One name a bit: the enumeration lists the proper ones first, and their aliases later."""
+        values = self.prog.type("enum pageflags").enumerators or ()
+        count = next((e.value for e in values if e.name == "__NR_PAGEFLAGS"), 64)
+        names: dict[int, str] = {}
+        for name, bit in values:
+            if bit < count and (bit not in names or (anon and name == "PG_anon_exclusive")):
+                names[bit] = name.removeprefix("PG_")
+        return (name for bit, name in sorted(names.items()) if flags >> bit & 1)
 
     def blocked(self) -> None:
         """Tasks in uninterruptible sleep, with their stacks: what a hang waits for."""
@@ -306,6 +331,11 @@ class Dump:
                 lines.append(f"  {frame.name or hex(frame.pc)}")
             told.append("\n".join(lines))
         tell(blocked=told)
+
+
+def _add(places: dict[int, str], number: int, place: str) -> None:
+    """Remember where a number was found: in all places, for it has another name in each frame."""
+    places[number] = f"{places[number]}, {place}" if number in places else place
 
 
 def _text(value: drgn.Object) -> str:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A walk of a process's page tables in a dump: each entry as it stands there.
+"""Page tables and struct pages in a dump, by what VMCOREINFO says of the kernel's layout.
 
 drgn's own walk says where an address leads; a maintainer wants to see the entry that leads
-nowhere, too: empty, a swap or migration entry, a huge one.
+nowhere, too: empty, a swap or migration entry, a huge one.  And drgn finds struct pages only where
+they lie in one row (CONFIG_SPARSEMEM_VMEMMAP), which the lab's small x86_64 kernels do without.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 _NAMES = ("pgd", "p4d", "pud", "pmd", "pte")
+_MAX_ROOTS = 1 << 16
 _PA_MASK = ((1 << 48) - 1) & ~0xFFF
 
 
@@ -86,3 +88,42 @@ class Walk:
         if not entry & 1:
             return "  not present: a swap or migration entry, or PROT_NONE"
         return "  huge" if not last and self._is_leaf(entry) else ""
+
+
+class Pages:
+    """Which struct page belongs to which page frame: SPARSEMEM's sections, with or without VMEMMAP.
+
+    include/linux/mmzone.h: ``mem_section`` points to roots, each a page of sections; a section's
+    ``section_mem_map`` is the address that the struct page of frame 0 would have, and flags in bits
+    that are zero in it (bit 1: the section has a map).
+    """
+
+    def __init__(self, memory: Memory, info: Mapping[str, str], page_struct: int) -> None:
+        self._struct = page_struct
+        self._shift = int(info["NUMBER(SECTION_SIZE_BITS)"]) - (
+            int(info["PAGESIZE"]).bit_length() - 1
+        )
+        self._bases: dict[int, int] = {}
+        size = int(info["SIZE(mem_section)"])
+        per_root = int(info["PAGESIZE"]) // size
+        offset = int(info["OFFSET(mem_section.section_mem_map)"])
+        roots = int(info["SYMBOL(mem_section)"], 16)
+        for number in range(min(int(info["LENGTH(mem_section)"]), _MAX_ROOTS)):
+            root = memory.read_u64(roots + 8 * number)
+            for index in range(per_root if root else 0):
+                coded = memory.read_u64(root + index * size + offset)
+                if coded & 2:
+                    self._bases[number * per_root + index] = coded & ~0xFFF
+
+    def page(self, pfn: int) -> int | None:
+        """The address of a page frame's struct page, or None where there is no such memory."""
+        base = self._bases.get(pfn >> self._shift)
+        return None if base is None else (base + pfn * self._struct) & (1 << 64) - 1
+
+    def pfn(self, page: int) -> int | None:
+        """The page frame whose struct page is at an address; None where that is none."""
+        for section, base in self._bases.items():
+            pfn, rest = divmod(page - base & (1 << 64) - 1, self._struct)
+            if not rest and pfn >> self._shift == section:
+                return pfn
+        return None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator import codec
 from orchestrator.evidence import klog, vmcore
-from orchestrator.evidence.vmcore_walk import Walk
+from orchestrator.evidence.vmcore_walk import Pages, Walk
 from orchestrator.model import Hit
 
 LOGS = Path(__file__).parents[1] / "data" / "klog"
@@ -216,6 +216,45 @@ def test_levels(info: dict[str, str], levels: int) -> None:
     steps, pfn = Walk(everywhere, info).steps(PGD, 0x1234_5678)
     assert len(steps) == levels
     assert pfn == 1
+
+
+# ---------------------------------------------------------------- struct pages
+
+SECTIONS = {
+    "PAGESIZE": "4096",
+    "SYMBOL(mem_section)": "ffff88803edd3000",
+    "LENGTH(mem_section)": "2",
+    "SIZE(mem_section)": "16",
+    "OFFSET(mem_section.section_mem_map)": "0",
+    "NUMBER(SECTION_SIZE_BITS)": "27",
+}
+
+
+class Sections:
+    """Two sections of 128 MiB, whose struct pages do not lie in one row."""
+
+    first, second = 0xFFFF88803DC00000, 0xFFFF88803A000000
+
+    def read_u64(self, address: int, physical: bool = False) -> int:
+        root = 0xFFFF88803EDD4000
+        back = self.second - 64 * 32768
+        known = {0xFFFF88803EDD3000: root, root: self.first | 0xF, root + 16: back | 0x7}
+        return known.get(address, 0)
+
+
+def test_pages_of_sections() -> None:
+    pages = Pages(Sections(), SECTIONS, 64)
+    assert pages.page(0x25E) == Sections.first + 64 * 0x25E
+    assert pages.page(32768 + 5) == Sections.second + 64 * 5
+    assert pages.page(2 * 32768) is None
+    for pfn in (0, 1, 32767, 32768, 65535):
+        page = pages.page(pfn)
+        assert page is not None
+        assert pages.pfn(page) == pfn
+        assert pages.pfn(page + 8) is None
+    assert pages.pfn(Sections.first - 64) is None
+    assert pages.pfn(ADDRESS) is None
+    assert pages.pfn(0) is None
 
 
 def test_user_addresses() -> None:

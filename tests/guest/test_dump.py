@@ -229,9 +229,14 @@ def flattened(block: int = 4096, note: bytes = b"") -> bytes:
     header[:8] = b"KDUMP   "
     struct.pack_into("<I", header, 428, block)
     sub = bytearray(104)
+    struct.pack_into("<QQ", sub, 48, 2 * block + 64, 8)
     if note:
         struct.pack_into("<QQ", sub, 32, 3 * block, len(note))
-    records = [(2 * block, b"bitmap"), (0, bytes(header)), (block, bytes(sub))]
+    records = [
+        (2 * block, b"bitmap".ljust(64) + b"QEMU's  "),
+        (0, bytes(header)),
+        (block, bytes(sub)),
+    ]
     body = b"".join(struct.pack(">qq", at, len(data)) + data for at, data in records)
     return b"makedumpfile".ljust(4096, b"\0") + body + struct.pack(">qq", -1, -1)
 
@@ -246,6 +251,15 @@ def test_a_plain_file_with_vmcoreinfo(tmp_path: Path, block: int) -> None:
     assert plain[2 * block :].startswith(b"bitmap")
     at, length = struct.unpack_from("<QQ", plain, block + 32)
     assert plain[at : at + length] == b"OSRELEASE=x\n"
+    notes, total = struct.unpack_from("<QQ", plain, block + 48)
+    assert plain[notes : notes + 5] == b"QEMU's"[:5]
+    assert notes % 4 == 0
+    assert plain[notes + 8 : notes + total].startswith(
+        struct.pack("<III", 11, length, 0) + b"VMCOREINFO\0\0OSRELEASE=x\n"
+    )
+    # libkdumpfile takes the machine only from a utsname that looks like one.
+    assert plain[12:17] == b"Linux"
+    assert plain[12 + 2 * 65 :].startswith(b"x\0")
 
 
 def test_a_note_that_is_there_stays(tmp_path: Path) -> None:
