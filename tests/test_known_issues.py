@@ -417,3 +417,9 @@ def test_runs_without_known_issues_are_as_before() -> None:
     run = good_run()
     assert settle(run, (), ()).cells == run.cells
     assert settle(run, (), ()).known_issues == ()
+
+
+def test_the_first_sentence_counts_what_passes_only_so() -> None:
+    after, _ = settled(run_of(*cases_of(seen(console=RSS))), known())
+    page = html.render(after, None)
+    assert "6 cases passed, none failed (1 have known issues alone: counted as passed)" in page
