@@ -164,12 +164,27 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 @click.argument("run_name", metavar="RUN")
 @click.argument("case", metavar="CASE")
 @run_options
-@click.option("--on", help="Run it on this kernel of lab.yaml instead.")
-def rerun(run_name: str, case: str, on: str | None, **options: Any) -> int:
-    """Run the workload of one case of an earlier run again."""
-    from orchestrator.commands.run import rerun as command
+@click.option("--on", metavar="KERNEL", help="Run it on this kernel of lab.yaml instead.")
+@click.option("--until-fail", "trials", type=click.IntRange(1), metavar="N",
+              help="Again until it fails, at most N times, in a fresh guest each.")  # fmt: skip
+@click.option("--no-base", is_flag=True, help="Leave out the base kernel.")
+@click.option("--gdb", is_flag=True, help="Boot its guest for gdb, the workload at the ready.")
+def rerun(
+    run_name: str, case: str, on: str | None, trials: int | None, no_base: bool, gdb: bool,
+    **options: Any,
+) -> int:  # fmt: skip
+    """Run one case of an earlier run again, on the base kernel first.
 
-    return command(run_name, case, _run_options(options), on)
+    Same kernel image, root, guest shape and QEMU command line.  The last line tells whether it
+    failed again, and whether the series is to blame.
+    """
+    from orchestrator.commands.rerun import RerunOptions
+    from orchestrator.commands.rerun import rerun as command
+
+    if gdb and trials:
+        raise click.UsageError("--gdb waits for you: it does not go with --until-fail")
+    how = RerunOptions(on=on, trials=trials or 1, base=not no_base, gdb=gdb)
+    return command(run_name, case, _run_options(options), how)
 
 
 # ---------------------------------------------------------------- what looks at stored results

@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``lab run``, ``lab build`` and ``lab rerun``: plan, carry out, store, report."""
+"""``lab run`` and ``lab build``: plan, carry out, store, report."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import secrets
 import shlex
 import sys
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator import __version__, results
 from orchestrator.arch import ARCHES
-from orchestrator.cases import cases_of, summary_of
+from orchestrator.cases import summary_of
+from orchestrator.commands import record
 from orchestrator.commands.places import Places, find_places, load
-from orchestrator.errors import EXIT_INTERRUPTED, HostError, UserError
+from orchestrator.errors import EXIT_INTERRUPTED, UserError
 from orchestrator.model import (
-    CaseResult,
     CellRecord,
     Comparison,
+    IssueRecord,
     LabConfig,
     Plan,
     RunInfo,
@@ -58,6 +56,12 @@ def run(selection: Selection, options: RunOptions) -> int:
     """
     places = find_places()
     config = load(places)
+    if options.fail_on == "regression" and options.baseline is None:
+        raise UserError(
+            "--fail-on regression: without a baseline nothing can be called a regression",
+            "name one with --baseline; `--baseline none` says that there is none yet, and any "
+            "failure counts",
+        )
     base_run, selection = _baseline(places, config, selection, options.baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
     _check_baseline(plan)
@@ -109,19 +113,22 @@ def _compile_workloads(places: Places, plan: Plan) -> None:
 def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None) -> int:
     from orchestrator import executor, progress
     from orchestrator import run as stages
+    from orchestrator.capsule import leave_capsules
+    from orchestrator.commands.same import keep_shapes
 
     earlier = None
     if options.resume:
         folder = results.find_run(places.reports, options.resume)
         earlier = results.load(folder)
     else:
-        folder = _run_folder(places, options)
-    run_id = earlier.run.id if earlier else _run_id(places, folder)
-    started = _now()
-    _log_to(folder / "lab.log")
+        folder = record.run_folder(places, options.out)
+    run_id = earlier.run.id if earlier else record.run_id(places, folder)
+    started = record.now()
+    record.log_to(folder / "lab.log")
+    keep_shapes(plan, folder)
     places.cache.mkdir(parents=True, exist_ok=True)
-    host = _host(places)
-    command = _command_line()
+    host = record.host(places)
+    command = record.command_line()
     baseline = _baseline_name(places, plan, options)
 
     def result(state: executor.Progress, finished: str, status: int) -> RunResult:
@@ -153,17 +160,14 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
         state = executor.carry_out(
             plan, settings, store, cores=options.jobs, boot=options.boot, done=earlier
         )
-    _expect(plan, state)
-    draft = result(state, _now(), 0)
+    issues = _expect(plan, state)
+    draft = replace(result(state, record.now(), 0), known_issues=issues)
+    if options.boot and not state.interrupted:
+        draft = leave_capsules(plan, draft, folder, places.cache)
     comparison = _compare(plan, draft, base_run)
     status = _status(draft, state, comparison, options)
     final = replace(draft, run=replace(draft.run, exit_status=status))
-    write_reports(final, folder, comparison)
-    if folder.parent == places.reports:
-        results.update_latest(places.reports, folder)
-    from orchestrator import history
-
-    history.record(places.history, final, folder)
+    record.finish(places, final, folder, comparison)
     from orchestrator.commands.summary import print_summary
     from orchestrator.trim import keep_budget
 
@@ -171,66 +175,6 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
 
     print_summary(final, comparison, folder, time.monotonic() - began, options.as_json)
     return status
-
-
-def write_reports(run: RunResult, folder: Path, comparison: Comparison | None) -> None:
-    """Write results.json, junit.xml and index.html into a run's folder."""
-    from orchestrator.report import html, junit
-
-    results.save(run, folder)
-    (folder / "junit.xml").write_text(junit.render(run, comparison), encoding="utf-8")
-    (folder / "index.html").write_text(html.render(run, folder, comparison), encoding="utf-8")
-
-
-# ---------------------------------------------------------------- rerun
-
-
-def rerun(run_name: str, case_id: str, options: RunOptions, on: str | None = None) -> int:
-    """Run the workload of one case again: same kernel, config, architecture, shape.
-
-    :param on: the name of another kernel of lab.yaml to run it on.
-    :raises UserError: when the run or the case is unknown.
-    """
-    places = find_places()
-    config = load(places)
-    earlier = results.load(results.find_run(places.reports, run_name))
-    case = _find_case(earlier, case_id)
-    place = case.id.split(":", 1)[0]
-    kernel, config_name, arch, shape = place.split("/")
-    record = next((entry for entry in earlier.kernels if entry.name == kernel), None)
-    known = any(entry.name == kernel for entry in config.kernels)
-    stage = case.workload not in {spec.name for spec in config.workloads}
-    selection = Selection(
-        arches=() if arch == "-" else (arch,),
-        configs=() if config_name == "-" else (config_name,),
-        shapes=() if shape == "-" else (shape,),
-        workloads=() if stage else (case.workload,),
-    )
-    if on:
-        selection = replace(selection, kernels=(on,))
-    elif known:
-        selection = replace(selection, kernels=(kernel,))
-    elif record is not None:
-        selection = replace(selection, source=record.source, series=record.series_origin or None)
-    plan = make_plan(config, selection, tuple(ARCHES))
-    plan = replace(
-        plan, cells=tuple(cell for cell in plan.cells if shape in ("-", cell.shape.name))
-    )
-    return execute(places, plan, options)
-
-
-def _find_case(earlier: RunResult, case_id: str) -> CaseResult:
-    cases = [placed.case for placed in cases_of(earlier)]
-    for case in cases:
-        if case.id == case_id:
-            return case
-    import difflib
-
-    near = difflib.get_close_matches(case_id, [case.id for case in cases], 1, 0.5)
-    raise UserError(
-        f"run {earlier.run.id} has no case {case_id!r}",
-        f"did you mean {near[0]!r}?" if near else "its cases are in results.json",
-    )
 
 
 # ---------------------------------------------------------------- parts of a run
@@ -280,8 +224,13 @@ def _baseline_name(places: Places, plan: Plan, options: RunOptions) -> str:
 def _compare(plan: Plan, run: RunResult, base: RunResult | None) -> Comparison | None:
     from orchestrator.compare import compare
 
-    if base is not None:
-        return compare(base, run)
+    return compare(base, run) if base is not None else compare_kernels(plan, run)
+
+
+def compare_kernels(plan: Plan, run: RunResult) -> Comparison | None:
+    """The kernel under test beside the plan's baseline; None where one of them is missing."""
+    from orchestrator.compare import compare
+
     if plan.baseline is None:
         return None
     others = [entry.name for entry in run.kernels if entry.name != plan.baseline]
@@ -311,89 +260,26 @@ def _status(run: RunResult, state: Any, comparison: Comparison | None, options: 
     )
 
 
-def _expect(plan: Plan, state: Any) -> None:
-    """Apply lab.yaml's ``expect:`` to each series, build and cell it concerns."""
-    from orchestrator.expectations import expect_of_run
+def _expect(plan: Plan, state: Any) -> tuple[IssueRecord, ...]:
+    """Apply ``expect:`` and ``known_issues:`` to each series, build and cell they concern.
+
+    Gives what became of the known issues.
+    """
+    from orchestrator.known_issues import settle
 
     found = RunResult(
         RunInfo("", "", "", "", 0, __version__, plan.profile), tuple(state.kernels.values()),
         tuple(state.builds.values()), tuple(state.cells.values()), Summary(0, 0, 0, 0),
     )  # fmt: skip
-    kernels, builds, cells = expect_of_run(found, plan.expectations)
-    state.kernels.update({kernel.name: kernel for kernel in kernels})
-    state.builds.update({build.id: build for build in builds})
-    state.cells.update({cell.id: cell for cell in cells})
+    found = settle(found, plan.expectations, plan.known_issues)
+    state.kernels.update({kernel.name: kernel for kernel in found.kernels})
+    state.builds.update({build.id: build for build in found.builds})
+    state.cells.update({cell.id: cell for cell in found.cells})
+    return found.known_issues
 
 
 def _in_order(plan: Plan, state: Any) -> tuple[CellRecord, ...]:
     return tuple(state.cells[cell.id] for cell in plan.cells if cell.id in state.cells)
-
-
-def _run_folder(places: Places, options: RunOptions) -> Path:
-    """Make the run's folder: --out, or a new one below reports/ that no other lab has taken."""
-    stamp, number = _stamp(), 1
-    while True:
-        folder = places.reports / (stamp if number == 1 else f"{stamp}-{number}")
-        if options.out is not None:
-            folder = options.out.resolve()
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError as error:
-            if options.out is None:
-                number += 1
-                continue
-            if not folder.is_dir() or any(folder.iterdir()):
-                raise UserError(
-                    f"--out {options.out}: it exists and is no empty folder", "name a new one"
-                ) from error
-        except OSError as error:
-            raise HostError(
-                f"cannot make {folder}: {error.strerror}", "name another with --out"
-            ) from error
-        return folder
-
-
-def _run_id(places: Places, folder: Path) -> str:
-    """The folder's name below reports/; elsewhere an id that no other run can have."""
-    if folder.parent == places.reports:
-        return folder.name
-    return f"{_stamp()}-{secrets.token_hex(3)}"
-
-
-def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-
-
-def _host(places: Places) -> dict[str, str]:
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {
-        "machine": platform.machine(),
-        "kernel": platform.release(),
-        "cpus": str(os.cpu_count()),
-        "memory_mib": str(pages * size >> 20),
-        "python": platform.python_version(),
-        "cache": str(places.cache),
-    }
-
-
-def _command_line() -> str:
-    return shlex.join(["lab", *sys.argv[1:]])
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _log_to(path: Path) -> None:
-    """Every command that is started, and every surprise, goes into the run's lab.log."""
-    import logging
-
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    lab = logging.getLogger("lab")
-    lab.setLevel(logging.DEBUG)
-    lab.addHandler(handler)
-    lab.propagate = False
 
 
 def plan_text(selection: Selection, as_json: bool, baseline: str | None = None) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sample_run
 
+from orchestrator.commands import record
 from orchestrator.commands import run as command
 from orchestrator.commands.places import Places
 from orchestrator.commands.summary import print_summary
@@ -27,20 +28,20 @@ def places(tmp_path: Path) -> Places:
 def test_two_runs_in_one_second_have_two_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_stamp", lambda: "20260101-000000")
-    made = [command._run_folder(places(tmp_path), command.RunOptions()).name for _ in range(3)]
+    monkeypatch.setattr(record, "stamp", lambda: "20260101-000000")
+    made = [record.run_folder(places(tmp_path), None).name for _ in range(3)]
     assert made == ["20260101-000000", "20260101-000000-2", "20260101-000000-3"]
 
 
 def test_out_must_be_new_or_empty(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert command._run_folder(places(tmp_path), command.RunOptions(out=empty)) == empty
+    assert record.run_folder(places(tmp_path), empty) == empty
     (empty / "results.json").write_text("{}")
     with pytest.raises(UserError, match="no empty folder"):
-        command._run_folder(places(tmp_path), command.RunOptions(out=empty))
+        record.run_folder(places(tmp_path), empty)
     with pytest.raises(UserError, match="no empty folder"):
-        command._run_folder(places(tmp_path), command.RunOptions(out=empty / "results.json"))
+        record.run_folder(places(tmp_path), empty / "results.json")
 
 
 def test_the_summary_does_not_steer_the_terminal(

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What every run leaves beside its results: a folder and an id, who ran it where, its reports."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator import results
+from orchestrator.commands.places import Places
+from orchestrator.errors import HostError, UserError
+from orchestrator.model import Comparison, RunResult
+
+
+def write_reports(run: RunResult, folder: Path, comparison: Comparison | None) -> None:
+    """Write results.json, junit.xml and index.html into a run's folder."""
+    from orchestrator.report import html, junit
+
+    results.save(run, folder)
+    (folder / "junit.xml").write_text(junit.render(run, comparison), encoding="utf-8")
+    (folder / "index.html").write_text(html.render(run, folder, comparison), encoding="utf-8")
+
+
+def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> None:
+    """Keep a run that is over: its reports, the link ``latest``, the history."""
+    from orchestrator import history
+
+    write_reports(run, folder, comparison)
+    if folder.parent == places.reports:
+        results.update_latest(places.reports, folder)
+    history.record(places.history, run, folder)
+
+
+def run_folder(places: Places, out: Path | None) -> Path:
+    """Make the run's folder: ``out``, or a new one below reports/ that no other lab has taken.
+
+    :raises UserError: when ``out`` is not new or empty.
+    :raises HostError: when it cannot be made.
+    """
+    began, number = stamp(), 1
+    while True:
+        folder = places.reports / (began if number == 1 else f"{began}-{number}")
+        if out is not None:
+            folder = out.resolve()
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as error:
+            if out is None:
+                number += 1
+                continue
+            if not folder.is_dir() or any(folder.iterdir()):
+                raise UserError(
+                    f"--out {out}: it exists and is no empty folder", "name a new one"
+                ) from error
+        except OSError as error:
+            raise HostError(
+                f"cannot make {folder}: {error.strerror}", "name another with --out"
+            ) from error
+        return folder
+
+
+def run_id(places: Places, folder: Path) -> str:
+    """The folder's name below reports/; elsewhere an id that no other run can have."""
+    if folder.parent == places.reports:
+        return folder.name
+    return f"{stamp()}-{secrets.token_hex(3)}"
+
+
+def stamp() -> str:
+    """This second, as a run's id begins."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def host(places: Places) -> dict[str, str]:
+    """The machine, as results.json tells it."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "machine": platform.machine(),
+        "kernel": platform.release(),
+        "cpus": str(os.cpu_count()),
+        "memory_mib": str(pages * size >> 20),
+        "python": platform.python_version(),
+        "cache": str(places.cache),
+    }
+
+
+def command_line() -> str:
+    """The command this process was started with, for a shell."""
+    return shlex.join(["lab", *sys.argv[1:]])
+
+
+def now() -> str:
+    """This instant, UTC ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def log_to(path: Path) -> None:
+    """Every command that is started, and every surprise, goes into the run's lab.log."""
+    import logging
+
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    lab = logging.getLogger("lab")
+    lab.setLevel(logging.DEBUG)
+    lab.addHandler(handler)
+    lab.propagate = False
