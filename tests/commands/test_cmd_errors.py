@@ -27,6 +27,7 @@ from orchestrator.errors import HostError, Interrupted, UserError
         ("run", "--source", ""),
         ("run", "--jobs", "0"),
         ("run", "--baseline", "bogus"),
+        ("run", "--fail-on", "regression"),
         ("plan", "--arch", "mips"),
         ("build", "--config", "bogus"),
         ("shell", "--kernel", "bogus"),
