@@ -28,6 +28,7 @@ AREAS = 40
 FRAMES = 48
 FOLIOS = 12
 ADDRESSES = 8
+REPORTED = 4  # of these at most so many that only the report's registers name
 BLOCKED = 8
 #: What a local variable points to that is worth its value in a report.
 _TELLING = ("folio", "page", "vm_area_struct", "mm_struct", "anon_vma", "address_space")
@@ -224,8 +225,9 @@ class Dump:
         wanted = {n: "the address that faulted" for n in self.clues.faults if self.walk.is_user(n)}
         for number, place in self.found.addresses.items():
             wanted.setdefault(number, place)
+        limit = len(wanted) + REPORTED
         for number in self.clues.addresses:
-            if self.walk.is_user(number) and mmhelp.vma_find(mm, number):
+            if len(wanted) < limit and self.walk.is_user(number) and mmhelp.vma_find(mm, number):
                 wanted.setdefault(number, "named by the kernel's report")
         answers: list[Address] = []
         seen: set[int] = set()

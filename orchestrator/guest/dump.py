@@ -56,11 +56,11 @@ class Symbols:
 
     addresses: tuple[int, ...]
     names: tuple[str, ...]
-    text: tuple[int, int] = (0, 0)
+    text: tuple[tuple[int, int], ...] = ()
 
     def name(self, address: int) -> str:
         """``function+0xoffset`` of an address in the kernel's text; empty for any other."""
-        if not self.text[0] <= address < self.text[1]:
+        if not any(begin <= address < end for begin, end in self.text):
             return ""
         at = bisect_right(self.addresses, address) - 1
         return f"{self.names[at]}+{address - self.addresses[at]:#x}" if at >= 0 else ""
@@ -243,7 +243,7 @@ def read_symbols(arch: Arch, vmlinux: Path, deadline: float = 30.0) -> Symbols:
 def parse_symbols(lines: Sequence[str]) -> Symbols:
     """Symbols out of ``nm -n`` or a System.map; absolute and per-CPU ones are left out."""
     addresses, names = [], []
-    begin = end = 0
+    bounds = {"_stext": 0, "_etext": 0, "_sinittext": 0, "_einittext": 0}
     for line in lines:
         parts = line.split()
         if len(parts) < 3 or parts[1] in "aA$" or parts[2].startswith("$"):
@@ -252,13 +252,12 @@ def parse_symbols(lines: Sequence[str]) -> Symbols:
             address = int(parts[0], 16)
         except ValueError:
             continue
-        if parts[2] == "_stext":
-            begin = address
-        elif parts[2] == "_etext":
-            end = address
+        if parts[2] in bounds:
+            bounds[parts[2]] = address
         addresses.append(address)
         names.append(parts[2])
-    return Symbols(tuple(addresses), tuple(names), (begin, end))
+    begin, end, init, ended = bounds.values()
+    return Symbols(tuple(addresses), tuple(names), ((begin, end), (init, ended)))
 
 
 def read_vmcoreinfo(memory: Memory, symbols: Symbols) -> bytes:
