@@ -30,14 +30,13 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
-from orchestrator.outcome import UNFINISHED, cell_verdict, executed
+from orchestrator.outcome import SYNTHETIC, UNFINISHED, cell_verdict, executed
 from orchestrator.plan_select import is_named
 
 SEEN, NOT_SEEN, NOT_TRIED = "seen", "not seen", "not tried"
 
 BOOT = "boot"
-# The lab's own cases of a workload; those of ``boot`` are numbered where a cell booted again.
-_OWN = frozenset({"kernel-log", "guest", "reset", "hang", "counters"})
+# The lab's cases of ``boot`` are numbered where a cell booted again.
 _NUMBER = re.compile(r"-[0-9]+$", re.ASCII)
 # A kernel log's reason has such a line for each message that is there, or missing, against a rule.
 _BROKEN_RULE = ("forbidden message", "required message")
@@ -202,7 +201,7 @@ def _own(case: CaseResult) -> str:
     """Which of the lab's own cases this is, its number left out; empty for a workload's."""
     if case.workload == BOOT:
         return _NUMBER.sub("", case.case)
-    return case.case if case.case in _OWN else ""
+    return case.case if case.case in SYNTHETIC else ""
 
 
 def _is_log(case: CaseResult) -> bool:
@@ -242,7 +241,7 @@ def _following(case: CaseResult, lost: Mapping[str, str], no_boot: str) -> CaseR
     """A case that says no more than that the guest was lost, where a known issue ended it."""
     told, own = lost.get(case.workload, ""), _own(case)
     failed = case.verdict is Verdict.FAIL and own in ("guest", "hang") and case.workload != BOOT
-    skipped = case.verdict is Verdict.SKIP and own in ("counters", "kernel-log")
+    skipped = case.verdict is Verdict.SKIP and own != ""
     if told and not case.known and (failed or skipped):
         return _changed(case, Verdict.SKIP, f"known: {told}\n{case.reason}", told)
     if no_boot and case.verdict is Verdict.SKIP and own == "guest" and not case.known:
