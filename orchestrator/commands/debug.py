@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import sys
@@ -216,7 +217,9 @@ class _Session:
         file = self.built.kernel_config
         config = parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
         if config.get("DEBUG_INFO") != "y":
-            _tell("this kernel has no lines for gdb, only function names: a run with --config symbols has")
+            _tell(
+                "this kernel has no lines for gdb, only function names: a run with --config symbols has"
+            )
         if config.get("RANDOMIZE_BASE") == "y":
             _tell("its addresses are random: put nokaslr into the shape's boot_args")
         if self.spec is not None:
@@ -263,7 +266,8 @@ def _debugger(vmlinux: Path | None) -> str | None:
             return name
         argv = [name, "-nx", "-batch", "-readnever", "-ex", "info files", str(vmlinux)]
         done = process.run(argv, deadline=_PROBE, check=False)
-        if b"file type elf64" in done.stdout and b"not recognized" not in done.stderr:
+        # A gdb that does not know the machine calls the file plain "elf64-little".
+        if re.search(rb"file type elf64-(?!(?:little|big)\.)", done.stdout):
             return name
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from orchestrator.commands.same import keep_shapes, same_kernel, stored_shape
 from orchestrator.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, LabError, UserError
 from orchestrator.events import Event
 from orchestrator.executor import Progress
+from orchestrator.kernel.kconfig import parse_dotconfig
 from orchestrator.model import (
     BuildRecord,
     BuildResult,
@@ -208,12 +210,31 @@ class _Rerun:
             if tree.failure is not None:
                 self._tell(subject, apply_reason(tree.failure), Verdict.FAIL)
             if built is not None:
+                note = note or self._other_config(subject, built)
+                self.ready[build.id] = (kernel, built, note)
                 self.state.builds[build.id] = _build_record(built, note)
                 told = "cached" if built.cached else built.reason
                 self.settings.listener(
                     Event("build", build.id, "done", told, 1.0, built.verdict, built.seconds)
                 )
         return self.ready[build.id]
+
+    def _other_config(self, subject: Subject, built: BuildResult) -> str:
+        """A note where the base could not be had with the config that the run's kernel has."""
+        if subject.is_base or built.kernel_config is None:
+            return ""
+        files = [b.kernel_config for _, b, _ in self.ready.values() if b and b is not built]
+        if not files or files[0] is None:
+            return ""
+        old, new = (p.read_text("utf-8", "replace") for p in (files[0], built.kernel_config))
+        base, mine = parse_dotconfig(old), parse_dotconfig(new)
+        # A symbol that the base has not heard of is the series' own.
+        known = set(re.findall(r"\bCONFIG_(\w+)", old))
+        other = sorted(name for name in known if mine.get(name) != base.get(name))
+        if not other:
+            return ""
+        named = ", ".join(other[:4]) + (" ..." if len(other) > 4 else "")
+        return f"the base was built with another config: {named} differ"
 
     # ------------------------------------------------------------ what is left of it
 
