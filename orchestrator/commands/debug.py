@@ -217,9 +217,7 @@ class _Session:
         file = self.built.kernel_config
         config = parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
         if config.get("DEBUG_INFO") != "y":
-            _tell(
-                "this kernel has no lines for gdb, only function names: a run with --config symbols has"
-            )
+            _tell("this kernel has function names for gdb; one of --config symbols has lines too")
         if config.get("RANDOMIZE_BASE") == "y":
             _tell("its addresses are random: put nokaslr into the shape's boot_args")
         if self.spec is not None:
