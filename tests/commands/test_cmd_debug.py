@@ -91,9 +91,7 @@ class World:
     @contextlib.contextmanager
     def booted(self, request: guest.GuestRequest) -> Iterator[Any]:
         self.requests.append(request)
-        request.console.write_bytes(
-            b"[ 1.0] BUG: Bad rss-counter state mm:00000000c3a1b7d2 type:MM_ANONPAGES val:6\n"
-        )
+        request.console.write_text(HIT)
         yield SimpleNamespace(
             qemu=self, ssh=self, boot_seconds=2.0, slowness=1.3,
             console_size=lambda: 0, console_bytes=lambda _: request.console.read_bytes(),
