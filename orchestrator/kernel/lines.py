@@ -159,7 +159,9 @@ class _Lookup:
         return Answer(only, note)
 
     def _targets(self, address: Address) -> tuple[_Target, ...]:
-        found = []
+        found: list[_Target] = []
+        if address.offset > address.size:
+            return ()
         for symbol in self.named:
             if symbol.name != address.function or self._extent(symbol) != address.size:
                 continue

@@ -207,6 +207,7 @@ def test_no_line_where_the_size_is_another(build):
         note="the build has no such function of this size"
     )
     assert built.ask(replace(address, function="mova")).places == ()
+    assert built.ask(replace(address, offset=address.size + 1)).places == ()
 
 
 def test_no_line_where_the_code_is_another(build):
