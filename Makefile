@@ -2,7 +2,7 @@
 LAB = .venv/bin/lab
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: help run setup test lint unit guest bench
+.PHONY: help run setup test lint unit guest bench proof-evidence
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -28,6 +28,9 @@ unit: setup
 
 guest: setup
 	$(PYTEST) -q -m guest --durations=0 tests/e2e
+
+proof-evidence: setup
+	.venv/bin/python tools/proof_evidence.py --write
 
 bench: setup
 	.venv/bin/python tools/bench.py

@@ -22,6 +22,7 @@ from orchestrator.model import (
 )
 from orchestrator.results import cell_folder
 from orchestrator.settings import Settings
+from orchestrator.verdict import allowed
 from orchestrator.workload import outside_windows
 
 
@@ -68,8 +69,9 @@ class CellLog:
             number += 1
         self._ids.add(unique.id)
         self.cases.append(unique)
+        found, seconds = unique.verdict, unique.seconds
         self.settings.listener(
-            Event("case", unique.id, "done", unique.reason, None, unique.verdict, unique.seconds)
+            Event("case", unique.id, "done", unique.reason, None, found, seconds, case=unique)
         )
 
     def tell(self, stage: str, text: str) -> None:
@@ -86,6 +88,7 @@ class CellLog:
             replace(hit, line=hit.line + before)
             for before, lines in outside_windows(console, self.settings.token)
             for hit in klog.parse(lines)
+            if not allowed(hit, self.cell.messages)
         )
         if hits or not self.judged("boot", "kernel-log"):
             found = Verdict.FAIL if hits else Verdict.PASS

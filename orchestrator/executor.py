@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from orchestrator import process, run
+from orchestrator import process, run, symbolize
 from orchestrator.cores import BUILD_RANK, Cores, Ticket
 from orchestrator.errors import HostError, Interrupted, LabError, UserError
 from orchestrator.events import Event
@@ -296,6 +296,7 @@ class _Execution:
                 return
             try:
                 record = run.run_cell(cell, built, self.settings)
+                record = symbolize.with_lines(record, built, kernel, self.settings)
             except Interrupted:
                 raise
             except Exception as error:

@@ -537,8 +537,8 @@ class WorkloadEvidence:
     ``exit_status`` is None where the program did not end by itself.  ``console`` is the window of
     the serial console that belongs to the workload; ``console_complete`` is False where the begin
     or end mark is missing from it although the guest is alive; ``console_line`` is how many lines
-    of the console log come before it.  ``hang`` says how dead a silent guest was found, ``repeated``
-    that the workload's guest was lost once before.
+    of the console log come before it.  ``hang`` says how dead a silent guest was found,
+    ``repeated`` that the workload's guest was lost once before.
     """
 
     workload: WorkloadSpec

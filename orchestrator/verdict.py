@@ -29,12 +29,13 @@ from orchestrator.model import (
     KtapCase,
     KtapReport,
     Measurement,
+    MessageRules,
     Verdict,
     WorkloadEvidence,
 )
 from orchestrator.outcome import SYNTHETIC, cell_verdict, executed, exit_status
 
-__all__ = ["apply_expectations", "cell_verdict", "executed", "exit_status", "judge"]
+__all__ = ["allowed", "apply_expectations", "cell_verdict", "executed", "exit_status", "judge"]
 
 KERNEL_LOG = "kernel-log"
 COUNTERS = "counters"
@@ -90,7 +91,7 @@ def judge(
     report = ktap.parse(evidence.stdout)
     log = counters.parse_samples(evidence.stderr)
     hits = tuple(klog.parse(evidence.console))
-    bad = tuple(h for h in hits if not _allowed(h, evidence))
+    bad = tuple(h for h in hits if not allowed(h, evidence.workload.messages))
     _ktap_cases(out, report, provided)
     _how_it_ended(out, report, log, bad)
     _completeness(out, report)
@@ -247,11 +248,11 @@ def _completeness(out: _Verdicts, report: KtapReport) -> None:
 # ---------------------------------------------------------------- kernel log
 
 
-def _allowed(hit: Hit, evidence: WorkloadEvidence) -> bool:
-    """Whether the manifest allows this report; what ends the guest is never allowed."""
+def allowed(hit: Hit, rules: MessageRules) -> bool:
+    """Whether rules allow this report; what ends the guest is never allowed."""
     return not hit.fatal and any(
         pattern.search(hit.title) or pattern.search(hit.text)
-        for pattern in map(_compiled, evidence.workload.messages.allows)
+        for pattern in map(_compiled, rules.allows)
         if pattern is not None
     )
 

@@ -240,6 +240,11 @@ def build_kernel(
     return _add_warnings(result, wanted, warnings, cache)
 
 
+def forget(wanted: BuildRequest, cache: Path) -> None:
+    """Delete what was kept of a build, which turned out not to be of its source."""
+    shutil.rmtree(_folder(cache, wanted.identity), ignore_errors=True)
+
+
 def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:
     command = ["make", "-C", str(source), f"O={objects}", f"ARCH={wanted.arch.kernel_arch}"]
     if wanted.arch.cross:

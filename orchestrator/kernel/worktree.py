@@ -51,20 +51,50 @@ def checkout(
     lock = _beside(folder, ".lock")
     what = f"the source tree {slot}"
     until = time.monotonic() + deadline
+    # Who waits for another tree holds the gate, so that those who come later for the tree that is
+    # there do not keep him waiting for good.
+    gate = _beside(folder, ".gate")
+
+    def left() -> float:
+        return max(0.0, until - time.monotonic())
+
     while True:
-        left = max(0.0, until - time.monotonic())
-        with locked(lock, deadline=left, shared=True, on_wait=on_wait, what=what):
-            if _holds(folder, wanted):
-                yield folder
-                return
-        left = max(0.0, until - time.monotonic())
-        with locked(lock, deadline=left, on_wait=on_wait, what=what) as file:
-            if not _holds(folder, wanted):
-                _switch(folder, wanted, cache)
-            # flock(2): the conversion may let another waiter in first, so look again after it.
-            if try_lock(file, fcntl.LOCK_SH) and _holds(folder, wanted):
-                yield folder
-                return
+        with contextlib.ExitStack() as stack:
+            with locked(gate, deadline=left(), on_wait=on_wait, what=what):
+                file = stack.enter_context(
+                    locked(lock, deadline=left(), shared=True, on_wait=on_wait, what=what)
+                )
+                if not _holds(folder, wanted):
+                    stack.close()
+                    file = stack.enter_context(
+                        locked(lock, deadline=left(), on_wait=on_wait, what=what)
+                    )
+                    if not _holds(folder, wanted):
+                        _switch(folder, wanted, cache)
+                    # flock(2): the conversion may let another waiter in first.
+                    if not try_lock(file, fcntl.LOCK_SH) or not _holds(folder, wanted):
+                        continue
+            yield folder
+            return
+
+
+def intact(slot: str, cache: Path) -> bool:
+    """Whether a slot's files are what its stamp says, and nothing lies between them.
+
+    Half a second of reading, to be done beside something that takes longer.  What is not intact is
+    made anew by the next checkout.
+
+    :raises HostError: when git cannot tell.
+    """
+    folder = cache / "trees" / slot
+    index = _beside(folder, ".index")
+    words = {"index": index, "worktree": folder, "deadline": _SWITCH_DEADLINE}
+    changed = store.git(cache, "diff-files", "--name-only", "-z", **words)  # type: ignore[arg-type]
+    strays = store.git(cache, "clean", "-ffdxn", **words)  # type: ignore[arg-type]
+    if not changed.stdout and not strays.stdout:
+        return True
+    _beside(folder, ".tree").unlink(missing_ok=True)
+    return False
 
 
 def remove_slot(slot: str, cache: Path) -> bool:
@@ -93,12 +123,26 @@ def _holds(folder: Path, tree: str) -> bool:
 
 
 def _switch(folder: Path, tree: str, cache: Path) -> None:
-    """Make the folder hold exactly ``tree``; the stamp is away while it does not."""
+    """Make the folder hold ``tree``; the stamp is away while it does not.
+
+    From a tree that the stamp vouches for, only what differs is looked at: :func:`intact` tells
+    whether the rest is as it was left.  Without a stamp every file is compared.
+    """
     index, stamp = _beside(folder, ".index"), _beside(folder, ".tree")
+    old = stamp.read_text() if stamp.exists() and index.exists() else ""
     stamp.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     # Left by a git that was killed with its lab: the slot's lock says nobody else is at work.
     _beside(folder, ".index.lock").unlink(missing_ok=True)
+    if old:
+        quick = ("read-tree", "-m", "-u", old, tree)  # fails where a file to change is not as left
+        done = store.git(
+            cache, *quick, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, check=False
+        )
+        if done.status == 0:
+            write_atomic(stamp, tree.encode())
+            return
+        _beside(folder, ".index.lock").unlink(missing_ok=True)
     arguments = ("read-tree", "--reset", "-u", tree)
     done = store.git(
         cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE,

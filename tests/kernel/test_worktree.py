@@ -11,7 +11,7 @@ from fake_kernel import write_kernel
 
 from orchestrator.errors import HostError
 from orchestrator.kernel import store
-from orchestrator.kernel.worktree import checkout, remove_slot
+from orchestrator.kernel.worktree import checkout, intact, remove_slot
 
 
 @pytest.fixture
@@ -53,19 +53,44 @@ def test_a_switch_touches_only_what_differs(cache, trees):
     assert after[folder / "mm/userfaultfd.c"] > before[folder / "mm/userfaultfd.c"]
 
 
-def test_a_slot_heals_at_the_next_switch(cache, trees):
+def test_what_somebody_else_changed_is_noticed_and_heals(cache, trees):
     with checkout(trees[0], "s", cache) as folder:
-        pass
+        assert intact("s", cache)
     (folder / "Makefile").write_text("tampered")
     (folder / "mm/userfaultfd.c").unlink()
     (folder / "vmlinux").write_text("left by a build in the tree, and ignored")
     (folder / "nested").mkdir()
     (folder / "nested" / ".git").mkdir()
+    assert not intact("s", cache)
     with checkout(trees[1], "s", cache) as folder:
+        assert intact("s", cache)
         assert "VERSION" in (folder / "Makefile").read_text()
         assert "return 33;" in (folder / "mm/userfaultfd.c").read_text()
         assert not (folder / "vmlinux").exists()
         assert not (folder / "nested").exists()
+
+
+def test_each_kind_of_change_is_noticed(cache, trees):
+    for change in (
+        lambda folder: (folder / "stray.h").write_text(""),
+        lambda folder: (folder / "Makefile").write_text("tampered"),
+        lambda folder: (folder / "Makefile").unlink(),
+        lambda folder: (
+            (folder / "include").mkdir(exist_ok=True) or (folder / "include/x.h").write_text("")
+        ),
+    ):
+        with checkout(trees[0], "s", cache) as folder:
+            assert intact("s", cache)
+            change(folder)
+            assert not intact("s", cache)
+
+
+def test_a_file_to_change_that_somebody_changed_is_made_anew(cache, trees):
+    with checkout(trees[0], "s", cache) as folder:
+        (folder / "mm/userfaultfd.c").write_text("not as it was left")
+    with checkout(trees[1], "s", cache) as folder:
+        assert "return 33;" in (folder / "mm/userfaultfd.c").read_text()
+        assert intact("s", cache)
 
 
 def test_a_switch_that_was_killed_is_done_again(cache, trees):

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bring the kernel down in the way that is asked for, and say so when it survived."""
+
+import os
+import sys
+import time
+
+DIRECT = "/sys/kernel/debug/provoke-crash/DIRECT"
+PATIENCE = 90
+
+
+def write(path: str, text: str) -> None:
+    file = os.open(path, os.O_WRONLY)
+    os.write(file, text.encode())
+    os.close(file)
+
+
+def crash(word: str) -> None:
+    """A word of the kernel's own crash generator; the process may not come back from it."""
+    write(DIRECT, word)
+
+
+def detached(word: str) -> None:
+    """The same in a child that may hang, while the workload itself waits for what is printed."""
+    if os.fork() == 0:
+        crash(word)
+        os._exit(0)
+
+
+def hung_task() -> None:
+    write("/proc/sys/kernel/hung_task_timeout_secs", "2")
+    write("/proc/sys/kernel/hung_task_check_interval_secs", "1")
+    detached("HUNG_TASK")
+    time.sleep(6)
+
+
+def out_of_memory() -> None:
+    """In a child, so that the workload outlives it; there is no swap in this guest."""
+    if os.fork() == 0:
+        hoard = []
+        while True:
+            hoard.append(bytearray(b"x") * (16 << 20))
+    os.wait()
+
+
+def both_interrupted() -> None:
+    """Two reports at once, one a CPU: each must come out whole."""
+    for cpu in range(2):
+        if os.fork() == 0:
+            os.sched_setaffinity(0, {cpu})
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                pass
+            crash("WARNING_MESSAGE" if cpu else "WARNING")
+            os._exit(0)
+    os.wait()
+    os.wait()
+
+
+def stay(word: str) -> None:
+    crash(word)
+    time.sleep(PATIENCE)
+
+
+def network_loss() -> None:
+    os.system("/bin/busybox ip link set eth0 down")
+    time.sleep(PATIENCE)
+
+
+KINDS = {
+    "good": lambda: None,
+    "hung-task": hung_task,
+    "oom": out_of_memory,
+    "two-at-once": both_interrupted,
+    "soft-lockup": lambda: stay("SOFTLOCKUP"),
+    "freeze": lambda: stay("FREEZE"),
+    "network-loss": network_loss,
+    "qemu-killed": lambda: time.sleep(PATIENCE),
+    "spinlock": lambda: detached("SPINLOCKUP") or time.sleep(3),
+}
+
+what = sys.argv[1]
+print("KTAP version 1\n1..1", flush=True)
+KINDS.get(what, lambda: crash(what))()
+print("ok 1 survived", flush=True)
