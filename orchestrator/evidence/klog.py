@@ -18,8 +18,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from orchestrator.evidence.klog_lines import LogLine, read
-from orchestrator.evidence.klog_report import ASKS_OTHERS, BACKTRACE, RULER, Report
-from orchestrator.evidence.klog_rules import Reach, Role, Rule, classify
+from orchestrator.evidence.klog_report import (
+    ASKS_OTHERS,
+    BACKTRACE,
+    END_TRACE,
+    MACHINE,
+    RULER,
+    Report,
+)
+from orchestrator.evidence.klog_rules import HEADLESS, Reach, Role, Rule, classify
+from orchestrator.evidence.klog_titles import is_frame
 from orchestrator.model import Hit
 
 # A report is over when its task or CPU has printed nothing for so long (seconds of kernel time; a
@@ -31,7 +39,7 @@ MAX_QUIET_LINES = 50
 MAX_CALLERS = 256
 MAX_ANNEXES = 16
 # dump_page(), dump_vma() and dump_mm() print ahead of the BUG() that called them.
-_KEPT_BEFORE = 24
+_KEPT_BEFORE = 48
 _DUMP_START = re.compile(r"page: ?\S*refcount:|page:\S+ refcount:|(?:vma|mm) [0-9a-f]{8,16} ")
 _DUMP = re.compile(
     r"page: ?\S*refcount:|page:\S+ refcount:|(?:vma|mm) [0-9a-f]{8,16} |(?:head|raw|memcg|aops"
@@ -92,7 +100,9 @@ class _Reader:
         report = caller.report
         if report is None and BACKTRACE.match(line.text):
             report = self._annex(caller, line)
-        if report is None:
+        if report is None and (end := END_TRACE.match(line.text)):
+            self._headless(caller, end, line)
+        elif report is None:
             caller.before.append(line.text)
         elif not report.feed(line):
             report.quiet += 1
@@ -142,6 +152,17 @@ class _Reader:
         if line.seconds is None or report.last_seconds is None:
             return False
         return line.seconds - report.last_seconds > MAX_GAP_SECONDS
+
+    def _headless(self, caller: _Caller, match: re.Match[str], line: LogLine) -> None:
+        """An end marker behind registers or frames without a report: the log lost its beginning."""
+        if not any(is_frame(text) or MACHINE.match(text) for text in caller.before):
+            return
+        report = Report(HEADLESS, match, line)
+        report.prepend(caller.before)
+        report.broken = report.closed = True
+        caller.before.clear()
+        caller.report = report
+        self.live.append(report)
 
     def _annex(self, caller: _Caller, line: LogLine) -> Report | None:
         """A trace that another CPU was asked for by a report still at the front of the log."""

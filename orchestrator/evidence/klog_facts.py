@@ -22,6 +22,7 @@ _STUCK = (
     re.compile(rf"INFO: task {_COMM}:(?P<pid>\d+) blocked (?:in I/O wait )?for more than"),
     # kernel/rcu/tree_stall.h: the first CPU or task of the list
     re.compile(r"(?:rcu: )?\t(?P<cpu>\d+)-[O.][o.][N.][D.!\d?]{0,2}: \("),
+    re.compile(r"rcu: \tPossible timer handling issue on cpu=(?P<cpu>\d+) "),
     re.compile(r"(?:rcu: )?INFO: rcu\S* detected expedited stalls on CPUs/tasks: \{ (?P<cpu>\d+)-"),
     re.compile(r"(?:smp: )?csd: Detected non-responsive CSD lock \(#\d+\) on CPU#\d+, waiting "
                r"\d+ ns for CPU#(?P<cpu>\d+)"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 
@@ -23,10 +24,10 @@ MAX_OOM = 5000  # the table of all tasks stands before "Killed process"
 
 # Reports of these print an end marker; without it the rest is lost.
 _ENDED = (Reach.TRACE_END, Reach.RULER, Reach.OOM)
-_END_TRACE = re.compile(r"---\[ end trace|---\[ end Kernel panic")
+END_TRACE = re.compile(r"---\[ end trace|---\[ end Kernel panic")
 RULER = re.compile(r"={20,}\s*$")
 # Registers, code bytes and stack names: they stand inside a trace or close behind it.
-_MACHINE = re.compile(
+MACHINE = re.compile(
     r"\s*(?:</?[A-Z#][\w#-]*>|Code: |(?:RIP|EIP|RSP|RAX|RBP|RDX|R[01][0-9]|ORIG_RAX|FS|CS"
     r"|CR[02]|DR[0-7]|PKRU|SS|DS|EFLAGS): ?\S|x\d{1,2} ?: |(?:pc|lr|sp|pstate|pmr_save|pmr) ?: "
     r"|---\[ end trace|Modules linked in:|Unloaded tainted modules:|\.\.\.)"
@@ -41,6 +42,7 @@ _DUMP_HEAD = re.compile(r"CPU: \d|Tainted: |Hardware name: |Modules linked in:|W
 _RCU = re.compile(
     r"rcu: |task:|Task dump for CPU|Sending NMI|NMI backtrace|Stack dump where|RCU grace-period"
 )
+_RCU_THREAD = re.compile(r"rcu: (?:RCU grace-period kthread stack dump|Stack dump where RCU GP)")
 _OOM_END = re.compile(r".{0,80}Kill(?:ed)? process \d|.*no killable processes")
 _OOM_TITLE = re.compile(r"(Out of memory|Memory cgroup out of memory)\b.{0,40}: Kill")
 _BECAUSE = re.compile(r"page dumped because: (?P<why>.{1,120})")
@@ -51,6 +53,9 @@ _IN_FLIGHT = re.compile(r"\s+in-flight: (?:bh|\d+)\w*(?:\(RESCUER\))?:(?P<func>[
 # Kinds of which the stuck CPU prints its own trace, asked by an NMI or an interrupt: under a caller
 # of its own (nmi_cpu_backtrace() in lib/nmi_backtrace.c).
 ASKS_OTHERS = frozenset({"rcu-stall", "hard-lockup", "soft-lockup", "csd-lock", "hung-task"})
+# Of these the task that complains only waits for the other.
+_WAITS = frozenset({"hard-lockup", "csd-lock"})
+_HELD = re.compile(r" #0: .{1,300}, at: (?P<func>[A-Za-z_][\w.]*)\+0x")
 BACKTRACE = re.compile(r"NMI backtrace for cpu \d+")
 _INDENTED = re.compile(r"(?:kmemleak: )?\s")
 _RSS_INDEX = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SWAPENTS", "MM_SHMEMPAGES")  # before v5.10
@@ -125,7 +130,7 @@ class Report:
         """Offer a plain line of the same caller; False when it is not part of the report."""
         text = line.text
         if self.closed:
-            if _AFTERMATH.match(text) or _MACHINE.match(text):
+            if _AFTERMATH.match(text) or MACHINE.match(text):
                 self.add(line)
                 return True
             return False
@@ -144,7 +149,7 @@ class Report:
             self.here += 1
             self.since_trace = 0
             return True
-        if self.in_trace and self.here and _MACHINE.match(text):
+        if self.in_trace and self.here and MACHINE.match(text):
             if text.startswith("---[ end"):
                 self.closed = self.whole = True
             return True
@@ -153,7 +158,7 @@ class Report:
     def _beyond(self, line: LogLine) -> bool:
         """A line that is no trace: part of the report, or the line after it."""
         text, reach = line.text, self.reach
-        if _END_TRACE.match(text):
+        if END_TRACE.match(text):
             self.closed = self.whole = True
             self.add(line)
             return True
@@ -168,7 +173,7 @@ class Report:
                 self.closed = True
                 return False
         elif reach is Reach.POOLS:
-            if not _POOLS.match(text) and not _DUMP_HEAD.match(text) and not _MACHINE.match(text):
+            if not _POOLS.match(text) and not _DUMP_HEAD.match(text) and not MACHINE.match(text):
                 self.closed = True
                 return False
             self.in_trace = False
@@ -265,10 +270,19 @@ class Report:
         if self.reach is Reach.POOLS:
             found = (match["func"] for text in self.lines if (match := _IN_FLIGHT.match(text)))
             return next(found, "")
-        for lines in (self.lines, *(annex.lines for annex in self.annexes)):
+        own = self.lines
+        if self.headers[0][0].kind in ASKS_OTHERS:
+            # RCU's own thread waits for the stuck CPU; it is shown beside it.
+            own = list(itertools.takewhile(lambda text: not _RCU_THREAD.match(text), own))
+        traces = [own, *(annex.lines for annex in self.annexes)]
+        if self.headers[0][0].kind in _WAITS:
+            traces.append(traces.pop(0))
+        for lines in traces:
             if name := titles.guilty(lines, named):
                 return name
-        return ""
+        # "lock held when returning to user space" has no trace: where the lock was taken.
+        held = (match["func"] for text in own if not self.frames and (match := _HELD.match(text)))
+        return next(held, "")
 
     def _more(self, rule: Rule) -> tuple[str, ...]:
         """What else tells this bug from others of its title and function."""
@@ -310,6 +324,9 @@ class Report:
         total = len(self.lines) + self.dropped
         # The trace of a stalled CPU is printed by that CPU, under a caller of its own.
         elsewhere = self.dropped or rule.kind in ("rcu-stall", "hard-lockup", "workqueue-lockup")
+        elsewhere = elsewhere or any(
+            _HELD.match(text) or (self.fatal and titles.tells_where(text)) for text in self.lines
+        )
         if body and (total < 4 or (not self.frames and not elsewhere)):
             return True
         if body and self.reach in _ENDED and not (self.whole or self.fatal):

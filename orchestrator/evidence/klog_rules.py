@@ -133,7 +133,7 @@ RULES: tuple[Rule, ...] = (
          reach=Reach.LINE, blame=False),
     _row("page-owner", r"\w{1,60}: refcount went to 0 for \d+ handle",
          "page_owner: refcount went to 0", reach=Reach.LINE, blame=False),
-    _row("kmemleak-object", r"kmemleak: (?P<what>Cannot insert 0x|Found object by alias|(?:Freeing"
+    _row("kmemleak-object", r"kmemleak: (?P<what>Cannot insert|Found object by alias|(?:Freeing"
          r"|Partially freeing|Trying to color) unknown object)",
          "kmemleak: {what}", reach=Reach.SHORT),
     # mm/kasan/report.c, mm/kfence/report.c, kernel/kcsan/report.c, mm/kmsan/report.c
@@ -160,9 +160,10 @@ RULES: tuple[Rule, ...] = (
     _row("page-fault", r"\S{1,16}: Corrupted page table at address ",
          "Corrupted page table", Role.HEAD, Reach.TRACE_END),
     _row("stack-overflow", r"BUG: (?P<what>\w+ )?stack guard page was hit at",
-         "BUG: stack guard page was hit", Role.HEAD, Reach.TRACE_END),
+         "BUG: stack guard page was hit", Role.HEAD, Reach.TRACE_END, same="stack-overflow"),
     _row("stack-overflow", r"Insufficient stack space to handle exception",
-         "Insufficient stack space to handle exception", Role.HEAD, Reach.TRACE_END),
+         "Insufficient stack space to handle exception", Role.HEAD, Reach.TRACE_END,
+         same="stack-overflow"),
     _row("oops", r"(?:traps: )?PANIC: double fault", "PANIC: double fault", Role.HEAD,
          Reach.TRACE_END),
     _row("oops", r"PANIC: early exception 0x(?P<what>[0-9a-f]{1,2})\b",
@@ -283,6 +284,10 @@ RULES: tuple[Rule, ...] = (
     _row("bug", r"(?:[\w.-]{1,30}: )?(?P<what>BUG: .*)", "{what}", reach=Reach.SHORT, weak=True),
     _row("warning-text", r"(?P<what>WARNING: .*)", "{what}", reach=Reach.SHORT, weak=True),
 )  # fmt: skip
+
+# An end marker of which the log has no beginning.
+HEADLESS = _row("cut-report", r"---\[ end", "report without its first lines", Role.CUT,
+                Reach.TRACE_END)  # fmt: skip
 
 # All patterns in one, without their groups: what it does not match need not be tried one by one.
 _ANY = re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", r.pattern.pattern) for r in RULES))

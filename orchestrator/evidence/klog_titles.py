@@ -19,6 +19,10 @@ BARE_FRAME = re.compile(r"\s+(?:\? )?0x[0-9a-f]{8,16}\s*$|\s*\[<[0-9a-fx]{8,18}>
 # Selector 0010 is the kernel's code segment on x86-64 (arch/x86/include/asm/segment.h); 0033 is
 # user space's.  arm64 prints "pc : ".
 _WHERE = re.compile(r"(?:RIP: 0010:|pc : )(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
+# A jump out of the kernel text: the caller is lr, or the first frame, which the unwinder then only
+# guesses.
+_ASTRAY = re.compile(r"(?:RIP: 0010:|pc : )(?:0x)?[0-9a-f]{1,16}(?:\s|$)")
+_LINK = re.compile(r"lr : (?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 
 # Frames that carry a report out or wait for something: never the function to blame.
 _GENERIC = re.compile(
@@ -42,6 +46,8 @@ _GENERIC = re.compile(
     r"|_*page_table_check_\w+|vm_normal_\w+|__cfi_\w+|report_cfi_failure|usercopy_abort|_*check_heap_object|_*check_object_size"
     r"|validate_chain|check_prev\w*|check_noncircular|check_deadlock|check_wait_context|check_usage\w*"
     r"|mark_lock\w*|mark_usage|valid_state|_*lock_(?:acquire|release|contended|acquired|is_held)\w*"
+    r"|_*kernel_(?:un)?poison_pages|check_poison_mem|spin_dump|rwlock_bug|__this_cpu_preempt_check"
+    r"|__report_bad_irq|note_interrupt|_*kmemleak_\w+|_*(?:create|link|delete)_object\w*"
     # locks and waiting
     r"|osq_lock\w*|mutex_spin_on_owner|_*flush_work\w*|_*synchronize_s?rcu\w*|kthread_(?:stop|park)\w*"
     r"|delay_tsc|_*(?:const_)?u?n?delay|_*const_udelay|msleep\w*|usleep_range\w*|cpu_relax|native_pause"
@@ -65,7 +71,7 @@ _GENERIC = re.compile(
     r"|_*rcu_sched_clock_irq|rcu_pending|check_cpu_stall|print_cpu_stall\w*|update_process_times"
     r"|tick_\w+|_*hrtimer_\w+|_*sysvec_\w+|asm_sysvec_\w+|_*handle_irq\w*|handle_\w*_irq|generic_handle_\w+"
     r"|gic_handle_irq|call_on_irq_stack|do_interrupt_handler|(?:asm_)?common_interrupt|irqentry_\w+|syscall_exit_\w+|arch_timer_\w+|handle_percpu_\w+|irq_exit\w*"
-    r"|handle_softirqs|_*do_softirq\w*|run_timer_softirq|do_syscall_64|do_el0_svc|invoke_syscall\w*"
+    r"|handle_softirqs|_*do_softirq\w*|run_timer_softirq|do_softirq_own_stack|run_rebalance_domains|sched_balance_\w+|__switch_to\w*|do_syscall_64|do_el0_svc|invoke_syscall\w*"
     r"|entry_\w+|ret_from_fork\w*|kthread|x64_sys_call|trace_hardirqs_\w+|kcsan_\w+|_*sanitizer_\w+"
     r")"
 )  # fmt: skip
@@ -78,13 +84,13 @@ _HEX = re.compile(r"(?<!exitcode=)\b(?:0x[0-9a-fA-F]{5,}|(?=[0-9a-f]*\d)[0-9a-f]
 _CPU = re.compile(r"\b(?:CPU ?#?|cpu[ =:]?#?)\d+\b")
 _TASK = re.compile(r" ?\[[^\[\]]{1,40}:\d+\]|\b[\w./-]{1,40}/\d+(?:/0x[0-9a-f]+)?(?=\s|$)")
 _PID = re.compile(r"\b([Pp][Ii][Dd])([ :=]{1,2})\d+\b")
-_NUMBER = re.compile(r"(?<![\w.#:])-?\d+(?![\w.])")
+_NUMBER = re.compile(r"(?<![\w.#:])-?\d+(?![\w.]|-bit)")
 _QUOTED = re.compile(r"\"[^\"]{0,200}\"|'[^']{0,200}'|`[^']{0,200}'")
 # print_lock() in kernel/locking/lockdep.c: "ADDRESS (NAME){usage}-{4:4}, at: ..."; not those that
 # are only held ("#0: ..."), which differ from one way into the function to the next.
 _LOCK = re.compile(r"\s{0,8}(?:[0-9a-f]{8,16}|\[<[0-9a-f]{8,16}>\])? ?\((?P<name>.{1,120}?)\)\{")
 _SOURCE = re.compile(
-    r"^.*?/(?=(?:arch|block|certs|crypto|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net"
+    r"^(?:.*?/)??(?=(?:arch|block|certs|crypto|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net"
     r"|rust|samples|security|sound|tools|virt)/)"
 )
 
@@ -92,6 +98,11 @@ _SOURCE = re.compile(
 def plain_function(name: str) -> str:
     """A function's name without what the compiler hung on (``.isra.0``, ``.cold``)."""
     return _SUFFIX.sub("", name.removeprefix("__pfx_"))
+
+
+def tells_where(text: str) -> bool:
+    """Whether a line names the function in which the CPU stood."""
+    return _WHERE.match(text) is not None
 
 
 def is_generic(name: str) -> bool:
@@ -123,12 +134,18 @@ def guilty(lines: Iterable[str], first: str = "") -> str:
 def _candidates(lines: list[str], first: str) -> Iterator[str]:
     yield first
     trace = next((i for i, text in enumerate(lines) if TRACE.match(text)), None)
-    for text in lines[: trace or 0]:
+    astray = False
+    for text in lines[:trace]:
         if match := _WHERE.match(text):
             yield match["func"]
-    for text in lines[trace or 0 :]:
-        if (match := FRAME.match(text)) and not match["guess"]:
+        elif _ASTRAY.match(text):
+            astray = True
+        elif astray and (match := _LINK.match(text)):
             yield match["func"]
+    for text in lines[trace or 0 :]:
+        if (match := FRAME.match(text)) and (astray or not match["guess"]):
+            yield match["func"]
+            astray = False
 
 
 def source_path(path: str) -> str:

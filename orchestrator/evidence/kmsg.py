@@ -37,7 +37,7 @@ _AHEAD_UNSTAMPED = 64
 _SAME = 128
 # So many records are remembered, to know one that is read again.
 _REMEMBERED = 65_536
-# A console whose clock goes back further than this (microseconds) shows another boot.
+# A console whose clock goes back further than this, and below it, shows another boot (us).
 _JUMP = 1_000_000
 _HEAD = re.compile(r"(?P<prio>\d{1,18}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),(?P<flags>[^,;]{0,16})"
                    r"(?P<more>(?:,[^;]{0,200})?);(?P<text>.*)", re.DOTALL)  # fmt: skip
@@ -245,7 +245,8 @@ class _Merger:
         self._fill()
         usec = -1 if line.seconds is None else round(line.seconds * 1_000_000)
         self.stamped = self.stamped or usec >= 0
-        if _BANNER.match(line.text) or -1 < usec < self.newest - _JUMP:
+        # A stuck CPU's clock may lag by seconds: only one that begins anew is another boot's.
+        if _BANNER.match(line.text) or -1 < usec < min(_JUMP, self.newest - _JUMP):
             if self.synced:
                 yield from self._boot_ends()
             self.synced, self.newest = False, 0

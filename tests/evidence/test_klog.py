@@ -38,6 +38,8 @@ def test_logs(log: Path) -> None:
                 assert hit.text.startswith(value)
             elif key == "ends":
                 assert hit.text.endswith(value)
+            elif key == "bug":
+                assert value
             else:
                 assert getattr(hit, key) == value, (hit.title, key)
         assert len(hit.signature) == 16
@@ -45,7 +47,11 @@ def test_logs(log: Path) -> None:
 
 def test_every_log_has_its_expectation_and_there_are_enough() -> None:
     assert {p.stem for p in LOGS} == {p.stem for p in DATA.glob("*.json")}
-    assert len(LOGS) >= 25
+    assert len(LOGS) >= 100
+    told = [json.loads(p.read_text()) for p in DATA.glob("*.json")]
+    assert {t["origin"] for t in told} == {"captured", "derived"}
+    assert sum(t["origin"] == "captured" for t in told) >= 40
+    assert all(t["kernel"] for t in told)
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
