@@ -64,7 +64,9 @@ def examine(
             answers["Symbols"] = problem
         skipped = why_skipped(built) or _no_note(note)
         if not skipped and built.vmlinux:
-            found, kept, skipped = _dump(qemu, built.vmlinux, folder, run_folder, note, hits, until)
+            found, kept, skipped = _dump(
+                qemu, arch, built.vmlinux, folder, run_folder, note, hits, until
+            )
             if found:
                 del answers["Stacks"]
             answers = found | answers
@@ -133,6 +135,7 @@ def _state(
 
 def _dump(
     qemu: dump.Monitor,
+    arch: Arch,
     vmlinux: Path,
     folder: Path,
     run_folder: Path,
@@ -141,30 +144,34 @@ def _dump(
     until: float,
 ) -> tuple[dict[str, str], int, str]:
     """Dump, ask, and keep the dump if there is room: the answers, its size, why there are none."""
-    flat, path = folder / "vmcore.flat", folder / DUMP_NAME
+    flat, core, path = folder / "vmcore.flat", folder / "vmcore.elf", folder / DUMP_NAME
     try:
         made = dump.dump_memory(qemu, flat, DUMP_BYTES, until - time.monotonic())
         if made.path is None:
             return {}, 0, f"no memory dump: {made.problem}"
         try:
-            size = kdump.finish(flat, path, note, DUMP_BYTES)
+            size = kdump.finish(flat, path, note, arch.kvm_hosts[0], DUMP_BYTES)
+            kdump.to_elf(path, core, vmlinux)
         except kdump.NotKdump as error:
+            path.unlink(missing_ok=True)
             return {}, 0, f"no memory dump: {error}"
         finally:
             flat.unlink(missing_ok=True)
         left = max(until - time.monotonic(), 5.0)
-        found = vmcore.ask(path, vmlinux, vmcore.clues(hits), left)
+        found = vmcore.ask(core, vmlinux, vmcore.clues(hits), left)
         (folder / "answers.json").write_text(codec.dumps(codec.plain(found), 1) + "\n", "utf-8")
         kept = _keep(path, run_folder)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+    finally:
+        core.unlink(missing_ok=True)
     answers = vmcore.sections(found)
     answers["The dump"] = (
         f"{size >> 10} KiB in {made.seconds:.1f} s, questions in {found.seconds:.1f} s; "
-        + (f"drgn -c {DUMP_NAME} -s {vmlinux}" if kept else
-           f"not kept: a run keeps {KEPT_BYTES >> 20} MiB of dumps")
-    )  # fmt: skip
+        + ("kept" if kept else f"not kept: a run keeps {KEPT_BYTES >> 20} MiB of dumps")
+        + f"\nvmlinux: {vmlinux}"
+    )
     return answers, kept, ""
 
 

@@ -14,6 +14,7 @@ from orchestrator import crash
 from orchestrator.arch import ARCHES
 from orchestrator.errors import HostError
 from orchestrator.evidence import vmcore
+from orchestrator.guest import dump, kdump
 from orchestrator.model import Build, BuildResult, ConfigSpec, CrashReport, KernelSpec, Verdict
 from orchestrator.report import html
 
@@ -98,6 +99,57 @@ def test_a_qemu_that_is_gone(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
     assert examine(tmp_path, built(tmp_path / "b")).skipped
+
+
+@pytest.mark.parametrize("budget", [1 << 20, 10])
+def test_a_dump_answers_and_is_kept_as_far_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    asked = []
+
+    def ask(core: Path, vmlinux: Path, hints: vmcore.Clues, deadline: float) -> vmcore.Answers:
+        assert core.exists()
+        asked.append((core.name, vmlinux.name, deadline > 0))
+        return vmcore.Answers(version="Linux version 6.12")
+
+    def dumped(qemu: object, path: Path, limit: int, deadline: float) -> dump.MemoryDump:
+        path.write_bytes(b"flat")
+        return dump.MemoryDump(path, 4, 0.5)
+
+    def finish(flat: Path, path: Path, *_: object) -> int:
+        return path.write_bytes(bytes(100))
+
+    monkeypatch.setattr(vmcore, "available", lambda: "")
+    monkeypatch.setattr(vmcore, "ask", ask)
+    monkeypatch.setattr(dump, "read_vmcoreinfo", lambda *_: b"OSRELEASE=6.12")
+    monkeypatch.setattr(dump, "dump_memory", dumped)
+    monkeypatch.setattr(kdump, "finish", finish)
+    monkeypatch.setattr(kdump, "to_elf", lambda source, target, vmlinux: target.write_bytes(b"e"))
+    monkeypatch.setattr(crash, "KEPT_BYTES", budget)
+    found = examine(tmp_path, built(tmp_path / "b", TYPES))
+    kept = budget > 100
+    assert asked == [("vmcore.elf", "vmlinux", True)]
+    assert found.skipped == ""
+    assert found.answers["Which kernel"] == "Linux version 6.12"
+    assert "Stacks" not in found.answers
+    assert found.dump_bytes == (100 if kept else 0)
+    assert ("not kept" in found.answers["The dump"]) == (not kept)
+    names = {Path(name).name for name in found.files}
+    assert names == {"answers.json", "backtraces.txt", "registers.txt", "stacks.txt"} | (
+        {"vmcore"} if kept else set()
+    )
+
+
+def test_a_dump_that_fails_leaves_the_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vmcore, "available", lambda: "")
+    monkeypatch.setattr(dump, "read_vmcoreinfo", lambda *_: b"OSRELEASE=6.12")
+    failed = dump.MemoryDump(None, 0, 1.0, "QEMU failed to write it")
+    monkeypatch.setattr(dump, "dump_memory", lambda *_: failed)
+    found = examine(tmp_path, built(tmp_path / "b", TYPES))
+    assert found.skipped == "no memory dump: QEMU failed to write it"
+    assert "Stacks" in found.answers
 
 
 def test_dumps_of_a_run_share_one_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.pid import for_each_task
 
 from orchestrator import codec
+from orchestrator.evidence import vmcore_words as words
 from orchestrator.evidence.vmcore import Address, Area, Clues, Folio, Frame, Mm, Task
 from orchestrator.evidence.vmcore_walk import Pages, Walk
 
@@ -32,14 +33,8 @@ REPORTED = 4  # of these at most so many that only the report's registers name
 BLOCKED = 8
 #: What a local variable points to that is worth its value in a report.
 _TELLING = ("folio", "page", "vm_area_struct", "mm_struct", "anon_vma", "address_space")
-#: Bits of vm_flags since 4.x (include/linux/mm.h) as /proc/PID/smaps spells them
-#: (Documentation/filesystems/proc.rst).
-_VM_FLAGS = {
-    0: "rd", 1: "wr", 2: "ex", 3: "sh", 4: "mr", 5: "mw", 6: "me", 7: "ms", 8: "gd", 9: "um",
-    10: "pf", 12: "uw", 13: "lo", 14: "io", 15: "sr", 16: "rr", 17: "dc", 18: "de", 19: "lf",
-    20: "ac", 21: "nr", 22: "ht", 23: "sf", 25: "wf", 26: "dd", 27: "sd", 28: "mm", 29: "hg",
-    30: "nh", 31: "mg",
-}  # fmt: skip
+#: What drgn raises for what is optimized out, not in this kernel, or not in the dump.
+_UNKNOWN = (LookupError, ValueError, TypeError, drgn.ObjectAbsentError, drgn.FaultError)
 
 
 @dataclass
@@ -89,8 +84,10 @@ class Dump:
 
     def version(self) -> None:
         """The kernel's own banner."""
-        banner = self.prog["linux_banner"].string_().decode(errors="replace").strip()
-        tell(version=banner)
+        # By its address: with arm64's types it is an array of no known length.
+        address = self.prog["linux_banner"].address_ or 0
+        banner = self.prog.read_c_string(address, max_size=512)
+        tell(version=banner.decode(errors="replace").strip())
 
     def task(self) -> None:
         """The task that crashed; where the guest was stopped while it ran, one that was running."""
@@ -120,18 +117,55 @@ class Dump:
         """Its kernel stack with the locals that point into memory management."""
         if self.found.task is None:
             return
-        frames = []
-        for at, frame in enumerate(self.prog.stack_trace(self.found.task)):
-            if at >= FRAMES:
-                break
-            frames.append(self._frame(frame))
-        tell(frames=frames)
+        trace = list(self.prog.stack_trace(self.found.task))
+        frames = [self._frame(frame) for frame in self._past_exception(trace)[:FRAMES]]
+        short = words.short_sources([frame.source for frame in frames])
+        tell(
+            frames=[replace(frame, source=text) for frame, text in zip(frames, short, strict=True)]
+        )
+
+    def _past_exception(self, trace: list[drgn.StackFrame]) -> list[drgn.StackFrame]:
+        """The trace with what was interrupted unwound from the registers saved there.
+
+        Unwinding by frame pointers (arm64) reaches the interrupted function without its registers,
+        and so without its locals; the handlers hold a pointer to where they were saved.
+        """
+        for at, frame in enumerate(trace):
+            for regs in self._saved_registers(frame):
+                try:
+                    saved = list(self.prog.stack_trace(regs))
+                except _UNKNOWN:
+                    continue
+                for further in range(at + 1, len(trace)):
+                    if saved and trace[further].pc == saved[0].pc:
+                        return trace[:further] + saved
+        return trace
+
+    def _saved_registers(self, frame: drgn.StackFrame) -> Iterator[drgn.Object]:
+        """Where a frame may know of saved registers: its ``regs``, or its frame record.
+
+        arm64 has the record of an exception's frame inside the registers that it saved
+        (``stackframe`` in struct pt_regs, arch/arm64/include/asm/ptrace.h).
+        """
+        kind = self.prog.type("struct pt_regs")
+        try:
+            regs = frame["regs"]
+            if int(regs):
+                yield regs
+        except _UNKNOWN:
+            pass
+        if kind.has_member("stackframe"):
+            try:
+                record = frame.register("x29") - drgn.offsetof(kind, "stackframe")
+                yield drgn.Object(self.prog, self.prog.pointer_type(kind), record)
+            except _UNKNOWN:
+                pass
 
     def _frame(self, frame: drgn.StackFrame) -> Frame:
         source = ""
         try:
             file, line, _ = frame.source()
-            source = f"{_short(file)}:{line}"
+            source = f"{file}:{line}"
         except LookupError:
             pass
         name = frame.name or f"{frame.pc:#x}"
@@ -150,8 +184,8 @@ class Dump:
                 if value.absent_:
                     continue
                 told = self._value(value, name, f"{name} in {function}()")
-            except (LookupError, ValueError, TypeError):
-                continue  # optimized out here, or its memory is gone
+            except _UNKNOWN:
+                continue
             if told:
                 yield told
 
@@ -274,7 +308,7 @@ class Dump:
         for head, place in list(heads.items())[:FOLIOS]:
             try:
                 found.append(self._folio(head, place))
-            except (LookupError, ValueError) as error:
+            except _UNKNOWN as error:
                 tell(problem=f"folio {head:#x} ({place}): {error}")
         tell(folios=found)
 
@@ -283,7 +317,8 @@ class Dump:
         folio = drgn.cast("struct folio *", page)
         order = int(mmhelp.compound_order(page))
         flags = int(mmhelp.page_flags(page))
-        names = " ".join(self._flag_names(flags, bool(int(folio.mapping) & 1)))
+        bits = [(name, bit) for name, bit in self.prog.type("enum pageflags").enumerators or ()]
+        names = " ".join(words.page_flags(bits, flags, anon=bool(int(folio.mapping) & 1)))
         raw = int(folio._mapcount.counter)
         detail = []
         mapcount: int | None = raw + 1
@@ -306,19 +341,9 @@ class Dump:
             detail.append(f"memcg_data {int(page.memcg_data):#x}")
         return Folio(
             place, address, self.pages.pfn(address) or 0, order, f"{names} ({flags:#x})".strip(),
-            int(folio._refcount.counter), mapcount, _mapping(mapping), int(folio.index),
+            int(folio._refcount.counter), mapcount, words.mapping(mapping), int(folio.index),
             tuple(detail),
         )  # fmt: skip
-
-    def _flag_names(self, flags: int, anon: bool) -> Iterator[str]:
-        """One name a bit: the enumeration lists the proper ones first, and their aliases later."""
-        values = self.prog.type("enum pageflags").enumerators or ()
-        count = next((e.value for e in values if e.name == "__NR_PAGEFLAGS"), 64)
-        names: dict[int, str] = {}
-        for name, bit in values:
-            if bit < count and (bit not in names or (anon and name == "PG_anon_exclusive")):
-                names[bit] = name.removeprefix("PG_")
-        return (name for bit, name in sorted(names.items()) if flags >> bit & 1)
 
     def blocked(self) -> None:
         """Tasks in uninterruptible sleep, with their stacks: what a hang waits for."""
@@ -353,15 +378,13 @@ def _task(task: drgn.Object) -> Task:
 
 def _area(vma: drgn.Object) -> Area:
     bits = int(vma.vm_flags)
-    words = " ".join(word for bit, word in _VM_FLAGS.items() if bits >> bit & 1)
     name = mmhelp.vma_name(vma).decode(errors="replace")
-    return Area(int(vma.vm_start), int(vma.vm_end), f"{words} ({bits:#x})", name or "(anonymous)")
-
-
-def _mapping(value: int) -> str:
-    """The low bits of folio->mapping say what it is (PAGE_MAPPING_*, include/linux/mm_types.h)."""
-    kind = ("address_space", "anon_vma", "movable_operations", "KSM node")[value & 3]
-    return f"{kind} {value & ~3:#x}" if value else "none"
+    return Area(
+        int(vma.vm_start),
+        int(vma.vm_end),
+        f"{words.vma_flags(bits)} ({bits:#x})",
+        name or "(anonymous)",
+    )
 
 
 def _inner_members(kind: drgn.Type) -> set[str]:
@@ -374,16 +397,6 @@ def _inner_members(kind: drgn.Type) -> set[str]:
         elif inner.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
             found |= _inner_members(inner)
     return found
-
-
-def _short(file: str) -> str:
-    """A source file below its kernel tree: out of a build folder the names begin with ../."""
-    parts = file.split("/")
-    for top in ("arch", "mm", "kernel", "fs", "include", "lib", "drivers", "net", "block", "ipc",
-                "init", "security", "crypto", "virt", "io_uring"):  # fmt: skip
-        if top in parts:
-            return "/".join(parts[parts.index(top) :])
-    return file
 
 
 def main() -> int:

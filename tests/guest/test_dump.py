@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +246,7 @@ def flattened(block: int = 4096, note: bytes = b"") -> bytes:
 @pytest.mark.parametrize("block", [4096, 65536])
 def test_a_plain_file_with_vmcoreinfo(tmp_path: Path, block: int) -> None:
     (tmp_path / "flat").write_bytes(flattened(block))
-    size = kdump.finish(tmp_path / "flat", tmp_path / "plain", b"OSRELEASE=x\n", 1 << 20)
+    size = kdump.finish(tmp_path / "flat", tmp_path / "plain", b"OSRELEASE=x\n", "aarch64", 1 << 20)
     plain = (tmp_path / "plain").read_bytes()
     assert len(plain) == size
     assert plain.startswith(b"KDUMP   ")
@@ -260,11 +262,12 @@ def test_a_plain_file_with_vmcoreinfo(tmp_path: Path, block: int) -> None:
     # libkdumpfile takes the machine only from a utsname that looks like one.
     assert plain[12:17] == b"Linux"
     assert plain[12 + 2 * 65 :].startswith(b"x\0")
+    assert plain[12 + 4 * 65 :].startswith(b"aarch64\0")
 
 
 def test_a_note_that_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "flat").write_bytes(flattened(note=b"there"))
-    kdump.finish(tmp_path / "flat", tmp_path / "plain", b"OSRELEASE=x\n", 1 << 20)
+    kdump.finish(tmp_path / "flat", tmp_path / "plain", b"OSRELEASE=x\n", "aarch64", 1 << 20)
     found = struct.unpack_from("<QQ", (tmp_path / "plain").read_bytes(), 4096 + 32)
     assert found == (3 * 4096, 5)
 
@@ -273,7 +276,7 @@ def test_a_note_that_is_there_stays(tmp_path: Path) -> None:
 def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
     (tmp_path / "flat").write_bytes(flattened()[:cut])
     with pytest.raises(kdump.NotKdump):
-        kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", 1 << 20)
+        kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", "aarch64", 1 << 20)
 
 
 def test_a_record_beyond_the_limit_is_refused(tmp_path: Path) -> None:
@@ -281,7 +284,7 @@ def test_a_record_beyond_the_limit_is_refused(tmp_path: Path) -> None:
         wild = b"makedumpfile".ljust(4096, b"\0") + struct.pack(">qq", offset, size) + bytes(64)
         (tmp_path / "flat").write_bytes(wild)
         with pytest.raises(kdump.NotKdump):
-            kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", 1 << 20)
+            kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", "aarch64", 1 << 20)
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -289,4 +292,69 @@ def test_a_record_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 def test_garbage_is_no_kdump(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "flat").write_bytes(b"makedumpfile".ljust(4096, b"\0") + data)
     with pytest.raises(kdump.NotKdump):
-        kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", 1 << 16)
+        kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", "aarch64", 1 << 16)
+
+
+def kdump_of(pages: dict[int, bytes], frames: int = 64, block: int = 4096) -> bytes:
+    """A plain kdump with these page frames; all others are not in the file."""
+    header = bytearray(464)
+    header[:8] = b"KDUMP   "
+    struct.pack_into("<IIII", header, 428, block, 1, 2, frames)
+    notes = b"the notes"
+    bitmap = sum(1 << pfn for pfn in pages).to_bytes(block, "little")
+    stored: dict[bytes, bytes] = {data: zlib.compress(data) for data in pages.values()}
+    places, at = {}, 4 * block + 24 * len(pages) + len(notes)
+    for data, packed in stored.items():
+        places[data] = (at, len(packed))
+        at += len(packed)
+    sub = bytearray(block)
+    struct.pack_into("<QQ", sub, 48, 4 * block + 24 * len(pages), len(notes))
+    table = b"".join(struct.pack("<QIIQ", *places[data], 1, 0) for _, data in sorted(pages.items()))
+    parts = (bytes(header).ljust(block, b"\0"), bytes(sub), bitmap * 2, table, notes)
+    return b"".join((*parts, *stored.values()))
+
+
+def test_an_elf_core_of_a_kdump(tmp_path: Path) -> None:
+    one, two, none = b"1" * 4096, b"2" * 4096, bytes(4096)
+    (tmp_path / "d").write_bytes(kdump_of({3: one, 4: none, 5: two, 9: one}))
+    (tmp_path / "vmlinux").write_bytes(b"\x7fELF".ljust(18, b"\0") + struct.pack("<H", 183))
+    kdump.to_elf(tmp_path / "d", tmp_path / "core", tmp_path / "vmlinux")
+    core = (tmp_path / "core").read_bytes()
+    kind, machine = struct.unpack_from("<HH", core, 16)
+    assert (kind, machine) == (4, 183)
+    (table,) = struct.unpack_from("<Q", core, 32)
+    (count,) = struct.unpack_from("<H", core, 56)
+    headers = [struct.unpack_from("<IIQQQQQQ", core, table + 56 * n) for n in range(count)]
+    note, first, second = headers
+    assert note[0] == 4
+    assert core[note[2] : note[2] + note[5]] == b"the notes"
+    assert (first[4], first[5]) == (3 * 4096, 3 * 4096)
+    assert core[first[2] : first[2] + first[5]] == one + none + two
+    assert (second[4], second[5]) == (9 * 4096, 4096)
+    assert core[second[2] :] == one
+
+
+def test_no_elf_core_of_anything_else(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(b"\x7fELF".ljust(64, b"\0"))
+    (tmp_path / "no").write_bytes(b"no ELF file")
+    whole = kdump_of({3: b"1" * 4096})
+    broken = whole[: 3 * 4096] + b"\xff" * 4096
+    for data in (b"", b"KDUMP   ", whole[:500], whole[:4200], broken):
+        (tmp_path / "d").write_bytes(data)
+        with contextlib.suppress(kdump.NotKdump):
+            kdump.to_elf(tmp_path / "d", tmp_path / "core", tmp_path / "vmlinux")
+    (tmp_path / "d").write_bytes(whole)
+    with pytest.raises(kdump.NotKdump):
+        kdump.to_elf(tmp_path / "d", tmp_path / "core", tmp_path / "no")
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 464), st.binary(min_size=1, max_size=40))
+def test_a_damaged_header_raises_nothing_else(tmp_path: Path, at: int, data: bytes) -> None:
+    whole = bytearray(kdump_of({3: b"1" * 4096, 7: b"2" * 4096}))
+    whole[at : at + len(data)] = data
+    whole[4096 + at : 4096 + at + len(data)] = data
+    (tmp_path / "d").write_bytes(whole)
+    (tmp_path / "vmlinux").write_bytes(b"\x7fELF".ljust(64, b"\0"))
+    with contextlib.suppress(kdump.NotKdump):
+        kdump.to_elf(tmp_path / "d", tmp_path / "core", tmp_path / "vmlinux")
