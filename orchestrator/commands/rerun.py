@@ -156,7 +156,7 @@ class _Rerun:
         for number in range(1, self.how.trials + 1):
             for subject in self.repeat.subjects:
                 if self.how.trials > 1:
-                    self._tell(subject, f"trial {number} of up to {self.how.trials}")
+                    self._tell(subject, f"{number} of up to {self.how.trials}")
                 self._trial(subject)
             if any(trial.shown is not Shown.NO for trial in self.trials):
                 return

@@ -166,7 +166,7 @@ def test_until_fail_stops_at_the_first_failure(world: World, lab: Callable[..., 
     assert done.status == 1
     assert world.booted == ["v6.12", "cli"] * 3
     assert done.out.splitlines()[-1].endswith("; 1 of 3 trials failed, 0 of 3 on the base")
-    assert "trial 3 of up to 9" in done.out
+    assert "trial: 3 of up to 9" in done.out
 
 
 def test_until_fail_that_never_does(world: World, lab: Callable[..., Any]) -> None:
