@@ -86,10 +86,11 @@ def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Path) -> Run
     """
     jobs = _jobs(plan, run)
     notes: dict[str, list[str]] = {}
+    over: dict[str, list[str]] = {}
     for number, job in enumerate(jobs):
         told = notes.setdefault(job.cell.id, [])
         if number >= MOST:
-            told.append(f"no capsule for {job.spec.name if job.spec else _BOOT}: {MOST} a run")
+            over.setdefault(job.cell.id, []).append(job.spec.name if job.spec else _BOOT)
             continue
         where = folder / FOLDER / job.name
         try:
@@ -99,6 +100,8 @@ def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Path) -> Run
             shutil.rmtree(where, ignore_errors=True)
             why = error.message if isinstance(error, LabError) else str(error)
             told.append(f"no capsule for {job.spec.name if job.spec else _BOOT}: {why}")
+    for cell_id, names in over.items():
+        notes[cell_id].append(f"a run has {MOST} capsules: none for {', '.join(names)}")
     cells = tuple(
         # A run that is resumed has the notes of the cells that it keeps.
         replace(cell, notes=tuple(dict.fromkeys((*cell.notes, *notes.get(cell.id, ())))))

@@ -267,13 +267,17 @@ class _CellRun:
         """Run and judge one; whether it must be run again, and why others need another guest."""
         self.log.tell("run", spec.name)
         tell = partial(_told, self.log, spec.name)
-        evidence = workload.run_workload(machine, spec, self.settings.token, tell)
+        start = machine.console_size()
+        found: list[CrashReport] = []
+
+        def examine() -> None:
+            if machine.qemu.alive():
+                hits = tuple(klog.parse(machine.console_bytes(start).split(b"\n")))
+                found.append(self._examine(machine.qemu, stem(spec), hits))
+
+        evidence = workload.run_workload(machine, spec, self.settings.token, tell, examine)
         evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
-        found = None
-        if machine.qemu.alive() and (evidence.timed_out or evidence.guest is not GuestEnd.ALIVE):
-            hits = tuple(klog.parse(evidence.console.split("\n")))
-            found = self._examine(machine.qemu, stem(spec), hits)
-        return self._judge(spec, evidence, found), spoiled(evidence)
+        return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
 
     def _examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
         """Look into a guest that is lost before it is thrown away."""

@@ -124,10 +124,14 @@ def run_workload(
     workload: WorkloadSpec,
     token: str,
     on_progress: Callable[[str], None] = lambda _: None,
+    on_lost: Callable[[], None] = lambda: None,
 ) -> WorkloadEvidence:
     """Run one workload to its end, its deadline, or the guest's end, and give the evidence.
 
     Never raises for what the guest does: a lost guest is evidence too.
+
+    :param on_lost: called when the guest is lost or the workload hangs, with everything still as it
+        was found: the program is ended afterwards.
 
     :raises Interrupted: when the lab is being stopped.
     """
@@ -148,6 +152,8 @@ def run_workload(
     seconds = time.monotonic() - began
     if end is GuestEnd.ALIVE and not timed_out:
         _await_end_mark(guest, workload, token, start)
+    if timed_out or end is not GuestEnd.ALIVE:
+        on_lost()
     if channel is not None:
         channel.close()
     text = guest.console_bytes(start).decode(errors="replace")

@@ -110,7 +110,12 @@ class Play:
             raise self.pushes.pop(0)
 
     def run_workload(
-        self, machine: Machine, spec: WorkloadSpec, token: str, tell: Callable[[str], None]
+        self,
+        machine: Machine,
+        spec: WorkloadSpec,
+        token: str,
+        tell: Callable[[str], None],
+        on_lost: Callable[[], None],
     ) -> WorkloadEvidence:
         self.ran.append(spec.name)
         outcome = (self.outcomes.get(spec.name) or [{}]).pop(0)
@@ -125,6 +130,8 @@ class Play:
             if not lost:
                 console.write(f"[    2.500000][   T50] lab-mark {token} end {spec.name}\n")
             console.write(self.between)
+        if lost or outcome.get("timed_out"):
+            on_lost()
         fields = {
             "stdout": PASSES, "stderr": samples, "exit_status": None if lost else 0,
             "timed_out": False, "seconds": 1.0, "guest": GuestEnd.ALIVE, "console": inside,

@@ -344,6 +344,24 @@ def test_its_time_runs_out_in_a_dead_guest(run: Callable[..., WorkloadEvidence])
     assert guest.keys == "w", "one key without an answer is enough"
 
 
+@pytest.mark.parametrize("dead", [False, True])
+def test_what_is_lost_is_shown_before_its_program_is_ended(dead: bool) -> None:
+    channel = FakeChannel(forever())
+    guest = FakeGuest(channel, WINDOW)
+    guest.end = GuestEnd.PANIC if dead else GuestEnd.ALIVE
+    seen: list[bool] = []
+    workload.run_workload(
+        guest,  # type: ignore[arg-type]
+        spec(timeout=0.05), TOKEN, on_lost=lambda: seen.append(channel.closed),
+    )  # fmt: skip
+    assert (seen, channel.closed) == ([False], True)
+    workload.run_workload(
+        FakeGuest(FakeChannel(iter([0])), WINDOW),  # type: ignore[arg-type]
+        spec(), TOKEN, on_lost=lambda: seen.append(True),
+    )  # fmt: skip
+    assert seen == [False], "one that ended by itself is not lost"
+
+
 def test_its_time_runs_out_and_its_kernel_lives(run: Callable[..., WorkloadEvidence]) -> None:
     """Its SSH is dead: the kernel is asked over its console, and what it says is kept."""
     guest = FakeGuest(FakeChannel(forever()), mark("begin") + "\n")
