@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import statistics
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +46,8 @@ from orchestrator.settings import Settings
 
 # From power-on to a login; a kernel with KASAN under TCG takes the longest.
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
+# MiB that stay free when a further guest is started.
+SPARE_MIB = 1024
 
 
 def run_cell(cell: Cell, built: BuildResult, settings: Settings) -> CellRecord:
@@ -178,27 +183,52 @@ class _CellRun:
         self.log.notes.append(f"the workloads share a guest: {why}")
 
     def _run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
-        """Run what is left, each workload in a copy of the snapshot."""
-        while left:
-            spec = left[0]
-            if self._unmet(spec):
-                left.pop(0)
-                continue
-            again = spec.name in self.retried
-            console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
-            self.log.tell("run", f"{spec.name}: restoring")
-            try:
-                with (
-                    scratch(self.settings.cache) as folder,
-                    snapshot.restored(kept, folder, console) as machine,
-                ):
-                    self.restores.append(machine.restore_seconds)
-                    if not self._run_workload(machine, spec)[0]:
-                        left.pop(0)
-                    self.log.outside_windows(machine.console_bytes())
-            except snapshot.RestoreFailed as failed:
-                self._share(failed.message)
-                return
+        """Run what is left, each workload in a copy of the snapshot; several where cores are free.
+
+        More copies than cores would make a healthy kernel report lockups.
+        """
+        queue = deque(left)
+        failed: list[str] = []
+
+        def work() -> None:
+            while queue and not failed:
+                try:
+                    spec = queue.popleft()
+                except IndexError:  # another worker was quicker
+                    return
+                try:
+                    while not self._unmet(spec) and self._in_copy(kept, spec):
+                        pass
+                    left.remove(spec)
+                except snapshot.RestoreFailed as problem:
+                    failed.append(problem.message)
+
+        def more() -> None:
+            with self.settings.spare(self.cell.shape.cpus) as got:
+                if got and _memory_for(self.cell.shape.memory_mib):
+                    work()
+
+        with ThreadPoolExecutor(max(1, len(left) - 1)) as pool:
+            others = [pool.submit(more) for _ in left[1:]]
+            work()
+        for other in others:
+            other.result()
+        if failed:
+            self._share(failed[0])
+
+    def _in_copy(self, kept: snapshot.Snapshot, spec: WorkloadSpec) -> bool:
+        """Run one workload in a copy; True when it must be run again."""
+        again = spec.name in self.retried
+        console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
+        self.log.tell("run", f"{spec.name}: restoring")
+        with (
+            scratch(self.settings.cache) as folder,
+            snapshot.restored(kept, folder, console) as machine,
+        ):
+            self.restores.append(machine.restore_seconds)
+            lost, _ = self._run_workload(machine, spec)
+            self.log.outside_windows(machine.console_bytes())
+        return lost
 
     def _image(self) -> Path:
         if self.built.image is None:
@@ -347,7 +377,7 @@ class _CellRun:
             verdict=verdict.cell_verdict(self.log.cases),
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
-            cases=tuple(self.log.cases),
+            cases=self.log.in_order(),
             page_size=self.page_size,
             qemu_command=self.command,
             console_log=f"{where}/console.log",
@@ -358,3 +388,9 @@ class _CellRun:
 
 def _told(log: CellLog, name: str, text: str) -> None:
     log.tell("run", f"{name}: {text}")
+
+
+def _memory_for(mib: int) -> bool:
+    """Whether the host has memory for another guest of so many MiB, and some to spare."""
+    found = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return found is not None and int(found[1]) >> 10 > mib + SPARE_MIB

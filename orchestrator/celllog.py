@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,12 +37,13 @@ class CellLog:
         self.cases: list[CaseResult] = []
         self.notes: list[str] = []
         self._ids: set[str] = set()
-        self._console = ""  # of the guest that runs, relative to the run's folder
+        self._lock = threading.Lock()
+        self._here = threading.local()  # each thread has a guest of its own
 
     def console(self, suffix: str) -> Path:
-        """Where the next guest's console goes; from here on that is what hits are read from."""
+        """Where this thread's next guest's console goes; hits are read from there from now on."""
         path = self.folder / f"console{suffix}.log"
-        self._console = f"{cell_folder(self.cell.id)}/{path.name}"
+        self._here.console = f"{cell_folder(self.cell.id)}/{path.name}"
         return path
 
     def case(
@@ -63,12 +65,13 @@ class CellLog:
     def add(self, case: CaseResult) -> None:
         """Add a case; a second boot may report what the first did, but ids are unique in a run."""
         number = 2
-        unique = case = replace(case, console=self._console)
-        while unique.id in self._ids:
-            unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
-            number += 1
-        self._ids.add(unique.id)
-        self.cases.append(unique)
+        unique = case = replace(case, console=getattr(self._here, "console", ""))
+        with self._lock:
+            while unique.id in self._ids:
+                unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")
+                number += 1
+            self._ids.add(unique.id)
+            self.cases.append(unique)
         found, seconds = unique.verdict, unique.seconds
         self.settings.listener(
             Event("case", unique.id, "done", unique.reason, None, found, seconds, case=unique)
@@ -81,6 +84,11 @@ class CellLog:
     def judged(self, workload: str, name: str = "") -> bool:
         """Whether there is a case of this workload (and name) yet."""
         return any(c.workload == workload and name in ("", c.case) for c in self.cases)
+
+    def in_order(self) -> tuple[CaseResult, ...]:
+        """All cases, the lab's own first and each workload's where the plan has it."""
+        order = {spec.name: number for number, spec in enumerate(self.cell.workloads, 1)}
+        return tuple(sorted(self.cases, key=lambda case: order.get(case.workload, 0)))
 
     def outside_windows(self, console: bytes) -> None:
         """Judge what the kernel printed outside the workloads' windows: booting and between."""

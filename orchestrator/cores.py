@@ -57,6 +57,21 @@ class Cores:
                 self._free += number
                 self._changed.notify_all()
 
+    @contextlib.contextmanager
+    def spare(self, wanted: int) -> Iterator[bool]:
+        """Hold ``wanted`` cores for a with block if they are free and nobody waits for any."""
+        with self._changed:
+            got = not self._stopped and not self._waiting and self._free >= wanted
+            if got:
+                self._free -= wanted
+        try:
+            yield got
+        finally:
+            if got:
+                with self._changed:
+                    self._free += wanted
+                    self._changed.notify_all()
+
     def stop(self) -> None:
         """Let nobody in any more and wake all who wait."""
         with self._changed:

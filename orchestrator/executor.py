@@ -93,7 +93,9 @@ class _Execution:
         self.cores = Cores(cores)
         spare = SPARED if cores >= PLENTY else 0
         self.listener = settings.listener
-        self.settings = replace(settings, jobs=cores - spare, listener=self._tell)
+        self.settings = replace(
+            settings, jobs=cores - spare, listener=self._tell, spare=self.cores.spare
+        )
         self.on_change = on_change
         self.boot = boot
         self.progress = Progress()

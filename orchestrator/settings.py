@@ -5,16 +5,27 @@ from __future__ import annotations
 
 import secrets
 import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.events import Listener, nobody
 from orchestrator.model import KernelTree
 
+Spare = Callable[[int], AbstractContextManager[bool]]
+
+
+def no_cores(_wanted: int) -> AbstractContextManager[bool]:
+    """No cores to spare."""
+    return nullcontext(False)
+
 
 @dataclass(frozen=True)
 class Settings:
     """Where things are and who listens; the same for a whole run.
+
+    ``spare`` gives further cores for the length of a with block, if there are any to spare.
 
     ``folder`` is the run's folder; ``run_name`` is what ``lab rerun`` finds it by.
     """
@@ -25,6 +36,7 @@ class Settings:
     run_name: str
     jobs: int
     listener: Listener = nobody
+    spare: Spare = no_cores
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import shlex
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator import cell as cell_module
 from orchestrator import crash, run, workload
+from orchestrator.cores import Cores
 from orchestrator.errors import HostError
 from orchestrator.events import Event
 from orchestrator.guest import accel, facts, guest, root, snapshot
@@ -39,6 +43,7 @@ from orchestrator.model import (
     WorkloadEvidence,
     WorkloadSpec,
 )
+from orchestrator.settings import no_cores
 
 TOKEN = "f00d"
 KERNEL = KernelSpec("k", "path:x")
@@ -178,6 +183,7 @@ def go(
     mismatches: tuple[ConfigMismatch, ...] = (),
     events: list[Event] | None = None,
     fresh: bool = False,
+    spare: Any = no_cores,
 ) -> CellRecord:
     build = Build("k/c/x86_64", KERNEL, config or ConfigSpec("c"), "x86_64")
     cell = Cell(
@@ -195,7 +201,7 @@ def go(
     )  # fmt: skip
     settings = run.Settings(
         play.folder / "cache", play.folder / "run", play.folder, "20260101-000000", 2,
-        listener=events.append if events is not None else lambda _: None, token=TOKEN,
+        listener=events.append if events is not None else lambda _: None, token=TOKEN, spare=spare,
     )  # fmt: skip
     return run.run_cell(cell, built, settings)
 
@@ -230,7 +236,9 @@ def test_all_goes_well(play: Play) -> None:
     assert (folder / "qemu-command.txt").read_text() == record.qemu_command + "\n"
     assert find(record, "f/a:case").rerun == "lab rerun 20260101-000000 k/c/x86_64/s:f/a:case"
     told_cases = [event.id for event in events if event.kind == "case"]
-    assert told_cases == [case.id for case in record.cases]
+    assert sorted(told_cases) == sorted(case.id for case in record.cases)
+    workloads = list(dict.fromkeys(case.workload for case in record.cases))
+    assert workloads == ["boot", "config", "f/a", "f/b"], "in the plan's order, the lab's own first"
     assert not (play.folder / "cache" / "tmp").exists() or not list(
         (play.folder / "cache" / "tmp").iterdir()
     )
@@ -576,6 +584,49 @@ def test_each_workload_gets_a_copy_of_the_guest(play: Play, copies: list[str]) -
     assert find(record, "boot:boot").console == f"{where}/console.log"
     assert record.restore_seconds == 0.5
     assert not any("fresh guest was booted" in note for note in record.notes)
+
+
+def test_copies_run_side_by_side_where_cores_are_free(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three at a time of four with cores for two more; each with its own console."""
+    together = threading.Barrier(3, timeout=10)
+    run_workload = workload.run_workload
+    left = itertools.count()
+
+    def meet(*words: Any) -> WorkloadEvidence:
+        if next(left) < 3:
+            together.wait()
+        return run_workload(*words)
+
+    monkeypatch.setattr(workload, "run_workload", meet)
+    names = [work(name) for name in "abcd"]
+    record = go(play, *names, fresh=True, spare=Cores(4).spare)
+    assert record.verdict is Verdict.PASS
+    assert [c.id.split(":")[1] for c in record.cases if c.case == "case"] == [
+        "f/a", "f/b", "f/c", "f/d",
+    ]  # fmt: skip
+    for case in record.cases:
+        if case.case == "case":
+            assert case.console.endswith(f"console-f__{case.workload[-1]}.log")
+
+
+def test_no_more_copies_than_memory(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_module, "SPARE_MIB", 1 << 30)
+    running = threading.Lock()
+    run_workload = workload.run_workload
+
+    def alone(*words: Any) -> WorkloadEvidence:
+        assert running.acquire(blocking=False), "two at a time"
+        try:
+            return run_workload(*words)
+        finally:
+            running.release()
+
+    monkeypatch.setattr(workload, "run_workload", alone)
+    assert go(play, fresh=True, spare=Cores(64).spare).verdict is Verdict.PASS
 
 
 def test_what_spoils_a_copy_harms_nobody(play: Play, copies: list[str]) -> None:
