@@ -46,6 +46,8 @@ from orchestrator.settings import Settings
 
 # From power-on to a login; a kernel with KASAN under TCG takes the longest.
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
+# What kmemleak's two searches after a workload, and the wait before them, take at most.
+LEAK_SCAN_SECONDS = 30.0
 # MiB that stay free when a further guest is started.
 SPARE_MIB = 1024
 
@@ -305,7 +307,10 @@ class _CellRun:
                 hits = tuple(klog.parse(machine.console_bytes(start).split(b"\n")))
                 found.append(self._examine(machine.qemu, stem(spec), hits))
 
-        evidence = workload.run_workload(machine, spec, self.settings.token, tell, examine)
+        given = spec
+        if self.running.get("DEBUG_KMEMLEAK") == "y":
+            given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
+        evidence = workload.run_workload(machine, given, self.settings.token, tell, examine)
         evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
         return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
 

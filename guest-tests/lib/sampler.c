@@ -48,6 +48,7 @@
 
 #include "everycpu.h"
 #include "gueststate.h"
+#include "leakscan.h"
 #include "procfile.h"
 #include "proctree.h"
 
@@ -330,7 +331,7 @@ int main(int argc, char **argv)
 {
 	static const int caught[] = { SIGTERM, SIGHUP, SIGINT, SIGCHLD };
 	struct sigaction action = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
-	int option, status = 0, stderr_end = -1, exec_error = 0, dead;
+	int option, status = 0, stderr_end = -1, exec_error = 0, dead, leaks;
 	double interval = 0.1, seconds, until;
 	const char *killed;
 	struct rusage usage;
@@ -358,6 +359,7 @@ int main(int argc, char **argv)
 	memset(changed, 1, sizeof(changed));
 	memset(&state_after, 1, sizeof(state_after));
 	guest_state_read(&state_before);
+	leaks = leakscan_begin();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigemptyset(&blocked);
 	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
@@ -387,6 +389,10 @@ int main(int argc, char **argv)
 	while (drain(stderr_end) > 0)
 		;
 	flush_child_line();
+	for (until = now() + LEAKSCAN_MIN_AGE; leaks && now() < until; sleep(1))
+		sample(0); /* so that the lab hears of us */
+	if (leaks)
+		leakscan_end();
 	for (until = now() + SETTLE_SECONDS; now() < until && anon_pages_now() > anon_before;)
 		usleep(20000);
 	visit_every_cpu();

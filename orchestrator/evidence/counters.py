@@ -53,6 +53,7 @@ OTHERS_BYTES = 4 << 20
 TABLES_BYTES = 256 << 10
 
 _MAX_VIOLATIONS = 20
+_KERNELS_OWN = ("SUnreclaim", "PageTables")
 _LEDGER_NAMES = {"RssAnon": ("rss_anon", "walk_anon"), "VmSwap": ("vm_swap", "walk_swap")}
 
 
@@ -63,9 +64,12 @@ def summarise(
 
     RssAnon and VmSwap get the page walk of their worst barrier: the one where counter and walk are
     furthest apart, or the fullest one where they agree everywhere.  A counter that nobody printed
-    is left out (see :func:`missing_evidence`).
+    is left out (see :func:`missing_evidence`).  With the invariant no-leak the kernel's own memory
+    before and after is among them.
     """
     names = workload.counters or (tuple(_LEDGER_NAMES) if ledger else ())
+    if NO_LEAK in workload.invariants:
+        names = tuple(dict.fromkeys((*names, *_KERNELS_OWN)))
     found = (_counter(name, ledger, log) for name in names)
     return tuple(counter for counter in found if counter is not None)
 

@@ -63,7 +63,8 @@ def stay(word: str) -> None:
 
 
 def network_loss() -> None:
-    os.system("/bin/busybox ip link set eth0 down")
+    down = ["busybox", "ip", "link", "set", "eth0", "down"]
+    os.spawnv(os.P_WAIT, "/bin/busybox", down)  # noqa: S606
     time.sleep(PATIENCE)
 
 
