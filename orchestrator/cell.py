@@ -347,6 +347,9 @@ class _CellRun:
             self.retried.add(spec.name)
             self.log.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
             return True
+        if evidence.recovered:
+            told = f"{evidence.recovered} lines that the console lost come from /dev/kmsg"
+            self.log.notes.append(f"{spec.name}: {told}")
         # What was found in the guest stands with the case that tells of its end.
         for case in with_crash(judged, found):
             # A hit names its line in the console log, not in the workload's window.

@@ -538,7 +538,8 @@ class WorkloadEvidence:
     the serial console that belongs to the workload; ``console_complete`` is False where the begin
     or end mark is missing from it although the guest is alive; ``console_line`` is how many lines
     of the console log come before it.  ``hang`` says how dead a silent guest was found,
-    ``repeated`` that the workload's guest was lost once before.
+    ``repeated`` that the workload's guest was lost once before, ``recovered`` how many lines of
+    ``console`` the console itself had lost.
     """
 
     workload: WorkloadSpec
@@ -556,6 +557,7 @@ class WorkloadEvidence:
     console_line: int = 0
     hang: str = ""
     repeated: bool = False
+    recovered: int = 0
 
 
 # ---------------------------------------------------------------- results (results.json, schema 1)

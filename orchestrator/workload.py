@@ -16,6 +16,7 @@ from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError, UserError
 from orchestrator.evidence import klog
+from orchestrator.evidence.logwindow import read_window
 from orchestrator.guest import hang
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.qemu import boot_arguments
@@ -156,25 +157,22 @@ def run_workload(
         on_lost()
     if channel is not None:
         channel.close()
+    stderr = channel.stderr.decode(errors="replace") if channel else ""
     text = guest.console_bytes(start).decode(errors="replace")
-    window, complete = klog.window(text, token, workload.name)
-    # A guest that is gone left no end mark: everything since the start belongs to it.
-    kept = window if complete else text
-    before = guest.console_bytes()[:start].count(b"\n") + text[: max(text.find(kept), 0)].count(
-        "\n"
-    )
+    window = read_window(text, stderr, token, workload.name)
     return WorkloadEvidence(
         workload=workload,
         stdout=channel.stdout.decode(errors="replace") if channel else "",
-        stderr=channel.stderr.decode(errors="replace") if channel else "",
+        stderr=stderr,
         exit_status=status,
         timed_out=timed_out,
         seconds=seconds,
         guest=end,
-        console=kept,
-        console_complete=complete,
+        console=window.text,
+        console_complete=window.complete,
         host_problem=problem,
-        console_line=before,
+        console_line=guest.console_bytes()[:start].count(b"\n") + window.line,
+        recovered=window.recovered,
         hang=how,
     )
 

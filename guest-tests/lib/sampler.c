@@ -48,6 +48,7 @@
 
 #include "everycpu.h"
 #include "gueststate.h"
+#include "kmsgcopy.h"
 #include "leakscan.h"
 #include "procfile.h"
 #include "proctree.h"
@@ -331,7 +332,7 @@ int main(int argc, char **argv)
 {
 	static const int caught[] = { SIGTERM, SIGHUP, SIGINT, SIGCHLD };
 	struct sigaction action = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
-	int option, status = 0, stderr_end = -1, exec_error = 0, dead, leaks;
+	int option, status = 0, stderr_end = -1, exec_error = 0, dead, leaks, log;
 	double interval = 0.1, seconds, until;
 	const char *killed;
 	struct rusage usage;
@@ -369,6 +370,7 @@ int main(int argc, char **argv)
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 
+	log = token ? kmsgcopy_open() : -1;
 	visit_every_cpu();
 	mark("begin");
 	started = clock_seconds(CLOCK_MONOTONIC);
@@ -398,6 +400,7 @@ int main(int argc, char **argv)
 	visit_every_cpu();
 	say_phase("after");
 	mark("end");
+	kmsgcopy_write(log, text, sizeof(text), out);
 	guest_state_read(&state_after);
 	guest_state_changed(&state_before, &state_after, changed, sizeof(changed));
 

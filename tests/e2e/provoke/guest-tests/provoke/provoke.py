@@ -64,7 +64,7 @@ def stay(word: str) -> None:
 
 def network_loss() -> None:
     down = ["busybox", "ip", "link", "set", "eth0", "down"]
-    os.spawnv(os.P_WAIT, "/bin/busybox", down)  # noqa: S606
+    os.spawnv(os.P_WAIT, "/bin/busybox", down)
     time.sleep(PATIENCE)
 
 
