@@ -92,6 +92,7 @@ TOOLS: tuple[Tool, ...] = (
          files=("/usr/include/gelf.h",)),
     Tool("lz4", "lz4", "compresses the x86_64 kernel image"),
     Tool("ccache", "ccache", "makes the next build of a kernel quick", Need.USEFUL),
+    Tool("gdb-multiarch", "gdb-multiarch", "lab rerun --gdb", Need.USEFUL),
     Tool("mmdebstrap", "mmdebstrap", "the guests' root"),
     Tool("genext2fs", "genext2fs", "the file system of the guests' root"),
     Tool("newuidmap", "uidmap", "makes the guests' root for users who are not root", rootless=True),
