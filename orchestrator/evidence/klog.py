@@ -47,6 +47,9 @@ _DUMP = re.compile(
     r"|pinned_vm|start_code|start_brk|binfmt|ioctx_table|owner|exe_file|notifier_subscriptions"
     r"|numa_next_scan|tlb_flush_pending) |page dumped because:"
 )
+# An "Oops:" that says no more always stands behind a line that does; so close at most.
+_SECOND_HALF = re.compile(r"(?:Oops: (?:Oops: )?|Internal error: Oops: )[0-9a-f]{4,16} \[#")
+MAX_HALVES = 30
 _BANNER = re.compile(r"Linux version \d+\.\d+")
 _MARK = re.compile(r"lab-mark (?P<token>\S+) (?P<action>begin|end) (?P<workload>\S.*)")
 _FOREIGN = "~"
@@ -153,6 +156,21 @@ class _Reader:
             return False
         return line.seconds - report.last_seconds > MAX_GAP_SECONDS
 
+    def _first_half(self, line: LogLine) -> Report | None:
+        """The report whose ``Oops:`` line this is, under another caller.
+
+        Where the preempt count is wrong (it often is, in a crash), printk takes the task for an
+        interrupt, and no longer once the oops has begun.
+        """
+        for other in self.callers.values():
+            report = other.report
+            if report is None or report.done or line.number - report.last_number > MAX_HALVES:
+                continue
+            if report.has(Role.HEAD) and not report.has(Role.DIE) and not report.frames:
+                other.report = None
+                return report
+        return None
+
     def _headless(self, caller: _Caller, match: re.Match[str], line: LogLine) -> None:
         """An end marker behind registers or frames without a report: the log lost its beginning."""
         if not any(is_frame(text) or MACHINE.match(text) for text in caller.before):
@@ -200,6 +218,10 @@ class _Reader:
                 report.feed(line)  # the text of a WARN() may itself begin with "WARNING:"
                 return
         self._finish_report(caller)
+        if _SECOND_HALF.match(line.text) and (first := self._first_half(line)) is not None:
+            first.join(rule, match, line)
+            caller.report = first
+            return
         report = Report(rule, match, line)
         report.prepend(_dump_before(caller.before, rule))
         caller.before.clear()

@@ -38,7 +38,7 @@ _HINTS = (
     # mm/kasan/report.c, kernel/locking/lockdep.c, kernel/sched/core.c, mm/page_alloc.c
     re.compile(rf".{{1,80}} by task {_COMM}/(?P<pid>\d+)$"),
     re.compile(rf"{_COMM}/(?P<pid>\d+)(?: \[[^\]]{{1,60}}\])? "
-               r"(?:is trying to|just changed|takes:|is freeing)"),
+               r"(?:is trying to|just changed|takes:|is freeing|is leaving)"),
     re.compile(rf"BUG: scheduling while atomic: {_COMM}/(?P<pid>\d+)/0x"),
     re.compile(rf"in_atomic\(\): .{{1,120}}, pid: (?P<pid>\d+), name: {_COMM}$"),
     re.compile(rf"BUG: .{{1,80}} on CPU#(?P<cpu>\d+), {_COMM}/(?P<pid>\d+)$"),
@@ -48,7 +48,9 @@ _HINTS = (
     re.compile(rf"BUG: Bad rss-counter .{{1,120}} Comm:{_COMM} Pid:(?P<pid>\d+)"),
 )  # fmt: skip
 # One look that most lines fail.
-_QUICK = re.compile(r"CPU|cpu|by task|pid|PID|INFO: |BUG: |rcu: |is trying|changed|takes:|\t\d")
+_QUICK = re.compile(
+    r"CPU|cpu|by task|pid|PID|INFO: |BUG: |rcu: |is (?:trying|leaving|freeing)|changed|takes:|\t\d"
+)
 
 
 @dataclass(frozen=True)

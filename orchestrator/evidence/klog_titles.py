@@ -19,8 +19,12 @@ BARE_FRAME = re.compile(r"\s+(?:\? )?0x[0-9a-f]{8,16}\s*$|\s*\[<[0-9a-fx]{8,18}>
 # Selector 0010 is the kernel's code segment on x86-64 (arch/x86/include/asm/segment.h); 0033 is
 # user space's.  arm64 prints "pc : ".
 _WHERE = re.compile(r"(?:RIP: 0010:|pc : )(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
-# A jump out of the kernel text: the caller is lr, or the first frame, which the unwinder then only
-# guesses.
+# A jump out of the kernel text, or into assembly without a frame: the caller is lr, or the first
+# frame, which the unwinder then only guesses.
+_FRAMELESS = re.compile(
+    r"_*mem(?:cpy|set|move)\w*|(?:clear|copy)_page\w*|rep_(?:movs|stos)_\w+|_*(?:get|put)_user_\w+"
+    r"|_*copy_user_\w+"
+)
 _ASTRAY = re.compile(r"(?:RIP: 0010:|pc : )(?:0x)?[0-9a-f]{1,16}(?:\s|$)")
 _LINK = re.compile(r"lr : (?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 
@@ -59,7 +63,7 @@ _GENERIC = re.compile(
     r"|_*rcu_read_(?:un)?lock\w*|percpu_(?:down|up)_\w+"
     # string and copy helpers
     r"|_*(?:mem|str)(?:cpy|set|move|cmp|chr|len|ncpy|lcpy|scpy|ncmp)\w*|_*(?:raw_)?copy_(?:to|from)_\w+"
-    r"|_*arch_copy_\w+|rep_(?:movs|stos)_\w+|_*(?:test_and_)?(?:set|clear)_bit\w*|_*arch_\w*bit\w*"
+    r"|_*arch_copy_\w+|rep_(?:movs|stos)_\w+|(?:clear|copy)_page(?:_\w+)?|_*(?:get|put)_user_\w+|_*(?:test_and_)?(?:set|clear)_bit\w*|_*arch_\w*bit\w*"
     # allocators
     r"|_*k[mvzc]?v?m?alloc\w*|_*krealloc\w*|_*k(?:mem|str)n?dup\w*|_*k?v?k?free(?:_\w+)?|_*kmem_cache_\w+|_*slab_\w+|_*slub_\w+|check_slab"
     r"|check_object|check_bytes\w*|object_err|free_(?:to_partial_list|debug_processing|consistency_checks)"
@@ -138,6 +142,7 @@ def _candidates(lines: list[str], first: str) -> Iterator[str]:
     for text in lines[:trace]:
         if match := _WHERE.match(text):
             yield match["func"]
+            astray = _FRAMELESS.fullmatch(plain_function(match["func"])) is not None
         elif _ASTRAY.match(text):
             astray = True
         elif astray and (match := _LINK.match(text)):
