@@ -108,11 +108,12 @@ class _CellRun:
         workloads = self.cell.workloads
         library = workload.library_folder(workloads)
         files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
+        archive = workload.pack(files, self.settings.cache)
         left = list(workloads)
         why = "the guest did not boot"
         with scratch(self.settings.cache) as folder:
             try:
-                while left and self._one_boot(folder, image, files, left):
+                while left and self._one_boot(folder, image, archive, left):
                     if self.boots > 2 * len(workloads) + 4:
                         raise HostError(f"{self.cell.id}: guests keep getting lost")
             except (HostError, OSError) as error:
@@ -128,9 +129,7 @@ class _CellRun:
                 self.log.case(spec.name, "guest", Verdict.SKIP, reason)
         return self._record()
 
-    def _one_boot(
-        self, folder: Path, image: Path, files: dict[str, Path], left: list[WorkloadSpec]
-    ) -> bool:
+    def _one_boot(self, folder: Path, image: Path, archive: Path, left: list[WorkloadSpec]) -> bool:
         """Boot once and run what is left until the guest is lost; False when it does not boot."""
         self.boots += 1
         request = guest.GuestRequest(
@@ -157,8 +156,7 @@ class _CellRun:
                 ) as machine:
                     self._booted(machine)
                     try:
-                        self._check_guest(machine)
-                        workload.push(machine, files)
+                        self._get_ready(machine, archive)
                     except SshLost as lost:
                         return self._lost_between(machine, lost)
                     if request.memory:
@@ -260,6 +258,13 @@ class _CellRun:
 
     def _boot_lost(self, qemu: Qemu) -> None:
         self.lost = self._examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
+
+    def _get_ready(self, machine: guest.Guest, archive: Path) -> None:
+        """Look at the guest while the programs are on their way into it."""
+        with ThreadPoolExecutor(1) as beside:
+            pushed = beside.submit(workload.push, machine, archive)
+            self._check_guest(machine)
+            pushed.result()
 
     def _check_guest(self, machine: guest.Guest) -> None:
         """Compare the running guest with what was asked for, once a cell."""

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shlex
+import tarfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,12 +103,39 @@ def _explain(said: str, arch: Arch) -> NoReturn:
     raise UserError(f"a workload does not compile for {arch.name}: {first}")
 
 
-def push(guest: Guest, files: dict[str, Path]) -> None:
+def pack(files: dict[str, Path], cache: Path) -> Path:
+    """All programs of a cell in one archive, name in the guest to file on the host.
+
+    It is kept, so that it may be packed well: statically linked programs are mostly one and the
+    same C library, and every byte goes through a cipher that TCG emulates.
+
+    :raises HostError: when the cache cannot be written.
+    """
+    content = {name: path.read_bytes() for name, path in sorted(files.items())}
+    recipe = hashlib.sha256()
+    for name, data in content.items():
+        recipe.update(f"{name}\0{len(data)}\0".encode() + data)
+    archive = cache / "workloads" / f"pack-{recipe.hexdigest()[:24]}"
+    with locked(archive.with_name(f"{archive.name}.lock"), deadline=COMPILE_DEADLINE):
+        if not archive.exists():
+            new = archive.with_name(f"{archive.name}.new")
+            with tarfile.open(new, "w:xz", preset=1) as tar:
+                for name, data in content.items():
+                    entry = tarfile.TarInfo(name)
+                    entry.size, entry.mode = len(data), 0o755
+                    tar.addfile(entry, io.BytesIO(data))
+            new.rename(archive)
+        archive.touch()  # under the lock, so that trimming sees it
+    return archive
+
+
+def push(guest: Guest, archive: Path) -> None:
     """Put all programs into the guest at once.
 
+    :param archive: what :func:`pack` gave.
     :raises SshLost: when the guest does not take them.
     """
-    guest.ssh.push(files, GUEST_FOLDER, PUSH_DEADLINE * guest.slowness)
+    guest.ssh.unpack(archive.read_bytes(), GUEST_FOLDER, PUSH_DEADLINE * guest.slowness)
 
 
 def guest_command(workload: WorkloadSpec, token: str) -> str:

@@ -110,7 +110,7 @@ class Play:
         self.examined.append((folder.name, tuple(hit.kind for hit in hits)))
         return CrashReport({"Registers": folder.name}, "no types", (), 0, 1.0)
 
-    def push(self, machine: Machine, files: dict[str, Path]) -> None:
+    def push(self, machine: Machine, archive: Path) -> None:
         if self.pushes:
             raise self.pushes.pop(0)
 
@@ -170,6 +170,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setattr(workload, "library_folder", lambda workloads: tmp_path)
     monkeypatch.setattr(workload, "compile_all", lambda *_: {})
     monkeypatch.setattr(crash, "examine", made.examine)
+    monkeypatch.setattr(workload, "pack", lambda *_: tmp_path / "archive")
     monkeypatch.setattr(workload, "push", made.push)
     monkeypatch.setattr(workload, "run_workload", made.run_workload)
     return made

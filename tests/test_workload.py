@@ -7,6 +7,7 @@ import itertools
 import platform
 import shlex
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -451,3 +452,18 @@ def test_a_guest_that_takes_no_command(
     evidence = run(gone)
     assert evidence.guest is GuestEnd.PANIC
     assert evidence.host_problem == ""
+
+
+def test_programs_are_packed_once(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"\x7fELF" * 1000)
+    (tmp_path / "two").write_text("print()\n")
+    files = {"family/b": tmp_path / "one", "sampler": tmp_path / "two"}
+    archive = workload.pack(files, tmp_path / "cache")
+    with tarfile.open(archive, "r:xz") as tar:
+        assert tar.getnames() == ["family/b", "sampler"]
+        assert [(m.mode, m.size) for m in tar.getmembers()] == [(0o755, 4000), (0o755, 8)]
+    before = archive.stat().st_ino
+    assert workload.pack(files, tmp_path / "cache") == archive
+    assert archive.stat().st_ino == before
+    (tmp_path / "two").write_text("print(1)")
+    assert workload.pack(files, tmp_path / "cache") != archive

@@ -259,7 +259,8 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
         spent = {"boot": time.monotonic() - began}
         if run_workloads:
             with ssh.connected(port, keys, BOOT_DEADLINE) as session:
-                session.push(files, workload.GUEST_FOLDER, BOOT_DEADLINE)
+                packed = workload.pack(files, bench.places.cache).read_bytes()
+                session.unpack(packed, workload.GUEST_FOLDER, BOOT_DEADLINE)
                 began = time.monotonic()
                 session.run(_script(cell), RUN_DEADLINE)
                 spent["workloads"] = time.monotonic() - began

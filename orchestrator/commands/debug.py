@@ -133,7 +133,7 @@ class _Session:
             with guest.booted(request) as machine:
                 library = workload.library_folder((self.spec,))
                 files = workload.compile_all((self.spec,), library, request.arch, self.places.cache)
-                workload.push(machine, files)
+                workload.push(machine, workload.pack(files, self.places.cache))
                 self._arm(machine)
                 _tell(f"booted in {machine.boot_seconds:.1f} s; {self.spec.name} is ready")
                 start = machine.console_size()

@@ -130,7 +130,7 @@ def _session(
 def _push(machine: guest.Guest, cell: Cell, cache: Path) -> None:
     library = workload.library_folder(cell.workloads)
     files = workload.compile_all(cell.workloads, library, ARCHES[cell.build.arch], cache)
-    workload.push(machine, files)
+    workload.push(machine, workload.pack(files, cache))
     _tell(f"workloads are in {workload.GUEST_FOLDER}")
 
 

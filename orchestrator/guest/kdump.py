@@ -142,6 +142,13 @@ def to_elf(source: Path, target: Path, vmlinux: Path) -> None:
             raise NotKdump(f"{source.name}: {error}") from error
 
 
+def _seek(kdump: BinaryIO, offset: int) -> None:
+    try:
+        kdump.seek(offset)
+    except (OSError, OverflowError, ValueError) as error:  # no place in any file
+        raise NotKdump(f"{kdump.name} points to {offset:#x}") from error
+
+
 def _write_elf(kdump: BinaryIO, core: BinaryIO, machine: int) -> None:
     header = kdump.read(_BLOCK_SIZE_AT + _GEOMETRY.size)
     if not header.startswith(_MAGIC):
@@ -149,18 +156,18 @@ def _write_elf(kdump: BinaryIO, core: BinaryIO, machine: int) -> None:
     block, sub_blocks, bitmap_blocks, frames = _GEOMETRY.unpack_from(header, _BLOCK_SIZE_AT)
     if block < 4096 or block & (block - 1) or frames > _MAX_FRAMES:
         raise NotKdump(f"{kdump.name} has blocks of {block} bytes, {frames} page frames")
-    kdump.seek(block + _VMCOREINFO_AT)
+    _seek(kdump, block + _VMCOREINFO_AT)
     _, _, notes_at, notes_size = _POINTERS.unpack(kdump.read(_POINTERS.size))
-    kdump.seek(notes_at)
+    _seek(kdump, notes_at)
     notes = kdump.read(min(notes_size, _MAX_NOTES))
     # Of the two bitmaps the second one says which pages are in the file.
     half = bitmap_blocks * block // 2
-    kdump.seek((1 + sub_blocks) * block + half)
+    _seek(kdump, (1 + sub_blocks) * block + half)
     bitmap = int.from_bytes(kdump.read(min(half, frames // 8 + 1)), "little")
     runs = list(_runs(bitmap, frames))
     if len(runs) > _SEGMENTS:
         raise NotKdump(f"{kdump.name} has memory in {len(runs)} pieces")
-    kdump.seek((1 + sub_blocks + bitmap_blocks) * block)
+    _seek(kdump, (1 + sub_blocks + bitmap_blocks) * block)
     pages = sum(count for _, count in runs)
     table = kdump.read(pages * _DESCRIPTOR.size)
     data_at = -(-(_EHDR.size + _PHDR.size * (1 + len(runs)) + len(notes)) // block) * block
@@ -168,7 +175,7 @@ def _write_elf(kdump: BinaryIO, core: BinaryIO, machine: int) -> None:
     zeros, empty = bytes(block), {0}  # QEMU keeps one page of zeros for all
     for number, (offset, size, flags, _) in enumerate(_DESCRIPTOR.iter_unpack(table)):
         if offset not in empty and size <= block:
-            kdump.seek(offset)
+            _seek(kdump, offset)
             data = kdump.read(size)
             if flags & _ZLIB:
                 data = zlib.decompressobj().decompress(data, block + 1)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
-import tarfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator import process
@@ -150,22 +147,13 @@ class Ssh:
         with contextlib.suppress(Exception):
             self._connection.close()
 
-    def push(self, files: Mapping[str, Path], folder: str, deadline: float) -> None:
-        """Put files into the guest below ``folder``, all in one stream: name in the guest to file.
+    def unpack(self, archive: bytes, folder: str, deadline: float) -> None:
+        """Unpack a tar archive, compressed with xz, below ``folder`` in the guest.
 
-        :raises SshLost: when the guest does not take them.
+        :raises SshLost: when the guest does not take it.
         """
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as tar:
-            for name, path in files.items():
-                entry = tarfile.TarInfo(name)
-                entry.size = path.stat().st_size
-                entry.mode = 0o755
-                with path.open("rb") as file:
-                    tar.addfile(entry, file)
-        answer = self.run(
-            f"mkdir -p {folder} && busybox tar xzf - -C {folder}", deadline, packed.getvalue()
-        )
+        words = f"mkdir -p {folder} && busybox tar xJf - -C {folder}"
+        answer = self.run(words, deadline, archive)
         if answer.status != 0:
             raise SshLost(f"the guest did not take the workloads: {answer.stderr.strip()}")
 

@@ -96,12 +96,14 @@ def git(
     worktree: Path | None = None,
     check: bool = True,
     users_settings: bool = False,
+    patient: bool = False,
 ) -> process.Completed:
     """Run git on the cache's store; ``index`` and ``worktree`` stand for git's own notions.
 
     :param deadline: seconds.
     :param users_settings: read the user's git configuration too (proxies, credentials); the
         store's own still has the last word.
+    :param patient: leave the processor to whoever else wants it.
     :raises HostError: as :func:`orchestrator.process.run` does.
     """
     extra = git_environment(cache)
@@ -116,7 +118,7 @@ def git(
             if name in os.environ:
                 extra[name] = os.environ[name]
     return process.run(
-        ["git", *arguments],
+        [*(("nice", "-n", "19") if patient else ()), "git", *arguments],
         deadline=deadline, input=input, env=extra, check=check,
         cwd=worktree or store_path(cache),
     )  # fmt: skip

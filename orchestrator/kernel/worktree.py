@@ -88,10 +88,13 @@ def intact(slot: str, cache: Path) -> bool:
     """
     folder = cache / "trees" / slot
     index = _beside(folder, ".index")
-    words = {"index": index, "worktree": folder, "deadline": _SWITCH_DEADLINE}
-    changed = store.git(cache, "diff-files", "--name-only", "-z", **words)  # type: ignore[arg-type]
-    strays = store.git(cache, "clean", "-ffdxn", **words)  # type: ignore[arg-type]
-    if not changed.stdout and not strays.stdout:
+
+    def ask(*words: str) -> bytes:
+        return store.git(
+            cache, *words, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, patient=True
+        ).stdout
+
+    if not ask("diff-files", "--name-only", "-z") and not ask("clean", "-ffdxn"):
         return True
     _beside(folder, ".tree").unlink(missing_ok=True)
     return False

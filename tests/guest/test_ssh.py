@@ -7,7 +7,6 @@ import base64
 import contextlib
 import io
 import socket
-import tarfile
 import threading
 import time
 import warnings
@@ -127,16 +126,11 @@ def test_commands_over_one_connection(server: tuple[Server, int, Keys]) -> None:
         assert session.run("read", 10, b"fed").status == 0
 
 
-def test_push_sends_all_files_at_once(server: tuple[Server, int, Keys], tmp_path: Path) -> None:
+def test_an_archive_arrives_whole(server: tuple[Server, int, Keys]) -> None:
     serving, port, keys = server
-    source = tmp_path / "program"
-    source.write_bytes(b"\x7fELF" * 1000)
     with connected(port, keys, 20.0) as session:
-        session.push({"family/program": source, "sampler": source}, "/tmp/lab", 20)
-    with tarfile.open(fileobj=io.BytesIO(serving.received)) as tar:
-        assert tar.getnames() == ["family/program", "sampler"]
-        entry = tar.getmember("family/program")
-        assert (entry.mode, entry.size) == (0o755, 4000)
+        session.unpack(b"\xfd7zXZ" * 100_000, "/tmp/lab", 20)
+    assert serving.received == b"\xfd7zXZ" * 100_000
 
 
 def test_deadline_of_a_command(server: tuple[Server, int, Keys]) -> None:
