@@ -124,7 +124,7 @@ def _qemus(word: str) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             line = (entry / "cmdline").read_bytes().decode(errors="replace")
-            if line.startswith("qemu-system") and word in line:
+            if "qemu-system" in line.partition("\0")[0] and word in line:
                 found.append(int(entry.name))
     return found
 
