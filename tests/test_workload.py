@@ -370,7 +370,7 @@ def test_its_time_runs_out_and_its_kernel_lives(run: Callable[..., WorkloadEvide
     evidence = run(guest, timeout=0.05)
     assert (evidence.guest, evidence.timed_out) == (GuestEnd.SSH_LOST, True)
     assert evidence.hang == "its kernel answers on the console, its SSH does not"
-    assert guest.keys == "wmt"
+    assert guest.keys == "wmdt"
     assert "sysrq: t" in evidence.console
 
 

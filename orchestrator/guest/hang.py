@@ -18,8 +18,8 @@ from orchestrator.errors import HostError
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.ssh import SshLost
 
-# Blocked tasks, memory, all tasks: in this order, since the last one is long.
-KEYS = "wmt"
+# Blocked tasks, memory, held locks (of kernels with lockdep), all tasks: the last one is long.
+KEYS = "wmdt"
 ANSWER = 6.0
 # For the kernel to begin to answer on its console, and to end: seconds, for a fast guest.
 REACTION = 2.0

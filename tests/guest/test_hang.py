@@ -72,7 +72,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ("guest", "dead", "keys"),
     [
         (Silent(), Dead.KERNEL, "w"),
-        (Silent(reacts=True), Dead.SSH, "wmt"),
+        (Silent(reacts=True), Dead.SSH, "wmdt"),
         (Silent(alive=False), Dead.QEMU, ""),
         (Silent(why="guest-panic"), Dead.KERNEL, ""),
     ],
@@ -99,5 +99,6 @@ def test_one_that_answers() -> None:
     guest.ssh = SimpleNamespace(run=lambda words, deadline: said.append(words))
     assert hang.ask(guest).dead is Dead.NOT
     assert said == [
-        "echo w > /proc/sysrq-trigger; echo m > /proc/sysrq-trigger; echo t > /proc/sysrq-trigger"
+        "echo w > /proc/sysrq-trigger; echo m > /proc/sysrq-trigger; "
+        "echo d > /proc/sysrq-trigger; echo t > /proc/sysrq-trigger"
     ]
