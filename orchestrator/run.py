@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from orchestrator.arch import ARCHES
 from orchestrator.cell import BOOT_DEADLINE, run_cell
-from orchestrator.errors import HostError
 from orchestrator.events import Event
 from orchestrator.kernel import apply, build, series, source, worktree
 from orchestrator.model import Build, BuildResult, KernelSpec, Verdict
@@ -84,14 +83,7 @@ def build_one(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult:
         ThreadPoolExecutor(1) as beside,
     ):
         intact = beside.submit(worktree.intact, kernel.slot, settings.cache)
-        built = build.build_kernel(
+        return build.build_kernel(
             request, tree, settings.cache,
-            jobs=settings.jobs, deadline=BUILD_DEADLINE, on_progress=tell,
+            jobs=settings.jobs, deadline=BUILD_DEADLINE, on_progress=tell, intact=intact.result,
         )  # fmt: skip
-        if not intact.result():
-            build.forget(request, settings.cache)
-            raise HostError(
-                f"somebody else changed files in {tree}, so that what was built is not {wanted.id}",
-                "run it again: the tree is made anew",
-            )
-        return built

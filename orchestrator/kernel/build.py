@@ -24,7 +24,7 @@ from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
 from orchestrator.kernel import kconfig, kdeps
 from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
-from orchestrator.kernel.configure import configure, refuse_killed
+from orchestrator.kernel.configure import MARK, configure, refuse_killed
 from orchestrator.kernel.objects import build_folder, building, held, workplace
 from orchestrator.model import (
     Build,
@@ -148,6 +148,7 @@ def build_kernel(
     jobs: int,
     deadline: float,
     on_progress: Callable[[float, str], None] = lambda *_: None,
+    intact: Callable[[], bool] = lambda: True,
 ) -> BuildResult:
     """Configure and compile.  A kernel that does not build is a result with verdict fail.
 
@@ -155,8 +156,10 @@ def build_kernel(
     :param jobs: make's -j.
     :param deadline: seconds for the compile.
     :param on_progress: sees the done share (0..1) and what is being compiled.
-    :raises HostError: when a host tool is missing, the disk is full, the deadline passes or make is
-        killed.
+    :param intact: asked at the end, before anything is kept or judged: whether ``source`` was what
+        it should be.
+    :raises HostError: when a host tool is missing, the disk is full, the deadline passes, make is
+        killed or the source was not intact.
     """
     began = time.monotonic()
 
@@ -195,6 +198,12 @@ def build_kernel(
             # A full disk, or a sub-make that was killed, leaves things that make does not know of.
             if done is None or done.status == 0 or host_trouble(_read(log)) is None:
                 whole()
+        if not intact():
+            (objects / MARK).unlink(missing_ok=True)
+            raise HostError(
+                f"somebody else changed files in {source}: what was built is not {wanted.build.id}",
+                "run it again: the tree is made anew",
+            )
         text = _read(log)
         found = messages(text, source)
         result = BuildResult(
@@ -238,11 +247,6 @@ def build_kernel(
         log=folder / "build.log",
     )
     return _add_warnings(result, wanted, warnings, cache)
-
-
-def forget(wanted: BuildRequest, cache: Path) -> None:
-    """Delete what was kept of a build, which turned out not to be of its source."""
-    shutil.rmtree(_folder(cache, wanted.identity), ignore_errors=True)
 
 
 def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:

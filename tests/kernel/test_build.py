@@ -581,3 +581,21 @@ def test_damaged_parts(
     assert build.find(wanted, tmp_path / "cache") is None
     assert make(wanted).verdict is Verdict.PASS
     assert build.find(wanted, tmp_path / "cache") is not None
+
+
+def test_what_was_built_from_a_changed_tree_is_not_kept(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path
+) -> None:
+    wanted = ask()
+    with pytest.raises(HostError, match="somebody else changed files"):
+        make(wanted, intact=lambda: False)
+    assert build.find(wanted, tmp_path / "cache") is None
+    assert make(wanted).verdict is Verdict.PASS
+
+
+def test_a_changed_tree_that_does_not_build_is_not_the_series_fault(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    (source / "mm/userfaultfd.c").write_text(BROKEN)
+    with pytest.raises(HostError, match="somebody else changed files"):
+        make(ask(), intact=lambda: False)
