@@ -21,7 +21,7 @@ from pathlib import Path
 
 from orchestrator import crash, guestcheck, verdict, workload
 from orchestrator.arch import ARCHES
-from orchestrator.celllog import CellLog, spoiled, stem, with_crash
+from orchestrator.celllog import CellLog, placed, spoiled, stem, with_crash
 from orchestrator.errors import HostError
 from orchestrator.evidence import klog
 from orchestrator.guest import accel, facts, guest, root, snapshot
@@ -188,6 +188,7 @@ class _CellRun:
         More copies than cores would make a healthy kernel report lockups.
         """
         queue = deque(left)
+        done: list[WorkloadSpec] = []
         failed: list[str] = []
 
         def work() -> None:
@@ -199,7 +200,7 @@ class _CellRun:
                 try:
                     while not self._unmet(spec) and self._in_copy(kept, spec):
                         pass
-                    left.remove(spec)
+                    done.append(spec)
                 except snapshot.RestoreFailed as problem:
                     failed.append(problem.message)
 
@@ -208,11 +209,14 @@ class _CellRun:
                 if got and _memory_for(self.cell.shape.memory_mib):
                     work()
 
-        with ThreadPoolExecutor(max(1, len(left) - 1)) as pool:
-            others = [pool.submit(more) for _ in left[1:]]
-            work()
-        for other in others:
-            other.result()
+        try:
+            with ThreadPoolExecutor(max(1, len(left) - 1)) as pool:
+                others = [pool.submit(more) for _ in left[1:]]
+                work()
+            for other in others:
+                other.result()
+        finally:
+            left[:] = [spec for spec in left if not any(spec is one for one in done)]
         if failed:
             self._share(failed[0])
 
@@ -221,13 +225,18 @@ class _CellRun:
         again = spec.name in self.retried
         console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
         self.log.tell("run", f"{spec.name}: restoring")
-        with (
-            scratch(self.settings.cache) as folder,
-            snapshot.restored(kept, folder, console) as machine,
-        ):
-            self.restores.append(machine.restore_seconds)
-            lost, _ = self._run_workload(machine, spec)
-            self.log.outside_windows(machine.console_bytes())
+        try:
+            with (
+                scratch(self.settings.cache) as folder,
+                snapshot.restored(kept, folder, console) as machine,
+            ):
+                self.restores.append(machine.restore_seconds)
+                lost, _ = self._run_workload(machine, spec)
+                self.log.outside_windows(machine.console_bytes())
+        except snapshot.RestoreFailed:
+            if console.exists():  # it may have been the kernel's doing
+                self.log.outside_windows(console.read_bytes())
+            raise
         return lost
 
     def _image(self) -> Path:
@@ -245,7 +254,7 @@ class _CellRun:
     def _boot_failed(self, failed: guest.BootFailed, request: guest.GuestRequest) -> bool:
         """A boot that failed: a report decides, silence is tried once more."""
         with request.console.open("rb") as console:
-            hits = tuple(klog.parse(console))
+            hits = self.log.hits(console)
         blamed = bool(hits) or failed.end in (GuestEnd.PANIC, GuestEnd.RESET)
         if not blamed and "boot" not in self.retried:
             self.retried.add("boot")
@@ -358,7 +367,7 @@ class _CellRun:
         # What was found in the guest stands with the case that tells of its end.
         for case in with_crash(judged, found):
             # A hit names its line in the console log, not in the workload's window.
-            hits = tuple(replace(hit, line=hit.line + evidence.console_line) for hit in case.hits)
+            hits = tuple(placed(hit, evidence.console_lines) for hit in case.hits)
             self.log.add(replace(case, hits=hits))
         # Last, because a full disk must not cost the verdicts.
         (self.folder / f"{stem(spec)}.ktap").write_text(evidence.stdout, "utf-8")
@@ -367,7 +376,7 @@ class _CellRun:
 
     def _lost_between(self, machine: guest.Guest, lost: SshLost) -> bool:
         """A guest lost before a workload began; True when it is worth another boot."""
-        hits = tuple(klog.parse(machine.console_bytes().splitlines(keepends=True)))
+        hits = self.log.hits(machine.console_bytes().splitlines(keepends=True))
         again = "guest" not in self.retried
         self.retried.add("guest")
         if again and not hits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,13 +91,16 @@ class CellLog:
         order = {spec.name: number for number, spec in enumerate(self.cell.workloads, 1)}
         return tuple(sorted(self.cases, key=lambda case: order.get(case.workload, 0)))
 
+    def hits(self, lines: Iterable[str | bytes]) -> tuple[Hit, ...]:
+        """The reports in a part of a log that the lab's and the config's rules do not allow."""
+        return tuple(hit for hit in klog.parse(lines) if not allowed(hit, self.cell.messages))
+
     def outside_windows(self, console: bytes) -> None:
         """Judge what the kernel printed outside the workloads' windows: booting and between."""
         hits = tuple(
-            replace(hit, line=hit.line + before)
+            placed(hit, tuple(range(before + 1, before + len(lines) + 1)))
             for before, lines in outside_windows(console, self.settings.token)
-            for hit in klog.parse(lines)
-            if not allowed(hit, self.cell.messages)
+            for hit in self.hits(lines)
         )
         if hits or not self.judged("boot", "kernel-log"):
             found = Verdict.FAIL if hits else Verdict.PASS
@@ -107,6 +111,18 @@ class CellLog:
 def stem(spec: WorkloadSpec) -> str:
     """A workload's name as part of a file's."""
     return spec.name.replace("/", "__")
+
+
+def placed(hit: Hit, lines: tuple[int, ...]) -> Hit:
+    """A hit of a workload's window with its place in the console log.
+
+    :param lines: the console log's line of each line of the window.
+    """
+
+    def at(number: int) -> int:
+        return lines[number - 1] if 0 < number <= len(lines) else number
+
+    return replace(hit, line=at(hit.line), end_line=at(hit.end_line))
 
 
 def spoiled(evidence: WorkloadEvidence) -> str:

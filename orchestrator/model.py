@@ -536,8 +536,8 @@ class WorkloadEvidence:
 
     ``exit_status`` is None where the program did not end by itself.  ``console`` is the window of
     the serial console that belongs to the workload; ``console_complete`` is False where the begin
-    or end mark is missing from it although the guest is alive; ``console_line`` is how many lines
-    of the console log come before it.  ``hang`` says how dead a silent guest was found,
+    or end mark is missing from it although the guest is alive; ``console_lines`` has for each of
+    its lines the line of the console log.  ``hang`` says how dead a silent guest was found,
     ``repeated`` that the workload's guest was lost once before, ``recovered`` how many lines of
     ``console`` the console itself had lost.
     """
@@ -554,7 +554,7 @@ class WorkloadEvidence:
     samples: tuple[Sample, ...] = ()
     page_size: int = 4096
     host_problem: str = ""
-    console_line: int = 0
+    console_lines: tuple[int, ...] = ()
     hang: str = ""
     repeated: bool = False
     recovered: int = 0

@@ -18,7 +18,7 @@ from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.errors import HostError, UserError
 from orchestrator.evidence import klog
-from orchestrator.evidence.logwindow import read_window
+from orchestrator.evidence.logwindow import LogWindow, read_window
 from orchestrator.guest import hang
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.qemu import boot_arguments
@@ -200,10 +200,14 @@ def run_workload(
         console=window.text,
         console_complete=window.complete,
         host_problem=problem,
-        console_line=guest.console_bytes()[:start].count(b"\n") + window.line,
+        console_lines=_console_lines(window, guest.console_bytes()[:start].count(b"\n")),
         recovered=window.recovered,
         hang=how,
     )
+
+
+def _console_lines(window: LogWindow, before: int) -> tuple[int, ...]:
+    return tuple(number + before for number in window.numbers)
 
 
 def _watch(
@@ -300,13 +304,17 @@ def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int
 def outside_windows(console: bytes, token: str) -> list[tuple[int, list[str]]]:
     """What no workload's window holds of a console log: how many lines precede it, and its lines.
 
-    Where a window has no end the guest was lost in it: what follows belongs to it.
+    Where a window has no end the guest was lost in it: what follows belongs to it.  Where one has
+    no begin, what is before its end counts as outside too.
     """
     lines = console.decode(errors="replace").split("\n")
     pieces: list[tuple[int, list[str]]] = []
     since: int | None = 0
     for mark in klog.find_marks(lines, token):
         if mark.action == "end":
+            if since is not None:
+                # The console lost its begin: looked at twice rather than not at all.
+                pieces.append((since, lines[since : mark.line - 1]))
             since = mark.line
         elif since is not None:
             pieces.append((since, lines[since : mark.line - 1]))

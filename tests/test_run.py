@@ -84,6 +84,7 @@ class Play:
         self.ran: list[str] = []
         self.requests: list[GuestRequest] = []
         self.copies: list[Exception | None] = []
+        self.last_words = ""  # of a copy that does not come to life
         self.examined: list[tuple[str, tuple[str, ...]]] = []
 
     @contextlib.contextmanager
@@ -527,6 +528,7 @@ def copies(play: Play, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     @contextlib.contextmanager
     def restored(kept: object, folder: Path, console: Path) -> Iterator[Machine]:
+        console.write_text(play.last_words)
         assert folder.is_dir()
         assert kept == "kept"
         made.append(console.name)
@@ -652,6 +654,16 @@ def test_where_no_copy_comes_to_life_they_share_a_guest(play: Play, copies: list
     assert len(play.requests) == 2
     assert "the workloads share a guest: QEMU said no" in record.notes
     assert record.verdict is Verdict.PASS
+
+
+def test_a_copy_that_oopses_before_its_login_is_a_hit(play: Play, copies: list[str]) -> None:
+    play.copies = [snapshot.RestoreFailed("a copy died")]
+    play.last_words = PANIC
+    record = go(play, work("a"), work("b"), fresh=True)
+    case = find(record, "boot:kernel-log-2")
+    assert case.verdict is Verdict.FAIL
+    assert [hit.kind for hit in case.hits] == ["panic"]
+    assert play.ran == ["f/a", "f/b"], "and the workloads run in a guest that they share"
 
 
 def test_where_no_snapshot_can_be_taken_they_share_a_guest(

@@ -69,7 +69,7 @@ def main() -> int:
     print(f"{len(outcomes)} faults, {len(wrong)} not as expected; not run: {missing or 'none'}")
     if options.write and outcomes:
         _write(outcomes, missing, commit)
-    return 3 if missing else 1 if wrong else 0
+    return 3 if missing or not outcomes else 1 if wrong else 0
 
 
 def _results(work: Path, commit: str, config: str, arch: str, shape: str) -> dict[str, Any] | None:

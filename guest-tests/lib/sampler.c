@@ -16,7 +16,8 @@
  * nr_anon_transparent_hugepages in huge pages and the rest count events; -1 is one that the kernel
  * does not have.  maxrss is in KiB, of the program or the largest of its children.  exit also has
  * "error" where the program could not be started, "killed" where we were told to stop it, and
- * "changed" with the names of what it left otherwise than it was, see gueststate.h.
+ * "changed" with the names of what it left otherwise than it was, see gueststate.h,
+ * "unsearched" where the kernel did not search for leaks although it has kmemleak.
  *
  * A sample is a plot and no proof: it is taken while the program runs.  Threads share one mm and
  * are read once; processes that share one (vfork) are counted twice while they do.
@@ -394,7 +395,7 @@ int main(int argc, char **argv)
 	for (until = now() + LEAKSCAN_MIN_AGE; leaks && now() < until; sleep(1))
 		sample(0); /* so that the lab hears of us */
 	if (leaks)
-		leakscan_end();
+		leaks = leakscan_end();
 	for (until = now() + SETTLE_SECONDS; now() < until && anon_pages_now() > anon_before;)
 		usleep(20000);
 	visit_every_cpu();
@@ -414,6 +415,8 @@ int main(int argc, char **argv)
 		say(",\"error\":\"exec: %s\"", strerror(exec_error));
 	if (killed)
 		say(",\"killed\":\"%s\"", killed);
+	if (leaks < 0)
+		say(",\"unsearched\":1");
 	if (changed[0])
 		say(",\"changed\":\"%s\"", changed);
 	say("}\n");

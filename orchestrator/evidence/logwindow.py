@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,12 +17,13 @@ _COPY = "kmsg: "
 class LogWindow:
     """The log between a workload's marks.
 
-    ``line`` is how many lines of the console come before it; ``complete`` whether both marks were
-    found, on the console or in /dev/kmsg; ``recovered`` how many lines only /dev/kmsg had.
+    ``numbers`` has for each line of ``text`` its 1-based line of the console, or that of the last
+    one before it which the console has; ``complete`` is whether both marks were found, on the
+    console or in /dev/kmsg; ``recovered`` how many lines only /dev/kmsg had.
     """
 
     text: str
-    line: int
+    numbers: tuple[int, ...]
     complete: bool
     recovered: int = 0
 
@@ -37,14 +39,17 @@ def read_window(console: str, stderr: str, token: str, workload: str) -> LogWind
     kept = text if complete else console
     line = console[: max(console.find(kept), 0)].count("\n")
     copied, whole = _between_marks(_copied(stderr), token, workload)
+    plain = tuple(range(line + 1, line + 2 + kept.count("\n")))
     if not copied:
-        return LogWindow(kept, line, complete or whole)
+        return LogWindow(kept, plain, complete or whole)
     merged = list(kmsg.reconcile(kept.split("\n"), copied))
     recovered = sum(part.source is kmsg.Source.KMSG for part in merged)
     gaps = any(part.source is kmsg.Source.GAP for part in merged)
     if not recovered and not gaps:
-        return LogWindow(kept, line, complete or whole)
-    return LogWindow("\n".join(kmsg.lines(merged)), line, complete or whole, recovered)
+        return LogWindow(kept, plain, complete or whole)
+    numbers = itertools.accumulate((part.number for part in merged), max, initial=0)
+    placed = tuple(line + number for number in itertools.islice(numbers, 1, None))
+    return LogWindow("\n".join(kmsg.lines(merged)), placed, complete or whole, recovered)
 
 
 def _copied(stderr: str) -> Iterable[kmsg.KmsgRecord]:

@@ -141,6 +141,8 @@ def parse_samples(text: str) -> SampleLog:
     problems += [f"the sampler has no record {p!r}" for p in ("before", "after", "exit")
                  if p not in phases]  # fmt: skip
     end = phases.get("exit", {})
+    if "unsearched" in end:
+        problems.append("kmemleak did not search: it gave up, see the kernel log")
     everything: dict[str, object] = {}
     for name in ("before", "after", "exit"):
         everything.update(phases.get(name, {}))

@@ -14,13 +14,13 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator import process
 from orchestrator.errors import HostError, LabError
-from orchestrator.guest.guest import Guest, GuestRequest, qemu_command
+from orchestrator.guest.guest import FAST_BOOT, Guest, GuestRequest, qemu_command
 from orchestrator.guest.qemu import Memory, Qemu, memory_sizes, running
 from orchestrator.guest.seed import Keys
 from orchestrator.guest.ssh import SshLost, connected
@@ -59,12 +59,13 @@ def memory_files(request: GuestRequest) -> Iterator[GuestRequest]:
     """
     fds: list[int] = []
     try:
-        for size in memory_sizes(request.arch, request.shape):
-            fds.append(os.memfd_create("lab-guest"))
-            os.ftruncate(fds[-1], size << 20)
+        try:
+            for size in memory_sizes(request.arch, request.shape):
+                fds.append(os.memfd_create("lab-guest"))
+                os.ftruncate(fds[-1], size << 20)
+        except OSError as error:
+            raise HostError(f"no memory for a guest: {error.strerror}") from error
         yield replace(request, memory=Memory(tuple(fds)))
-    except OSError as error:
-        raise HostError(f"no memory for a guest: {error.strerror}") from error
     finally:
         for fd in fds:
             os.close(fd)
@@ -83,9 +84,12 @@ def take(machine: Guest) -> Snapshot:
     state = request.folder / "state"
     qemu.ask("stop")
     _ignore_shared(qemu)
-    qemu.ask("migrate", uri="exec:cat > state")  # in QEMU's working directory
+    # In QEMU's working directory.  "completed" may come before the last bytes are in the file.
+    qemu.ask("migrate", uri="exec:cat > state.new && mv state.new state")
     until = time.monotonic() + STATE_DEADLINE
-    while (status := str(qemu.ask("query-migrate").get("status"))) != "completed":
+    while (status := str(qemu.ask("query-migrate").get("status"))) != "completed" or (
+        not state.exists()
+    ):
         if status in _FAILED or time.monotonic() > until:
             raise HostError(f"the guest's state could not be kept: {status}")
         process.sleep(_POLL)
@@ -96,15 +100,12 @@ def take(machine: Guest) -> Snapshot:
 
 
 @contextlib.contextmanager
-def restored(
-    snapshot: Snapshot, folder: Path, console: Path, watch: Callable[[], None] = lambda: None
-) -> Iterator[Guest]:
+def restored(snapshot: Snapshot, folder: Path, console: Path) -> Iterator[Guest]:
     """A private copy of a snapshot, logged in, with the right time and randomness of its own.
 
     :param folder: an empty private folder, not the snapshot's.
     :param console: the copy's own console log.
-    :param watch: called many times a second while logging in; what it raises ends the attempt.
-    :raises RestoreFailed: when it does not come to life.
+    :raises RestoreFailed: when it does not come to life; its console may tell why.
     """
     began = time.monotonic()
     memory = snapshot.request.memory
@@ -128,7 +129,13 @@ def restored(
             qemu = stack.enter_context(running(argv, folder, memory.fds))
             _load(qemu, snapshot.state)
             port = qemu.ssh_port()
-            ssh = stack.enter_context(connected(port, snapshot.keys, LOGIN_DEADLINE, watch))
+
+            def watch() -> None:
+                if not qemu.alive() or qemu.stopped():
+                    raise RestoreFailed("a copy of the guest died before anybody was logged in")
+
+            limit = LOGIN_DEADLINE * max(1.0, snapshot.boot_seconds / FAST_BOOT)
+            ssh = stack.enter_context(connected(port, snapshot.keys, limit, watch))
             machine = Guest(
                 request, qemu, ssh, snapshot.boot_seconds, "", port, snapshot.keys,
                 restore_seconds=time.monotonic() - began,

@@ -24,7 +24,7 @@ from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
 from orchestrator.kernel import kconfig, kdeps
 from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
-from orchestrator.kernel.configure import MARK, configure, refuse_killed
+from orchestrator.kernel.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.objects import build_folder, building, held, workplace
 from orchestrator.model import (
     Build,
@@ -199,11 +199,11 @@ def build_kernel(
             if done is None or done.status == 0 or host_trouble(_read(log)) is None:
                 whole()
         if not intact():
-            (objects / MARK).unlink(missing_ok=True)
             raise HostError(
                 f"somebody else changed files in {source}: what was built is not {wanted.build.id}",
                 "run it again: the tree is made anew",
             )
+        vouch(objects)
         text = _read(log)
         found = messages(text, source)
         result = BuildResult(

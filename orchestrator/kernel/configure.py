@@ -8,6 +8,7 @@ after an edit of C code all of them are as they were.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,8 @@ from orchestrator.kernel import kconfig, store
 
 DEADLINE = 300.0
 MARK = ".lab-configured"
+# The mark of a .config whose source is still to be found intact; see vouch().
+PENDING = ".lab-configured.new"
 # What no configuration looks at, unless it lies in a folder with programs that Kconfig runs.
 _CODE = frozenset({".c", ".h", ".S", ".rst"})
 _TOOLS = frozenset({"scripts", "tools"})
@@ -43,6 +46,7 @@ def configure(
     :raises HostError: when make was killed or took too long.
     """
     mark = objects / MARK
+    (objects / PENDING).unlink(missing_ok=True)
     if _stands(mark, objects, cache, tree, key, command):
         return ""
     mark.unlink(missing_ok=True)
@@ -57,10 +61,16 @@ def configure(
     done = process.run(argv, deadline=DEADLINE, log=log, check=False)
     refuse_killed(done)
     if done.status == 0:
-        mark.write_text(json.dumps(_record(objects, tree, key, command)))
+        (objects / PENDING).write_text(json.dumps(_record(objects, tree, key, command)))
         return ""
     last = [line for line in done.text.splitlines() if line.strip() and "make" not in line[:8]]
     return f"the configuration failed: {last[-1] if last else 'make gave no reason'}"
+
+
+def vouch(objects: Path) -> None:
+    """Let the .config stand from now on: its source turned out to be what it should."""
+    with contextlib.suppress(FileNotFoundError):
+        (objects / PENDING).replace(objects / MARK)
 
 
 def refuse_killed(done: process.Completed) -> None:

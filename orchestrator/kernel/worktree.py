@@ -94,7 +94,9 @@ def intact(slot: str, cache: Path) -> bool:
             cache, *words, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, patient=True
         ).stdout
 
-    if not ask("diff-files", "--name-only", "-z") and not ask("clean", "-ffdxn"):
+    # Not diff-files, which lists what only has another time, as in a cache that was copied.
+    diff = ("--no-optional-locks", "diff", "--name-only", "-z", "--no-ext-diff")
+    if not ask(*diff) and not ask("clean", "-ffdxn"):
         return True
     _beside(folder, ".tree").unlink(missing_ok=True)
     return False

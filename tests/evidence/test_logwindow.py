@@ -28,7 +28,7 @@ WHOLE = ((1, BEGIN), (2, "hello"), (3, BUG), (4, END))
 
 def test_a_whole_console_is_taken_as_it_is() -> None:
     window = read_window("booted\n" + console(*WHOLE), copy(*WHOLE), TOKEN, NAME)
-    assert (window.line, window.complete, window.recovered) == (2, True, 0)
+    assert (window.numbers, window.complete, window.recovered) == ((3, 4), True, 0)
     assert window.text == console(*WHOLE[1:3]).rstrip("\n")
     assert read_window("booted\n" + console(*WHOLE), "", TOKEN, NAME) == window
 
@@ -38,6 +38,7 @@ def test_what_the_console_lost_comes_from_kmsg() -> None:
     window = read_window(shown, copy((0, "before"), *WHOLE, (5, "after")), TOKEN, NAME)
     assert (window.complete, window.recovered) == (True, 1)
     assert [hit.kind for hit in klog.parse(window.text)] == ["bad-rss-counter"]
+    assert window.numbers == (2, 2), "beside the line that the console has before it"
     assert "before" not in window.text
     assert "after" not in window.text
 

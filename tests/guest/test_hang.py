@@ -99,6 +99,7 @@ def test_one_that_answers() -> None:
     guest.ssh = SimpleNamespace(run=lambda words, deadline: said.append(words))
     assert hang.ask(guest).dead is Dead.NOT
     assert said == [
+        "true",
         "echo w > /proc/sysrq-trigger; echo m > /proc/sysrq-trigger; "
-        "echo d > /proc/sysrq-trigger; echo t > /proc/sysrq-trigger"
+        "echo d > /proc/sysrq-trigger; echo t > /proc/sysrq-trigger",
     ]

@@ -36,6 +36,7 @@ class Played:
         self.usernet = ["TCP[ESTABLISHED] 22", "TCP[HOST_FORWARD]"]
         self.answer = Answer(0, "", "")
         self.argv: list[str] = []
+        self.why = ""
         self.fds: tuple[int, ...] = ()
 
     def ask(self, command: str, **arguments: Any) -> Any:
@@ -62,6 +63,9 @@ class Played:
     def alive(self) -> bool:
         return True
 
+    def stopped(self) -> str:
+        return self.why
+
     def ssh_port(self) -> int:
         return 4242
 
@@ -86,8 +90,9 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
         yield made
 
     @contextlib.contextmanager
-    def connected(port: int, keys: Keys, deadline: float, watch: object) -> Iterator[Played]:
+    def connected(port: int, keys: Keys, deadline: float, watch: Any) -> Iterator[Played]:
         assert (port, keys) == (4242, KEYS)
+        watch()
         yield made
 
     monkeypatch.setattr(snapshot, "running", running)
@@ -109,6 +114,7 @@ def copy(request: GuestRequest, tmp_path: Path, swap: Path | None = None) -> Any
 def test_the_connection_is_closed_before_anything_is_kept(
     request_: GuestRequest, played: Played
 ) -> None:
+    (request_.folder / "state").touch()
     kept = snapshot.take(machine(request_, played))
     assert played.said == [
         "close", "info usernet", "info usernet", "stop", "migrate-set-capabilities", "migrate",
@@ -181,6 +187,23 @@ def test_a_copy_without_a_login_is_none(
         pytest.fail("it must not be used")
 
 
+def test_a_copy_that_panics_at_once_is_none(
+    request_: GuestRequest, played: Played, tmp_path: Path
+) -> None:
+    played.why = "guest-panic"
+    with pytest.raises(RestoreFailed, match="died before"), copy(request_, tmp_path):
+        pytest.fail("it must not be used")
+
+
+def test_a_state_whose_last_bytes_do_not_come(
+    request_: GuestRequest, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played.migration = ["completed"] * 1000
+    monkeypatch.setattr(snapshot, "STATE_DEADLINE", 0.05)
+    with pytest.raises(HostError, match="could not be kept"):
+        snapshot.take(machine(request_, played))
+
+
 def test_what_goes_wrong_in_the_block_is_not_the_copys(
     request_: GuestRequest, played: Played, tmp_path: Path
 ) -> None:
@@ -210,3 +233,8 @@ def test_no_memory_is_the_hosts_fault(
     monkeypatch.setattr(os, "ftruncate", refuse)
     with pytest.raises(HostError, match="no memory for a guest"), snapshot.memory_files(request_):
         pytest.fail("no guest without memory")
+
+
+def test_a_full_disk_is_not_taken_for_no_memory(request_: GuestRequest) -> None:
+    with pytest.raises(OSError, match="No space"), snapshot.memory_files(request_):
+        raise OSError(28, "No space left on device")

@@ -30,6 +30,7 @@ class Bench:
         self.folder = folder
         self.cache = cache
         self.tree = tree
+        self.intact = True
         self.objects = folder / "objects"
         self.objects.mkdir()
         self.make = folder / "make"
@@ -43,12 +44,15 @@ class Bench:
     def __call__(
         self, key: str = "k", requests: tuple[Request, ...] = ASKED, tree: str = ""
     ) -> str:
-        return configure.configure(
+        problem = configure.configure(
             ["env", f"COUNT={self.folder}/count", f"FAILS={self.folder}/fails",
              f"OBJECTS={self.objects}", str(self.make)],
             requests, None, self.objects, self.cache,
             tree=tree or self.tree(), key=key, log=self.folder / "log",
         )  # fmt: skip
+        if self.intact:
+            configure.vouch(self.objects)
+        return problem
 
 
 @pytest.fixture
@@ -123,6 +127,18 @@ def test_what_failed_is_not_believed(bench: Bench) -> None:
     (bench.folder / "fails").unlink()
     assert bench() == ""
     assert bench.ran() == 4
+
+
+def test_what_nobody_vouched_for_is_asked_again(bench: Bench) -> None:
+    """The lab was killed, or the source turned out to be changed by somebody."""
+    bench.intact = False
+    bench()
+    bench()
+    assert bench.ran() == 2
+    bench.intact = True
+    bench()
+    bench()
+    assert bench.ran() == 3
 
 
 def test_a_killed_make_is_the_hosts_doing(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from contextlib import ExitStack
@@ -68,6 +69,13 @@ def test_what_somebody_else_changed_is_noticed_and_heals(cache, trees):
         assert "return 33;" in (folder / "mm/userfaultfd.c").read_text()
         assert not (folder / "vmlinux").exists()
         assert not (folder / "nested").exists()
+
+
+def test_another_time_is_no_change(cache, trees):
+    """A cache that was copied is still itself."""
+    with checkout(trees[0], "s", cache) as folder:
+        os.utime(folder / "Makefile", (1, 1))
+        assert intact("s", cache)
 
 
 def test_each_kind_of_change_is_noticed(cache, trees):
