@@ -95,16 +95,18 @@ class Ssh:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    def start(self, command: str) -> Channel:
+    def start(self, command: str, deadline: float | None = None) -> Channel:
         """Start a command in the guest.
 
+        :param deadline: seconds for the guest to take it (default: ``ANSWER``).
         :raises SshLost: when the connection is gone.
         """
+        limit = ANSWER if deadline is None else min(deadline, ANSWER)
         try:
-            channel = self._connection.transport.open_session(timeout=ANSWER)
+            channel = self._connection.transport.open_session(timeout=limit)
             # exec_command() waits for the answer without any limit, and a guest that panics just
             # now never gives one: its connection stays open as long as QEMU does.
-            watchdog = threading.Timer(ANSWER, Channel(channel).close)
+            watchdog = threading.Timer(limit, Channel(channel).close)
             watchdog.daemon = True
             watchdog.start()
             try:
@@ -120,7 +122,7 @@ class Ssh:
 
         :raises SshLost: when it does not end in time or the connection breaks.
         """
-        channel = self.start(command)
+        channel = self.start(command, deadline)
         until = time.monotonic() + deadline
         try:
             if stdin is not None:

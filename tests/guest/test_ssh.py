@@ -154,6 +154,17 @@ def test_a_guest_that_dies_before_it_answers(
         assert time.monotonic() - began < 2.5
 
 
+def test_a_dead_guest_is_given_no_more_than_the_commands_time(
+    server: tuple[Server, int, Keys],
+) -> None:
+    _, port, keys = server
+    with connected(port, keys, 20.0) as session:
+        began = time.monotonic()
+        with pytest.raises(SshLost, match="takes no further command"):
+            session.run("mute", 0.5)
+        assert time.monotonic() - began < 2.5
+
+
 def test_a_guest_that_stops_reading(server: tuple[Server, int, Keys]) -> None:
     _, port, keys = server
     with connected(port, keys, 20.0) as session:
