@@ -62,7 +62,7 @@ FAULTS = (
     Fault("slow-hang", "hang", "fail", seconds=60, reason="still running after"),
     _log("stuck-soft-lockup", "soft-lockup", r"soft lockup", seconds=120),
     _log("stuck-rcu-stall", "rcu-stall", r"rcu.*stall", seconds=120),
-    _log("debug-lockdep", "lockdep", r"possible recursive locking", seconds=60),
+    _log("debug-lockdep", "lockdep", r"lock held when returning to user space", seconds=60),
     _log("debug-kasan-free", "kasan", r"KASAN: .*use-after-free", seconds=60),
     _log("debug-kasan-bounds", "kasan", r"KASAN: slab-out-of-bounds", seconds=60),
 )  # fmt: skip

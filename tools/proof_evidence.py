@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def _results(work: Path, commit: str, config: str, arch: str, shape: str) -> dic
     if not (done.exists() and done.read_text() == commit and file.exists()):
         work.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)
+        shutil.rmtree(work / "run", ignore_errors=True)  # of another commit, or cut short
         argv = [
             str(LAB), "run", "-p", "all", "--plain", "--config", config, "--arch", arch,
             "--shape", shape, "--out", str(work / "run"),

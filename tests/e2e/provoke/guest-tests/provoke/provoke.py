@@ -62,6 +62,20 @@ def stay(word: str) -> None:
     time.sleep(PATIENCE)
 
 
+def rcu_stall() -> None:
+    """One CPU stands still, and the other asks for a grace period: each exit of a task does."""
+    if os.fork() == 0:
+        os.sched_setaffinity(0, {1})
+        crash("HARDLOCKUP")
+    os.sched_setaffinity(0, {0})
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+        time.sleep(0.05)
+
+
 def network_loss() -> None:
     down = ["busybox", "ip", "link", "set", "eth0", "down"]
     os.spawnv(os.P_WAIT, "/bin/busybox", down)
@@ -74,6 +88,7 @@ KINDS = {
     "oom": out_of_memory,
     "two-at-once": both_interrupted,
     "soft-lockup": lambda: stay("SOFTLOCKUP"),
+    "rcu-stall": rcu_stall,
     "freeze": lambda: stay("FREEZE"),
     "network-loss": network_loss,
     "qemu-killed": lambda: time.sleep(PATIENCE),
