@@ -16,6 +16,7 @@ import hashlib
 import re
 import shlex
 import signal
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -48,6 +49,8 @@ _STATUS_NOT_STARTED = (126, 127)
 
 _MAX_REASON = 2000
 _MAX_NAMED = 8
+# Hits of one signature that a case keeps; its reason says how many there were.
+_MAX_ALIKE = 20
 _DATA_LINE = re.compile(r"(?:LEDGER|MEASURE|Totals:)\s")
 
 
@@ -269,9 +272,10 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
     rules = evidence.workload.messages
     broken = [p for p in (*rules.allows, *rules.forbids, *rules.requires) if _compiled(p) is None]
     lines = [line.text for line in read(evidence.console)]
-    faults = [_named(hit) for hit in bad[:_MAX_NAMED]]
-    if len(bad) > _MAX_NAMED:
-        faults.append(f"and {len(bad) - _MAX_NAMED} more reports")
+    titles = Counter(_named(hit) for hit in bad)
+    faults = [f"{title} ({n} times)" if n > 1 else title for title, n in titles.items()]
+    if len(faults) > _MAX_NAMED:
+        faults[_MAX_NAMED:] = [f"and {len(faults) - _MAX_NAMED} more kinds of report"]
     for pattern in rules.forbids:
         found = _first_line(lines, pattern)
         if found is not None:
@@ -282,7 +286,7 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
         faults += [f"required message is missing: {p}" for p in missing[:_MAX_NAMED]]
     if faults:
         out.add(KERNEL_LOG, Verdict.FAIL, "\n".join(faults))
-        out.amend(hits=bad)
+        out.amend(hits=_few_alike(bad))
         return
     unjudged = evidence.guest is not GuestEnd.ALIVE or not evidence.console_complete or missing
     if broken:
@@ -295,6 +299,17 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
     else:
         out.add(KERNEL_LOG, Verdict.PASS, f"{len(hits)} allowed reports" if hits else "")
     out.amend(hits=hits)
+
+
+def _few_alike(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    """The hits, of each signature only the first ones: a leak may be reported a thousand times."""
+    seen: dict[str, int] = {}
+    kept = []
+    for hit in hits:
+        seen[hit.signature] = seen.get(hit.signature, 0) + 1
+        if seen[hit.signature] <= _MAX_ALIKE or hit.fatal or hit.corrupted:
+            kept.append(hit)
+    return tuple(kept)
 
 
 def _named(hit: Hit) -> str:

@@ -205,6 +205,17 @@ def test_counters_of_a_skipped_workload_are_not_asked_for() -> None:
 # ---------------------------------------------------------------- the kernel log
 
 
+def test_reports_alike_are_counted_and_a_few_are_kept() -> None:
+    """A leak may be reported a thousand times."""
+    case = judged(seen(console=RSS * 300))["kernel-log"]
+    title = "BUG: Bad rss-counter state type:MM_ANONPAGES"
+    assert case.reason == f"{title} (300 times)"
+    assert len(case.hits) == 20
+    case = judged(seen(console=RSS * 2 + PANIC))["kernel-log"]
+    assert case.reason.splitlines()[0] == f"{title} (2 times)"
+    assert len(case.hits) == 3
+
+
 def test_hit_fails() -> None:
     case = judged(seen(console=RSS))["kernel-log"]
     assert case.verdict is F
