@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -148,8 +149,8 @@ def restored(snapshot: Snapshot, folder: Path, console: Path) -> Iterator[Guest]
 
 def _load(qemu: Qemu, state: Path) -> None:
     _ignore_shared(qemu)
-    # Through a shell of QEMU's; the snapshot's folder is the lab's own and has a plain name.
-    qemu.ask("migrate-incoming", uri=f"exec:cat '{state}'")
+    # Through a shell of QEMU's.
+    qemu.ask("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
     until = time.monotonic() + STATE_DEADLINE
     while (status := str(qemu.ask("query-status")["status"])) == "inmigrate":
         if time.monotonic() > until:

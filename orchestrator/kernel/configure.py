@@ -101,12 +101,11 @@ def _stands(
             return False
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if before == tree:
-        return True
-    words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, tree)
-    done = store.git(cache, *words, check=False)  # fails where an old tree was trimmed away
-    names = done.stdout.decode(errors="replace").split("\0")
-    return done.status == 0 and all(_harmless(PurePosixPath(name)) for name in names if name)
+    try:
+        changed = store.touched_files(before, tree, cache)
+    except process.CommandFailed:  # the old tree was trimmed away
+        return False
+    return all(_harmless(PurePosixPath(name)) for name in changed)
 
 
 def _harmless(path: PurePosixPath) -> bool:

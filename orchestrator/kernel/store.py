@@ -226,21 +226,6 @@ def changes(base_tree: str, tree: str, cache: Path) -> tuple[diff.FileDiff, ...]
     return diff.parse(done.stdout)
 
 
-def touched_lines(base_tree: str, tree: str, cache: Path) -> dict[str, set[int]]:
-    """Give, for each file that ``tree`` changed, the 1-based lines of it that are new.
-
-    A file that only lost lines has an empty set; a deleted file is left out.
-    """
-    lines: dict[str, set[int]] = {}
-    for file in changes(base_tree, tree, cache):
-        if file.new is None:
-            continue
-        touched = lines.setdefault(file.new, set())
-        for hunk in file.hunks:
-            touched.update(range(hunk.new_start, hunk.new_start + hunk.new_lines))
-    return lines
-
-
 def read_files(tree: str, paths: Iterable[str], cache: Path) -> dict[str, bytes]:
     """Read many files of a tree at once; those that it has not are left out."""
     # A name with a line end cannot be asked for this way, and stands in no kernel.

@@ -70,7 +70,11 @@ def test_a_series_applies_and_is_recorded(base, cache):
     ]
     assert tree.series_digest == series.digest
     assert tree.touched_files == ("mm/userfaultfd.c",)
-    assert store.touched_lines(tree.base_tree, tree.tree, cache) == {"mm/userfaultfd.c": {13}}
+    touched = {
+        file.new: {n for h in file.hunks for n in range(h.new_start, h.new_start + h.new_lines)}
+        for file in store.changes(tree.base_tree, tree.tree, cache)
+    }
+    assert touched == {"mm/userfaultfd.c": {13}}
     assert apply_series(base, series, SPEC, cache).tree == tree.tree
 
 
