@@ -48,6 +48,15 @@ struct uffdio_register {
 	uint64_t ioctls;
 };
 
+/* "copied" is written by the kernel as "moved" below is. */
+struct uffdio_copy {
+	uint64_t dst;
+	uint64_t src;
+	uint64_t len;
+	uint64_t mode;
+	int64_t copied;
+};
+
 /* "moved" is written by the kernel and never read by it: bytes moved, or a negative errno. */
 struct uffdio_move {
 	uint64_t dst;
@@ -72,6 +81,7 @@ struct uffd_msg {
 #define UFFDIO_API _IOWR(0xAA, UFFDIO_NR_API, struct uffdio_api)
 #define UFFDIO_REGISTER _IOWR(0xAA, UFFDIO_NR_REGISTER, struct uffdio_register)
 #define UFFDIO_WAKE _IOR(0xAA, UFFDIO_NR_WAKE, struct uffdio_range)
+#define UFFDIO_COPY _IOWR(0xAA, UFFDIO_NR_COPY, struct uffdio_copy)
 #define UFFDIO_MOVE _IOWR(0xAA, UFFDIO_NR_MOVE, struct uffdio_move)
 
 _Static_assert(sizeof(struct uffdio_move) == 40, "the move ioctl takes 40 bytes");
