@@ -80,28 +80,65 @@ uint64_t uffd_ioctls(void)
 	return probe.ioctls;
 }
 
-int uffd_open(int blocking)
+int uffd_open_with(uint64_t features)
 {
 	struct uffdio_api api = { .api = UFFD_API };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	int fd;
 
+	if (features & ~uffd_features())
+		ktap_skip("no userfaultfd feature %#llx (features %#llx)",
+			  (unsigned long long)(features & ~uffd_features()),
+			  (unsigned long long)uffd_features());
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	CHECK(fd >= 0, "userfaultfd: %m");
-	api.features = uffd_features() & UFFD_FEATURE_MOVE;
-	if (!blocking)
-		api.features |= UFFD_FEATURE_SIGBUS;
+	api.features = features | (uffd_features() & UFFD_FEATURE_MOVE);
 	CHECK_SYS(ioctl(fd, UFFDIO_API, &api));
 	return fd;
 }
 
-uint64_t uffd_register(int fd, const void *start, size_t len)
+int uffd_open(int blocking)
+{
+	return uffd_open_with(blocking ? 0 : UFFD_FEATURE_SIGBUS);
+}
+
+uint64_t uffd_register_mode(int fd, const void *start, size_t len, uint64_t mode)
 {
 	struct uffdio_register reg = {
 		.range = { (uint64_t)(uintptr_t)start, len },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.mode = mode,
 	};
 
 	CHECK_SYS(ioctl(fd, UFFDIO_REGISTER, &reg));
 	return reg.ioctls;
+}
+
+uint64_t uffd_register(int fd, const void *start, size_t len)
+{
+	return uffd_register_mode(fd, start, len, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+void uffd_unregister(int fd, const void *start, size_t len)
+{
+	struct uffdio_range range = { (uint64_t)(uintptr_t)start, len };
+
+	CHECK_SYS(ioctl(fd, UFFDIO_UNREGISTER, &range));
+}
+
+void uffd_protect(int fd, const void *start, size_t len, int on)
+{
+	struct uffdio_writeprotect protect = {
+		.range = { (uint64_t)(uintptr_t)start, len },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	CHECK_SYS(ioctl(fd, UFFDIO_WRITEPROTECT, &protect));
+}
+
+void uffd_wake(int fd, const void *start, size_t len)
+{
+	struct uffdio_range range = { (uint64_t)(uintptr_t)start, len };
+
+	CHECK_SYS(ioctl(fd, UFFDIO_WAKE, &range));
 }
 
 struct uffd_result uffd_move(int fd, void *dst, void *src, size_t len, uint64_t mode)

@@ -34,8 +34,19 @@ uint64_t uffd_ioctls(void);
  */
 int uffd_open(int blocking);
 
-/* Register for missing faults; returns the ioctls mask. */
+/* The same with these features besides; skips the case where the kernel lacks one of them. */
+int uffd_open_with(uint64_t features);
+
+/* Register for missing faults, or for UFFDIO_REGISTER_MODE_*; returns the ioctls mask. */
 uint64_t uffd_register(int fd, const void *start, size_t len);
+uint64_t uffd_register_mode(int fd, const void *start, size_t len, uint64_t mode);
+void uffd_unregister(int fd, const void *start, size_t len);
+
+/* Write-protect a range, or take that back, which wakes who waits for it. */
+void uffd_protect(int fd, const void *start, size_t len, int on);
+
+/* Wake who waits in a fault on a range. */
+void uffd_wake(int fd, const void *start, size_t len);
 
 /* One call of the ioctl: errno (0 on success) and what the kernel left in the last field. */
 struct uffd_result {

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See kind.h. */
+#define _GNU_SOURCE
+#include "kind.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ktap.h"
+#include "mem.h"
+#include "rss.h"
+
+#define BASE_PAGES 16
+
+static enum kind chosen;
+
+void kind_parse(int argc, char **argv)
+{
+	static const char *const names[] = { "base", "swap", "huge" };
+
+	if (argc < 2)
+		return;
+	for (size_t i = 0; i < KTAP_COUNT(names); i++) {
+		if (argc == 2 && !strcmp(argv[1], names[i])) {
+			chosen = (enum kind)i;
+			return;
+		}
+	}
+	fprintf(stderr, "%s: expected base, swap or huge\n", argv[0]);
+	exit(2);
+}
+
+enum kind kind(void)
+{
+	return chosen;
+}
+
+const char *kind_why_not(void)
+{
+	if (uffd_why_not())
+		return uffd_why_not();
+	if (chosen == KIND_SWAP)
+		return mem_why_no_swap();
+	return chosen == KIND_HUGE ? mem_why_no_huge() : NULL;
+}
+
+size_t kind_len(void)
+{
+	return chosen == KIND_HUGE ? mem_huge() : BASE_PAGES * mem_page();
+}
+
+struct uffd_pair kind_pages(unsigned int seed)
+{
+	struct uffd_pair pair = { .fd = -1, .len = kind_len() };
+
+	if (chosen == KIND_HUGE) {
+		pair.src = mem_map_huge(1, seed);
+		pair.dst = mem_map(pair.len, pair.len);
+		return pair;
+	}
+	pair.src = mem_map(pair.len, 0);
+	pair.dst = mem_map(pair.len, 0);
+	mem_no_huge(pair.src, pair.len);
+	mem_no_huge(pair.dst, pair.len);
+	mem_fill(pair.src, pair.len, seed);
+	return pair;
+}
+
+struct uffd_pair kind_pair(uint64_t features, uint64_t mode, unsigned int seed)
+{
+	struct uffd_pair pair;
+	int fd = uffd_open_with(features);
+
+	pair = kind_pages(seed);
+	pair.fd = fd;
+	uffd_register_mode(pair.fd, pair.dst, pair.len, mode);
+	return pair;
+}
+
+void kind_settle(char *start, size_t len)
+{
+	if (chosen == KIND_SWAP)
+		mem_swap_out(start, len);
+}
+
+void kind_move(const struct uffd_pair *pair, const char *before_move, const char *after_move)
+{
+	size_t pages = pair->len / mem_page();
+	uint64_t *frames = malloc(pages * sizeof(*frames));
+	struct uffd_result result;
+	struct rss before, after;
+
+	CHECK(frames, "malloc: %m");
+	for (size_t i = 0; i < pages; i++)
+		frames[i] = mem_frame(pair->src + i * mem_page());
+	before = rss_ledger(before_move, getpid());
+	result = uffd_try_all(pair);
+	after = rss_ledger(after_move, getpid());
+	uffd_moved_all(pair, result);
+	for (size_t i = 0; i < pages; i++) {
+		uint64_t source = mem_frame(pair->src + i * mem_page());
+		uint64_t frame = mem_frame(pair->dst + i * mem_page());
+
+		CHECK(!source, "source page %zu: got entry %#llx, expected none", i,
+		      (unsigned long long)source);
+		CHECK(frame == frames[i], "destination page %zu: got entry %#llx, expected %#llx", i,
+		      (unsigned long long)frame, (unsigned long long)frames[i]);
+	}
+	if (chosen == KIND_HUGE)
+		CHECK_EQ(mem_huge_bytes(pair->dst, pair->len), pair->len);
+	rss_agree(before_move, &before);
+	rss_agree(after_move, &after);
+	rss_conserved(&before, &after);
+	free(frames);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How the kernel tracks writes: soft-dirty and userfaultfd's write protection, as pagemap shows
+ * them (Documentation/admin-guide/mm/pagemap.rst and soft-dirty.rst).
+ */
+#ifndef LAB_TRACK_H
+#define LAB_TRACK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bits of an entry of pagemap. */
+#define TRACK_SOFT_DIRTY ((uint64_t)1 << 55)
+#define TRACK_WP ((uint64_t)1 << 57)
+
+/* How many pages of a range have a bit. */
+size_t track_pages(const void *start, size_t len, uint64_t bit);
+
+/* Forget what was written so far: every page of the process is clean (clear_refs, 4). */
+void track_clear_soft_dirty(void);
+
+/*
+ * How many pages of a range registered for asynchronous write protection count as written to, by
+ * ioctl(PAGEMAP_SCAN); with protect they are protected anew.
+ */
+size_t track_scan_written(void *start, size_t len, int protect);
+
+#endif

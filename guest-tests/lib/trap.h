@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Accesses that may fault: what signal they raise instead of dying of it.  Main thread only, since
+ * the handler jumps.
+ */
+#ifndef LAB_TRAP_H
+#define LAB_TRAP_H
+
+/* 0 where the access went through, else SIGBUS or SIGSEGV. */
+int trap_read(const void *address);
+int trap_write(void *address, char value);
+
+#endif
