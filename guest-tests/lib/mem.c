@@ -75,7 +75,7 @@ void mem_no_huge(void *start, size_t len)
 	(void)madvise(start, len, MADV_NOHUGEPAGE);
 }
 
-static uint64_t pattern(size_t word, unsigned int seed)
+uint64_t mem_pattern(size_t word, unsigned int seed)
 {
 	uint64_t x = ((uint64_t)seed << 40) + word + 1;
 
@@ -88,7 +88,7 @@ void mem_fill(void *start, size_t len, unsigned int seed)
 	uint64_t *words = start;
 
 	for (size_t i = 0; i < len / sizeof(*words); i++)
-		words[i] = pattern(i, seed);
+		words[i] = mem_pattern(i, seed);
 }
 
 int mem_holds(const void *start, size_t len, unsigned int seed, size_t *first_bad)
@@ -96,7 +96,7 @@ int mem_holds(const void *start, size_t len, unsigned int seed, size_t *first_ba
 	const volatile uint64_t *words = start;
 
 	for (size_t i = 0; i < len / sizeof(*words); i++) {
-		if (words[i] != pattern(i, seed)) {
+		if (words[i] != mem_pattern(i, seed)) {
 			if (first_bad)
 				*first_bad = i * sizeof(*words);
 			return 0;
@@ -112,7 +112,7 @@ void mem_expect(const void *start, size_t len, unsigned int seed, const char *wh
 	if (!mem_holds(start, len, seed, &bad))
 		FAIL("%s: wrong bytes at offset %zu of %zu: got %#llx, expected %#llx", what, bad, len,
 		     (unsigned long long)*(const uint64_t *)((const char *)start + bad),
-		     (unsigned long long)pattern(bad / sizeof(uint64_t), seed));
+		     (unsigned long long)mem_pattern(bad / sizeof(uint64_t), seed));
 }
 
 static void read_entries(const void *start, size_t pages, uint64_t *entries)
@@ -142,6 +142,50 @@ uint64_t mem_entry(const void *address)
 uint64_t mem_frame(const void *address)
 {
 	return mem_entry(address) & (MEM_FRAME | MEM_SWAPPED | MEM_PRESENT);
+}
+
+void mem_frames(const void *start, size_t pages, uint64_t *frames)
+{
+	read_entries(start, pages, frames);
+	for (size_t i = 0; i < pages; i++)
+		frames[i] &= MEM_FRAME | MEM_SWAPPED | MEM_PRESENT;
+}
+
+uint64_t mem_page_flags(const void *address)
+{
+	static int fd = -1;
+	uint64_t entry = mem_entry(address), flags = 0;
+
+	if (!(entry & MEM_PRESENT))
+		return 0;
+	if (!(entry & MEM_FRAME))
+		ktap_skip("pagemap shows no frame numbers without CAP_SYS_ADMIN");
+	if (fd < 0)
+		fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		ktap_skip("no /proc/kpageflags (CONFIG_PROC_PAGE_MONITOR is off)");
+	CHECK(pread(fd, &flags, sizeof(flags), (off_t)((entry & MEM_FRAME) * sizeof(flags))) ==
+		      sizeof(flags),
+	      "short read of /proc/kpageflags: %m");
+	return flags;
+}
+
+size_t mem_pages_with_all(const void *start, size_t len, uint64_t flags)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < len; at += mem_page())
+		count += (mem_page_flags((const char *)start + at) & flags) == flags;
+	return count;
+}
+
+size_t mem_pages_with_any(const void *start, size_t len, uint64_t flags)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < len; at += mem_page())
+		count += (mem_page_flags((const char *)start + at) & flags) != 0;
+	return count;
 }
 
 int mem_is_swap_slot(uint64_t entry)

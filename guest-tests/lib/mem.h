@@ -25,6 +25,9 @@ void mem_no_huge(void *start, size_t len);
 /* Write a pattern that differs in every word of every page and every seed. */
 void mem_fill(void *start, size_t len, unsigned int seed);
 
+/* One word of that pattern, by its number in the range. */
+uint64_t mem_pattern(size_t word, unsigned int seed);
+
 /* Whether a range still holds that pattern; first_bad (may be NULL) gets the offset if not. */
 int mem_holds(const void *start, size_t len, unsigned int seed, size_t *first_bad);
 
@@ -43,6 +46,29 @@ void mem_expect(const void *start, size_t len, unsigned int seed, const char *wh
 
 uint64_t mem_entry(const void *address);
 uint64_t mem_frame(const void *address);
+
+/* mem_frame() of each page of a range. */
+void mem_frames(const void *start, size_t pages, uint64_t *frames);
+
+/*
+ * Flags of the page that is mapped at an address, from /proc/kpageflags
+ * (include/uapi/linux/kernel-page-flags.h); 0 where none is.  Root; skips the case where the kernel
+ * shows no frame numbers or flags.
+ */
+#define MEM_FLAG_COMPOUND_HEAD ((uint64_t)1 << 15)
+#define MEM_FLAG_COMPOUND_TAIL ((uint64_t)1 << 16)
+#define MEM_FLAG_UNEVICTABLE ((uint64_t)1 << 18)
+#define MEM_FLAG_KSM ((uint64_t)1 << 21)
+#define MEM_FLAG_THP ((uint64_t)1 << 22)
+#define MEM_FLAG_ZERO_PAGE ((uint64_t)1 << 24)
+#define MEM_FLAG_MLOCKED ((uint64_t)1 << 33)
+#define MEM_FLAG_LARGE (MEM_FLAG_COMPOUND_HEAD | MEM_FLAG_COMPOUND_TAIL)
+
+uint64_t mem_page_flags(const void *address);
+
+/* How many pages of a range are mapped and have all, or any, of these flags. */
+size_t mem_pages_with_all(const void *start, size_t len, uint64_t flags);
+size_t mem_pages_with_any(const void *start, size_t len, uint64_t flags);
 
 /* Whether an entry of pagemap is a slot of a swap device, and no migration entry or marker. */
 int mem_is_swap_slot(uint64_t entry);
