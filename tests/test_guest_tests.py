@@ -32,7 +32,7 @@ SHARED = sorted(path for path in LIB.glob("*.c") if path.stem not in TOOLS)
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
 C_PROGRAMS = sorted(path for path in GUEST_TESTS.glob("*/*.c") if path.parent != LIB)
 SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
-FAMILIES = {"compactor", "ledger", "uffd-move"}
+FAMILIES = {"compactor", "ledger", "race", "uffd-move"}
 
 
 def _workloads() -> tuple[WorkloadSpec, ...]:
@@ -90,7 +90,7 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     assert workload.description
     assert len(workload.description) <= 100
     assert 5 <= workload.timeout <= 60
-    assert workload.deterministic
+    assert workload.deterministic == (workload.family != "race")
     assert set(workload.invariants) <= counters.INVARIANTS
     if workload.family == "uffd-move":
         assert workload.exercises == ("uffd-move",)
@@ -100,7 +100,7 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     if "mem_map_huge" in text and "kind" not in text:
         assert "thp" in workload.needs
     # Invariants over ledger lines need ledger lines, and those over moves pairs of them.
-    prints_ledger = re.search(r"rss_(ledger|check)\(", text) is not None
+    prints_ledger = re.search(r"(rss_(ledger|check)|race_run)\(", text) is not None
     assert ("counter-equals-walk" in workload.invariants) <= prints_ledger
     if "move-conserves" in workload.invariants:
         before = set(re.findall(r'"([\w%-]+)-before-move"', text))
