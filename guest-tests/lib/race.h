@@ -118,6 +118,8 @@ void race_nap(struct race_thread *self, unsigned int most_us);
 
 /* The mover that carries pages back and forth, and its parts. */
 void race_shuttle(struct race_thread *self);
+/* Move pages of the mover's own, all on the same side, to the other and check; how many moved. */
+size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t mode);
 /* A run of pages to act on: whole units three times of four. */
 void race_pick(struct race_thread *self, size_t *start, size_t *count);
 /* Judge what a move of len bytes returned; gives how many bytes it moved. */

@@ -269,42 +269,22 @@ static void check_moved(struct race_thread *self, size_t page, int to, uint64_t 
 			  (unsigned long long)count, (unsigned long long)hits);
 }
 
-void race_shuttle(struct race_thread *self)
+size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t mode)
 {
 	struct race_arena *arena = self->arena;
-	int shared = (arena->flags & RACE_SHARED) != 0, from;
-	size_t start, count, same = 1, moved;
+	int from = arena->at[start];
 	struct uffd_result result;
-	uint64_t mode = 0;
+	size_t moved;
 
-	race_pick(self, &start, &count);
-	if (shared) {
-		from = (int)race_below(&self->rng, 2);
-	} else {
-		from = arena->at[start];
-		while (same < count && arena->at[start + same] == from)
-			same++;
-		count = same;
-		/* Written by its owner on the way, so that a stale copy shows. */
-		(void)race_bump(arena, from, start);
-		race_entries(arena, from, start, count, self->before);
-		if (race_below(&self->rng, 2))
-			mode |= UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES;
-	}
-	if (race_below(&self->rng, 2))
-		mode |= UFFDIO_MOVE_MODE_DONTWAKE;
+	/* Written by its owner on the way, so that a stale copy shows. */
+	(void)race_bump(arena, from, start);
+	race_entries(arena, from, start, count, self->before);
 	result = uffd_move(__atomic_load_n(&arena->uffd, __ATOMIC_ACQUIRE),
 			   race_at(arena, !from, start), race_at(arena, from, start),
 			   count * mem_page(), mode);
 	moved = race_judge(self, result, count * mem_page()) / mem_page();
-	if (shared) {
-		for (size_t i = 0; i < moved; i++)
-			__atomic_fetch_add(&arena->flips[start + i], from ? -1 : 1,
-					   __ATOMIC_SEQ_CST);
-		return;
-	}
 	if (!moved)
-		return;
+		return 0;
 	race_entries(arena, !from, start, moved, self->after);
 	race_entries(arena, from, start, moved, self->left);
 	for (size_t i = 0; i < moved; i++) {
@@ -312,6 +292,41 @@ void race_shuttle(struct race_thread *self)
 		check_moved(self, start + i, !from, self->before[i], self->after[i],
 			    self->left[i]);
 	}
+	return moved;
+}
+
+/* A mover of pages that are not its own: who else moves them meanwhile, the flips tell. */
+static void carry_shared(struct race_thread *self, size_t start, size_t count, uint64_t mode)
+{
+	struct race_arena *arena = self->arena;
+	int from = (int)race_below(&self->rng, 2);
+	struct uffd_result result;
+	size_t moved;
+
+	result = uffd_move(__atomic_load_n(&arena->uffd, __ATOMIC_ACQUIRE),
+			   race_at(arena, !from, start), race_at(arena, from, start),
+			   count * mem_page(), mode);
+	moved = race_judge(self, result, count * mem_page()) / mem_page();
+	for (size_t i = 0; i < moved; i++)
+		__atomic_fetch_add(&arena->flips[start + i], from ? -1 : 1, __ATOMIC_SEQ_CST);
+}
+
+void race_shuttle(struct race_thread *self)
+{
+	const unsigned char *at = self->arena->at;
+	size_t start, count, same = 1;
+	uint64_t mode = race_below(&self->rng, 2) ? UFFDIO_MOVE_MODE_DONTWAKE : 0;
+
+	race_pick(self, &start, &count);
+	if (self->arena->flags & RACE_SHARED) {
+		carry_shared(self, start, count, mode);
+		return;
+	}
+	while (same < count && at[start + same] == at[start])
+		same++;
+	if (race_below(&self->rng, 2))
+		mode |= UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES;
+	(void)race_carry(self, start, same, mode);
 }
 
 void race_verify(struct race_arena *arena)
