@@ -55,7 +55,7 @@ struct race_arena {
 	uint64_t *hits;		/* successful race_bump()s of each page; atomic */
 	unsigned int flags;
 	uint64_t errnos;
-	long migrations;	/* pgmigrate_success when the case began */
+	long migrations;	/* frames changed behind our back when the case began */
 };
 
 #define RACE_HUGE 1u	   /* the arena is of huge pages, aligned; skips where there are none */

@@ -150,14 +150,21 @@ int race_populated(uint64_t entry)
 	return (entry & (MEM_PRESENT | MEM_SWAPPED)) != 0;
 }
 
-/* Static text of procfile users is not for threads: a buffer of its own. */
+/*
+ * How often anybody gave a page another frame: migrated it, swapped it in, or collapsed it into a
+ * huge page in the background.  Static text of procfile users is not for threads: a buffer of its own.
+ */
 static long migrations(void)
 {
 	char text[16 * 1024];
+	long collapsed = 0;
 
+	if (!proc_read("/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed", text,
+		       sizeof(text)))
+		collapsed = strtol(text, NULL, 10);
 	if (proc_read("/proc/vmstat", text, sizeof(text)))
 		return -1;
-	return proc_field(text, "pgmigrate_success");
+	return proc_field(text, "pgmigrate_success") + proc_field(text, "pswpin") + collapsed;
 }
 
 /* Read stamps and counter of a page without touching the rest; 0 or the signal. */
