@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See hugerace.h. */
+#define _GNU_SOURCE
+#include "hugerace.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#include "mem.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+#define MOST_UNITS 64
+
+/* How often a refused move is tried again before the mover goes on with another huge page. */
+#define TRIES 8
+
+static struct {
+	unsigned int flags;
+	/* Of each huge page: how often all of it was carried over, and how many parts of it have
+	 * arrived this time; of each mover the rounds it has done its part in. */
+	atomic_uint rounds[MOST_UNITS], arrived[MOST_UNITS];
+	unsigned int mine[8][MOST_UNITS];
+	unsigned int round[MOST_UNITS]; /* refilling */
+	atomic_ulong whole, collapses;
+} state;
+
+void huge_prepare(unsigned int flags)
+{
+	state.flags = flags;
+	for (size_t i = 0; i < MOST_UNITS; i++) {
+		state.rounds[i] = state.arrived[i] = state.round[i] = 0;
+		for (size_t k = 0; k < KTAP_COUNT(state.mine); k++)
+			state.mine[k][i] = 0;
+	}
+	state.whole = state.collapses = 0;
+}
+
+int huge_movers(void)
+{
+	int movers = race_options()->intensity;
+
+	return state.flags & HUGE_HALVES ? movers + movers % 2 : movers;
+}
+
+unsigned long huge_whole_moves(void)
+{
+	return state.whole;
+}
+
+unsigned long huge_collapses(void)
+{
+	return state.collapses;
+}
+
+size_t huge_any(struct race_thread *self)
+{
+	size_t unit = self->arena->unit;
+
+	return race_below(&self->rng, self->arena->pages / unit) * unit;
+}
+
+int huge_collapse(void *start, size_t len)
+{
+	return madvise(start, len, MADV_COLLAPSE) ? errno : 0;
+}
+
+/*
+ * Give a huge page's place page tables as if new: without any, a huge page can move there.  The
+ * range is without access until it is registered, so that nobody's touch fills it in between.
+ */
+static void renew(struct race_arena *arena, size_t first, int side)
+{
+	size_t len = arena->unit * mem_page();
+	struct uffdio_register reg = {
+		.range = { (uint64_t)(uintptr_t)race_at(arena, side, first), len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	char *at = race_at(arena, side, first);
+
+	if (mmap(at, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+		 0) != at ||
+	    madvise(at, len, MADV_HUGEPAGE) ||
+	    ((side || !(arena->flags & RACE_ONE_WAY)) &&
+	     ioctl(arena->uffd, UFFDIO_REGISTER, &reg)) ||
+	    mprotect(at, len, PROT_READ | PROT_WRITE))
+		race_fail("a huge page's place cannot be mapped anew: %s", ktap_errno(errno));
+}
+
+/* How many of `most` pages the next call takes. */
+static size_t choose_run(struct race_thread *self, size_t manner, size_t most)
+{
+	if (manner < 2)
+		return most;
+	if (manner == 2)
+		return 1 + race_below(&self->rng, most);
+	return race_below(&self->rng, 8) ? 1 : most;
+}
+
+static size_t choose_manner(struct race_thread *self)
+{
+	return state.flags & HUGE_NO_WHOLE ? 2 + race_below(&self->rng, 2) :
+					     race_below(&self->rng, 4);
+}
+
+/* Carry pages over to a side; whether all have arrived. */
+static int carry_all(struct race_thread *self, size_t first, size_t count, int to)
+{
+	const unsigned char *on = self->arena->at;
+	size_t manner = choose_manner(self), at = first, end = first + count, most, run, moved;
+	int tries = 0;
+
+	while (at < end) {
+		if (on[at] == to) {
+			at++;
+			continue;
+		}
+		for (most = 1; at + most < end && on[at + most] != to; most++)
+			;
+		run = choose_run(self, tries < TRIES / 2 ? manner : 3, most);
+		if (run == self->arena->unit && (state.flags & HUGE_NO_WHOLE))
+			run--;
+		if (race_over())
+			return 0;
+		moved = race_carry(self, at, run, 0);
+		state.whole += moved && moved == self->arena->unit;
+		if (!moved && ++tries == TRIES)
+			return 0;
+		at += moved;
+	}
+	return 1;
+}
+
+void huge_carry(struct race_thread *self)
+{
+	struct race_arena *arena = self->arena;
+	unsigned int parts = state.flags & HUGE_HALVES ? 2 : 1, part = self->number % parts, round;
+	size_t groups = (size_t)huge_movers() / parts, units = arena->pages / arena->unit, unit;
+	size_t first, count = arena->unit / parts;
+	int to;
+
+	/* The movers are the first threads of a case. */
+	for (unit = self->number / parts; unit < units && !race_over(); unit += groups) {
+		round = state.rounds[unit];
+		to = !(round & 1);
+		first = unit * arena->unit;
+		if (state.mine[self->number][unit] > round ||
+		    !carry_all(self, first + part * count, count, to))
+			continue;
+		state.mine[self->number][unit] = round + 1;
+		if (++state.arrived[unit] < parts)
+			continue;
+		/* The last to arrive. */
+		if (!(state.flags & HUGE_NO_COLLAPSE) && race_below(&self->rng, 4) &&
+		    !huge_collapse(race_at(arena, to, first), arena->unit * mem_page()))
+			state.collapses++;
+		if (!(state.flags & HUGE_NO_RENEW) && race_below(&self->rng, 2))
+			renew(arena, first, !to);
+		state.arrived[unit] = 0;
+		state.rounds[unit]++;
+	}
+}
+
+/*
+ * Refilling.  A word of a page: the round in bits 0-15, the page in 16-35, which word it is in
+ * 36-37, whether an adversary wrote it in 38, and above that a hash of those.
+ */
+#define WORDS 3
+#define FOREIGN ((uint64_t)1 << 38)
+#define FIELDS (((uint64_t)1 << 39) - 1)
+
+static uint64_t make_word(size_t page, int k, uint64_t rest)
+{
+	uint64_t fields = (uint64_t)k << 36 | (uint64_t)page << 16 | rest;
+
+	return fields | ((fields + 1) * 0x9e3779b97f4a7c15u & ~FIELDS);
+}
+
+/* The first word of a page, one in the middle, the last. */
+static uint64_t *word_at(struct race_arena *arena, int side, size_t page, int k)
+{
+	size_t words = mem_page() / sizeof(uint64_t);
+
+	return (uint64_t *)race_at(arena, side, page) + (k == 0 ? 0 : k == 1 ? words / 2 : words - 1);
+}
+
+static int write_words(struct race_arena *arena, size_t page, uint64_t rest)
+{
+	int signal = 0;
+
+	for (int k = 0; k < WORDS && !signal; k++) {
+		uint64_t word = make_word(page, k, rest);
+
+		signal = race_write(word_at(arena, 0, page, k), &word, sizeof(word));
+	}
+	return signal;
+}
+
+int huge_write_foreign(struct race_arena *arena, size_t page)
+{
+	return write_words(arena, page, FOREIGN);
+}
+
+/* Zeros, an adversary's words or this round's; 0 or the signal. */
+static int look(struct race_arena *arena, int side, size_t page, const char *when)
+{
+	unsigned int round = state.round[page / arena->unit] & 0xffff;
+	uint64_t got;
+	int signal;
+
+	for (int k = 0; k < WORDS; k++) {
+		signal = race_read(word_at(arena, side, page, k), &got, sizeof(got));
+		if (signal)
+			return signal;
+		if (!got || got == make_word(page, k, round) || got == make_word(page, k, FOREIGN))
+			continue;
+		race_fail("%s: page %zu on side %d, word %d: got %#llx (%s page %llu, word %llu, "
+			  "round %llu), expected round %u",
+			  when, page, side, k, (unsigned long long)got,
+			  make_word(got >> 16 & 0xfffff, (int)(got >> 36 & 3),
+				    got & (FOREIGN | 0xffff)) == got ?
+				  "a word of" :
+				  "no word of ours:",
+			  (unsigned long long)(got >> 16 & 0xfffff),
+			  (unsigned long long)(got >> 36 & 3), (unsigned long long)(got & 0xffff),
+			  round);
+		return 0;
+	}
+	return 0;
+}
+
+/* Fill a huge page's range: all of it, a part, or by reading only (the huge zero page). */
+static void fill(struct race_thread *self, size_t first, size_t unit)
+{
+	struct race_arena *arena = self->arena;
+	size_t step = race_below(&self->rng, 4) ? 1 : 1 + race_below(&self->rng, 7);
+	int reading = !race_below(&self->rng, 8), signal;
+	uint64_t word;
+
+	for (size_t page = first; page < first + arena->unit; page += step) {
+		signal = reading ? race_read(word_at(arena, 0, page, 0), &word, sizeof(word)) :
+				   write_words(arena, page, state.round[unit] & 0xffff);
+		if (signal && !(arena->errnos & RACE_ERRNO(EINVAL))) {
+			race_fail("page %zu of the source cannot be %s: signal %d", page,
+				  reading ? "read" : "written", signal);
+			return;
+		}
+	}
+}
+
+/* Empty a place, with or without its page tables. */
+static void empty(struct race_thread *self, size_t first, int side)
+{
+	struct race_arena *arena = self->arena;
+
+	if (race_below(&self->rng, 2))
+		renew(arena, first, side);
+	else if (madvise(race_at(arena, side, first), arena->unit * mem_page(), MADV_DONTNEED) &&
+		 !(arena->errnos & RACE_ERRNO(EINVAL)))
+		race_fail("MADV_DONTNEED: %s", ktap_errno(errno));
+}
+
+static void refill_one(struct race_thread *self, size_t unit)
+{
+	struct race_arena *arena = self->arena;
+	size_t first = unit * arena->unit, end = first + arena->unit, run, moved;
+	size_t manner = choose_manner(self);
+	uint64_t holes = race_below(&self->rng, 2) ? UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES : 0;
+	struct uffd_result result;
+
+	state.round[unit]++;
+	fill(self, first, unit);
+	for (size_t at = first; at < end && !race_over(); at += moved) {
+		run = choose_run(self, manner, end - at);
+		if (run == arena->unit && (state.flags & HUGE_NO_WHOLE))
+			run--;
+		result = uffd_move(arena->uffd, race_at(arena, 1, at), race_at(arena, 0, at),
+				   run * mem_page(), holes);
+		moved = race_judge(self, result, run * mem_page()) / mem_page();
+		state.whole += moved == arena->unit;
+		for (size_t page = at; page < at + moved; page++)
+			if (look(arena, 1, page, "after a move") && !holes &&
+			    !(state.flags & HUGE_ZAPS_DST))
+				race_fail("page %zu was moved and is not there: SIGBUS", page);
+		if (moved)
+			continue;
+		/* What is refused in one piece may do in parts; a page alone is left. */
+		if (run > 1)
+			manner = 2 + race_below(&self->rng, 2);
+		else
+			at++;
+	}
+	for (size_t page = first; page < end; page++)
+		(void)look(arena, 1, page, "at the end of a round");
+	empty(self, first, 1);
+	empty(self, first, 0);
+}
+
+void huge_refill(struct race_thread *self)
+{
+	struct race_arena *arena = self->arena;
+	size_t units = arena->pages / arena->unit, movers = (size_t)huge_movers();
+
+	for (size_t unit = self->number; unit < units && !race_over(); unit += movers)
+		refill_one(self, unit);
+}
+
+void huge_refill_verify(struct race_arena *arena)
+{
+	uint64_t entry;
+
+	for (size_t page = 0; page < arena->pages; page++) {
+		for (int side = 0; side < 2; side++) {
+			race_entries(arena, side, page, 1, &entry);
+			if (race_populated(entry))
+				(void)look(arena, side, page, "at a standstill");
+		}
+	}
+}

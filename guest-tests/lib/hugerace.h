@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Movers for races over huge pages (see race.h; the arena is RACE_HUGE), of two kinds.
+ *
+ * Carrying: both sides are registered, and so each page is on one side and in one piece at every
+ * moment, whatever becomes of the huge page it is part of.  Movers carry a huge page's pages over
+ * whole, in unaligned runs or page by page; when all have arrived, it is often put together again
+ * (MADV_COLLAPSE), and the other side often gets page tables as if new, because a huge page can
+ * move only to where there is none.
+ *
+ * Refilling (RACE_ONE_WAY): the source is not registered, and adversaries may zap and refault it; a
+ * mover fills it anew for every round.  Then a word may be gone or overwritten, but what is there
+ * is of this page and of this round.
+ */
+#ifndef LAB_HUGERACE_H
+#define LAB_HUGERACE_H
+
+#include <stddef.h>
+
+#include "race.h"
+
+/* Both kinds. */
+#define HUGE_NO_WHOLE 1u /* never a whole huge page in one call */
+/* Carrying. */
+#define HUGE_HALVES 2u /* two movers share each huge page, and no run crosses its middle */
+#define HUGE_NO_COLLAPSE 4u
+#define HUGE_NO_RENEW 8u /* page tables stay, which only splitting moves meet */
+/* Refilling. */
+#define HUGE_ZAPS_DST 16u /* what has been moved may vanish */
+
+/* Before race_run(): how the movers of the case behave. */
+void huge_prepare(unsigned int flags);
+
+/* How many threads the mover role is to have: as many as the intensity, an even number of halves. */
+int huge_movers(void);
+
+/* The two movers, for struct race_role. */
+void huge_carry(struct race_thread *self);
+void huge_refill(struct race_thread *self);
+
+/* The standstill of a refilling case, and what it has to say at the end. */
+void huge_refill_verify(struct race_arena *arena);
+
+/* A write to the source as an adversary does it in a refilling case; 0 or the signal. */
+int huge_write_foreign(struct race_arena *arena, size_t page);
+
+/* A random huge page of the arena, as the number of its first page. */
+size_t huge_any(struct race_thread *self);
+
+/* MADV_COLLAPSE; 0 or errno. */
+int huge_collapse(void *start, size_t len);
+
+/* How many moves took a huge page whole, and how many were put together, since huge_prepare(). */
+unsigned long huge_whole_moves(void);
+unsigned long huge_collapses(void);
+
+#endif
