@@ -98,6 +98,53 @@ class ShapeSpec:
 
 
 @dataclass(frozen=True)
+class SelftestRun:
+    """How a program of the kernel's selftests is run, as its collection's table states it.
+
+    ``name`` tells several runs of one program apart.  ``setup`` are lines for the shell that starts
+    it in the guest; ``timeout`` in seconds is the collection's where None.  ``skip`` says why it is
+    not run by itself.  ``repair`` are compiler flags with which a tree's own mistake is got round.
+    """
+
+    program: str
+    name: str = ""
+    args: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    timeout: float | None = None
+    deterministic: bool = True
+    skip: str = ""
+    repair: tuple[str, ...] = ()
+    messages: MessageRules = MessageRules()
+    only_arch: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SelftestSpec:
+    """What of the selftests of the kernel under test a workload stands for.
+
+    ``only`` is a glob of ``PROGRAM`` or ``PROGRAM/RUN``; empty: all.  ``runs`` is the table of the
+    programs that need something; the others run as they are.  With ``helpers`` the files that a
+    collection builds beside its programs (``TEST_GEN_FILES``) are programs too.
+    """
+
+    collection: str
+    only: str = ""
+    runs: tuple[SelftestRun, ...] = ()
+    helpers: bool = False
+
+
+@dataclass(frozen=True)
+class NotReady:
+    """A workload that has a case of its own before it runs; with ``runs`` it runs all the same."""
+
+    case: str
+    verdict: Verdict
+    reason: str
+    runs: bool = False
+
+
+@dataclass(frozen=True)
 class WorkloadSpec:
     """One program with its arguments, as its family's ``manifest.yaml`` states it.
 
@@ -123,6 +170,39 @@ class WorkloadSpec:
     counters: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
     where: str = ""
+
+
+@dataclass(frozen=True)
+class Selftest:
+    """A program of a selftest collection that was built, or was not.
+
+    ``main`` tells it from a file that may be a program's helper.  ``problem`` is the compiler's
+    first error; ``lacks`` names the host's library for want of which it was, ``repaired`` the flags
+    with which it was built in the end.
+    """
+
+    name: str
+    main: bool = True
+    problem: str = ""
+    lacks: str = ""
+    repaired: str = ""
+
+
+@dataclass(frozen=True)
+class Selftests:
+    """A selftest collection, built: ``files`` goes into the guest, programs in ``folder`` of it.
+
+    ``missing`` says that the tree has none, ``failure`` why none of it could be built.
+    ``timeout`` is what its ``settings`` file states in seconds, 0 for no limit.
+    """
+
+    collection: str
+    folder: str = ""
+    files: Path | None = None
+    tests: tuple[Selftest, ...] = ()
+    missing: str = ""
+    failure: str = ""
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
