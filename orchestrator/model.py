@@ -169,6 +169,11 @@ class WorkloadSpec:
     messages: MessageRules = MessageRules()
     counters: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
+    # A collection of selftests, a program of which the others below are about: see SelftestSpec.
+    selftests: SelftestSpec | None = None
+    # A folder whose files go into the guest with the program, beside it.
+    bundle: Path | None = None
+    not_ready: tuple[NotReady, ...] = ()
     where: str = ""
 
 
