@@ -174,25 +174,37 @@ static void *thread_main(void *argument)
 	}
 }
 
-static void add_thread(struct race_arena *arena, const struct race_role *role, const char *name)
+void race_thread_make(struct race_thread *self, struct race_arena *arena,
+		      const struct race_role *role, const char *name, size_t number)
 {
-	struct race_thread *self = &threads[thread_count];
 	struct race_rng rng = { options.seed };
 	size_t run = arena->unit > RACE_RUN ? arena->unit : RACE_RUN;
 
-	CHECK(thread_count < THREADS, "more than %d threads", THREADS);
 	memset(self, 0, sizeof(*self));
 	for (; *name; name++)
 		rng.state = race_random(&rng) ^ (unsigned char)*name;
-	rng.state = race_random(&rng) + thread_count;
+	rng.state = race_random(&rng) + number;
 	self->rng.state = race_random(&rng);
 	self->arena = arena;
 	self->role = role;
-	self->number = thread_count++;
+	self->number = number;
+	self->peers = 1;
 	self->before = calloc(3 * run, sizeof(*self->before));
 	CHECK(self->before, "out of memory");
 	self->after = self->before + run;
 	self->left = self->after + run;
+}
+
+static void add_threads(struct race_arena *arena, const struct race_role *role, const char *name)
+{
+	size_t count = (size_t)(role->threads ? role->threads : options.intensity);
+
+	CHECK(thread_count + count <= THREADS, "more than %d threads", THREADS);
+	for (size_t i = 0; i < count; i++, thread_count++) {
+		race_thread_make(&threads[thread_count], arena, role, name, thread_count);
+		threads[thread_count].index = i;
+		threads[thread_count].peers = count;
+	}
 }
 
 /* Wait until all stand still; the number of the first that does not come, or -1. */
@@ -267,16 +279,15 @@ static const struct race_role *idle_role(const struct race_role *mover,
 static void start(const struct race_case *what, struct race_arena *arena,
 		  const struct race_role *mover)
 {
-	size_t movers = (size_t)(mover->threads ? mover->threads : options.intensity), units;
+	size_t movers, units = arena->pages / arena->unit;
 	pthread_attr_t attributes;
 
 	thread_count = 0;
 	race.standing = 0;
 	race.pause = race.ending = race.failed = 0;
-	for (size_t i = 0; i < movers; i++)
-		add_thread(arena, mover, what->name);
+	add_threads(arena, mover, what->name);
+	movers = thread_count;
 	/* Whole units each; all of them where they are shared. */
-	units = arena->pages / arena->unit;
 	for (size_t i = 0; i < movers; i++) {
 		int all = (what->flags & RACE_SHARED) != 0;
 
@@ -284,13 +295,8 @@ static void start(const struct race_case *what, struct race_arena *arena,
 		threads[i].count = all ? arena->pages :
 					 units * (i + 1) / movers * arena->unit - threads[i].first;
 	}
-	for (size_t i = 0; i < RACE_ADVERSARIES && what->adversaries[i].step; i++) {
-		const struct race_role *role = &what->adversaries[i];
-		int count = role->threads ? role->threads : options.intensity;
-
-		for (int k = 0; k < count; k++)
-			add_thread(arena, role, what->name);
-	}
+	for (size_t i = 0; i < RACE_ADVERSARIES && what->adversaries[i].step; i++)
+		add_threads(arena, &what->adversaries[i], what->name);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 256 * 1024);
 	for (size_t i = 0; i < thread_count; i++) {
@@ -321,17 +327,22 @@ static void report(const struct race_case *what, const struct race_role *mover, 
 	ktap_measure("moves", (double)moves, "1");
 }
 
+double race_begin(void)
+{
+	if (!announced++)
+		ktap_diag("RACE seed=%llu seconds=%.1f intensity=%d",
+			  (unsigned long long)options.seed, options.seconds, options.intensity);
+	return options.seconds * 1000 / (double)program_cases;
+}
+
 void race_run(const struct race_case *what)
 {
-	double now, share = options.seconds * 1000 / (double)program_cases, end;
+	double now, share = race_begin(), end;
 	static const struct race_role shuttle = { "mover", race_shuttle, NULL, 0 };
 	const struct race_role *mover = what->mover.step ? &what->mover : &shuttle;
 	struct race_arena arena;
 	int round = 0, over;
 
-	if (!announced++)
-		ktap_diag("RACE seed=%llu seconds=%.1f intensity=%d",
-			  (unsigned long long)options.seed, options.seconds, options.intensity);
 	CHECK(!race.hangs, "threads of an earlier case never came back");
 	race_arena_make(&arena, what);
 	if (what->prepare)

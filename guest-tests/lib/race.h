@@ -98,6 +98,7 @@ struct race_thread {
 	struct race_arena *arena;
 	const struct race_role *role;
 	size_t number;	     /* among all threads of the case */
+	size_t index, peers; /* among those of its role, and how many these are */
 	size_t first, count; /* the pages a mover owns */
 	unsigned long acts;  /* steps taken; for a mover: moves that moved something */
 	unsigned long pages; /* pages moved */
@@ -107,6 +108,13 @@ struct race_thread {
 };
 
 #define RACE_RUN 16 /* pages of a move at most, where a unit is one page */
+
+/* The share of a case in milliseconds; prints the line with the seed if none was printed yet. */
+double race_begin(void);
+
+/* Make a thread's state; for cases that run threads of their own in a child. */
+void race_thread_make(struct race_thread *self, struct race_arena *arena,
+		      const struct race_role *role, const char *name, size_t number);
 
 /* Run a case for its share of the time.  Fails, skips and reports like any ktap case. */
 void race_run(const struct race_case *what);
@@ -122,6 +130,8 @@ void race_shuttle(struct race_thread *self);
 size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t mode);
 /* A run of pages to act on: whole units three times of four. */
 void race_pick(struct race_thread *self, size_t *start, size_t *count);
+/* A run of pages of this thread's share, where the threads of a role must not meet. */
+void race_pick_share(struct race_thread *self, size_t *start, size_t *count);
 /* Judge what a move of len bytes returned; gives how many bytes it moved. */
 size_t race_judge(struct race_thread *self, struct uffd_result result, size_t len);
 

@@ -17,10 +17,6 @@
 #include "procfile.h"
 #include "uffd_abi.h"
 
-#ifndef UFFDIO_REGISTER_MODE_WP
-#define UFFDIO_REGISTER_MODE_WP ((uint64_t)1 << 1)
-#endif
-
 #define STAMPS 8  /* words of a page that tell which page it is */
 #define COUNTER 1 /* the word that is counted up */
 
@@ -204,6 +200,18 @@ void race_pick(struct race_thread *self, size_t *start, size_t *count)
 		*count = first + pages - *start;
 }
 
+void race_pick_share(struct race_thread *self, size_t *start, size_t *count)
+{
+	size_t units = self->arena->pages / self->arena->unit;
+	size_t first = units * self->index / self->peers * self->arena->unit;
+	size_t end = units * (self->index + 1) / self->peers * self->arena->unit;
+
+	*start = first + race_below(&self->rng, end - first);
+	*count = 1 + race_below(&self->rng, RACE_RUN);
+	if (*count > end - *start)
+		*count = end - *start;
+}
+
 size_t race_judge(struct race_thread *self, struct uffd_result result, size_t len)
 {
 	struct race_arena *arena = self->arena;
@@ -280,11 +288,12 @@ size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t
 {
 	struct race_arena *arena = self->arena;
 	int from = arena->at[start];
+	size_t moved, bumps = race_below(&self->rng, 4) ? 1 : count;
 	struct uffd_result result;
-	size_t moved;
 
 	/* Written by its owner on the way, so that a stale copy shows. */
-	(void)race_bump(arena, from, start);
+	for (size_t i = 0; i < bumps; i++)
+		(void)race_bump(arena, from, start + i);
 	race_entries(arena, from, start, count, self->before);
 	result = uffd_move(__atomic_load_n(&arena->uffd, __ATOMIC_ACQUIRE),
 			   race_at(arena, !from, start), race_at(arena, from, start),
