@@ -42,6 +42,7 @@ from orchestrator.model import (
 from orchestrator.outcome import SYNTHETIC
 from orchestrator.report.text import visible
 from orchestrator.results import cell_folder
+from orchestrator.stretch import as_ran
 
 FOLDER = "capsules"
 MOST = 8
@@ -123,7 +124,8 @@ def _jobs(plan: Plan, run: RunResult) -> list[_Job]:
         cell = cells.get(found.id)
         if cell is None or not found.accelerator:
             continue
-        specs: dict[str, WorkloadSpec | None] = {spec.name: spec for spec in cell.workloads}
+        ran = as_ran(cell, found.loops).workloads
+        specs: dict[str, WorkloadSpec | None] = {spec.name: spec for spec in ran}
         for name, spec in {_BOOT: None, **specs}.items():
             bad = tuple(
                 c for c in found.cases if c.workload == name and c.verdict is Verdict.FAIL
@@ -291,7 +293,7 @@ def _script(job: _Job) -> str:
     values = {
         "PROGRAM": arch.qemu,
         "BOOT_LIMIT": f"{BOOT_DEADLINE[job.found.accelerator]:.0f}",
-        "RUN_LIMIT": f"{max(1.0, spec.timeout if spec else 1.0):.0f}",
+        "RUN_LIMIT": f"{max(1.0, spec.timeout + spec.budget if spec else 1.0):.0f}",
         "FAST_BOOT": f"{max(1.0, FAST_BOOT):.0f}",
         "WORKLOAD": shlex.quote(spec.name if spec else ""),
         "QEMU": _shell_words(argv),

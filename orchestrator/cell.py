@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 from orchestrator import crash, guestcheck, verdict, workload
 from orchestrator.arch import ARCHES
 from orchestrator.celllog import CellLog, placed, spoiled, stem, with_crash
+from orchestrator.cores import memory_for
 from orchestrator.errors import HostError
 from orchestrator.evidence import klog
 from orchestrator.guest import accel, facts, guest, root, snapshot
@@ -36,6 +36,7 @@ from orchestrator.model import (
     CrashReport,
     GuestEnd,
     Hit,
+    LoopRecord,
     Verdict,
     WorkloadEvidence,
     WorkloadSpec,
@@ -48,8 +49,6 @@ from orchestrator.settings import Settings
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
 # What kmemleak's two searches after a workload, and the wait before them, take at most.
 LEAK_SCAN_SECONDS = 30.0
-# MiB that stay free when a further guest is started.
-SPARE_MIB = 1024
 
 
 def run_cell(cell: Cell, built: BuildResult, settings: Settings) -> CellRecord:
@@ -76,6 +75,7 @@ class _CellRun:
         self.fresh = cell.fresh_guests
         self.restores: list[float] = []
         self.lost: CrashReport | None = None  # of a guest that did not boot
+        self.loops: dict[str, LoopRecord] = {}
         self.boots = 0
         self.boot_seconds = 0.0
         self.page_size = 4096
@@ -105,7 +105,10 @@ class _CellRun:
             )
         self.log.tell("root", "preparing the guest's root")
         image = root.ensure_root(self.arch, self.settings.cache)
-        workloads = self.cell.workloads
+        workloads = tuple(
+            replace(spec, seed=spec.seed or self.settings.seed) if spec.budget else spec
+            for spec in self.cell.workloads
+        )
         library = workload.library_folder(workloads)
         files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
         archive = workload.pack(files, self.settings.cache)
@@ -206,7 +209,7 @@ class _CellRun:
 
         def more() -> None:
             with self.settings.spare(self.cell.shape.cpus) as got:
-                if got and _memory_for(self.cell.shape.memory_mib):
+                if got and memory_for(self.cell.shape.memory_mib):
                     work()
 
         try:
@@ -324,6 +327,8 @@ class _CellRun:
         given = spec
         if self.running.get("DEBUG_KMEMLEAK") == "y":
             given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
+        if spec.budget:
+            self.loops[spec.name] = LoopRecord(spec.name, spec.seed, spec.budget)
         evidence = workload.run_workload(machine, given, self.settings.token, tell, examine)
         evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
         return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
@@ -405,14 +410,9 @@ class _CellRun:
             console_log=f"{where}/console.log",
             kernel_config=f"{where}/config",
             notes=tuple(self.log.notes),
+            loops=tuple(self.loops.values()),
         )
 
 
 def _told(log: CellLog, name: str, text: str) -> None:
     log.tell("run", f"{name}: {text}")
-
-
-def _memory_for(mib: int) -> bool:
-    """Whether the host has memory for another guest of so many MiB, and some to spare."""
-    found = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return found is not None and int(found[1]) >> 10 > mib + SPARE_MIB

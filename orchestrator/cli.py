@@ -63,6 +63,20 @@ def _size(_context: click.Context, _parameter: click.Parameter, value: str | Non
         raise click.BadParameter(str(error)) from error
 
 
+def _seconds(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> float | None:
+    """A duration such as ``90s``, ``30m`` or ``8h``, in seconds."""
+    from orchestrator.config_values import parse_seconds
+
+    if value is None:
+        return None
+    try:
+        return parse_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _selection(options: dict[str, Any]) -> Any:
     from orchestrator.config_values import resolve_series, resolve_source
     from orchestrator.plan import Selection
@@ -80,7 +94,17 @@ def _selection(options: dict[str, Any]) -> Any:
 def _run_options(options: dict[str, Any], **more: Any) -> Any:
     from orchestrator.commands.run import RunOptions
 
-    names = ("jobs", "out", "plain", "as_json", "baseline", "fail_on", "resume")
+    names = (
+        "jobs",
+        "out",
+        "plain",
+        "as_json",
+        "baseline",
+        "fail_on",
+        "resume",
+        "seed",
+        "time_budget",
+    )
     return RunOptions(**{name: options[name] for name in names if name in options}, **more)
 
 
@@ -98,6 +122,10 @@ def cli() -> None:
 @run_options
 @click.option("--fail-on", type=click.Choice(["any", "regression"]), help="What exits with 1.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was cut: keep what is done.")
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), metavar="N",
+              help="What racing workloads start from (default: another one each run).")  # fmt: skip
+@click.option("--time-budget", callback=_seconds, metavar="TIME",
+              help="End after so long (90s, 30m, 8h), instead of the profile's.")  # fmt: skip
 def run(**options: Any) -> int:
     """Build, boot, run workloads, judge and report."""
     from orchestrator.commands.run import command_of

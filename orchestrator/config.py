@@ -327,6 +327,7 @@ class _Reader:
             time_budget=budget,
             where=view.where(),
             fresh_guests=view.flag("fresh_guests", True),
+            spend_budget=view.flag("spend_budget", False),
         )
 
     def _block(self, view: View) -> ProfileEntry:

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machine's cores as tokens, so that builds and guests never want more than there are."""
+"""The machine's cores as tokens, and its memory: builds and guests never want more than there is."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from orchestrator.errors import Interrupted
 
 Ticket = tuple[int, int]
 # Builds queue behind every cell that can already run.
 BUILD_RANK = 1_000_000
+# MiB that stay free when a further guest is started.
+SPARE_MIB = 1024
 
 
 class Cores:
@@ -77,3 +81,9 @@ class Cores:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+
+def memory_for(mib: int) -> bool:
+    """Whether the host has memory for another guest of so many MiB, and some to spare."""
+    found = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return found is not None and int(found[1]) >> 10 > mib + SPARE_MIB

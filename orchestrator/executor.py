@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from orchestrator import process, run, symbolize
+from orchestrator import process, run, stretch, symbolize
 from orchestrator.cores import BUILD_RANK, Cores, Ticket
 from orchestrator.errors import HostError, Interrupted, LabError, UserError
 from orchestrator.events import Event
@@ -99,6 +99,7 @@ class _Execution:
         self.on_change = on_change
         self.boot = boot
         self.progress = Progress()
+        self.took: list[float] = []  # by cells without their loops, s
         self.until = time.monotonic() + plan.time_budget if plan.time_budget else None
 
     def keep_finished(self, done: RunResult) -> None:
@@ -296,8 +297,11 @@ class _Execution:
             if self._late():
                 self._skip([cell], BUDGET)
                 return
+            began = time.monotonic()
+            cell = self._stretched(cell)
             try:
                 record = run.run_cell(cell, built, self.settings)
+                self.took.append(max(0.0, time.monotonic() - began - stretch.loop_seconds(cell)))
                 record = symbolize.with_lines(record, built, kernel, self.settings)
             except Interrupted:
                 raise
@@ -305,6 +309,24 @@ class _Execution:
                 reason = self._explain(f"cell {cell.id}", error)
                 record = _unbooted(cell, Verdict.ERROR, reason)
         self._keep(record)
+
+    def _stretched(self, cell: Cell) -> Cell:
+        """The cell with its share of the time budget, where that is to be spent."""
+        if not self.plan.spend_budget or self.until is None:
+            return cell
+        with self.progress.lock:
+            cells = sum(one.id not in self.progress.cells for one in self.plan.cells)
+            builds = sum(one.id not in self.progress.builds for one in self.plan.builds)
+            made = [one.seconds for one in self.progress.builds.values() if not one.cached]
+        ahead = stretch.Ahead(
+            left=self.until - time.monotonic(),
+            cells=cells,
+            builds=builds,
+            at_once=max(1, self.cores.count // cell.shape.cpus),
+            build_seconds=max(made, default=stretch.BUILD_GUESS),
+            cell_seconds=max(self.took, default=stretch.CELL_GUESS),
+        )
+        return stretch.stretched(cell, ahead)
 
     # ------------------------------------------------------------ small things
 

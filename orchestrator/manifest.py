@@ -113,6 +113,13 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
             timeout = parse_seconds(source.raw("timeout"))
         except ValueError as error:
             problems.add(source.document.problem(source.at("timeout"), str(error)))
+    budget = WorkloadSpec.budget
+    source = holder("budget")
+    if "budget" in source:
+        try:
+            budget = parse_seconds(source.raw("budget"))
+        except ValueError as error:
+            problems.add(source.document.problem(source.at("budget"), str(error)))
     args = view.raw("args")
     description = view.text("description") or top.text("description") or ""
     return WorkloadSpec(
@@ -130,6 +137,7 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         counters=holder("counters").words("counters"),
         invariants=holder("invariants").words("invariants"),
         where=view.where(),
+        budget=budget,
     )
 
 

@@ -154,6 +154,8 @@ class WorkloadSpec:
     ``CONFIG_X``; ``exercises`` are capabilities (``uffd-move``): where the kernel or config states
     that it provides one, a skip of this workload's cases is a fail.
     ``counters`` names the watched counters, ``invariants`` what must hold of them.
+    ``budget`` is how long a workload loops, in seconds of any guest's clock (0: it comes to its end
+    by itself); such a workload is given its ``seed`` and ``budget`` as arguments.
     """
 
     name: str
@@ -175,6 +177,8 @@ class WorkloadSpec:
     bundle: Path | None = None
     not_ready: tuple[NotReady, ...] = ()
     where: str = ""
+    budget: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -281,6 +285,7 @@ class ProfileSpec:
     """A named selection of the matrix; ``time_budget`` (s) ends a run that takes longer.
 
     With ``fresh_guests`` each workload gets a copy of the cell's booted guest.
+    With ``spend_budget`` the workloads that loop share what is left of ``time_budget``.
     """
 
     name: str
@@ -289,6 +294,7 @@ class ProfileSpec:
     time_budget: float | None = None
     where: str = ""
     fresh_guests: bool = True
+    spend_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -349,6 +355,7 @@ class Plan:
     cells: tuple[Cell, ...]
     expectations: tuple[Expectation, ...] = ()
     time_budget: float | None = None
+    spend_budget: bool = False
     baseline: str | None = None
     known_issues: tuple[KnownIssue, ...] = ()
 
@@ -722,11 +729,20 @@ class BuildRecord:
 
 
 @dataclass(frozen=True)
+class LoopRecord:
+    """A workload that looped: for how long (s), and with which seed; ``lab rerun`` takes both."""
+
+    workload: str
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CellRecord:
     """A cell as results.json keeps it; paths are relative to the run's folder.
 
     ``restore_seconds`` is what a workload's own copy of the guest took until its login, the median;
-    0 where the workloads shared a guest.
+    0 where the workloads shared a guest.  ``loops`` are the workloads that had a budget.
     """
 
     id: str
@@ -744,6 +760,7 @@ class CellRecord:
     kernel_config: str = ""
     notes: tuple[str, ...] = ()
     restore_seconds: float = 0.0
+    loops: tuple[LoopRecord, ...] = ()
 
 
 @dataclass(frozen=True)

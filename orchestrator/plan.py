@@ -117,6 +117,7 @@ class _Planner:
                 for kept in _expected(expectation, ordered, self.config.workloads)
             ),
             time_budget=self.profile.time_budget,
+            spend_budget=self.profile.spend_budget,
             baseline=baseline,
             known_issues=self.config.known_issues,
         )

@@ -30,7 +30,8 @@ def explain(plan: Plan) -> str:
     if plan.baseline:
         head += f"; baseline {plan.baseline}"
     if plan.time_budget:
-        head += f"; ends after {plan.time_budget / 3600:g} h"
+        what = "takes" if plan.spend_budget else "ends after"
+        head += f"; {what} {plan.time_budget / 3600:g} h"
     groups = _groups(plan.cells)
     parts = [
         head,
@@ -61,6 +62,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "profile": plan.profile,
         "baseline": plan.baseline,
         "time_budget": plan.time_budget,
+        "spend_budget": plan.spend_budget,
         "builds": [
             {
                 "id": build.id,

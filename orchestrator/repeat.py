@@ -30,6 +30,7 @@ from orchestrator.model import (
 )
 from orchestrator.outcome import STAGES, executed
 from orchestrator.plan import Selection, make_plan
+from orchestrator.stretch import as_ran
 
 # What the base is called where lab.yaml has no kernel of that source.
 BASE = "base"
@@ -139,7 +140,9 @@ def make_repeat(
             "name another kernel with --on",
         )
     plan = make_plan(config, selection, tuple(ARCHES))
-    cell = plan.cells[0]
+    place = case.id.split(":", 1)[0]
+    loops = (loop for ran in earlier.cells if ran.id == place for loop in ran.loops)
+    cell = as_ran(plan.cells[0], loops)
     if shape is not None:
         cell = replace(cell, shape=shape)
     if on is None:
@@ -157,6 +160,7 @@ def make_repeat(
         cells=cells,
         baseline=base.cell.build.kernel.name if base else None,
         time_budget=None,
+        spend_budget=False,
     )
     return Repeat(case, subjects, again, boots=case.workload not in (BUILD, SERIES))
 

@@ -27,6 +27,8 @@ class Settings:
 
     ``spare`` gives further cores for the length of a with block, if there are any to spare.
 
+    ``seed`` is what looping workloads start from, unless they bring one.
+
     ``folder`` is the run's folder; ``run_name`` is what ``lab rerun`` finds it by.
     """
 
@@ -37,6 +39,7 @@ class Settings:
     jobs: int
     listener: Listener = nobody
     spare: Spare = no_cores
+    seed: int = field(default_factory=lambda: secrets.randbits(32))
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property

@@ -146,7 +146,12 @@ def guest_command(workload: WorkloadSpec, token: str) -> str:
     else:
         program = ["python3", f"{folder}/{workload.program}"]
     words = [f"{GUEST_FOLDER}/sampler", "-m", token, "-w", workload.name, "--"]
-    return f"cd {folder} && exec {shlex.join([*words, *program, *workload.args])}"
+    loop = (
+        ["--seed", str(workload.seed), "--seconds", f"{workload.budget:g}"]
+        if workload.budget
+        else []
+    )
+    return f"cd {folder} && exec {shlex.join([*words, *program, *workload.args, *loop])}"
 
 
 def run_workload(
@@ -222,7 +227,7 @@ def _watch(
     Gives the exit status, whether its time ran out, how the guest is, and how dead where it was
     asked.
     """
-    deadline = workload.timeout * guest.slowness
+    deadline = workload.timeout * guest.slowness + workload.budget
     heard = time.monotonic()
     shown = ""
     while True:

@@ -35,6 +35,7 @@ from orchestrator.model import (
     ShapeSpec,
     Summary,
     Verdict,
+    WorkloadSpec,
 )
 
 SHAPES = (ShapeSpec("small", cpus=2), ShapeSpec("wide", cpus=4))
@@ -510,3 +511,27 @@ def test_finished_cells_of_an_earlier_run_are_kept(
         "k/b/x86_64/small": "pass", "k/b/x86_64/wide": "error",
     }  # fmt: skip
     assert again.cells["k/b/x86_64/small"].boot_seconds == 9.0
+
+
+def test_a_budget_to_be_spent_goes_to_the_loops(
+    carry: Callable[..., Progress], stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(configs=("a", "b"), budget=1000.0)
+    spec = WorkloadSpec("race/w", "race", Path(), "w.c", budget=5.0)
+    plan = replace(plan, cells=tuple(replace(cell, workloads=(spec,)) for cell in plan.cells))
+    seen: list[float] = []
+    whole = run.run_cell
+
+    def run_cell(cell: Cell, built: BuildResult, settings: run.Settings) -> CellRecord:
+        seen.append(cell.workloads[0].budget)
+        return whole(cell, built, settings)
+
+    monkeypatch.setattr(run, "run_cell", run_cell)
+    carry(plan)
+    assert seen == [5.0, 5.0]
+    seen.clear()
+    carry(replace(plan, spend_budget=True))
+    assert len(seen) == 2
+    # The first leaves half of it to the second, which then has what the first did not take.
+    assert 5.0 <= seen[0] < 500.0
+    assert 500.0 < seen[1] <= 950.0

@@ -131,7 +131,7 @@ def test_the_report_side_starts_nothing() -> None:
 def test_each_file_is_one_room(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
-    limit = 850 if path.name == "model.py" else 420  # model.py holds all the values
+    limit = 950 if path.name == "model.py" else 420  # model.py holds all the values
     assert len(text.splitlines()) <= limit
     assert ast.get_docstring(ast.parse(text))
 

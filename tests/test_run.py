@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import cell as cell_module
-from orchestrator import crash, run, workload
+from orchestrator import cores, crash, run, workload
 from orchestrator.cores import Cores
 from orchestrator.errors import HostError
 from orchestrator.events import Event
@@ -617,7 +616,7 @@ def test_copies_run_side_by_side_where_cores_are_free(
 def test_no_more_copies_than_memory(
     play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cell_module, "SPARE_MIB", 1 << 30)
+    monkeypatch.setattr(cores, "SPARE_MIB", 1 << 30)
     running = threading.Lock()
     run_workload = workload.run_workload
 

@@ -141,6 +141,13 @@ def test_no_library(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the command
 
 
+def test_a_looping_workload_is_told_its_seed_and_time() -> None:
+    looping = replace(spec(), args=("fork",), seed=17, budget=7.5)
+    assert workload.guest_command(looping, "tok").endswith(
+        "-- /tmp/lab/family/w fork --seed 17 --seconds 7.5"
+    )
+
+
 def test_guest_command() -> None:
     assert workload.guest_command(spec(), "tok") == (
         "cd /tmp/lab/family && exec /tmp/lab/sampler -m tok -w family/w -- /tmp/lab/family/w"

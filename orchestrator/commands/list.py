@@ -44,6 +44,8 @@ def listing(what: str, as_json: bool) -> int:
 
 def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
     racing = "" if item.deterministic else ", races"
+    if item.budget:
+        racing += f", loops for {item.budget:g} s"
     lines = _head(item.name, item.description, width)
     lines += _field("runs", f"{' '.join((item.program, *item.args))}, up to {item.timeout:g} s"
                     f"{racing}", width)  # fmt: skip

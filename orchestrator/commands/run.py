@@ -36,7 +36,8 @@ class RunOptions:
     """The options of ``lab run`` that are no selection.
 
     ``baseline`` is a run, a kernel's name or None; ``fail_on`` is ``any``, ``regression`` or None
-    (regression where there is a baseline).
+    (regression where there is a baseline).  ``seed`` is that of the looping workloads (None: a new
+    one), ``time_budget`` (s) takes the place of the profile's.
     """
 
     baseline: str | None = None
@@ -47,6 +48,8 @@ class RunOptions:
     as_json: bool = False
     boot: bool = True
     resume: str | None = None
+    seed: int | None = None
+    time_budget: float | None = None
 
 
 def run(selection: Selection, options: RunOptions) -> int:
@@ -64,6 +67,8 @@ def run(selection: Selection, options: RunOptions) -> int:
         )
     base_run, selection = _baseline(places, config, selection, options.baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
+    if options.time_budget is not None:
+        plan = replace(plan, time_budget=options.time_budget)
     _check_baseline(plan)
     return execute(places, plan, options, base_run)
 
@@ -157,6 +162,8 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
             jobs=options.jobs or os.cpu_count() or 1,
             listener=listener,
         )
+        if options.seed is not None:
+            settings = replace(settings, seed=options.seed)
         state = executor.carry_out(
             plan, settings, store, cores=options.jobs, boot=options.boot, done=earlier
         )
