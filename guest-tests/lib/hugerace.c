@@ -20,6 +20,8 @@
 /* How often a refused move is tried again before the mover goes on with another huge page. */
 #define TRIES 8
 
+#define REST_US 60000
+
 static struct {
 	unsigned int flags;
 	/* Of each huge page: how often all of it was carried over, and how many parts of it have
@@ -159,7 +161,9 @@ void huge_carry(struct race_thread *self)
 		if (!(state.flags & HUGE_NO_COLLAPSE) && race_below(&self->rng, 4) &&
 		    !huge_collapse(race_at(arena, to, first), arena->unit * mem_page()))
 			state.collapses++;
-		if (!(state.flags & HUGE_NO_RENEW) && race_below(&self->rng, 2))
+		if ((state.flags & HUGE_RESTS) && race_below(&self->rng, 2))
+			race_nap(self, REST_US);
+		if (race_below(&self->rng, 2))
 			renew(arena, first, !to);
 		state.arrived[unit] = 0;
 		state.rounds[unit]++;
@@ -210,14 +214,15 @@ int huge_write_foreign(struct race_arena *arena, size_t page)
 static int look(struct race_arena *arena, int side, size_t page, const char *when)
 {
 	unsigned int round = state.round[page / arena->unit] & 0xffff;
-	uint64_t got;
+	uint64_t got, own;
 	int signal;
 
 	for (int k = 0; k < WORDS; k++) {
 		signal = race_read(word_at(arena, side, page, k), &got, sizeof(got));
 		if (signal)
 			return signal;
-		if (!got || got == make_word(page, k, round) || got == make_word(page, k, FOREIGN))
+		own = make_word(page, k, state.flags & HUGE_REMAPS ? got & 0xffff : round);
+		if (!got || got == own || got == make_word(page, k, FOREIGN))
 			continue;
 		race_fail("%s: page %zu on side %d, word %d: got %#llx (%s page %llu, word %llu, "
 			  "round %llu), expected round %u",
@@ -245,7 +250,7 @@ static void fill(struct race_thread *self, size_t first, size_t unit)
 	for (size_t page = first; page < first + arena->unit; page += step) {
 		signal = reading ? race_read(word_at(arena, 0, page, 0), &word, sizeof(word)) :
 				   write_words(arena, page, state.round[unit] & 0xffff);
-		if (signal && !(arena->errnos & RACE_ERRNO(EINVAL))) {
+		if (signal && !(state.flags & HUGE_UNMAPS)) {
 			race_fail("page %zu of the source cannot be %s: signal %d", page,
 				  reading ? "read" : "written", signal);
 			return;
@@ -261,7 +266,7 @@ static void empty(struct race_thread *self, size_t first, int side)
 	if (race_below(&self->rng, 2))
 		renew(arena, first, side);
 	else if (madvise(race_at(arena, side, first), arena->unit * mem_page(), MADV_DONTNEED) &&
-		 !(arena->errnos & RACE_ERRNO(EINVAL)))
+		 !(state.flags & HUGE_UNMAPS))
 		race_fail("MADV_DONTNEED: %s", ktap_errno(errno));
 }
 
@@ -308,6 +313,11 @@ void huge_refill(struct race_thread *self)
 
 	for (size_t unit = self->number; unit < units && !race_over(); unit += movers)
 		refill_one(self, unit);
+}
+
+void huge_refill_prepare(struct race_arena *arena)
+{
+	CHECK_SYS(madvise(arena->side[0], arena->pages * mem_page(), MADV_DONTNEED));
 }
 
 void huge_refill_verify(struct race_arena *arena)

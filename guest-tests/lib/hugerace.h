@@ -24,9 +24,11 @@
 /* Carrying. */
 #define HUGE_HALVES 2u /* two movers share each huge page, and no run crosses its middle */
 #define HUGE_NO_COLLAPSE 4u
-#define HUGE_NO_RENEW 8u /* page tables stay, which only splitting moves meet */
+#define HUGE_RESTS 8u /* what has arrived often rests for a moment, so that others find it whole */
 /* Refilling. */
 #define HUGE_ZAPS_DST 16u /* what has been moved may vanish */
+#define HUGE_UNMAPS 32u /* the source may be without a mapping */
+#define HUGE_REMAPS 64u /* and may come back as it was in an earlier round */
 
 /* Before race_run(): how the movers of the case behave. */
 void huge_prepare(unsigned int flags);
@@ -38,7 +40,8 @@ int huge_movers(void);
 void huge_carry(struct race_thread *self);
 void huge_refill(struct race_thread *self);
 
-/* The standstill of a refilling case, and what it has to say at the end. */
+/* A refilling case begins with an empty source, and at a standstill all of it is looked at. */
+void huge_refill_prepare(struct race_arena *arena);
 void huge_refill_verify(struct race_arena *arena);
 
 /* A write to the source as an adversary does it in a refilling case; 0 or the signal. */
