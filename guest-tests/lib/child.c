@@ -4,7 +4,9 @@
 #include "child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -60,6 +62,19 @@ void child_go(pid_t pid)
 	CHECK_SYS(kill(pid, SIGCONT));
 }
 
+void child_killed(pid_t pid)
+{
+	double end = mem_now_ms() + 10000;
+	int status = 0;
+
+	while (!waitpid(pid, &status, WNOHANG)) {
+		CHECK(mem_now_ms() < end, "child %d was killed and goes on", (int)pid);
+		usleep(1000);
+	}
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+	      "child %d: got wait status %#x, expected signal 9", (int)pid, (unsigned int)status);
+}
+
 void child_reap(pid_t pid)
 {
 	int status = wait_for(pid, 0);
@@ -99,17 +114,18 @@ static void send_hello(int sock, int uffd, char *dst)
 
 struct peer_args {
 	int sock;
-	size_t len;
+	size_t len, align;
 };
 
 static void peer_body(void *argument)
 {
 	struct peer_args *args = argument;
 	int uffd = uffd_open(0);
-	char *dst = mem_map(args->len, 0);
+	char *dst = mem_map(args->len, args->align);
 	unsigned int seed;
 
-	mem_no_huge(dst, args->len);
+	if (!args->align)
+		mem_no_huge(dst, args->len);
 	uffd_register(uffd, dst, args->len);
 	send_hello(args->sock, uffd, dst);
 	/* Each request is a seed to check against; the end of the stream is the end of us. */
@@ -120,9 +136,9 @@ static void peer_body(void *argument)
 	}
 }
 
-struct peer peer_start(size_t pages)
+struct peer peer_start_aligned(size_t len, size_t align)
 {
-	struct peer peer = { .uffd = -1, .len = pages * mem_page() };
+	struct peer peer = { .uffd = -1, .len = len };
 	struct hello hello = { NULL };
 	struct iovec data = { &hello, sizeof(hello) };
 	union {
@@ -135,7 +151,7 @@ struct peer peer_start(size_t pages)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	struct peer_args args = { .len = peer.len };
+	struct peer_args args = { .len = len, .align = align };
 	int pair[2];
 
 	CHECK_SYS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
@@ -156,6 +172,28 @@ struct peer peer_start(size_t pages)
 	memcpy(&peer.uffd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(peer.uffd));
 	peer.dst = hello.dst;
 	return peer;
+}
+
+struct peer peer_start(size_t pages)
+{
+	return peer_start_aligned(pages * mem_page(), 0);
+}
+
+uint64_t peer_frame(const struct peer *peer, size_t offset)
+{
+	uint64_t entry = 0;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)peer->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0, "%s: %m", path);
+	CHECK(pread(fd, &entry, sizeof(entry),
+		    (off_t)((uintptr_t)(peer->dst + offset) / mem_page() * sizeof(entry))) ==
+		      sizeof(entry),
+	      "%s: %m", path);
+	close(fd);
+	return entry & (MEM_FRAME | MEM_SWAPPED | MEM_PRESENT);
 }
 
 void peer_expect(const struct peer *peer, unsigned int seed)

@@ -6,6 +6,7 @@
 #define LAB_CHILD_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -17,6 +18,9 @@ pid_t child_start(void (*body)(void *), void *argument);
 void child_barrier(void);
 void child_meet(pid_t pid);
 void child_go(pid_t pid);
+
+/* Wait some seconds for the end of a child that was killed; fails the case where it goes on. */
+void child_killed(pid_t pid);
 
 /* Let a child run to its end; a failed check in it, or a signal, fails the case. */
 void child_reap(pid_t pid);
@@ -31,6 +35,12 @@ struct peer {
 };
 
 struct peer peer_start(size_t pages);
+
+/* The same with a range of len bytes aligned to align, where huge pages are not forbidden. */
+struct peer peer_start_aligned(size_t len, size_t align);
+
+/* The entry of pagemap of an offset of the peer's range; mem_frame()'s bits of it. */
+uint64_t peer_frame(const struct peer *peer, size_t offset);
 
 /* Have the peer check that its range holds mem_fill(seed); it faults swapped pages in. */
 void peer_expect(const struct peer *peer, unsigned int seed);
