@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machine's cores as tokens, and its memory: builds and guests never want more than there is."""
+"""The machine's cores as tokens, and its memory: what builds and guests may take of them."""
 
 from __future__ import annotations
 
