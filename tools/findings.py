@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the runs on a planted kernel say: which case found the defect, how often, after how long."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from plants import PLANTS, Plant
+
+START, END = "<!-- plants -->\n", "<!-- end of plants -->"
+BY_NAME = {plant.name: plant for plant in PLANTS}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that failed, and how long its workload had run in the guest."""
+
+    workload: str
+    case: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the lab: ``suite``, ``again`` or ``races``."""
+
+    kind: str
+    workloads: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    ran: int
+    seconds: float
+    wall: float
+
+    @classmethod
+    def of(cls, kind: str, workloads: tuple[str, ...], results: dict[str, Any], wall: float) -> Run:
+        """What results.json of a run with one cell holds."""
+        cases = [case for cell in results["cells"] for case in cell["cases"]]
+        took: dict[str, float] = {}
+        for case in cases:
+            took[case["workload"]] = took.get(case["workload"], 0.0) + case["seconds"]
+        failed = tuple(
+            Failure(c["workload"], c["case"], _message(c), round(took[c["workload"]], 1))
+            for c in cases
+            if c["verdict"] in ("fail", "error")
+        )
+        ran = len(cases)
+        seconds = sum(spent for name, spent in took.items() if "/" in name)
+        return cls(kind, workloads, failed, ran, round(seconds, 1), round(wall, 1))
+
+
+def _message(case: dict[str, Any]) -> str:
+    text = case["hits"][0]["title"] if case["hits"] else case["reason"]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else ""
+
+
+def expected(plant: Plant, failure: Failure) -> bool:
+    """Whether this is one of the cases that are to find the plant."""
+    name = f"{failure.workload}:{failure.case}"
+    return any(fnmatchcase(name, pattern) for pattern in plant.cases) or any(
+        fnmatchcase(failure.workload, pattern) for pattern in plant.races
+    )
+
+
+def failures(runs: Sequence[Run], plant: Plant) -> list[Failure]:
+    """What failed in any run, the cases that were to find the plant first, each once."""
+    found: dict[tuple[str, str], Failure] = {}
+    for run in runs:
+        for failure in run.failures:
+            found.setdefault((failure.workload, failure.case), failure)
+    return sorted(found.values(), key=lambda failure: not expected(plant, failure))
+
+
+@dataclass(frozen=True)
+class Record:
+    """All runs of one plant on one architecture."""
+
+    plant: str
+    arch: str
+    key: str
+    suite: str
+    date: str
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """Read what ``save`` wrote.
+
+        :raises OSError, ValueError, KeyError, TypeError: if there is no record, or another kind.
+        """
+        raw = json.loads(path.read_text())
+        runs = tuple(
+            Run(**{
+                **run,
+                "workloads": tuple(run["workloads"]),
+                "failures": tuple(Failure(**failure) for failure in run["failures"]),
+            })
+            for run in raw["runs"]
+        )  # fmt: skip
+        return cls(**{**raw, "runs": runs})
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(asdict(self), indent=1))
+        new.replace(path)
+
+    @property
+    def first(self) -> Failure | None:
+        """The finding: a case that was to find the plant if one did, else any other."""
+        found = failures(self.runs, BY_NAME[self.plant])
+        return found[0] if found else None
+
+    @property
+    def good(self) -> bool:
+        """A plant that was found, a control that was not."""
+        return (self.first is None) == BY_NAME[self.plant].control
+
+    def counted(self) -> tuple[int, int]:
+        """In how many of the runs that the finding workload took part in it failed."""
+        first = self.first
+        if first is None:
+            return 0, len(self.runs)
+        took = [r for r in self.runs if r.kind == "suite" or first.workload in r.workloads]
+        if first.workload not in {
+            f.workload for r in took if r.kind == "suite" for f in r.failures
+        }:
+            took = [run for run in took if run.kind != "suite"]
+        return sum(any(f.workload == first.workload for f in r.failures) for r in took), len(took)
+
+    def seconds(self) -> float:
+        """Seconds of the finding workload in the guest, with the racing runs before in vain."""
+        first = self.first
+        if first is None:
+            return sum(run.seconds for run in self.runs)
+        vain = [run for run in self.runs if run.kind == "races" and not run.failures]
+        return first.seconds + sum(run.seconds for run in vain)
+
+    def others(self) -> list[Failure]:
+        """What else failed."""
+        return failures(self.runs, BY_NAME[self.plant])[1:]
+
+    def told(self) -> str:
+        """In a sentence."""
+        first = self.first
+        if first is None:
+            return f"clean in {len(self.runs)} runs"
+        times, of = self.counted()
+        return (
+            f"{first.workload}:{first.case} in {times} of {of} runs, {self.seconds():.1f} s, "
+            f"and {len(self.others())} other cases: {first.message}"
+        )
+
+
+def suite_digest(home: Path) -> str:
+    """Of everything that runs in the guests."""
+    return _digest(
+        path
+        for path in sorted((home / "guest-tests").rglob("*"))
+        if "__pycache__" not in path.parts
+    )
+
+
+def key_of(plant: Plant, home: Path) -> str:
+    """Of the plant and of the kernel's configuration: a record of another key is of no use."""
+    return _digest([*plant.patches(), *sorted((home / "kernel-configs").glob("*.config"))],
+                   plant.config)  # fmt: skip
+
+
+def _digest(paths: Any, *words: str) -> str:
+    total = hashlib.sha256("\0".join(words).encode())
+    for path in paths:
+        if path.is_file():
+            total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def summary(records: Sequence[Record], suite: str) -> list[str]:
+    """Lines that tell how many plants were found, and name those that were not."""
+    lines = []
+    for arch in dict.fromkeys(record.arch for record in records):
+        mine = [record for record in records if record.arch == arch]
+        planted = [r for r in mine if not BY_NAME[r.plant].control]
+        controls = [r for r in mine if BY_NAME[r.plant].control]
+        lost = [r.plant for r in planted if not r.good]
+        noisy = [r.plant for r in controls if not r.good]
+        lines.append(
+            f"{arch}: {sum(r.good for r in planted)} of {len(planted)} plants found, "
+            f"{sum(r.good for r in controls)} of {len(controls)} controls clean; "
+            f"not found: {', '.join(lost) or 'none'}"
+            + (f"; controls with failures: {', '.join(noisy)}" if noisy else "")
+        )
+    old = sum(record.suite != suite for record in records)
+    if old:
+        lines.append(f"{old} of {len(records)} rows are of an earlier state of the suite")
+    return lines
+
+
+def page(path: Path, records: Sequence[Record], missing: Sequence[str], suite: str) -> None:
+    """Put the table between the markers of ``path``."""
+    rows = [
+        "| plant | like | architecture | found by | message | runs | s | other cases |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    order = {plant.name: number for number, plant in enumerate(PLANTS)}
+    for record in sorted(records, key=lambda r: (order[r.plant], r.arch != "x86_64")):
+        rows.append(_row(record))
+    dates = sorted({record.date for record in records})
+    head = [f"- {line}." for line in summary(records, suite)]
+    head.append(f"- Run on {dates[0]}{' to ' + dates[-1] if len(dates) > 1 else ''}.")
+    if missing:
+        head.append(f"- Not run: {', '.join(missing)}.")
+    text = path.read_text()
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{START}" + "\n".join([*head, "", *rows]) + f"\n{END}{after}")
+
+
+def _row(record: Record) -> str:
+    plant, first = BY_NAME[record.plant], record.first
+    config = "" if plant.config == "default" else f", {plant.config}"
+    times, of = record.counted()
+    if first is None:
+        found, message = ("clean" if plant.control else "**not found**"), ""
+    else:
+        found = f"`{first.workload}:{first.case}`"
+        message = first.message
+        if not expected(plant, first):
+            found += " (unforeseen)"
+    others = record.others()
+    by = len({failure.workload for failure in others})
+    told = f"{len(others)} of {by} workloads" if others else ""
+    cells = [
+        f"`{plant.name}`", plant.like, record.arch + config, found, message, f"{times} of {of}",
+        f"{record.seconds():.0f}", told,
+    ]  # fmt: skip
+    return "| " + " | ".join(_cell(text) for text in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")[:170]

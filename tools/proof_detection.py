@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Plant defects in 6.12 and see which case finds each: `make proof-detection`.
+
+For each plant of tools/plants.py and each architecture: a kernel with tests/plants/NAME.patch, one
+run of every deterministic workload, more runs of those that found it, and, where none did, up to
+five runs of the racing workloads named for it.  What is done is kept in --work until the plant, the
+suite or the kernel's configuration changes; --write puts the table into docs/detection.md.
+Exit status: 0 every plant found and every control clean, 1 not so, 3 something could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from findings import Record, Run, failures, key_of, page, suite_digest, summary
+from plants import PLANTS, Plant
+
+HOME = Path(__file__).resolve().parent.parent
+LAB = HOME / ".venv" / "bin" / "lab"
+PAGE = HOME / "docs" / "detection.md"
+KERNEL = "v6.12"
+#: Runs of what found a plant, and of the races of one that nothing found so far.
+REPEAT, RACES = 3, 5
+DEADLINE = 2400.0
+#: These take their time and measure; they find nothing that the others do not.
+FIGURES = ("compactor/throughput", "compactor/latency")
+
+
+def main() -> int:
+    """Run what is not done yet, tell what was found, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    parser.add_argument("--work", type=Path, default=cache / "lab-detection")
+    parser.add_argument("--only", action="append", metavar="PLANT[/ARCH]", help="glob; repeatable")
+    parser.add_argument("--write", action="store_true", help="write docs/detection.md")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")
+    parser.add_argument("--older", action="store_true", help="take records of an older suite too")
+    options = parser.parse_args()
+    until = time.monotonic() + options.budget if options.budget is not None else None
+    suite = suite_digest(HOME)
+    records: list[Record] = []
+    missing: list[str] = []
+    for arch, plant in ((a, p) for a in ("x86_64", "arm64") for p in PLANTS if a in p.arches):
+        name = f"{plant.name}/{arch}"
+        if options.only and not any(fnmatchcase(name, f"{o}/*") or fnmatchcase(name, o)
+                                    for o in options.only):  # fmt: skip
+            continue
+        work = options.work / plant.name / arch
+        record = _kept(work, key_of(plant, HOME), None if options.older else suite)
+        if record is None and (until is None or time.monotonic() < until):
+            record = _proof(plant, arch, work, suite)
+        if record is None:
+            missing.append(name)
+        else:
+            records.append(record)
+    print("\n".join(summary(records, suite)))
+    print(f"not run: {' '.join(missing) or 'none'}")
+    if options.write and records:
+        page(PAGE, records, missing, suite)
+    if missing or not records:
+        return 3
+    return 0 if all(record.good for record in records) else 1
+
+
+def _kept(work: Path, key: str, suite: str | None) -> Record | None:
+    try:
+        record = Record.load(work / "record.json")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if record.key == key and suite in (None, record.suite) else None
+
+
+def _proof(plant: Plant, arch: str, work: Path, suite: str) -> Record | None:
+    """All runs of one plant; None where one did not come to its end."""
+    shutil.rmtree(work, ignore_errors=True)
+    series = plant.put(work / "series")
+    runs: list[Run] = []
+
+    def run(kind: str, workloads: Sequence[str]) -> bool:
+        began = time.monotonic()
+        results = _run(plant, arch, series, work / f"run{len(runs) + 1}", workloads)
+        if results is None:
+            return False
+        took = time.monotonic() - began
+        runs.append(Run.of(kind, tuple(workloads), results, took))
+        print(f"    {kind}: {len(runs[-1].failures)} cases fail, {took:.0f} s", flush=True)
+        return True
+
+    print(f"{datetime.now(UTC):%H:%M:%S} {plant.name}/{arch} ({plant.config})", flush=True)
+    listed = _listed()
+    suite_of_it = [w["name"] for w in listed if w["deterministic"] and _wanted(w)]
+    if not run("suite", suite_of_it):
+        return None
+    finders = failures(runs, plant)
+    if finders:
+        again = list(dict.fromkeys(failure.workload for failure in finders))[:2]
+        again = [name for name in again if "/" in name]
+        while again and len(runs) < REPEAT and run("again", again):
+            pass
+    elif races := [
+        w["name"] for w in listed if any(fnmatchcase(w["name"], p) for p in plant.races)
+    ]:
+        while len(runs) <= RACES and not failures(runs, plant) and run("races", races):
+            pass
+    record = Record(
+        plant.name, arch, key_of(plant, HOME), suite, f"{datetime.now(UTC):%Y-%m-%d}", tuple(runs)
+    )
+    record.save(work / "record.json")
+    print(f"    {record.told()}", flush=True)
+    return record
+
+
+def _run(
+    plant: Plant, arch: str, series: Path, out: Path, workloads: Sequence[str]
+) -> dict[str, Any] | None:
+    argv = [
+        str(LAB), "run", "-p", "smoke", "--kernel", KERNEL, "--series", str(series),
+        "--config", plant.config, "--arch", arch, "--plain", "--out", str(out),
+    ]  # fmt: skip
+    for workload in workloads:
+        argv += ["--workload", workload]
+    if any(workload.startswith("race/") for workload in workloads):
+        argv[3] = "full"
+        argv += ["--shape", "numa2" if plant.config == "numa" else "small"]
+    log = out.with_suffix(".log")
+    try:
+        with log.open("wb") as file:
+            status = subprocess.run(
+                argv, cwd=HOME, stdout=file, stderr=file, timeout=DEADLINE, check=False
+            ).returncode
+    except subprocess.TimeoutExpired:
+        print(f"    not over after {DEADLINE:.0f} s, see {log}")
+        return None
+    results = out / "results.json"
+    if not results.exists():
+        print(f"    lab run ended with {status}, see {log}")
+        return None
+    found: dict[str, Any] = json.loads(results.read_text())
+    if any(build["verdict"] != "pass" for build in found["builds"]) or not found["cells"]:
+        print(f"    no kernel, see {log}")
+        return None
+    return found
+
+
+def _listed() -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [str(LAB), "list", "workloads", "--json"],
+        cwd=HOME, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    listed: list[dict[str, Any]] = json.loads(done.stdout)
+    return listed
+
+
+def _wanted(workload: dict[str, Any]) -> bool:
+    """Whether a workload belongs to the suite here: neither figures nor the kernel's own tests."""
+    return workload["name"] not in FIGURES and not (workload["selftests"] or workload["not_ready"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
