@@ -64,6 +64,7 @@ struct race_arena {
 #define RACE_COUNTED 8u	   /* others than the owner increase counters: compared at standstill only */
 #define RACE_UNREADABLE 16u /* the new place may be unreadable just after a move */
 #define RACE_ONE_WAY 32u   /* only side 1 is registered, nothing is stamped: the case's own mover */
+#define RACE_REFILLED 128u /* others may put something where a page was moved away */
 #define RACE_WP 64u	   /* registered for write protection too, where the kernel has it */
 
 struct race_thread;

@@ -259,7 +259,7 @@ static void check_moved(struct race_thread *self, size_t page, int to, uint64_t 
 	uint64_t count = 0, hits;
 	int whole = 0, signal;
 
-	if (race_populated(left))
+	if (race_populated(left) && !(arena->flags & RACE_REFILLED))
 		race_fail("page %zu was moved, but its source is not empty: entry %#llx", page,
 			  (unsigned long long)left);
 	if ((arena->flags & RACE_IDENTITY) && (before & MEM_PRESENT) && (after & MEM_PRESENT) &&
