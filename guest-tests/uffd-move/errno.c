@@ -25,11 +25,17 @@
 static void refused(const struct uffd_pair *pair, char *dst, char *src, size_t len, uint64_t mode,
 		    int expected)
 {
-	struct uffd_result result = uffd_move(pair->fd, dst, src, len, mode);
+	struct uffd_result result;
+	uint64_t frames[PAGES];
 
+	for (size_t i = 0; i < PAGES; i++)
+		frames[i] = mem_frame(pair->src + i * mem_page());
+	result = uffd_move(pair->fd, dst, src, len, mode);
 	CHECK_ERRNO(result.err, expected);
 	CHECK(result.moved == UFFD_UNTOUCHED || result.moved == -expected,
 	      "moved: got %lld, expected it untouched or %d", (long long)result.moved, -expected);
+	for (size_t i = 0; i < PAGES; i++)
+		CHECK_EQ(mem_frame(pair->src + i * mem_page()), frames[i]);
 	mem_expect(pair->src, pair->len, SEED, "source after a refused move");
 }
 
@@ -65,7 +71,10 @@ static void unknown_mode(void)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED);
 
-	refused(&pair, pair.dst, pair.src, pair.len, (uint64_t)1 << 63, EINVAL);
+	for (int bit = 2; bit < 64; bit++)
+		refused(&pair, pair.dst, pair.src, pair.len, (uint64_t)1 << bit, EINVAL);
+	refused(&pair, pair.dst, pair.src, pair.len, ~(uint64_t)0, EINVAL);
+	CHECK_EQ(mem_present_pages(pair.dst, pair.len), 0);
 	close(pair.fd);
 }
 
@@ -86,6 +95,28 @@ static void unmapped_source(void)
 	CHECK_SYS(munmap(gone, pair.len));
 	/* v6.12 finds no mapping and says ENOENT; the series of 2023 says EINVAL. */
 	refused(&pair, pair.dst, gone, pair.len, 0, uffd_shape() == UFFD_MAIN ? ENOENT : EINVAL);
+	close(pair.fd);
+}
+
+static void unmapped_destination(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	CHECK_SYS(munmap(pair.dst, pair.len));
+	refused(&pair, pair.dst, pair.src, pair.len, 0, uffd_shape() == UFFD_MAIN ? ENOENT : EINVAL);
+	close(pair.fd);
+}
+
+/* The structure itself is not there, or its last field cannot be reached. */
+static void bad_structure(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	char *gone = mem_map(mem_page(), 0);
+
+	CHECK_SYS(munmap(gone, mem_page()));
+	CHECK_ERRNO(ioctl(pair.fd, UFFDIO_MOVE, gone) ? errno : 0, EFAULT);
+	CHECK_ERRNO(ioctl(pair.fd, UFFDIO_MOVE, NULL) ? errno : 0, EFAULT);
+	mem_expect(pair.src, pair.len, SEED, "source after a refused move");
 	close(pair.fd);
 }
 
@@ -137,6 +168,37 @@ static void different_protection(void)
 
 	CHECK_SYS(mprotect(pair.src, pair.len, PROT_READ));
 	refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
+	close(pair.fd);
+}
+
+static void executable_source(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	CHECK_SYS(mprotect(pair.src, pair.len, PROT_READ | PROT_WRITE | PROT_EXEC));
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
+	CHECK_SYS(mprotect(pair.dst, pair.len, PROT_READ | PROT_WRITE | PROT_EXEC));
+	uffd_move_all(&pair);
+	mem_expect(pair.dst, pair.len, SEED, "destination");
+	close(pair.fd);
+}
+
+static void no_access(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	struct uffd_result result;
+
+	CHECK_SYS(mprotect(pair.src, pair.len, PROT_NONE));
+	CHECK_SYS(mprotect(pair.dst, pair.len, PROT_NONE));
+	result = uffd_try_all(&pair);
+	CHECK_SYS(mprotect(pair.src, pair.len, PROT_READ | PROT_WRITE));
+	CHECK_SYS(mprotect(pair.dst, pair.len, PROT_READ | PROT_WRITE));
+	/* In the series of 2023 mappings that cannot be written are allowed. */
+	if (uffd_shape() == UFFD_MAIN)
+		CHECK_ERRNO(result.err, EINVAL);
+	mem_expect(result.err ? pair.src : pair.dst, pair.len, SEED, "the pages");
+	CHECK_EQ(mem_present_pages(pair.src, pair.len) + mem_present_pages(pair.dst, pair.len),
+		 PAGES);
 	close(pair.fd);
 }
 
@@ -253,10 +315,14 @@ static const struct ktap_case cases[] = {
 	{ "unknown-mode", unknown_mode },
 	{ "beyond-mapping", beyond_mapping },
 	{ "unmapped-source", unmapped_source },
+	{ "unmapped-destination", unmapped_destination },
+	{ "bad-structure", bad_structure },
 	{ "shared-source", shared_source },
 	{ "shared-destination", shared_destination },
 	{ "file-source", file_source },
 	{ "different-protection", different_protection },
+	{ "executable-source", executable_source },
+	{ "no-access", no_access },
 	{ "read-only", read_only },
 	{ "mlock-mismatch", mlock_mismatch },
 	{ "neither-registered", neither_registered },

@@ -151,6 +151,54 @@ static void empty_source_allowed(void)
 	close(pair.fd);
 }
 
+/*
+ * A hole so big that it has no page table, between two pages.  A table maps as many pages as a page
+ * holds entries of eight bytes.
+ */
+static void hole_without_page_table(void)
+{
+	size_t table = mem_page() / sizeof(uint64_t) * mem_page(), len = 4 * table;
+	struct uffd_pair pair = { uffd_open(0), mem_map(len, table), mem_map(len, table), len };
+	size_t last = len - mem_page();
+	struct rss before, after;
+	struct uffd_result result;
+
+	mem_no_huge(pair.src, len);
+	mem_no_huge(pair.dst, len);
+	mem_fill(pair.src, mem_page(), SEED);
+	mem_fill(pair.src + last, mem_page(), SEED + 1);
+	uffd_register(pair.fd, pair.dst, len);
+	before = rss_ledger("no-table-before-move", getpid());
+	result = uffd_move(pair.fd, pair.dst, pair.src, len, UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
+	after = rss_ledger("no-table-after-move", getpid());
+	uffd_moved_all(&pair, result);
+	rss_conserved(&before, &after);
+	CHECK_EQ(mem_present_pages(pair.src, len), 0);
+	CHECK_EQ(mem_present_pages(pair.dst, len), 2);
+	mem_expect(pair.dst, mem_page(), SEED, "first page");
+	mem_expect(pair.dst + last, mem_page(), SEED + 1, "last page");
+	close(pair.fd);
+	munmap(pair.src, len);
+	munmap(pair.dst, len);
+}
+
+/* A hole at the destination's other end: pages that were there and are gone are holes as well. */
+static void hole_after_move(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	struct uffd_result result;
+
+	uffd_move_all(&pair);
+	result = uffd_try_all(&pair);
+	CHECK(result.err == ENOENT || result.err == EEXIST, "got %s, expected ENOENT or EEXIST",
+	      ktap_errno(result.err));
+	CHECK_SYS(madvise(pair.dst, pair.len, MADV_DONTNEED));
+	result = uffd_try_all(&pair);
+	CHECK_ERRNO(result.err, ENOENT);
+	CHECK_EQ(result.moved, -ENOENT);
+	close(pair.fd);
+}
+
 static const struct ktap_case cases[] = {
 	{ "first-page-enoent", first_page_enoent },
 	{ "empty-source-enoent", empty_source_enoent },
@@ -158,6 +206,8 @@ static const struct ktap_case cases[] = {
 	{ "going-on-meets-enoent", going_on_meets_enoent },
 	{ "holes-allowed", holes_allowed },
 	{ "empty-source-allowed", empty_source_allowed },
+	{ "hole-without-page-table", hole_without_page_table },
+	{ "hole-after-move", hole_after_move },
 };
 
 int main(void)

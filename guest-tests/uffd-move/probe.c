@@ -8,12 +8,19 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "ktap.h"
 #include "mem.h"
+#include "procfile.h"
+#include "trap.h"
 #include "uffd.h"
 
 static int new_fd(void)
@@ -53,6 +60,37 @@ static void unknown_feature(void)
 	close(fd);
 }
 
+/* A refused handshake is none: the same descriptor takes a better one. */
+static void handshake_after_refusal(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = (uint64_t)1 << 63 };
+	int fd = new_fd();
+
+	CHECK_ERRNO(ioctl(fd, UFFDIO_API, &api) ? errno : 0, EINVAL);
+	api = (struct uffdio_api){ .api = UFFD_API + 1 };
+	CHECK_ERRNO(ioctl(fd, UFFDIO_API, &api) ? errno : 0, EINVAL);
+	CHECK_EQ(api.api, 0);
+	api = (struct uffdio_api){ .api = UFFD_API };
+	CHECK_SYS(ioctl(fd, UFFDIO_API, &api));
+	CHECK_EQ(api.features, uffd_features());
+	close(fd);
+}
+
+/* Features that were agreed on stay: the second handshake is refused and changes nothing. */
+static void handshake_twice(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_SIGBUS };
+	int fd = new_fd();
+	char *page = mem_map(mem_page(), 0);
+
+	CHECK_SYS(ioctl(fd, UFFDIO_API, &api));
+	api = (struct uffdio_api){ .api = UFFD_API };
+	CHECK_ERRNO(ioctl(fd, UFFDIO_API, &api) ? errno : 0, EINVAL);
+	uffd_register(fd, page, mem_page());
+	CHECK_EQ(trap_read(page), SIGBUS);
+	close(fd);
+}
+
 static void move_available(void)
 {
 	need_move();
@@ -62,15 +100,19 @@ static void move_available(void)
 }
 
 /*
- * A kernel that names the feature must offer the ioctl, and one that does not must offer neither,
- * unless its ioctl is that of 2023, which has no feature bit.
+ * A kernel that names the feature must offer the ioctl, and one that offers the ioctl must name the
+ * feature: without it a program learns of the ioctl only after it registered memory, and cannot ask
+ * for it in the handshake.  The series of 2023 has this defect, and a kernel that lost the bit.
  */
 static void feature_matches_ioctl(void)
 {
 	int feature = (uffd_features() & UFFD_FEATURE_MOVE) != 0;
 	int bit = (uffd_ioctls() >> UFFDIO_NR_MOVE & 1) != 0;
 
-	CHECK_EQ(feature, uffd_shape() == UFFD_V2 ? 0 : bit);
+	CHECK(feature == bit,
+	      "UFFD_FEATURE_MOVE: got %d, expected %d as the ioctls mask has it (features %#llx, "
+	      "ioctls %#llx)",
+	      feature, bit, (unsigned long long)uffd_features(), (unsigned long long)uffd_ioctls());
 }
 
 static void feature_can_be_requested(void)
@@ -82,6 +124,78 @@ static void feature_can_be_requested(void)
 	fd = new_fd();
 	refused = ioctl(fd, UFFDIO_API, &api) ? errno : 0;
 	CHECK_ERRNO(refused, uffd_shape() == UFFD_MAIN ? 0 : EINVAL);
+	close(fd);
+}
+
+/* A userfaultfd, however it came into being, offers and does the same. */
+static void moves_like_any(int fd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffd_pair pair;
+
+	CHECK_SYS(ioctl(fd, UFFDIO_API, &api));
+	CHECK_EQ(api.features, uffd_features());
+	if (uffd_why_not())
+		return;
+	pair = uffd_pair(4, 1);
+	uffd_unregister(pair.fd, pair.dst, pair.len);
+	close(pair.fd);
+	pair.fd = fd;
+	CHECK_EQ(uffd_register(fd, pair.dst, pair.len), uffd_ioctls());
+	uffd_move_all(&pair);
+	mem_expect(pair.dst, pair.len, 1, "destination");
+}
+
+static void user_mode_only(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	CHECK(fd >= 0, "userfaultfd with UFFD_USER_MODE_ONLY: %m");
+	moves_like_any(fd);
+	close(fd);
+}
+
+/* Since v6.1; where udev or devtmpfs does not show it, the node is made from its number. */
+static void from_device(void)
+{
+	char text[2000], path[] = "/tmp/lab-userfaultfd", *name;
+	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd;
+
+	if (device < 0) {
+		CHECK(!proc_read("/proc/misc", text, sizeof(text)), "/proc/misc: %m");
+		name = strstr(text, " userfaultfd");
+		if (!name) {
+			ktap_diag("this kernel has no /dev/userfaultfd");
+			return;
+		}
+		while (name > text && name[-1] != '\n')
+			name--;
+		(void)unlink(path);
+		CHECK_SYS(mknod(path, S_IFCHR | 0600, makedev(10, (unsigned int)atoi(name))));
+		device = open(path, O_RDWR | O_CLOEXEC);
+		CHECK(device >= 0, "%s: %m", path);
+		CHECK_SYS(unlink(path));
+	}
+	fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	CHECK(fd >= 0, "USERFAULTFD_IOC_NEW: %m");
+	moves_like_any(fd);
+	close(fd);
+	close(device);
+}
+
+/* Registration for write protection lists the move as well. */
+static void write_protection_mask(void)
+{
+	int fd = uffd_open(0);
+	char *page = mem_map(mem_page(), 0);
+	uint64_t mask;
+
+	if (!(uffd_features() & UFFD_FEATURE_PAGEFAULT_FLAG_WP))
+		ktap_skip("no write protection by userfaultfd");
+	mask = uffd_register_mode(fd, page, mem_page(), UFFDIO_REGISTER_MODE_WP);
+	CHECK_EQ(mask >> UFFDIO_NR_MOVE & 1, uffd_ioctls() >> UFFDIO_NR_MOVE & 1);
+	CHECK(mask >> UFFDIO_NR_WRITEPROTECT & 1, "ioctls %#llx lack UFFDIO_WRITEPROTECT",
+	      (unsigned long long)mask);
 	close(fd);
 }
 
@@ -136,9 +250,14 @@ static void other_size(void)
 static const struct ktap_case cases[] = {
 	{ "api-handshake", api_handshake },
 	{ "unknown-feature-refused", unknown_feature },
+	{ "handshake-after-refusal", handshake_after_refusal },
+	{ "handshake-twice", handshake_twice },
 	{ "move-available", move_available },
 	{ "feature-matches-ioctl", feature_matches_ioctl },
 	{ "feature-can-be-requested", feature_can_be_requested },
+	{ "user-mode-only", user_mode_only },
+	{ "from-device", from_device },
+	{ "write-protection-mask", write_protection_mask },
 	{ "shared-memory-mask", shared_memory_mask },
 	{ "refused-before-handshake", before_handshake },
 	{ "other-size-refused", other_size },

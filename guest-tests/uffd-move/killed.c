@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A fatal signal: a killed mover stops soon, in the middle of a long call, and every page is then
+ * at its source or at its destination.  The mover is a process of its own with our memory (clone()
+ * with CLONE_VM), so that both sides can be looked at after its death.  Where exactly it is stopped
+ * is chance; what must hold does not depend on it.
+ *
+ * Source: fatal_signal_pending() in the loop of move_pages() in mm/userfaultfd.c of v6.12; "can be
+ * interrupted by fatal signals" in the comment above it.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "ktap.h"
+#include "mem.h"
+#include "rss.h"
+#include "uffd.h"
+
+#define PAGES 2048
+#define TRIES 8
+#define STACK ((size_t)256 << 10)
+
+static struct uffd_pair pair;
+static _Atomic int *shared;
+
+/* Each page says which it is, at both its ends. */
+static void tag_pages(void)
+{
+	for (size_t i = 0; i < PAGES; i++) {
+		uint64_t *page = (uint64_t *)(pair.src + i * mem_page());
+
+		page[0] = i + 1;
+		page[mem_page() / sizeof(*page) - 1] = ~(uint64_t)i;
+	}
+}
+
+/* Every page is in one of its two places, whole; returns how many are at the destination. */
+static size_t expect_consistent(void)
+{
+	size_t moved = 0;
+
+	for (size_t i = 0; i < PAGES; i++) {
+		char *src = pair.src + i * mem_page(), *dst = pair.dst + i * mem_page();
+		int here = mem_frame(src) != 0, there = mem_frame(dst) != 0;
+		uint64_t *page = (uint64_t *)(there ? dst : src);
+
+		CHECK(here + there == 1, "page %zu: got it %d times, expected once", i, here + there);
+		CHECK(page[0] == i + 1 && page[mem_page() / sizeof(*page) - 1] == ~(uint64_t)i,
+		      "page %zu: wrong bytes at its %s", i, there ? "destination" : "source");
+		moved += (size_t)there;
+	}
+	return moved;
+}
+
+static void set_up(void)
+{
+	if (pair.src)
+		return;
+	pair = uffd_pair(PAGES, 0);
+	uffd_register(pair.fd, pair.src, pair.len);
+	tag_pages();
+}
+
+static void move_back(void)
+{
+	for (size_t i = 0; i < PAGES; i++) {
+		size_t at = i * mem_page();
+
+		if (mem_frame(pair.dst + at))
+			CHECK_ERRNO(uffd_move(pair.fd, pair.src + at, pair.dst + at, mem_page(), 0)
+					    .err,
+				    0);
+	}
+}
+
+/* Shares our memory, thread-local storage included: calls only the kernel, and returns never. */
+static int move_once(void *unused)
+{
+	(void)unused;
+	(void)uffd_try_all(&pair);
+	for (;;)
+		pause();
+	return 0;
+}
+
+static int move_to_and_fro(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		(void)uffd_move(pair.fd, pair.dst, pair.src, pair.len, 0);
+		(void)uffd_move(pair.fd, pair.src, pair.dst, pair.len, 0);
+	}
+	return 0;
+}
+
+static pid_t start_mover(int (*body)(void *))
+{
+	static char *stack;
+	pid_t pid;
+
+	if (!stack) {
+		stack = mem_map(STACK, 0);
+		memset(stack, 0, STACK);
+	}
+	pid = clone(body, stack + STACK, CLONE_VM | SIGCHLD, NULL);
+	CHECK(pid > 0, "clone: %m");
+	return pid;
+}
+
+/* It is in its call as soon as a page has arrived. */
+static void wait_for_page(size_t page)
+{
+	double end = mem_now_ms() + 10000;
+
+	while (!mem_frame(pair.dst + page * mem_page()))
+		CHECK(mem_now_ms() < end, "the mover does not begin");
+}
+
+static void stops_soon(void)
+{
+	size_t moved = PAGES;
+	struct rss before, after;
+
+	set_up();
+	for (int i = 0; i < TRIES && moved == PAGES; i++) {
+		move_back();
+		before = rss_ledger("stops-soon-before-move", getpid());
+		pid_t pid = start_mover(move_once);
+
+		wait_for_page(1);
+		CHECK_SYS(kill(pid, SIGKILL));
+		child_killed(pid);
+		after = rss_ledger("stops-soon-after-move", getpid());
+		moved = expect_consistent();
+		rss_agree("after the kill", &after);
+		/* Its stack is ours and was touched before: nothing but the pages can differ. */
+		rss_conserved(&before, &after);
+	}
+	CHECK(moved < PAGES, "killed after the first page, %d times, it moved all %d", TRIES, PAGES);
+	ktap_diag("stopped after %zu of %d pages", moved, PAGES);
+}
+
+static void the_rest_goes_through(void)
+{
+	size_t moved;
+
+	set_up();
+	moved = expect_consistent();
+	if (moved < PAGES) {
+		size_t at = moved * mem_page();
+		struct uffd_result result =
+			uffd_move(pair.fd, pair.dst + at, pair.src + at, pair.len - at, 0);
+
+		CHECK_ERRNO(result.err, 0);
+		CHECK_EQ(result.moved, pair.len - at);
+	}
+	CHECK_EQ(expect_consistent(), PAGES);
+	move_back();
+	CHECK_EQ(expect_consistent(), 0);
+	rss_check("the-rest", getpid());
+}
+
+/* Wherever the kill lands: in a call, between two, on the way there or back. */
+static void consistent_whenever(void)
+{
+	set_up();
+	for (int i = 0; i < 6; i++) {
+		pid_t pid = start_mover(move_to_and_fro);
+
+		wait_for_page(0);
+		usleep((useconds_t)i * 700);
+		CHECK_SYS(kill(pid, SIGKILL));
+		child_killed(pid);
+		(void)expect_consistent();
+		rss_check("consistent-whenever", getpid());
+	}
+	move_back();
+}
+
+static void move_own_memory(void *unused)
+{
+	(void)unused;
+	pair = uffd_pair(PAGES, 0);
+	uffd_register(pair.fd, pair.src, pair.len);
+	atomic_store(shared, 1);
+	(void)move_to_and_fro(NULL);
+}
+
+static void wait_for_child(void)
+{
+	double end = mem_now_ms() + 10000;
+
+	while (!atomic_load(shared)) {
+		CHECK(mem_now_ms() < end, "the child does not begin");
+		usleep(500);
+	}
+}
+
+static void fresh_flag(void)
+{
+	if (!shared)
+		shared = mmap(NULL, mem_page(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			      -1, 0);
+	CHECK(shared != MAP_FAILED, "mmap: %m");
+	atomic_store(shared, 0);
+}
+
+/* With the mover goes its memory, pages on both sides of the move. */
+static void memory_goes_too(void)
+{
+	for (int i = 0; i < 3; i++) {
+		pid_t pid;
+
+		fresh_flag();
+		pid = child_start(move_own_memory, NULL);
+		wait_for_child();
+		usleep((useconds_t)i * 900 + 300);
+		CHECK_SYS(kill(pid, SIGKILL));
+		child_killed(pid);
+	}
+	rss_check("memory-goes-too", getpid());
+}
+
+static void wait_in_fault(void *unused)
+{
+	struct uffd_pair mine = { .len = mem_page() };
+
+	(void)unused;
+	mine.fd = uffd_open(1);
+	mine.dst = mem_map(mine.len, 0);
+	uffd_register(mine.fd, mine.dst, mine.len);
+	atomic_store(shared, 1);
+	(void)*(volatile char *)mine.dst;
+	FAIL("a fault that nobody serves came back");
+}
+
+/* Nobody ever moves the page in: who waits for it can be killed all the same. */
+static void waiter_dies(void)
+{
+	pid_t pid;
+
+	fresh_flag();
+	pid = child_start(wait_in_fault, NULL);
+	wait_for_child();
+	usleep(20 * 1000);
+	CHECK_SYS(kill(pid, SIGKILL));
+	child_killed(pid);
+}
+
+static const struct ktap_case cases[] = {
+	{ "stops-soon", stops_soon },
+	{ "the-rest-goes-through", the_rest_goes_through },
+	{ "consistent-whenever", consistent_whenever },
+	{ "memory-goes-too", memory_goes_too },
+	{ "waiter-dies", waiter_dies },
+};
+
+int main(void)
+{
+	return ktap_run(cases, KTAP_COUNT(cases), uffd_why_not());
+}
