@@ -48,12 +48,13 @@ END_MARK = 5.0
 def compile_all(
     workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Path
 ) -> dict[str, Path]:
-    """Compile what is C and collect what is Python: name in the guest to file on the host.
+    """Compile what is C and collect the rest: name in the guest to file on the host.
 
     :param library: the folder with the sources all families share, and with ``TOOLS``.
     :raises UserError: when a workload does not compile, with the compiler's first error.
     """
     files: dict[str, Path] = {}
+    bundles: set[tuple[str, Path]] = set()
     shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
     sources = {name: [library / f"{name}.c"] for name in TOOLS}
     for workload in workloads:
@@ -62,8 +63,14 @@ def compile_all(
             sources[f"{workload.family}/{program.stem}"] = [program, *shared]
         else:
             files[f"{workload.family}/{workload.program}"] = program
-            for module in sorted(library.glob("*.py")):
-                files[f"{workload.family}/{module.name}"] = module
+        for module in sorted(library.glob("*.py")) if program.suffix == ".py" else ():
+            files[f"{workload.family}/{module.name}"] = module
+        if workload.bundle is not None:
+            bundles.add((workload.family, workload.bundle))
+    for family, folder in sorted(bundles):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                files[f"{family}/{path.relative_to(folder)}"] = path
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         made = {
             name: pool.submit(_compile, paths, library, arch, cache)
@@ -144,7 +151,8 @@ def guest_command(workload: WorkloadSpec, token: str) -> str:
     if workload.program.endswith(".c"):
         program = [f"{folder}/{Path(workload.program).stem}"]
     else:
-        program = ["python3", f"{folder}/{workload.program}"]
+        interpreter = "sh" if workload.program.endswith(".sh") else "python3"
+        program = [interpreter, f"{folder}/{workload.program}"]
     words = [f"{GUEST_FOLDER}/sampler", "-m", token, "-w", workload.name, "--"]
     loop = (
         ["--seed", str(workload.seed), "--seconds", f"{workload.budget:g}"]
