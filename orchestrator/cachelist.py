@@ -115,6 +115,7 @@ _READERS: dict[str, Callable[[Path, str], Iterator[Entry]]] = {
     "trees": _folders,
     "roots": _plain,
     "workloads": _plain,
+    "selftests": _folders,
     "ccache": _ccache,
     "sources": _sources,
     "tmp": _scratch,

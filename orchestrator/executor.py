@@ -52,6 +52,7 @@ class Progress:
     kernels: dict[str, KernelRecord] = field(default_factory=dict)
     builds: dict[str, BuildRecord] = field(default_factory=dict)
     cells: dict[str, CellRecord] = field(default_factory=dict)
+    expanded: dict[str, Cell] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     usage: bool = False
     interrupted: bool = False
@@ -300,6 +301,9 @@ class _Execution:
             began = time.monotonic()
             cell = self._stretched(cell)
             try:
+                cell = run.expand_cell(cell, kernel, self.settings)
+                with self.progress.lock:
+                    self.progress.expanded[cell.id] = cell
                 record = run.run_cell(cell, built, self.settings)
                 self.took.append(max(0.0, time.monotonic() - began - stretch.loop_seconds(cell)))
                 record = symbolize.with_lines(record, built, kernel, self.settings)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from orchestrator.config_problems import suggest
 from orchestrator.errors import UserError
+from orchestrator.kselftest import asked_for, named
 from orchestrator.model import (
     Build,
     Cell,
@@ -77,6 +78,10 @@ class _Planner:
         self.configs = {c.name: c for c in config.configs}
         self.shapes = {s.name: s for s in config.shapes}
         self.workloads = {w.name: w for w in config.workloads}
+        asked = [p for entry in self.profile.entries for p in entry.workloads]
+        for pattern in (*asked, *selection.workloads):
+            if (spec := named(pattern, config.workloads)) is not None:
+                self.workloads.setdefault(spec.name, spec)
         used = [a for entry in self.profile.entries for a in entry.arches]
         # The profile's own order first; a set of names has none, so the rest goes by name.
         self.arches = [*dict.fromkeys(used), *sorted(set(arches) - set(used))]
@@ -214,6 +219,7 @@ class _Planner:
 
     def _block(self, entry: ProfileEntry) -> Block:
         names = match("workloads", entry.workloads, tuple(self.workloads))
+        names = tuple(n for n in names if asked_for(self.workloads[n], entry.workloads))
         if entry.only_deterministic:
             names = tuple(name for name in names if self.workloads[name].deterministic)
         kernels = entry.kernels or self.under_test

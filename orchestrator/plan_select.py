@@ -33,8 +33,12 @@ class Block:
 
 
 def is_named(workload: str, pattern: str) -> bool:
-    """Whether ``pattern`` selects the workload: by FAMILY/NAME or by FAMILY alone."""
-    return fnmatchcase(workload, pattern) or fnmatchcase(workload.partition("/")[0], pattern)
+    """Whether ``pattern`` selects the workload: by its name or by any leading part of it.
+
+    FAMILY/NAME has one, the family; FAMILY/COLLECTION/PROGRAM has two.
+    """
+    parts = workload.split("/")
+    return any(fnmatchcase("/".join(parts[:n]), pattern) for n in range(len(parts), 0, -1))
 
 
 def match(dimension: str, patterns: Collection[str], names: Collection[str]) -> tuple[str, ...]:

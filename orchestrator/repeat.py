@@ -17,6 +17,7 @@ from enum import Enum
 from orchestrator.arch import ARCHES
 from orchestrator.cases import BUILD, SERIES, cases_of
 from orchestrator.errors import UserError
+from orchestrator.kselftest import named
 from orchestrator.model import (
     CaseResult,
     Cell,
@@ -168,7 +169,7 @@ def make_repeat(
 def _workloads(config: LabConfig, earlier: RunResult, case: CaseResult) -> tuple[str, ...]:
     """The case's workload; of a case of boot or config all that the cell ran."""
     known = {spec.name for spec in config.workloads}
-    if case.workload in known:
+    if case.workload in known or named(case.workload, config.workloads) is not None:
         return (case.workload,)
     if case.workload not in STAGES:
         raise UserError(
@@ -176,7 +177,7 @@ def _workloads(config: LabConfig, earlier: RunResult, case: CaseResult) -> tuple
         )
     place = case.id.split(":", 1)[0]
     ran = (c.workload for cell in earlier.cells if cell.id == place for c in cell.cases)
-    return tuple(dict.fromkeys(name for name in ran if name in known))
+    return tuple(dict.fromkeys(n for n in ran if n in known or named(n, config.workloads)))
 
 
 def _as_run(spec: KernelSpec, name: str, record: KernelRecord | None) -> KernelSpec:

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from orchestrator.arch import ARCHES
 from orchestrator.cell import BOOT_DEADLINE, run_cell
 from orchestrator.events import Event
-from orchestrator.kernel import apply, build, series, source, worktree
-from orchestrator.model import Build, BuildResult, KernelSpec, Verdict
+from orchestrator.kselftest import collections, expand
+from orchestrator.kernel import apply, build, selftests, series, source, worktree
+from orchestrator.model import Build, BuildResult, Cell, KernelSpec, Verdict
 from orchestrator.settings import Kernel, Settings
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Kernel",
     "Settings",
     "build_one",
+    "expand_cell",
     "find_build",
     "prepare_kernel",
     "run_cell",
@@ -60,6 +62,26 @@ def _build_request(wanted: Build, kernel: Kernel, settings: Settings) -> build.B
     arch = ARCHES[wanted.arch]
     fragment = settings.fragments / f"{arch.name}.config"
     return build.request(wanted, kernel.tree, kernel.slot, arch, fragment)
+
+
+def expand_cell(cell: Cell, kernel: Kernel, settings: Settings) -> Cell:
+    """``cell`` with the programs of the selftest collections that it is to run, built.
+
+    :raises HostError: when the host cannot build them.
+    """
+
+    def tell(text: str) -> None:
+        settings.listener(Event("cell", cell.id, "selftests", text))
+
+    built = {
+        spec.collection: selftests.build_selftests(
+            kernel.tree, spec.collection, ARCHES[cell.build.arch], settings.cache,
+            jobs=min(settings.jobs, cell.shape.cpus), tell=tell,
+            repairs=[selftests.Repair(run.program, run.repair) for run in spec.runs if run.repair],
+        )
+        for spec in collections(cell)
+    }  # fmt: skip
+    return expand(cell, built) if built else cell
 
 
 def build_one(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult:

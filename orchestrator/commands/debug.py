@@ -59,24 +59,31 @@ def debug(places: Places, repeat: Repeat, old: Path, options: RunOptions) -> int
     jobs = options.jobs or os.cpu_count() or 1
     folder = places.reports / "gdb"
     settings = stages.Settings(places.cache, folder, places.fragments, "gdb", jobs)
-    _, built, note = same_kernel(repeat.tested, old, settings)
+    kernel, built, note = same_kernel(repeat.tested, old, settings)
     if built is None or built.verdict is not Verdict.PASS:
         _tell(f"there is no kernel to boot: {built.reason if built else 'it does not apply'}")
         return EXIT_KERNEL
     if note:
         _tell(note)
     image = root.ensure_root(arch, places.cache)
-    return _Session(places, repeat, built, image, folder).go()
+    cell = stages.expand_cell(repeat.tested.cell, kernel, settings)
+    return _Session(places, repeat, cell, built, image, folder).go()
 
 
 class _Session:
     """One guest with a debugger."""
 
     def __init__(
-        self, places: Places, repeat: Repeat, built: BuildResult, image: Path, folder: Path
+        self,
+        places: Places,
+        repeat: Repeat,
+        cell: Cell,
+        built: BuildResult,
+        image: Path,
+        folder: Path,
     ) -> None:
         self.places = places
-        self.cell = repeat.tested.cell
+        self.cell = cell
         self.spec = next((w for w in self.cell.workloads if w.name == repeat.case.workload), None)
         self.built = built
         self.image = image

@@ -47,7 +47,7 @@ from orchestrator.repeat import (
 )
 from orchestrator.report.text import visible
 from orchestrator.results import cell_folder
-from orchestrator.run import Kernel, Settings, prepare_kernel, run_cell
+from orchestrator.run import Kernel, Settings, expand_cell, prepare_kernel, run_cell
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class _Rerun:
 
     def _trial(self, subject: Subject) -> None:
         cell = subject.cell
-        _, built, note = self._ready(subject)
+        kernel, built, note = self._ready(subject)
         known = self.state.kernels[cell.build.kernel.name]
         builds = [self.state.builds[cell.build.id]] if built is not None else []
         cells: list[CellRecord] = []
@@ -171,7 +171,7 @@ class _Rerun:
             # The last trial is the one that is shown: it is the one that did not pass.
             shutil.rmtree(self.folder / cell_folder(cell.id), ignore_errors=True)
             keep_shapes(self.repeat.plan, self.folder)
-            done = run_cell(cell, built, self.settings)
+            done = run_cell(expand_cell(cell, kernel, self.settings), built, self.settings)
             differs = command_difference(subject.command, done.qemu_command)
             kept = [note] if note else []
             if differs:
