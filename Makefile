@@ -2,7 +2,7 @@
 LAB = .venv/bin/lab
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: help run setup test lint unit guest bench proof-evidence proof-detection
+.PHONY: help run setup test lint unit guest bench proof-evidence proof-detection proof-clean
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -31,6 +31,9 @@ guest: setup
 
 proof-evidence: setup
 	.venv/bin/python tools/proof_evidence.py --write
+
+proof-clean: setup
+	.venv/bin/python tools/proof_clean.py --write
 
 proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write

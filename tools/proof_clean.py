@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Show that a healthy kernel raises no alarm: `make proof-clean`.
+
+Runs the workloads on the unmodified 6.12: the deterministic ones once in each of 24 cells, and 20
+times in a row on the default config of each architecture, the racing ones three times there.  What
+counts is kept per workload, by the binary that ran: one that was changed is run again, the others
+are not.  The table is written to docs/detection.md.
+
+Exit status: 0 all of it is done and clean, 1 an alarm, 3 not all is done yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HOME = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HOME))
+LAB = HOME / ".venv" / "bin" / "lab"
+PAGE = HOME / "docs" / "detection.md"
+START, END = "<!-- clean -->\n", "<!-- end of clean -->"
+
+KERNEL = "v6.12"
+ARCHES = ("x86_64", "arm64")
+THP = ("small", "thp-always", "thp-never")  # madvise, always, never
+CONFIGS = {
+    "default": THP, "debug-vm": THP, "lockdep": THP,
+    "no-thp": ("small",), "debug-vm-no-thp": ("small",), "lockdep-no-thp": ("small",),
+}  # fmt: skip
+REPEATS, RACES = 20, 3
+DEADLINE = 3600.0
+# The tree's own selftests have a page of their own.
+LEFT_OUT = "kselftest/"
+
+
+@dataclass(frozen=True)
+class Step:
+    """``times`` clean runs in a row of the deterministic or the racing workloads in one cell."""
+
+    config: str
+    arch: str
+    shape: str
+    times: int
+    races: bool = False
+
+    @property
+    def cell(self) -> str:
+        """``CONFIG/ARCH/SHAPE``."""
+        return f"{self.config}/{self.arch}/{self.shape}"
+
+
+def steps() -> Iterator[Step]:
+    """Everything that is to be shown, the widest first."""
+    for config, shapes in CONFIGS.items():
+        for arch in ARCHES:
+            for shape in shapes:
+                yield Step(config, arch, shape, 1)
+    for arch in ARCHES:
+        yield Step("default", arch, "small", RACES, races=True)
+    for arch in ARCHES:
+        yield Step("default", arch, "small", REPEATS)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A workload as it is now: its name, whether it races, what of it runs on an architecture."""
+
+    name: str
+    races: bool
+    digests: dict[str, str]
+
+
+class Record:
+    """What was run: a JSON line for each workload's run, in the order in which they ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "runs.jsonl"
+        self.runs: list[dict[str, Any]] = []
+        if self.file.exists():
+            self.runs = [json.loads(line) for line in self.file.read_text().splitlines()]
+
+    def add(self, runs: Iterable[dict[str, Any]]) -> None:
+        """Keep some runs."""
+        with self.file.open("a") as file:
+            for run in runs:
+                self.runs.append(run)
+                file.write(json.dumps(run) + "\n")
+
+    def of(self, cell: str, workload: Workload) -> list[dict[str, Any]]:
+        """The runs of a workload, as it is now, in a cell."""
+        digest = workload.digests[cell.split("/")[1]]
+        return [
+            run
+            for run in self.runs
+            if (run["cell"], run["workload"], run["digest"]) == (cell, workload.name, digest)
+        ]
+
+    def in_a_row(self, cell: str, workload: Workload) -> int:
+        """How many of the latest runs were clean."""
+        count = 0
+        for run in reversed(self.of(cell, workload)):
+            if run["alarms"]:
+                break
+            count += 1
+        return count
+
+
+def main() -> int:
+    """Run what is missing, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    parser.add_argument("--work", type=Path, default=cache / "lab-clean")
+    parser.add_argument("--only", action="append", metavar="CONFIG/ARCH/SHAPE")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start nothing after so long")
+    parser.add_argument("--write", action="store_true", help="write docs/detection.md")
+    parser.add_argument("--no-run", action="store_true", help="only look at what was run")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + 60 * options.minutes
+    workloads = find_workloads()
+    record = Record(options.work)
+    for step in steps():
+        if options.no_run or (options.only and step.cell not in options.only):
+            continue
+        while time.monotonic() < until:
+            missing = missing_in(step, workloads, record)
+            if not missing or not _run(step, missing, record, options.work):
+                break
+    alarms = _alarms(workloads, record)
+    undone = [step for step in steps() if missing_in(step, workloads, record)]
+    for run in alarms:
+        print(f"ALARM {run['cell']} {run['workload']}: {run['alarms'][0]}")
+    print(f"{len(alarms)} alarms; not done: {len(undone)} of {len(list(steps()))} steps")
+    if options.write:
+        _write(workloads, record)
+    return 1 if alarms else 3 if undone else 0
+
+
+def missing_in(step: Step, workloads: list[Workload], record: Record) -> list[Workload]:
+    """The workloads that lack clean runs in a row there."""
+    return [
+        workload
+        for workload in workloads
+        if workload.races == step.races and record.in_a_row(step.cell, workload) < step.times
+    ]
+
+
+def find_workloads() -> list[Workload]:
+    """All workloads with the digests of what runs in the guest."""
+    from orchestrator import workload
+    from orchestrator.arch import ARCHES as TABLE
+    from orchestrator.commands.places import find_places, load
+
+    os.chdir(HOME)
+    places = find_places()
+    specs = [s for s in load(places).workloads if not s.name.startswith(LEFT_OUT)]
+    library = workload.library_folder(specs)
+    files = {
+        arch: workload.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES
+    }
+
+    def digest(spec: Any, arch: str) -> str:
+        if spec.program.endswith(".c"):
+            names = [f"{spec.family}/{Path(spec.program).stem}"]
+        else:
+            names = sorted(n for n in files[arch] if n.startswith(f"{spec.family}/") and "." in n)
+        made = hashlib.sha256(repr((spec.args, spec.budget)).encode())
+        for name in names:
+            made.update(files[arch][name].read_bytes())
+        return made.hexdigest()[:16]
+
+    return [
+        Workload(s.name, not s.deterministic, {arch: digest(s, arch) for arch in ARCHES})
+        for s in specs
+    ]
+
+
+def _run(step: Step, missing: list[Workload], record: Record, work: Path) -> bool:
+    """One `lab run` of what is missing; False where it gave no results."""
+    started = datetime.now(UTC)
+    name = f"{step.cell.replace('/', '-')}-{started:%Y%m%d-%H%M%S}"
+    out = work / "runs" / name
+    argv = [
+        str(LAB), "run", "-p", "full", "--plain", "--kernel", KERNEL, "--config", step.config,
+        "--arch", step.arch, "--shape", step.shape, "--out", str(out),
+    ]  # fmt: skip
+    for workload in missing:
+        argv += ["--workload", workload.name]
+    print(f"{started:%H:%M:%S} {step.cell}: {len(missing)} workloads", flush=True)
+    began = time.monotonic()
+    log = work / f"{name}.log"
+    with log.open("wb") as file:
+        status = subprocess.run(
+            argv, cwd=HOME, stdout=file, stderr=file, timeout=DEADLINE, check=False
+        ).returncode
+    results = out / "results.json"
+    if status not in (0, 1) or not results.exists():
+        print(f"lab run ended with {status}, see {log}")
+        return False
+    seconds = time.monotonic() - began
+    cell = json.loads(results.read_text())["cells"][0]
+    commit = _git("rev-parse", "HEAD")[:12]
+    guest = (case for case in cell["cases"] if case["workload"] in ("boot", "config"))
+    whole = [f"{c['case']}: {c['reason']}" for c in guest if c["verdict"] not in ("pass", "skip")]
+    record.add(
+        {
+            "cell": step.cell, "workload": workload.name, "digest": workload.digests[step.arch],
+            "date": f"{started:%Y-%m-%d}", "commit": commit, "out": str(out),
+            "run_seconds": round(seconds, 1), **_outcome(cell, workload.name, whole),
+        }
+        for workload in missing
+    )  # fmt: skip
+    return True
+
+
+def _outcome(cell: dict[str, Any], workload: str, whole: list[str]) -> dict[str, Any]:
+    cases = [case for case in cell["cases"] if case["workload"] == workload]
+    wrong = [case for case in cases if case["verdict"] not in ("pass", "skip")]
+    alarms = whole + [f"{case['case']}: {case['reason'][:300]}" for case in wrong]
+    if not cases:
+        alarms.append("it did not run")
+    return {
+        "passed": sum(case["verdict"] == "pass" for case in cases),
+        "skipped": sum(case["verdict"] == "skip" for case in cases),
+        "alarms": alarms,
+    }
+
+
+def _alarms(workloads: list[Workload], record: Record) -> list[dict[str, Any]]:
+    cells = dict.fromkeys(step.cell for step in steps())
+    found = [run for cell in cells for w in workloads for run in record.of(cell, w)]
+    return [run for run in found if run["alarms"]]
+
+
+def _write(workloads: list[Workload], record: Record) -> None:
+    """The table: a row a step."""
+    rows = [
+        "| cell | workloads | clean in a row | cases that passed | skipped | alarms | to |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for step in steps():
+        mine = [w for w in workloads if w.races == step.races]
+        runs = [run for w in mine for run in record.of(step.cell, w)]
+        done = min((record.in_a_row(step.cell, w) for w in mine), default=0)
+        latest = [record.of(step.cell, w)[-1] for w in mine if record.of(step.cell, w)]
+        what = "racing" if step.races else "deterministic"
+        alarms = sum(bool(run["alarms"]) for run in runs)
+        date = max((run["date"] for run in runs), default="not run")
+        passed, skipped = (sum(run[key] for run in latest) for key in ("passed", "skipped"))
+        rows.append(
+            f"| {step.cell} | {len(latest)} of {len(mine)} {what} | {done} of {step.times} "
+            f"| {passed} | {skipped} | {alarms} | {date} |"
+        )
+    when = f"{datetime.now(UTC):%Y-%m-%d}, commit {_git('rev-parse', 'HEAD')[:12]}"
+    alarms = _alarms(workloads, record)
+    told = [f"- {r['cell']} {r['workload']}: {r['alarms'][0]}" for r in alarms]
+    head = f"`make proof-clean`, {when}: {len(alarms)} alarms."
+    text = PAGE.read_text()
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    body = "\n".join([head, "", *rows, *([""] if told else []), *told])
+    PAGE.write_text(f"{before}{START}{body}\n{END}{after}")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(HOME), *words], capture_output=True, text=True, timeout=20, check=True
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
