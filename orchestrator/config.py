@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator.config_problems import ConfigError, KeyPath, Problems, nearest, suggest
+from orchestrator.config_regex import check_regex, regexes
 from orchestrator.config_schema import LAB_SCHEMA, check
 from orchestrator.config_values import (
     check_range,
@@ -23,7 +24,7 @@ from orchestrator.config_values import (
 )
 from orchestrator.config_yaml import Document, View, read_document
 from orchestrator.errors import UserError
-from orchestrator.manifest import NEEDS, SYNTHETIC, check_regex, read_workloads, regexes
+from orchestrator.manifest import NEEDS, SYNTHETIC, read_workloads
 from orchestrator.model import (
     ConfigSpec,
     Expectation,

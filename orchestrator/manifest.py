@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from pathlib import Path
 
-from orchestrator.config_problems import KeyPath, Problem, Problems, suggest
+from orchestrator.config_problems import Problem, Problems, suggest
+from orchestrator.config_regex import regexes
 from orchestrator.config_schema import MANIFEST_SCHEMA, check
 from orchestrator.config_values import parse_seconds
 from orchestrator.config_yaml import View, read_document
 from orchestrator.errors import HostError
-from orchestrator.model import MessageRules, WorkloadSpec
+from orchestrator.model import MessageRules, SelftestSpec, WorkloadSpec
+from orchestrator.selftest_table import read_table
 
 MANIFEST = "manifest.yaml"
 
@@ -24,7 +24,7 @@ SYNTHETIC = ("build", "boot", "config", "counters", "guest", "kernel", "series")
 
 # Sources that several families share; it has no manifest and runs nothing by itself.
 _SHARED = "lib"
-_PROGRAMS = (".c", ".py")
+_PROGRAMS = (".c", ".py", ".sh")
 
 
 def read_workloads(
@@ -135,10 +135,21 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         deterministic=holder("deterministic").flag("deterministic", True),
         messages=_messages(view.child("messages"), top.child("messages"), problems),
         counters=holder("counters").words("counters"),
+        selftests=_selftests(short, view, folder, problems),
         invariants=holder("invariants").words("invariants"),
         where=view.where(),
         budget=budget,
     )
+
+
+def _selftests(
+    short: str, view: View, folder: Path, problems: Problems
+) -> SelftestSpec | None:
+    name = view.text("selftests")
+    if name is None:
+        return None
+    shown = f"{folder.parent.name}/{folder.name}/{name}"
+    return read_table(folder / name, shown, f"{folder.name}/{short}", problems)
 
 
 def _program(view: View, holder: View, folder: Path, problems: Problems) -> str:
@@ -166,25 +177,3 @@ def _messages(own: View, family: View, problems: Problems) -> MessageRules:
         return regexes(own if key in own or key not in family else family, key, problems)
 
     return MessageRules(rules("requires"), rules("allows"), rules("forbids"))
-
-
-def regexes(view: View, key: str, problems: Problems) -> tuple[str, ...]:
-    """The list of regular expressions under ``key``, those left out that are none."""
-    found = view.strings(key)
-    return tuple(text for text, path in found if check_regex(text, view, path, problems))
-
-
-def check_regex(text: str, view: View, path: KeyPath, problems: Problems) -> bool:
-    """Whether ``text`` is a regular expression that tells lines apart; else a problem is added."""
-    try:
-        with warnings.catch_warnings():
-            # A pattern that re only warns about will mean something else one day.
-            warnings.simplefilter("error")
-            if re.compile(text).search("") is not None:
-                told = f"{text!r} matches everything, an empty line too"
-                problems.add(view.document.problem(path, told))
-                return False
-    except (re.error, OverflowError, RecursionError, Warning) as error:
-        problems.add(view.document.problem(path, f"bad regular expression {text!r}: {error}"))
-        return False
-    return True

@@ -126,12 +126,14 @@ class SelftestSpec:
     ``only`` is a glob of ``PROGRAM`` or ``PROGRAM/RUN``; empty: all.  ``runs`` is the table of the
     programs that need something; the others run as they are.  With ``helpers`` the files that a
     collection builds beside its programs (``TEST_GEN_FILES``) are programs too.
+    ``known`` are the failures that healthy kernels have.
     """
 
     collection: str
     only: str = ""
     runs: tuple[SelftestRun, ...] = ()
     helpers: bool = False
+    known: tuple[KnownIssue, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ class KnownIssue:
     regular expression ``title`` finds; an empty one asks nothing.  ``kernels`` are version ranges
     of which one must hold (none: every version), the others globs.  ``counters``: where it was
     seen, the workload's counters are excused too.
+    With ``case`` it is no report but a failed case of that name (a glob), and ``title`` is searched
+    in its reason.
     """
 
     reason: str
@@ -250,6 +254,7 @@ class KnownIssue:
     workload: str = "*"
     counters: bool = False
     where: str = ""
+    case: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from orchestrator.guest.seed import write_seed
 from orchestrator.guest.ssh import Channel
 from orchestrator.kernel.cachefiles import scratch
 from orchestrator.kernel.kconfig import parse_dotconfig
-from orchestrator.model import BuildResult, GuestEnd, Verdict
+from orchestrator.model import BuildResult, Cell, GuestEnd, Verdict
 from orchestrator.repeat import Repeat
 from orchestrator.report.text import visible
 
