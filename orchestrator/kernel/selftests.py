@@ -35,7 +35,7 @@ from orchestrator.locks import Notice, locked
 from orchestrator.model import KernelTree, Selftest, Selftests
 
 # Part of every identity: raise it when what comes out changes.
-RECIPE = 1
+RECIPE = 2
 SELFTESTS = "tools/testing/selftests"
 DEADLINE = 1800.0
 # What `make headers` reads, and what the selftests include besides; the rest is looked up.
@@ -226,7 +226,12 @@ class _Maker:
             text = self._text()
             self._keep([], f"`make headers` failed: {_first(text)}")
             return
-        top = ["-C", self.source / SELFTESTS, f"TARGETS={self.job.folder}", "SKIP_TARGETS="]
+        top: list[str | Path] = [
+            "-C",
+            self.source / SELFTESTS,
+            f"TARGETS={self.job.folder}",
+            "SKIP_TARGETS=",
+        ]
         self._make([*top, f"O={self.objects}", "-k", "-O", "all"], compiler)
         text = self._text()
         lists = self._lists(compiler)
@@ -235,7 +240,7 @@ class _Maker:
             return
         reasons = failures(text)
         tests = []
-        for kind in (*_TESTS, "TEST_GEN_FILES"):
+        for kind in (*_TESTS, "TEST_GEN_FILES", "TEST_FILES"):
             for path in lists[kind]:
                 tests.append(self._test(path, kind, reasons, repairs, compiler))
         new = self.work / "new" / "files"
@@ -251,23 +256,23 @@ class _Maker:
         compiler: str,
     ) -> Selftest:
         name = Path(path).name
-        main = kind in _TESTS
+        role = "test" if kind in _TESTS else "file" if kind == "TEST_FILES" else "built"
         generated = kind.startswith("TEST_GEN") or kind == "TEST_CUSTOM_PROGS"
         made = self.output / path  # an absolute one stays itself
         if not generated or made.is_file():
-            return Selftest(name, main=main)
+            return Selftest(name, role)
         reason = reasons.get(name, "make did not build it, and does not say why")
         lacks = missing_library(reason, self._in_tree)
         flags: tuple[str, ...] = ()
         for repair in repairs:
             if repair.program == name and not lacks:
-                words = ["-C", self.own, f"OUTPUT={self.output}", "-k"]
+                words: list[str | Path] = ["-C", self.own, f"OUTPUT={self.output}", "-k"]
                 headers = f"KHDR_INCLUDES=-isystem {self.objects}/usr/include"
                 extra = {"LAB_CFLAGS": " ".join(repair.flags)}
                 self._make([*words, headers, made], compiler, extra)
                 if made.is_file():
                     flags = repair.flags
-        return Selftest(name, main=main, problem=reason, lacks=lacks, repaired=" ".join(flags))
+        return Selftest(name, role, problem=reason, lacks=lacks, repaired=" ".join(flags))
 
     def _export(self) -> None:
         self.source.mkdir()

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's own selftests: what one printed and its exit status in, its cases out.
+
+The exit status is what kselftest itself goes by (0 pass, 4 skip, 124 time-out, else fail:
+tools/testing/selftests/kselftest/runner.sh); the TAP that many programs print names what failed.
+So each program has a case ``program``, unless subtests of its own tell all there is to tell, and
+one for each subtest.  A plan that does not fit is no reason to mistrust a program that ended well:
+several of them count wrongly.
+
+Some programs print results in words of their own; those that matter here are put into TAP first.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from orchestrator.evidence import ktap
+from orchestrator.model import KtapCase, KtapReport, Verdict
+
+#: The case that stands for the program as a whole.
+PROGRAM = "program"
+
+SKIPPED = 4
+_NOT_STARTED = (126, 127)
+_TAIL = 8
+_MAX_LINE = 300
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_RESULT = re.compile(r"^(?P<head>(?:not )?ok\s+\d+)\s+(?:-\s+)?(?P<rest>.*)$")
+_TAP = re.compile(r"^(?:# )*(?:K?TAP version \d+|(?:not )?ok\s+\d+\b)", re.MULTILINE)
+# cow, gup_longterm and others name what is tested in a remark, and only the step in the result.
+_RUN = re.compile(r"^# \[RUN\] (?P<what>.+)$")
+_ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b")
+# uffd-unit-tests: "Testing move on anon... done".
+_TESTING = re.compile(r"^Testing (?P<what>.+?)\.\.\.\s*(?P<rest>.*)$")
+_TESTED = re.compile(r"(?P<word>done|skipped|failed)(?: \[reason: (?P<why>.*?)\])?\s*$")
+# khugepaged: "Run test: collapse_full (khugepaged:anon)", then a line for each step.
+_BLOCK = re.compile(r"^Run test: (?P<what>\S.*?)\s*$")
+_STEP = re.compile(r"\b(?P<word>OK|Fail|Skip|Skipped)\s*$")
+_WHY_SKIP = re.compile(r"(?:#\s*)?SKIP:?\s*(?P<why>.*)$", re.IGNORECASE)
+
+
+def read(stdout: str, status: int | None) -> KtapReport:
+    """The cases of one program.  Never raises.
+
+    :param status: its exit status as a shell gives it (128 + signal); None where it did not end.
+    """
+    text = _COLOUR.sub("", stdout).replace("\r\n", "\n")
+    report = ktap.parse(as_tap(text))
+    cases = report.cases
+    if status is None or (status in _NOT_STARTED and not cases):
+        problems = () if status is None else tuple(_tail(text))
+        return replace(report, problems=problems)
+    return KtapReport((*cases, *_program(report, text, status)), planned=None)
+
+
+def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
+    cases = report.cases
+    failed = [case for case in cases if case.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    skipped = bool(cases) and all(case.verdict is Verdict.SKIP for case in cases)
+    if status == 0 and (skipped or (report.skip_all and not cases)):
+        why = report.skip_all or "all its subtests were skipped"
+        yield KtapCase(PROGRAM, Verdict.SKIP, why)
+    elif status == 0:
+        yield KtapCase(PROGRAM, Verdict.PASS, "; ".join(report.problems[:2]))
+    elif status == SKIPPED:
+        yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(text))
+    elif report.problems or not failed:
+        reason = f"ended with {_ended(status)}"
+        if report.problems and not failed:
+            reason += f": {report.problems[0]}"
+        yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
+
+
+def _ended(status: int) -> str:
+    if status > 128:
+        try:
+            return f"signal {status - 128} ({signal.Signals(status - 128).name})"
+        except ValueError:
+            pass
+    return f"exit status {status}"
+
+
+def _tail(text: str) -> list[str]:
+    lines = [line.strip()[:_MAX_LINE] for line in text.splitlines() if line.strip()]
+    return lines[-_TAIL:]
+
+
+def _why_skipped(text: str) -> str:
+    """A skip's reason: what stands behind the word, else the last thing that was said."""
+    lines = _tail(text)
+    for line in reversed(lines):
+        found = _WHY_SKIP.search(line)
+        if found and found["why"]:
+            return found["why"]
+    return lines[-1].lstrip("# ") if lines else "it does not say why"
+
+
+# ---------------------------------------------------------------- into TAP
+
+
+def as_tap(text: str) -> str:
+    """What a program printed as TAP; what is TAP keeps its words but for the results' names."""
+    lines = text.split("\n")
+    if _TAP.search(text):
+        return "\n".join(_named(lines))
+    for reader in (_userfaultfd, _khugepaged):
+        found = list(reader(lines))
+        if found:
+            return _tap(found)
+    # What begins like a plan in words that are not TAP is nobody's plan.
+    return ""
+
+
+def _named(lines: Iterable[str]) -> Iterator[str]:
+    """Results with the remark before them that says what they are about; addresses left out."""
+    what = ""
+    for line in lines:
+        run = _RUN.match(line)
+        if run:
+            what = run["what"].replace("#", "").strip()
+        result = _RESULT.match(line)
+        if result is None:
+            yield line
+            continue
+        rest = _ADDRESS.sub("ADDRESS", result["rest"])
+        yield f"{result['head']} {what}: {rest}" if what else f"{result['head']} {rest}"
+
+
+def _userfaultfd(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Tests of uffd-unit-tests as (name, result, what was said)."""
+    name: str = ""
+    said: list[str] = []
+    for line in lines:
+        begun = _TESTING.match(line)
+        if begun:
+            name, said, line = begun["what"], [], begun["rest"]
+        if not name:
+            continue
+        ended = _TESTED.search(line)
+        if ended is None:
+            said.append(line)
+            continue
+        word, why = ended["word"], ended["why"] or ""
+        result = {"done": "ok", "skipped": f"ok # SKIP {why}", "failed": f"not ok # {why}"}[word]
+        yield name, result, said
+        name = ""
+
+
+def _khugepaged(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Tests of khugepaged as (name, result, what was said)."""
+    name: str = ""
+    said: list[str] = []
+    for line in [*lines, "Run test: end"]:
+        begun = _BLOCK.match(line)
+        if begun is None:
+            said.append(line)
+            continue
+        if name:
+            words = {step["word"] for one in said if (step := _STEP.search(one))}
+            result = "ok"
+            if "Fail" in words:
+                result = "not ok"
+            elif words and words <= {"Skip", "Skipped"}:
+                result = "ok # SKIP skipped by the program"
+            yield name, result, said
+        name, said = begun["what"], []
+
+
+def _tap(found: list[tuple[str, str, list[str]]]) -> str:
+    out = ["TAP version 13", f"1..{len(found)}"]
+    for number, (name, result, said) in enumerate(found, 1):
+        word, sign, rest = result.partition(" # ")
+        out += [f"# {line.strip()}" for line in said if line.strip()]
+        out.append(f"{word} {number} {name.replace('#', '')}{sign}{rest}")
+    return "\n".join(out) + "\n"
