@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ktap.h"
@@ -58,6 +59,11 @@ struct uffd_pair kind_pages(unsigned int seed)
 	if (chosen == KIND_HUGE) {
 		pair.src = mem_map_huge(1, seed);
 		pair.dst = mem_map(pair.len, pair.len);
+		/*
+		 * Where huge pages are not allowed a missing fault leaves a page table behind, and
+		 * then a huge page has to be split to move there (do_anonymous_page(), v6.12).
+		 */
+		CHECK_SYS(madvise(pair.dst, pair.len, MADV_HUGEPAGE));
 		return pair;
 	}
 	pair.src = mem_map(pair.len, 0);

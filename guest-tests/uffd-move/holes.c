@@ -183,7 +183,7 @@ static void hole_without_page_table(void)
 }
 
 /* A hole at the destination's other end: pages that were there and are gone are holes as well. */
-static void hole_after_move(void)
+static void moved_is_a_hole(void)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED);
 	struct uffd_result result;
@@ -207,7 +207,7 @@ static const struct ktap_case cases[] = {
 	{ "holes-allowed", holes_allowed },
 	{ "empty-source-allowed", empty_source_allowed },
 	{ "hole-without-page-table", hole_without_page_table },
-	{ "hole-after-move", hole_after_move },
+	{ "moved-is-a-hole", moved_is_a_hole },
 };
 
 int main(void)

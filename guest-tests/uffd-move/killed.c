@@ -30,6 +30,7 @@
 
 static struct uffd_pair pair;
 static _Atomic int *shared;
+static char *stack;
 
 /* Each page says which it is, at both its ends. */
 static void tag_pages(void)
@@ -67,6 +68,9 @@ static void set_up(void)
 	pair = uffd_pair(PAGES, 0);
 	uffd_register(pair.fd, pair.src, pair.len);
 	tag_pages();
+	/* The mover's, touched now: nothing but the pages of the pair may differ later. */
+	stack = mem_map(STACK, 0);
+	memset(stack, 0, STACK);
 }
 
 static void move_back(void)
@@ -103,14 +107,8 @@ static int move_to_and_fro(void *unused)
 
 static pid_t start_mover(int (*body)(void *))
 {
-	static char *stack;
-	pid_t pid;
+	pid_t pid = clone(body, stack + STACK, CLONE_VM | SIGCHLD, NULL);
 
-	if (!stack) {
-		stack = mem_map(STACK, 0);
-		memset(stack, 0, STACK);
-	}
-	pid = clone(body, stack + STACK, CLONE_VM | SIGCHLD, NULL);
 	CHECK(pid > 0, "clone: %m");
 	return pid;
 }
@@ -128,20 +126,19 @@ static void stops_soon(void)
 {
 	size_t moved = PAGES;
 	struct rss before, after;
+	pid_t pid;
 
 	set_up();
 	for (int i = 0; i < TRIES && moved == PAGES; i++) {
 		move_back();
 		before = rss_ledger("stops-soon-before-move", getpid());
-		pid_t pid = start_mover(move_once);
-
+		pid = start_mover(move_once);
 		wait_for_page(1);
 		CHECK_SYS(kill(pid, SIGKILL));
 		child_killed(pid);
 		after = rss_ledger("stops-soon-after-move", getpid());
 		moved = expect_consistent();
 		rss_agree("after the kill", &after);
-		/* Its stack is ours and was touched before: nothing but the pages can differ. */
 		rss_conserved(&before, &after);
 	}
 	CHECK(moved < PAGES, "killed after the first page, %d times, it moved all %d", TRIES, PAGES);

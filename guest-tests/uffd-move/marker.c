@@ -45,6 +45,7 @@ static struct uffd_pair marker_pair(uint64_t features, uint64_t modes)
 
 	/* A huge page that has to be split stays in pieces then. */
 	mem_no_huge(pair.src, pair.len);
+	mem_no_huge(pair.dst, pair.len);
 	kind_settle(pair.src, pair.len);
 	return pair;
 }

@@ -123,17 +123,17 @@ static void alone_again(void)
 }
 
 /* Written, moved, and written again at its new place: the last bytes are the ones there. */
-static void write_after_move(void)
+static void written_at_new_place(void)
 {
 	struct uffd_pair pair = plain_pair();
 
 	kind_settle(pair.src, pair.len);
-	kind_move(&pair, "write-after-before-move", "write-after-after-move");
+	kind_move(&pair, "new-place-before-move", "new-place-after-move");
 	mem_fill(pair.dst, pair.len, SEED + 3);
 	mem_fill(pair.src, pair.len, SEED + 4);
 	mem_expect(pair.dst, pair.len, SEED + 3, "destination");
 	mem_expect(pair.src, pair.len, SEED + 4, "source");
-	rss_check("write-after-move", getpid());
+	rss_check("written-at-new-place", getpid());
 	close(pair.fd);
 }
 
@@ -142,7 +142,7 @@ static const struct ktap_case cases[] = {
 	{ "made-read-only-later", made_read_only_later },
 	{ "child-writes-to-its-own", child_writes_to_its_own },
 	{ "alone-again", alone_again },
-	{ "write-after-move", write_after_move },
+	{ "written-at-new-place", written_at_new_place },
 };
 
 int main(int argc, char **argv)
