@@ -187,10 +187,10 @@ class WorkloadSpec:
 class Selftest:
     """A program of a selftest collection that was built, or was not.
 
-    ``role`` is ``test`` for what kselftest itself runs, ``built`` for a file that may be a helper of
-    one or be run by the collection's own script, ``file`` for what was only copied.
-    ``problem`` is the compiler's first error; ``lacks`` names the host's library for want of which it was, ``repaired`` the flags
-    with which it was built in the end.
+    ``role`` is ``test`` for what kselftest itself runs, ``built`` for a file that may be a helper
+    of one or be run by the collection's own script, ``file`` for what was only copied.
+    ``problem`` is the compiler's first error; ``lacks`` names the host's library for want of which
+    it was, ``repaired`` the flags with which it was built in the end.
     """
 
     name: str

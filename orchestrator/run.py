@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from orchestrator.arch import ARCHES
 from orchestrator.cell import BOOT_DEADLINE, run_cell
 from orchestrator.events import Event
-from orchestrator.kselftest import collections, expand
 from orchestrator.kernel import apply, build, selftests, series, source, worktree
+from orchestrator.kselftest import collections, expand
 from orchestrator.model import Build, BuildResult, Cell, KernelSpec, Verdict
 from orchestrator.settings import Kernel, Settings
 

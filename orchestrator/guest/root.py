@@ -23,6 +23,7 @@ from orchestrator.locks import Notice, locked
 
 SUITE = "bookworm"
 PACKAGES = (
+    "bash",
     "busybox-static",
     "dropbear-bin",
     "libpython3-stdlib",
