@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -70,12 +70,18 @@ def expected(plant: Plant, failure: Failure) -> bool:
     )
 
 
-def failures(runs: Sequence[Run], plant: Plant) -> list[Failure]:
-    """What failed in any run, the cases that were to find the plant first, each once."""
+def failures(
+    runs: Sequence[Run], plant: Plant, noise: Collection[str] = frozenset()
+) -> list[Failure]:
+    """What failed in any run, the cases that were to find the plant first, each once.
+
+    ``noise`` are workloads that fail without a plant too.
+    """
     found: dict[tuple[str, str], Failure] = {}
     for run in runs:
         for failure in run.failures:
-            found.setdefault((failure.workload, failure.case), failure)
+            if failure.workload not in noise:
+                found.setdefault((failure.workload, failure.case), failure)
     return sorted(found.values(), key=lambda failure: not expected(plant, failure))
 
 
@@ -89,6 +95,7 @@ class Record:
     suite: str
     date: str
     runs: tuple[Run, ...]
+    noise: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Record:
@@ -105,7 +112,7 @@ class Record:
             })
             for run in raw["runs"]
         )  # fmt: skip
-        return cls(**{**raw, "runs": runs})
+        return cls(**{**raw, "runs": runs, "noise": tuple(raw["noise"])})
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -116,7 +123,7 @@ class Record:
     @property
     def first(self) -> Failure | None:
         """The finding: a case that was to find the plant if one did, else any other."""
-        found = failures(self.runs, BY_NAME[self.plant])
+        found = failures(self.runs, BY_NAME[self.plant], self.noise)
         return found[0] if found else None
 
     @property
@@ -141,12 +148,16 @@ class Record:
         first = self.first
         if first is None:
             return sum(run.seconds for run in self.runs)
-        vain = [run for run in self.runs if run.kind == "races" and not run.failures]
+        vain = [
+            run
+            for run in self.runs
+            if run.kind == "races" and first.workload not in {f.workload for f in run.failures}
+        ]
         return first.seconds + sum(run.seconds for run in vain)
 
     def others(self) -> list[Failure]:
         """What else failed."""
-        return failures(self.runs, BY_NAME[self.plant])[1:]
+        return failures(self.runs, BY_NAME[self.plant], self.noise)[1:]
 
     def told(self) -> str:
         """In a sentence."""
@@ -215,6 +226,14 @@ def page(path: Path, records: Sequence[Record], missing: Sequence[str], suite: s
         rows.append(_row(record))
     dates = sorted({record.date for record in records})
     head = [f"- {line}." for line in summary(records, suite)]
+    for arch in dict.fromkeys(record.arch for record in records):
+        noise = sorted({name for r in records if r.arch == arch for name in r.noise})
+        if noise:
+            head.append(
+                f"- {arch}: these fail without a plant too, and count for nothing here: "
+                + ", ".join(f"`{name}`" for name in noise)
+                + "."
+            )
     head.append(f"- Run on {dates[0]}{' to ' + dates[-1] if len(dates) > 1 else ''}.")
     if missing:
         head.append(f"- Not run: {', '.join(missing)}.")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from findings import Record, Run, failures, key_of, page, suite_digest, summary
-from plants import PLANTS, Plant
+from plants import ABI_V2, PLANTS, Plant
 
 HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
@@ -47,21 +48,23 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="PLANT[/ARCH]", help="glob; repeatable")
     parser.add_argument("--write", action="store_true", help="write docs/detection.md")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")
+    parser.add_argument("--runs", type=int, default=REPEAT, help="of what found a plant")
     parser.add_argument("--older", action="store_true", help="take records of an older suite too")
     options = parser.parse_args()
     until = time.monotonic() + options.budget if options.budget is not None else None
     suite = suite_digest(HOME)
     records: list[Record] = []
     missing: list[str] = []
-    for arch, plant in ((a, p) for a in ("x86_64", "arm64") for p in PLANTS if a in p.arches):
+    campaign = Campaign(options.work, options.runs, suite, options.older)
+    plants = sorted(PLANTS, key=lambda plant: not plant.control)
+    for arch, plant in ((a, p) for a in ("x86_64", "arm64") for p in plants if a in p.arches):
         name = f"{plant.name}/{arch}"
         if options.only and not any(fnmatchcase(name, f"{o}/*") or fnmatchcase(name, o)
                                     for o in options.only):  # fmt: skip
             continue
-        work = options.work / plant.name / arch
-        record = _kept(work, key_of(plant, HOME), None if options.older else suite)
-        if record is None and (until is None or time.monotonic() < until):
-            record = _proof(plant, arch, work, suite)
+        record = campaign.kept(plant, arch)
+        if until is None or time.monotonic() < until:
+            record = campaign.go_on(plant, arch, record)
         if record is None:
             missing.append(name)
         else:
@@ -75,52 +78,73 @@ def main() -> int:
     return 0 if all(record.good for record in records) else 1
 
 
-def _kept(work: Path, key: str, suite: str | None) -> Record | None:
-    try:
-        record = Record.load(work / "record.json")
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return record if record.key == key and suite in (None, record.suite) else None
+@dataclass(frozen=True)
+class Campaign:
+    """What is kept where, and what is still to be run."""
 
+    work: Path
+    repeat: int
+    suite: str
+    older: bool
 
-def _proof(plant: Plant, arch: str, work: Path, suite: str) -> Record | None:
-    """All runs of one plant; None where one did not come to its end."""
-    shutil.rmtree(work, ignore_errors=True)
-    series = plant.put(work / "series")
-    runs: list[Run] = []
+    def kept(self, plant: Plant, arch: str) -> Record | None:
+        """The record of a plant, if there is one that still holds."""
+        try:
+            record = Record.load(self.work / plant.name / arch / "record.json")
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if record.key != key_of(plant, HOME) or not (self.older or record.suite == self.suite):
+            return None
+        return record
 
-    def run(kind: str, workloads: Sequence[str]) -> bool:
-        began = time.monotonic()
-        results = _run(plant, arch, series, work / f"run{len(runs) + 1}", workloads)
-        if results is None:
-            return False
-        took = time.monotonic() - began
-        runs.append(Run.of(kind, tuple(workloads), results, took))
-        print(f"    {kind}: {len(runs[-1].failures)} cases fail, {took:.0f} s", flush=True)
-        return True
+    def noise(self, arch: str) -> tuple[str, ...]:
+        """The workloads that failed on a control on this architecture."""
+        kept = [self.kept(p, arch) for p in PLANTS if p.control and p.name != ABI_V2]
+        runs = [run for record in kept if record for run in record.runs]
+        return tuple(sorted({failure.workload for run in runs for failure in run.failures}))
 
-    print(f"{datetime.now(UTC):%H:%M:%S} {plant.name}/{arch} ({plant.config})", flush=True)
-    listed = _listed()
-    suite_of_it = [w["name"] for w in listed if w["deterministic"] and _wanted(w)]
-    if not run("suite", suite_of_it):
-        return None
-    finders = failures(runs, plant)
-    if finders:
-        again = list(dict.fromkeys(failure.workload for failure in finders))[:2]
-        again = [name for name in again if "/" in name]
-        while again and len(runs) < REPEAT and run("again", again):
-            pass
-    elif races := [
-        w["name"] for w in listed if any(fnmatchcase(w["name"], p) for p in plant.races)
-    ]:
-        while len(runs) <= RACES and not failures(runs, plant) and run("races", races):
-            pass
-    record = Record(
-        plant.name, arch, key_of(plant, HOME), suite, f"{datetime.now(UTC):%Y-%m-%d}", tuple(runs)
-    )
-    record.save(work / "record.json")
-    print(f"    {record.told()}", flush=True)
-    return record
+    def go_on(self, plant: Plant, arch: str, record: Record | None) -> Record | None:
+        """The record after all the runs that are still to be made; None where one did not end."""
+        work = self.work / plant.name / arch
+        if record is None:
+            shutil.rmtree(work, ignore_errors=True)
+            noise = () if plant.control else self.noise(arch)
+            now = f"{datetime.now(UTC):%Y-%m-%d}"
+            record = Record(plant.name, arch, key_of(plant, HOME), self.suite, now, (), noise)
+        told = record
+        while (todo := self._next(plant, record)) is not None:
+            kind, workloads = todo
+            print(f"{datetime.now(UTC):%H:%M:%S} {plant.name}/{arch} {kind}", flush=True)
+            began = time.monotonic()
+            out = work / f"run{len(record.runs) + 1}"
+            shutil.rmtree(out, ignore_errors=True)
+            results = _run(plant, arch, plant.put(work / "series"), out, workloads)
+            if results is None:
+                return None
+            run = Run.of(kind, tuple(workloads), results, time.monotonic() - began)
+            record = replace(record, runs=(*record.runs, run))
+            record.save(work / "record.json")
+        if record is not told:
+            print(f"    {record.told()}", flush=True)
+        return record
+
+    def _next(self, plant: Plant, record: Record) -> tuple[str, list[str]] | None:
+        """The next run: its kind and its workloads; None when all is done."""
+        if not record.runs:
+            return "suite", [w["name"] for w in _listed() if w["deterministic"] and _wanted(w)]
+        found = [
+            f.workload for f in failures(record.runs, plant, record.noise) if "/" in f.workload
+        ]
+        again = sum(run.kind != "races" for run in record.runs)
+        if found and not any(run.kind == "races" for run in record.runs):
+            return ("again", list(dict.fromkeys(found))[:2]) if again < self.repeat else None
+        races = [r for r in record.runs if r.kind == "races"]
+        if found or len(races) >= RACES or not plant.races:
+            return None
+        names = [
+            w["name"] for w in _listed() if any(fnmatchcase(w["name"], p) for p in plant.races)
+        ]
+        return ("races", names) if names else None
 
 
 def _run(
