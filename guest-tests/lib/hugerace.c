@@ -7,13 +7,17 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
+#include "knob.h"
 #include "mem.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+
+#define THP_DIR "/sys/kernel/mm/transparent_hugepage/"
 
 #define MOST_UNITS 64
 
@@ -21,14 +25,17 @@
 #define TRIES 8
 
 #define REST_US 60000
+#define CALLS 16 /* of a refilling mover in one round */
 
 static struct {
 	unsigned int flags;
-	/* Of each huge page: how often all of it was carried over, and how many parts of it have
-	 * arrived this time; of each mover the rounds it has done its part in. */
+	/* Of each huge page: its rounds so far, and how many halves of it are through with this
+	 * one; of each mover the rounds it has done its half in. */
 	atomic_uint rounds[MOST_UNITS], arrived[MOST_UNITS];
+	atomic_int home[MOST_UNITS]; /* the side they rest on between two rounds */
 	unsigned int mine[8][MOST_UNITS];
 	unsigned int round[MOST_UNITS]; /* refilling */
+	atomic_size_t hot[8]; /* what each mover is busy with */
 	atomic_ulong whole, collapses;
 } state;
 
@@ -37,9 +44,12 @@ void huge_prepare(unsigned int flags)
 	state.flags = flags;
 	for (size_t i = 0; i < MOST_UNITS; i++) {
 		state.rounds[i] = state.arrived[i] = state.round[i] = 0;
+		state.home[i] = 0;
 		for (size_t k = 0; k < KTAP_COUNT(state.mine); k++)
 			state.mine[k][i] = 0;
 	}
+	for (size_t k = 0; k < KTAP_COUNT(state.hot); k++)
+		state.hot[k] = 0;
 	state.whole = state.collapses = 0;
 }
 
@@ -48,6 +58,13 @@ int huge_movers(void)
 	int movers = race_options()->intensity;
 
 	return state.flags & HUGE_HALVES ? movers + movers % 2 : movers;
+}
+
+size_t huge_pages(void)
+{
+	int units = state.flags & HUGE_HALVES ? huge_movers() / 2 : huge_movers();
+
+	return (size_t)(units < 2 ? 2 : units) * (mem_huge() / mem_page());
 }
 
 unsigned long huge_whole_moves(void)
@@ -64,7 +81,20 @@ size_t huge_any(struct race_thread *self)
 {
 	size_t unit = self->arena->unit;
 
+	if (race_below(&self->rng, 4))
+		return state.hot[race_below(&self->rng, (size_t)huge_movers())] * unit;
 	return race_below(&self->rng, self->arena->pages / unit) * unit;
+}
+
+int huge_small_folios(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), THP_DIR "hugepages-%zukB/enabled", mem_page() * 16 / 1024);
+	if (knob_set(path, "always"))
+		return -1;
+	snprintf(path, sizeof(path), THP_DIR "hugepages-%zukB/enabled", mem_huge() / 1024);
+	return knob_set(path, "never");
 }
 
 int huge_collapse(void *start, size_t len)
@@ -72,9 +102,16 @@ int huge_collapse(void *start, size_t len)
 	return madvise(start, len, MADV_COLLAPSE) ? errno : 0;
 }
 
+static int map_over(char *at, size_t len, int protection)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	return mmap(at, len, protection, flags, -1, 0) == at && !madvise(at, len, MADV_HUGEPAGE);
+}
+
 /*
- * Give a huge page's place page tables as if new: without any, a huge page can move there.  The
- * range is without access until it is registered, so that nobody's touch fills it in between.
+ * Give a huge page's place page tables as if new: without any, a huge page can move there.  One that
+ * is to be registered is without access until it is, so that nobody's touch fills it in between.
  */
 static void renew(struct race_arena *arena, size_t first, int side)
 {
@@ -84,13 +121,14 @@ static void renew(struct race_arena *arena, size_t first, int side)
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	char *at = race_at(arena, side, first);
+	int good;
 
-	if (mmap(at, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-		 0) != at ||
-	    madvise(at, len, MADV_HUGEPAGE) ||
-	    ((side || !(arena->flags & RACE_ONE_WAY)) &&
-	     ioctl(arena->uffd, UFFDIO_REGISTER, &reg)) ||
-	    mprotect(at, len, PROT_READ | PROT_WRITE))
+	if (!side && arena->flags & RACE_ONE_WAY)
+		good = map_over(at, len, PROT_READ | PROT_WRITE) || state.flags & HUGE_UNMAPS;
+	else
+		good = map_over(at, len, PROT_NONE) && !ioctl(arena->uffd, UFFDIO_REGISTER, &reg) &&
+		       !mprotect(at, len, PROT_READ | PROT_WRITE);
+	if (!good)
 		race_fail("a huge page's place cannot be mapped anew: %s", ktap_errno(errno));
 }
 
@@ -104,17 +142,11 @@ static size_t choose_run(struct race_thread *self, size_t manner, size_t most)
 	return race_below(&self->rng, 8) ? 1 : most;
 }
 
-static size_t choose_manner(struct race_thread *self)
-{
-	return state.flags & HUGE_NO_WHOLE ? 2 + race_below(&self->rng, 2) :
-					     race_below(&self->rng, 4);
-}
-
-/* Carry pages over to a side; whether all have arrived. */
-static int carry_all(struct race_thread *self, size_t first, size_t count, int to)
+/* Carry the pages that are not on a side to it; whether all have arrived. */
+static int carry_all(struct race_thread *self, size_t first, size_t count, int to, size_t manner)
 {
 	const unsigned char *on = self->arena->at;
-	size_t manner = choose_manner(self), at = first, end = first + count, most, run, moved;
+	size_t at = first, end = first + count, most, run, moved;
 	int tries = 0;
 
 	while (at < end) {
@@ -125,8 +157,6 @@ static int carry_all(struct race_thread *self, size_t first, size_t count, int t
 		for (most = 1; at + most < end && on[at + most] != to; most++)
 			;
 		run = choose_run(self, tries < TRIES / 2 ? manner : 3, most);
-		if (run == self->arena->unit && (state.flags & HUGE_NO_WHOLE))
-			run--;
 		if (race_over())
 			return 0;
 		moved = race_carry(self, at, run, 0);
@@ -138,35 +168,90 @@ static int carry_all(struct race_thread *self, size_t first, size_t count, int t
 	return 1;
 }
 
-void huge_carry(struct race_thread *self)
+/* A few pages go over, which splits the huge page; and come back; whether they have. */
+static int excursion(struct race_thread *self, size_t first, size_t count, int home)
+{
+	size_t at = first + race_below(&self->rng, count), run = 1 + race_below(&self->rng, 8);
+
+	if (run > first + count - at)
+		run = first + count - at;
+	/* What was left away last time comes back first. */
+	if (!carry_all(self, first, count, home, 2) || race_over())
+		return 0;
+	(void)race_carry(self, at, run, 0);
+	return carry_all(self, first, count, home, 2 + race_below(&self->rng, 2));
+}
+
+/* All that is to happen in a round has happened: put the huge page together, clear the other side. */
+static void end_round(struct race_thread *self, size_t first, int home)
 {
 	struct race_arena *arena = self->arena;
-	unsigned int parts = state.flags & HUGE_HALVES ? 2 : 1, part = self->number % parts, round;
-	size_t groups = (size_t)huge_movers() / parts, units = arena->pages / arena->unit, unit;
-	size_t first, count = arena->unit / parts;
-	int to;
+
+	if (!(state.flags & HUGE_NO_COLLAPSE) && race_below(&self->rng, 8) &&
+	    !huge_collapse(race_at(arena, home, first), arena->unit * mem_page()))
+		state.collapses++;
+	if ((state.flags & HUGE_RESTS) && race_below(&self->rng, 2))
+		race_nap(self, REST_US);
+	if (race_below(&self->rng, 2))
+		renew(arena, first, !home);
+}
+
+/* Two movers of one huge page: each has its half, and a round ends with the later of them. */
+static void carry_half(struct race_thread *self, size_t unit)
+{
+	struct race_arena *arena = self->arena;
+	size_t half = self->number % 2, first = unit * arena->unit, count = arena->unit / 2;
+	unsigned int round = state.rounds[unit];
+	int home = state.home[unit], leaving = round % 8 == 7;
+
+	if (state.mine[self->number][unit] > round)
+		return;
+	if (leaving ? !carry_all(self, first + half * count, count, !home, 2) :
+		      !excursion(self, first + half * count, count, home))
+		return;
+	state.mine[self->number][unit] = round + 1;
+	if (++state.arrived[unit] < 2)
+		return;
+	home ^= leaving;
+	end_round(self, first, home);
+	state.home[unit] = home;
+	state.arrived[unit] = 0;
+	state.rounds[unit]++;
+}
+
+static void carry_whole(struct race_thread *self, size_t unit)
+{
+	struct race_arena *arena = self->arena;
+	size_t first = unit * arena->unit, what = race_below(&self->rng, 16);
+	int home = state.home[unit];
+
+	/* In one call, in a few, or some pages only. */
+	if (what < 9 && !(what < 8 && state.flags & HUGE_NO_WHOLE)) {
+		if (!carry_all(self, first, arena->unit, !home, what < 8 ? 0 : 2))
+			return;
+		home = !home;
+		state.home[unit] = home;
+		/* Still huge, most likely, and the other side is empty. */
+		if (what < 8)
+			return;
+	} else if (!excursion(self, first, arena->unit, home)) {
+		return;
+	}
+	end_round(self, first, home);
+}
+
+void huge_carry(struct race_thread *self)
+{
+	size_t parts = state.flags & HUGE_HALVES ? 2 : 1, groups = (size_t)huge_movers() / parts;
+	size_t units = self->arena->pages / self->arena->unit;
 
 	/* The movers are the first threads of a case. */
-	for (unit = self->number / parts; unit < units && !race_over(); unit += groups) {
-		round = state.rounds[unit];
-		to = !(round & 1);
-		first = unit * arena->unit;
-		if (state.mine[self->number][unit] > round ||
-		    !carry_all(self, first + part * count, count, to))
-			continue;
-		state.mine[self->number][unit] = round + 1;
-		if (++state.arrived[unit] < parts)
-			continue;
-		/* The last to arrive. */
-		if (!(state.flags & HUGE_NO_COLLAPSE) && race_below(&self->rng, 4) &&
-		    !huge_collapse(race_at(arena, to, first), arena->unit * mem_page()))
-			state.collapses++;
-		if ((state.flags & HUGE_RESTS) && race_below(&self->rng, 2))
-			race_nap(self, REST_US);
-		if (race_below(&self->rng, 2))
-			renew(arena, first, !to);
-		state.arrived[unit] = 0;
-		state.rounds[unit]++;
+	for (size_t unit = self->number / parts; unit < units && !race_over(); unit += groups) {
+		state.hot[self->number] = unit;
+		if (parts == 2)
+			carry_half(self, unit);
+		else
+			carry_whole(self, unit);
 	}
 }
 
@@ -273,17 +358,16 @@ static void empty(struct race_thread *self, size_t first, int side)
 static void refill_one(struct race_thread *self, size_t unit)
 {
 	struct race_arena *arena = self->arena;
-	size_t first = unit * arena->unit, end = first + arena->unit, run, moved;
-	size_t manner = choose_manner(self);
+	size_t first = unit * arena->unit, end = first + arena->unit, at = first, run, moved;
+	size_t manner = race_below(&self->rng, 4);
 	uint64_t holes = race_below(&self->rng, 2) ? UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES : 0;
 	struct uffd_result result;
 
 	state.round[unit]++;
 	fill(self, first, unit);
-	for (size_t at = first; at < end && !race_over(); at += moved) {
-		run = choose_run(self, manner, end - at);
-		if (run == arena->unit && (state.flags & HUGE_NO_WHOLE))
-			run--;
+	/* Calls that split need not go on for long: splitting is what matters. */
+	for (int calls = 0; at < end && calls < CALLS && !race_over(); calls++) {
+		run = choose_run(self, manner, manner < 2 ? end - at : (end - at + 15) / 16);
 		result = uffd_move(arena->uffd, race_at(arena, 1, at), race_at(arena, 0, at),
 				   run * mem_page(), holes);
 		moved = race_judge(self, result, run * mem_page()) / mem_page();
@@ -292,6 +376,7 @@ static void refill_one(struct race_thread *self, size_t unit)
 			if (look(arena, 1, page, "after a move") && !holes &&
 			    !(state.flags & HUGE_ZAPS_DST))
 				race_fail("page %zu was moved and is not there: SIGBUS", page);
+		at += moved;
 		if (moved)
 			continue;
 		/* What is refused in one piece may do in parts; a page alone is left. */
@@ -300,8 +385,10 @@ static void refill_one(struct race_thread *self, size_t unit)
 		else
 			at++;
 	}
-	for (size_t page = first; page < end; page++)
-		(void)look(arena, 1, page, "at the end of a round");
+	/* Once more, some of it: nothing came later. */
+	for (int i = 0; i < CALLS && at > first; i++)
+		(void)look(arena, 1, first + race_below(&self->rng, at - first),
+			   "at the end of a round");
 	empty(self, first, 1);
 	empty(self, first, 0);
 }
@@ -311,8 +398,10 @@ void huge_refill(struct race_thread *self)
 	struct race_arena *arena = self->arena;
 	size_t units = arena->pages / arena->unit, movers = (size_t)huge_movers();
 
-	for (size_t unit = self->number; unit < units && !race_over(); unit += movers)
+	for (size_t unit = self->number; unit < units && !race_over(); unit += movers) {
+		state.hot[self->number] = unit;
 		refill_one(self, unit);
+	}
 }
 
 void huge_refill_prepare(struct race_arena *arena)

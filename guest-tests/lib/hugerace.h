@@ -3,10 +3,10 @@
  * Movers for races over huge pages (see race.h; the arena is RACE_HUGE), of two kinds.
  *
  * Carrying: both sides are registered, and so each page is on one side and in one piece at every
- * moment, whatever becomes of the huge page it is part of.  Movers carry a huge page's pages over
- * whole, in unaligned runs or page by page; when all have arrived, it is often put together again
- * (MADV_COLLAPSE), and the other side often gets page tables as if new, because a huge page can
- * move only to where there is none.
+ * moment, whatever becomes of the huge page it is part of.  Movers carry huge pages over whole or in
+ * unaligned runs, or some of their pages over and back; then what has been split is often put
+ * together again (MADV_COLLAPSE), and the other side often gets page tables as if new, because a
+ * huge page can move only to where there is none.
  *
  * Refilling (RACE_ONE_WAY): the source is not registered, and adversaries may zap and refault it; a
  * mover fills it anew for every round.  Then a word may be gone or overwritten, but what is there
@@ -19,9 +19,8 @@
 
 #include "race.h"
 
-/* Both kinds. */
-#define HUGE_NO_WHOLE 1u /* never a whole huge page in one call */
 /* Carrying. */
+#define HUGE_NO_WHOLE 1u /* no huge page as a whole in one call */
 #define HUGE_HALVES 2u /* two movers share each huge page, and no run crosses its middle */
 #define HUGE_NO_COLLAPSE 4u
 #define HUGE_RESTS 8u /* what has arrived often rests for a moment, so that others find it whole */
@@ -36,6 +35,9 @@ void huge_prepare(unsigned int flags);
 /* How many threads the mover role is to have: as many as the intensity, an even number of halves. */
 int huge_movers(void);
 
+/* How many base pages the arena is to have: a huge page for each mover, but two at the least. */
+size_t huge_pages(void);
+
 /* The two movers, for struct race_role. */
 void huge_carry(struct race_thread *self);
 void huge_refill(struct race_thread *self);
@@ -44,10 +46,16 @@ void huge_refill(struct race_thread *self);
 void huge_refill_prepare(struct race_arena *arena);
 void huge_refill_verify(struct race_arena *arena);
 
+/*
+ * From now on faults make folios of 16 base pages and no huge pages, until knob_restore(); -1 where
+ * the kernel has no such sizes (before v6.8).  Only for refilling cases.
+ */
+int huge_small_folios(void);
+
 /* A write to the source as an adversary does it in a refilling case; 0 or the signal. */
 int huge_write_foreign(struct race_arena *arena, size_t page);
 
-/* A random huge page of the arena, as the number of its first page. */
+/* A huge page of the arena, as the number of its first page: often one that is just being moved. */
 size_t huge_any(struct race_thread *self);
 
 /* MADV_COLLAPSE; 0 or errno. */

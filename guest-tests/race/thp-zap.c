@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "hugerace.h"
+#include "knob.h"
 #include "mem.h"
 
 #define LOST (RACE_ERRNO(ENOENT) | RACE_ERRNO(EBUSY))
@@ -61,12 +62,43 @@ static void zap_page(void)
 	race_run(&(struct race_case){
 		.name = "zap-page",
 		.flags = RACE_HUGE | RACE_ONE_WAY,
+		.pages = huge_pages(),
 		.errnos = LOST,
 		.mover = { "mover", huge_refill, NULL, huge_movers() },
 		.adversaries = { { "zapper", zap_some, NULL, 0 } },
 		.prepare = huge_refill_prepare,
 		.standstill = huge_refill_verify,
 		.finish = finish,
+	});
+}
+
+static void small_folios(struct race_arena *arena)
+{
+	huge_refill_prepare(arena);
+	if (huge_small_folios())
+		ktap_skip("no smaller huge pages here");
+}
+
+static void finish_small(struct race_arena *arena)
+{
+	(void)arena;
+	knob_restore();
+}
+
+/* The source is of folios of 16 pages: each move splits one, and the zapper takes pages out of it. */
+static void zap_mthp(void)
+{
+	huge_prepare(0);
+	race_run(&(struct race_case){
+		.name = "zap-mthp",
+		.flags = RACE_HUGE | RACE_ONE_WAY,
+		.pages = huge_pages(),
+		.errnos = LOST,
+		.mover = { "mover", huge_refill, NULL, huge_movers() },
+		.adversaries = { { "zapper", zap_some, NULL, 0 } },
+		.prepare = small_folios,
+		.standstill = huge_refill_verify,
+		.finish = finish_small,
 	});
 }
 
@@ -89,6 +121,7 @@ static void zap_huge(void)
 	race_run(&(struct race_case){
 		.name = "zap-huge",
 		.flags = RACE_HUGE | RACE_ONE_WAY,
+		.pages = huge_pages(),
 		.errnos = LOST,
 		.mover = { "mover", huge_refill, NULL, huge_movers() },
 		.adversaries = { { "zapper", zap_whole, NULL, 0 } },
@@ -114,6 +147,7 @@ static void huge_zero(void)
 	race_run(&(struct race_case){
 		.name = "huge-zero",
 		.flags = RACE_HUGE | RACE_ONE_WAY,
+		.pages = huge_pages(),
 		.errnos = LOST,
 		.mover = { "mover", huge_refill, NULL, huge_movers() },
 		.adversaries = { { "reader", zero, NULL, 0 } },
@@ -148,6 +182,7 @@ static void unmap_page(void)
 	race_run(&(struct race_case){
 		.name = "unmap-page",
 		.flags = RACE_HUGE | RACE_ONE_WAY,
+		.pages = huge_pages(),
 		.errnos = LOST | RACE_ERRNO(EINVAL),
 		.mover = { "mover", huge_refill, NULL, huge_movers() },
 		.adversaries = { { "unmapper", unmap, NULL, 1 } },
@@ -205,6 +240,7 @@ static void remap_huge(void)
 	race_run(&(struct race_case){
 		.name = "remap-huge",
 		.flags = RACE_HUGE | RACE_ONE_WAY,
+		.pages = huge_pages(),
 		.errnos = LOST,
 		.mover = { "mover", huge_refill, NULL, huge_movers() },
 		.adversaries = { { "remapper", remap, NULL, 1 } },
@@ -216,6 +252,7 @@ static void remap_huge(void)
 
 static const struct ktap_case cases[] = {
 	{ "zap-page", zap_page },
+	{ "zap-mthp", zap_mthp },
 	{ "zap-huge", zap_huge },
 	{ "huge-zero", huge_zero },
 	{ "unmap-page", unmap_page },

@@ -58,6 +58,7 @@ static void split_file(void)
 	race_run(&(struct race_case){
 		.name = "split-file",
 		.flags = RACE_HUGE | RACE_IDENTITY,
+		.pages = huge_pages(),
 		.mover = { "mover", huge_carry, NULL, huge_movers() },
 		.adversaries = { { "splitter", split_by_file, NULL, 1 } },
 		.finish = finish,
@@ -93,6 +94,7 @@ static void split_advice(void)
 	race_run(&(struct race_case){
 		.name = "split-advice",
 		.flags = RACE_HUGE | RACE_IDENTITY,
+		.pages = huge_pages(),
 		.mover = { "mover", huge_carry, NULL, huge_movers() },
 		.adversaries = { { "adviser", advise, NULL, 0 } },
 		.finish = finish,
@@ -121,6 +123,7 @@ static void split_protection(void)
 	race_run(&(struct race_case){
 		.name = "split-protection",
 		.flags = RACE_HUGE | RACE_IDENTITY,
+		.pages = huge_pages(),
 		.errnos = RACE_ERRNO(EINVAL),
 		.mover = { "mover", huge_carry, NULL, huge_movers() },
 		.adversaries = { { "protector", protect, NULL, 1 } },
@@ -135,6 +138,7 @@ static void halves(void)
 	race_run(&(struct race_case){
 		.name = "halves",
 		.flags = RACE_HUGE | RACE_IDENTITY,
+		.pages = huge_pages(),
 		.mover = { "mover", huge_carry, NULL, huge_movers() },
 		.finish = finish,
 	});
