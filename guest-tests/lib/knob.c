@@ -76,13 +76,16 @@ static void die(int number)
 int knob_set(const char *path, const char *value)
 {
 	static const int deadly[] = { SIGTERM, SIGINT, SIGHUP, SIGABRT, SIGSEGV };
+	struct sigaction now;
 	size_t i;
 
 	if (owner != getpid()) {
 		owner = getpid();
 		atexit(knob_restore);
+		/* Faults that the program handles itself stay its own. */
 		for (i = 0; i < KTAP_COUNT(deadly); i++)
-			signal(deadly[i], die);
+			if (!sigaction(deadly[i], NULL, &now) && now.sa_handler == SIG_DFL)
+				signal(deadly[i], die);
 	}
 	for (i = 0; i < count && strcmp(saved[i].path, path); i++)
 		;
