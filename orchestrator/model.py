@@ -126,13 +126,15 @@ class SelftestSpec:
     ``only`` is a glob of ``PROGRAM`` or ``PROGRAM/RUN``; empty: all.  ``runs`` is the table of the
     programs that need something; the others run as they are.  With ``helpers`` the files that a
     collection builds beside its programs (``TEST_GEN_FILES``) are programs too.
-    ``known`` are the failures that healthy kernels have.
+    ``left_out`` are files that are no program by themselves, ``known`` the failures that healthy
+    kernels have.
     """
 
     collection: str
     only: str = ""
     runs: tuple[SelftestRun, ...] = ()
     helpers: bool = False
+    left_out: tuple[str, ...] = ()
     known: tuple[KnownIssue, ...] = ()
 
 
