@@ -143,6 +143,8 @@ def _wanted(short: str, only: str) -> bool:
 
 
 def _runs(test: Selftest, tests: SelftestSpec, arch: str) -> tuple[SelftestRun, ...]:
+    if test.name in tests.left_out:
+        return ()
     listed = [run for run in tests.runs if run.program == test.name]
     here = tuple(run for run in listed if not run.only_arch or arch in run.only_arch)
     if listed:

@@ -35,7 +35,13 @@ def read_table(path: Path, shown: str, workload: str, problems: Problems) -> Sel
         run for program, view in top.children("programs") for run in _runs(program, view, problems)
     )
     known = tuple(_known(view, workload, problems) for view in top.items("known"))
-    return SelftestSpec(collection, runs=runs, helpers=top.flag("helpers", False), known=known)
+    return SelftestSpec(
+        collection,
+        runs=runs,
+        helpers=top.flag("helpers", False),
+        left_out=top.words("not_programs"),
+        known=known,
+    )
 
 
 def _runs(program: str, view: View, problems: Problems) -> tuple[SelftestRun, ...]:

@@ -51,6 +51,21 @@ pages() {
 	[ "$(value_of HugePages_Total)" = "$1" ] || say "no $1 huge pages"
 }
 
+# each COUNT: so many huge pages of every size, but for those that a small guest has no room for.
+each() {
+	for pool in /sys/kernel/mm/hugepages/hugepages-*kB; do
+		[ -d "$pool" ] || continue
+		size=${pool##*-}
+		size=${size%kB}
+		[ $((size * $1)) -gt 262144 ] || put "$1" "$pool/nr_hugepages"
+	done
+}
+
+# as_nobody: without root's rights.
+as_nobody() {
+	runner="busybox chpst -u 65534:65534"
+}
+
 # Scripts expect a full system's commands; the guest has one program for all of them.
 commands=/tmp/lab/commands
 if [ ! -d $commands ]; then
@@ -59,6 +74,7 @@ if [ ! -d $commands ]; then
 fi
 PATH=$PATH:$commands
 export PATH
+runner=
 ulimit -c 0
 cd "$here/$folder" || exit 127
 while [ "$1" = -s ]; do
@@ -66,4 +82,5 @@ while [ "$1" = -s ]; do
 	shift 2
 done
 [ "$1" = -- ] && shift
-"$@" </dev/null 2>&1
+# shellcheck disable=SC2086
+$runner "$@" </dev/null 2>&1
