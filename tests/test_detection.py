@@ -95,7 +95,9 @@ def test_runs_are_counted_where_the_finder_took_part() -> None:
     hit = ("uffd-move/holes", "one", "thus")
     again = ("uffd-move/holes",)
     got = record(
-        run("suite", hit), run("again", hit, workloads=again), run("again", workloads=again)
+        run("named", hit, workloads=again),
+        run("named", workloads=again),
+        run("suite", hit, workloads=("uffd-move/holes", "uffd-move/thp")),
     )
     assert got.counted() == (2, 3)
     race = ("race/zap", "one", "lost")
@@ -141,7 +143,7 @@ def test_the_page_names_what_was_not_found(tmp_path: Path) -> None:
     file = tmp_path / "detection.md"
     file.write_text(f"before\n{START}old\n{END}after\n")
     rows = [
-        record(run("suite", ("uffd-move/holes", "one", "a | b"))),
+        record(run("suite", ("uffd-move/holes", "one", "a | b"), workloads=("uffd-move/holes",))),
         record(run("suite"), plant="dirty-bit-lost"),
         record(run("suite"), plant="control-comment"),
     ]

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plant defects in 6.12 and see which case finds each: `make proof-detection`.
 
-For each plant of tools/plants.py and each architecture: a kernel with tests/plants/NAME.patch, one
-run of every deterministic workload, more runs of those that found it, and, where none did, up to
-five runs of the racing workloads named for it.  What is done is kept in --work until the plant, the
-suite or the kernel's configuration changes; --write puts the table into docs/detection.md.
+For each plant of tools/plants.py and each architecture: a kernel with tests/plants/NAME.patch,
+three runs of the workloads that are to find it, one of every deterministic workload, and, where
+nothing found it, up to five of the racing workloads named for it.  What is done is kept in --work
+until the plant, the suite or the kernel's configuration changes; --write puts the table into
+docs/detection.md.
 Exit status: 0 every plant found and every control clean, 1 not so, 3 something could not be run.
 """
 
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from findings import Record, Run, failures, key_of, page, suite_digest, summary
+from findings import Record, Run, failures, is_named, key_of, page, suite_digest, summary
 from plants import ABI_V2, PLANTS, Plant
 
 HOME = Path(__file__).resolve().parent.parent
@@ -49,13 +50,15 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/detection.md")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")
     parser.add_argument("--runs", type=int, default=REPEAT, help="of what found a plant")
+    parser.add_argument("--no-suite", action="store_true", help="only what is to find a plant")
     parser.add_argument("--older", action="store_true", help="take records of an older suite too")
     options = parser.parse_args()
     until = time.monotonic() + options.budget if options.budget is not None else None
     suite = suite_digest(HOME)
     records: list[Record] = []
     missing: list[str] = []
-    campaign = Campaign(options.work, options.runs, suite, options.older)
+    whole = not options.no_suite
+    campaign = Campaign(options.work, options.runs, suite, options.older, whole)
     plants = sorted(PLANTS, key=lambda plant: not plant.control)
     for arch, plant in ((a, p) for a in ("x86_64", "arm64") for p in plants if a in p.arches):
         name = f"{plant.name}/{arch}"
@@ -86,6 +89,7 @@ class Campaign:
     repeat: int
     suite: str
     older: bool
+    whole: bool = True
 
     def kept(self, plant: Plant, arch: str) -> Record | None:
         """The record of a plant, if there is one that still holds."""
@@ -130,21 +134,21 @@ class Campaign:
 
     def _next(self, plant: Plant, record: Record) -> tuple[str, list[str]] | None:
         """The next run: its kind and its workloads; None when all is done."""
-        if not record.runs:
-            return "suite", [w["name"] for w in _listed() if w["deterministic"] and _wanted(w)]
+        listed = _listed()
+        kinds = [run.kind for run in record.runs]
+        suite = [w["name"] for w in listed if w["deterministic"] and _wanted(w)]
+        named = [name for name in suite if is_named(plant, name)]
+        races = [w["name"] for w in listed if any(fnmatchcase(w["name"], p) for p in plant.races)]
         found = [
             f.workload for f in failures(record.runs, plant, record.noise) if "/" in f.workload
         ]
-        again = sum(run.kind != "races" for run in record.runs)
-        if found and not any(run.kind == "races" for run in record.runs):
-            return ("again", list(dict.fromkeys(found))[:2]) if again < self.repeat else None
-        races = [r for r in record.runs if r.kind == "races"]
-        if found or len(races) >= RACES or not plant.races:
-            return None
-        names = [
-            w["name"] for w in _listed() if any(fnmatchcase(w["name"], p) for p in plant.races)
-        ]
-        return ("races", names) if names else None
+        if named and kinds.count("named") < (self.repeat if found else 1):
+            return "named", list(dict.fromkeys(n for n in found if n in named))[:2] or named
+        if self.whole and "suite" not in kinds:
+            return "suite", suite
+        if races and not found and kinds.count("races") < RACES:
+            return "races", races
+        return None
 
 
 def _run(
