@@ -75,14 +75,6 @@ void mem_no_huge(void *start, size_t len)
 	(void)madvise(start, len, MADV_NOHUGEPAGE);
 }
 
-uint64_t mem_pattern(size_t word, unsigned int seed)
-{
-	uint64_t x = ((uint64_t)seed << 40) + word + 1;
-
-	/* Odd multiplier: every word of a mapping gets a value of its own. */
-	return x * 0x9e3779b97f4a7c15u;
-}
-
 void mem_fill(void *start, size_t len, unsigned int seed)
 {
 	uint64_t *words = start;

@@ -26,7 +26,13 @@ void mem_no_huge(void *start, size_t len);
 void mem_fill(void *start, size_t len, unsigned int seed);
 
 /* One word of that pattern, by its number in the range. */
-uint64_t mem_pattern(size_t word, unsigned int seed);
+static inline uint64_t mem_pattern(size_t word, unsigned int seed)
+{
+	uint64_t x = ((uint64_t)seed << 40) + word + 1;
+
+	/* Odd multiplier: every word of a mapping gets a value of its own. */
+	return x * 0x9e3779b97f4a7c15u;
+}
 
 /* Whether a range still holds that pattern; first_bad (may be NULL) gets the offset if not. */
 int mem_holds(const void *start, size_t len, unsigned int seed, size_t *first_bad);
@@ -58,7 +64,6 @@ void mem_frames(const void *start, size_t pages, uint64_t *frames);
 #define MEM_FLAG_COMPOUND_HEAD ((uint64_t)1 << 15)
 #define MEM_FLAG_COMPOUND_TAIL ((uint64_t)1 << 16)
 #define MEM_FLAG_UNEVICTABLE ((uint64_t)1 << 18)
-#define MEM_FLAG_KSM ((uint64_t)1 << 21)
 #define MEM_FLAG_THP ((uint64_t)1 << 22)
 #define MEM_FLAG_ZERO_PAGE ((uint64_t)1 << 24)
 #define MEM_FLAG_MLOCKED ((uint64_t)1 << 33)

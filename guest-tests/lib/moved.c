@@ -117,13 +117,12 @@ void moved_drop(struct uffd_pair *pair)
 void moved_holds(const void *start, size_t len, unsigned int seed, size_t from, const char *what)
 {
 	const volatile uint64_t *words = start;
-	uint64_t expected;
+	size_t first = from / sizeof(*words), count = len / sizeof(*words), i;
 
-	for (size_t i = 0; i < len / sizeof(*words); i++) {
-		expected = mem_pattern((from + i * sizeof(*words)) / sizeof(*words), seed);
-		CHECK(words[i] == expected,
-		      "%s: wrong bytes at offset %zu of %zu: got %#llx, expected %#llx", what,
-		      i * sizeof(*words), len, (unsigned long long)words[i],
-		      (unsigned long long)expected);
-	}
+	for (i = 0; i < count && words[i] == mem_pattern(first + i, seed); i++)
+		;
+	if (i < count)
+		FAIL("%s: wrong bytes at offset %zu of %zu: got %#llx, expected %#llx", what,
+		     i * sizeof(*words), len, (unsigned long long)words[i],
+		     (unsigned long long)mem_pattern(first + i, seed));
 }
