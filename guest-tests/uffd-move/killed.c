@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -43,15 +44,32 @@ static void tag_pages(void)
 	}
 }
 
+/* Which pages of a range there are, in one reading. */
+static void read_entries(const char *start, uint64_t *entries)
+{
+	static int fd = -1;
+	size_t size = PAGES * sizeof(*entries);
+
+	if (fd < 0)
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0, "/proc/self/pagemap: %m");
+	CHECK(pread(fd, entries, size,
+		    (off_t)((uintptr_t)start / mem_page() * sizeof(*entries))) == (ssize_t)size,
+	      "pagemap: %m");
+}
+
 /* Every page is in one of its two places, whole; returns how many are at the destination. */
 static size_t expect_consistent(void)
 {
+	static uint64_t sources[PAGES], destinations[PAGES];
 	size_t moved = 0;
 
+	read_entries(pair.src, sources);
+	read_entries(pair.dst, destinations);
 	for (size_t i = 0; i < PAGES; i++) {
-		char *src = pair.src + i * mem_page(), *dst = pair.dst + i * mem_page();
-		int here = mem_frame(src) != 0, there = mem_frame(dst) != 0;
-		uint64_t *page = (uint64_t *)(there ? dst : src);
+		int here = (sources[i] & (MEM_PRESENT | MEM_SWAPPED)) != 0;
+		int there = (destinations[i] & (MEM_PRESENT | MEM_SWAPPED)) != 0;
+		uint64_t *page = (uint64_t *)((there ? pair.dst : pair.src) + i * mem_page());
 
 		CHECK(here + there == 1, "page %zu: got it %d times, expected once", i, here + there);
 		CHECK(page[0] == i + 1 && page[mem_page() / sizeof(*page) - 1] == ~(uint64_t)i,
@@ -73,15 +91,24 @@ static void set_up(void)
 	memset(stack, 0, STACK);
 }
 
+/* Everything to its source again: each stretch of pages at the destination in one call. */
 static void move_back(void)
 {
-	for (size_t i = 0; i < PAGES; i++) {
-		size_t at = i * mem_page();
+	static uint64_t entries[PAGES];
 
-		if (mem_frame(pair.dst + at))
-			CHECK_ERRNO(uffd_move(pair.fd, pair.src + at, pair.dst + at, mem_page(), 0)
-					    .err,
-				    0);
+	read_entries(pair.dst, entries);
+	for (size_t i = 0, end; i < PAGES; i = end) {
+		struct uffd_result result;
+
+		for (end = i; end < PAGES && entries[end] & (MEM_PRESENT | MEM_SWAPPED); end++)
+			;
+		if (end == i) {
+			end++;
+			continue;
+		}
+		result = uffd_move(pair.fd, pair.src + i * mem_page(), pair.dst + i * mem_page(),
+				   (end - i) * mem_page(), 0);
+		CHECK_ERRNO(result.err, 0);
 	}
 }
 
