@@ -182,7 +182,8 @@ def _expected(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
 
 def _known(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     """A known issue is no regression; neither is what it excuses a fix."""
-    told = "known issue" if b.verdict is Verdict.PASS else "not executed for a known issue"
+    ran = b.verdict is Verdict.PASS or (b.judged.startswith(Verdict.FAIL.value) and not b.hits)
+    told = "known issue" if ran else "not executed for a known issue"
     if a.verdict is Verdict.FAIL:
         return Change.STILL_FAILING, f"{told}: {b.known} (was: {a.reason})"
     if a.verdict in (Verdict.SKIP, Verdict.ERROR) and b.verdict is Verdict.PASS and not a.known:

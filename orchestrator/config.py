@@ -361,7 +361,7 @@ class _Reader:
         return MessageRules(allows=allows, forbids=forbids)
 
     def _known_issue(self, view: View) -> KnownIssue:
-        ways = ("signature", "title")
+        ways = ("signature", "title", "case")
         # A misspelt key is told as such, and not again as a missing one.
         if not any(key in view for key in ways) and not any(nearest(k, ways) for k in view.data):
             self._add(view.at("signature"), "is missing: expected a signature or a title")
@@ -389,6 +389,7 @@ class _Reader:
             workload=workload,
             counters=view.flag("counters", False),
             where=view.where(),
+            case=view.text("case") or "",
         )
 
     def _expectation(self, view: View) -> Expectation:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``known_issues:`` of lab.yaml: kernel-log reports that are shown and do not fail.  Pure.
 
+A known issue with a ``case`` is a failed case instead: what fails as it says is a skip that names
+it, for a test that fails tells nothing more.
+
 What a run found is settled here, on its records, and always from the start: what known issues and
 ``expect:`` made of a case before is taken back first.  So settling twice is settling once, and a
 run that is resumed may keep its cells.
@@ -65,13 +68,16 @@ def settle(
 
 
 def mark(case: CaseResult, version: str, issues: Iterable[KnownIssue]) -> CaseResult:
-    """``case`` with the reason of a known issue at each hit that one describes.
+    """``case`` with the reason of a known issue at each hit that one describes, or its own.
 
     :param version: of the kernel, such as ``6.12.30``; a range holds for none that is empty.
     """
+    here = [issue for issue in issues if _speaks_of(issue, case, version)]
+    if case.verdict is Verdict.FAIL and not case.known and not case.hits:
+        told = next((issue.reason for issue in here if _is_case(issue, case)), "")
+        return replace(case, known=told) if told else case
     if not case.hits:
         return case
-    here = [issue for issue in issues if _speaks_of(issue, case, version)]
     hits = tuple(replace(hit, known=_known_as(hit, here)) for hit in case.hits)
     return case if hits == case.hits else replace(case, hits=hits)
 
@@ -81,6 +87,8 @@ def excused(case: CaseResult) -> CaseResult:
 
     Where other hits remain it fails for those, and its reason says so.
     """
+    if case.verdict is Verdict.FAIL and case.known and not case.judged and not case.hits:
+        return _changed(case, Verdict.SKIP, f"known: {case.known}\n{case.reason}", case.known)
     if case.verdict is not Verdict.FAIL or not any(hit.known for hit in case.hits):
         return case
     if not _is_log(case):
@@ -131,7 +139,15 @@ def _in_ranges(issue: KnownIssue, version: str) -> bool:
     return not issue.kernels or any(in_range(version, text) for text in issue.kernels)
 
 
+def _is_case(issue: KnownIssue, case: CaseResult) -> bool:
+    if not issue.case or not fnmatchcase(case.case, issue.case) or _is_log(case):
+        return False
+    return not issue.title or re.search(issue.title, case.reason) is not None
+
+
 def _describes(issue: KnownIssue, hit: Hit) -> bool:
+    if issue.case:
+        return False
     if issue.signature and (hit.corrupted or hit.signature != issue.signature):
         # The signature of a report that is cut or mixed may be that of another one.
         return False
@@ -159,7 +175,7 @@ def _case_as_found(case: CaseResult) -> CaseResult:
     if any(hit.known for hit in case.hits):
         case = replace(case, hits=tuple(replace(hit, known="") for hit in case.hits))
     if not case.judged:
-        return case
+        return replace(case, known="") if case.known else case
     verdict, _, reason = case.judged.partition(": ")
     return replace(case, verdict=Verdict(verdict), reason=reason, known="", judged="")
 
@@ -171,7 +187,7 @@ def _marked(cell: CellRecord, version: str, issues: tuple[KnownIssue, ...]) -> C
 
 def _excused(cell: CellRecord, version: str, issues: tuple[KnownIssue, ...]) -> CellRecord:
     """The cell with its known hits excused, and with what follows from them."""
-    if not any(hit.known for case in cell.cases for hit in case.hits):
+    if not any(case.known or any(hit.known for hit in case.hits) for case in cell.cases):
         return cell
     cases = [excused(case) for case in cell.cases]
     # What a known panic or reset cut short: its reason by workload.
@@ -317,6 +333,11 @@ def _tried(issue: KnownIssue, cell: CellRecord, versions: Mapping[str, str]) -> 
         for hit in case.hits
         if _describes(issue, hit)
     }
+    if issue.case:
+        failed = [c for c in own if c.verdict is Verdict.FAIL and _is_case(issue, c)]
+        if failed or any(map(executed, own)):
+            yield _Trial(cell.id, len(failed))
+        return
     # That a guest booted is no trial of what workloads do.
     tried = {case.workload for case in own if case.workload != BOOT or issue.workload == BOOT}
     if hits or any(_watched(workload, own) for workload in tried):

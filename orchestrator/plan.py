@@ -16,6 +16,7 @@ from orchestrator.model import (
     ConfigSpec,
     Expectation,
     KernelSpec,
+    KnownIssue,
     LabConfig,
     MessageRules,
     Plan,
@@ -124,7 +125,7 @@ class _Planner:
             time_budget=self.profile.time_budget,
             spend_budget=self.profile.spend_budget,
             baseline=baseline,
-            known_issues=self.config.known_issues,
+            known_issues=(*self.config.known_issues, *_known_failures(ordered)),
         )
 
     # ------------------------------------------------------------ kernels
@@ -311,6 +312,12 @@ class _Planner:
     def _match_asked(self, dimension: str) -> tuple[str, ...]:
         patterns = getattr(self.selection, dimension)
         return match(dimension, patterns, self.names.defined[dimension])
+
+
+def _known_failures(cells: Sequence[Cell]) -> tuple[KnownIssue, ...]:
+    """What the tables of the selftests in a plan know."""
+    specs = (w.selftests for cell in cells for w in cell.workloads if w.selftests is not None)
+    return tuple(dict.fromkeys(issue for spec in specs for issue in spec.known))
 
 
 def _beside(own: MessageRules, other: MessageRules) -> MessageRules:

@@ -49,7 +49,7 @@ def explain(plan: Plan) -> str:
         parts.append(_table([("EXPECTED TO FAIL", "", ""), *expected]))
     if plan.known_issues:
         known = [
-            (issue.signature or issue.title, " or ".join(issue.kernels), issue.reason)
+            (_issue(issue), " or ".join(issue.kernels), issue.reason)
             for issue in plan.known_issues
         ]
         parts.append(_table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
@@ -105,6 +105,12 @@ def _cell_to_dict(cell: Cell) -> dict[str, Any]:
             for w in cell.workloads
         ],
     }
+
+
+def _issue(issue: KnownIssue) -> str:
+    if issue.case:
+        return f"{issue.workload}:{issue.case}"
+    return issue.signature or issue.title
 
 
 def _count(number: int, what: str) -> str:

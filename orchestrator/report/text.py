@@ -87,7 +87,9 @@ def headline(case: CaseResult) -> str:
 
 
 def issue_name(issue: IssueRecord) -> str:
-    """What a known issue is found by, for people: its title, else its signature."""
+    """What a known issue is found by, for people: its case or title, else its signature."""
+    if issue.case:
+        return f"{issue.workload}:{issue.case}" + (f" ({issue.title})" if issue.title else "")
     return issue.title or f"signature {issue.signature}"
 
 
@@ -96,6 +98,8 @@ def issue_standing(issue: IssueRecord) -> str:
     cells = f"{len(issue.cells)} {'cell' if len(issue.cells) == 1 else 'cells'}"
     if issue.state == "seen":
         return f"seen in {len(issue.seen_in)} of {cells}"
+    if issue.state == "not seen" and issue.case:
+        return f"passes in {cells}: listed as a known failure"
     if issue.state == "not seen":
         return f"not seen in {cells}: consider removing it"
     return "not tried: no workload that it speaks of ran to its end on a kernel in its range"
