@@ -12,6 +12,7 @@ from orchestrator.model import (
     Build,
     Cell,
     ConfigSpec,
+    KnownIssue,
     MessageRules,
     Plan,
     ShapeSpec,
