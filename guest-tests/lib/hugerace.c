@@ -192,7 +192,7 @@ static void end_round(struct race_thread *self, size_t first, int home)
 		state.collapses++;
 	if ((state.flags & HUGE_RESTS) && race_below(&self->rng, 2))
 		race_nap(self, REST_US);
-	if (race_below(&self->rng, 2))
+	if (race_below(&self->rng, 4))
 		renew(arena, first, !home);
 }
 
@@ -219,23 +219,26 @@ static void carry_half(struct race_thread *self, size_t unit)
 	state.rounds[unit]++;
 }
 
+/* One mover of a huge page: to and fro in one call each, over in several, or some pages only. */
 static void carry_whole(struct race_thread *self, size_t unit)
 {
 	struct race_arena *arena = self->arena;
-	size_t first = unit * arena->unit, what = race_below(&self->rng, 16);
+	size_t first = unit * arena->unit, what = race_below(&self->rng, 16), often = 1;
 	int home = state.home[unit];
 
-	/* In one call, in a few, or some pages only. */
-	if (what < 9 && !(what < 8 && state.flags & HUGE_NO_WHOLE)) {
-		if (!carry_all(self, first, arena->unit, !home, what < 8 ? 0 : 2))
+	if (what < 3) {
+		if (!excursion(self, first, arena->unit, home))
 			return;
-		home = !home;
-		state.home[unit] = home;
-		/* Still huge, most likely, and the other side is empty. */
-		if (what < 8)
-			return;
-	} else if (!excursion(self, first, arena->unit, home)) {
-		return;
+	} else {
+		/* Cheap as long as it is huge, and most is to be met by whoever splits it. */
+		if (what > 3)
+			often += race_below(&self->rng, 24);
+		for (; often && !race_over(); often--) {
+			if (!carry_all(self, first, arena->unit, !home, what > 3 ? 0 : 2))
+				return;
+			home = !home;
+			state.home[unit] = home;
+		}
 	}
 	end_round(self, first, home);
 }

@@ -20,14 +20,13 @@
 #include "race.h"
 
 /* Carrying. */
-#define HUGE_NO_WHOLE 1u /* no huge page as a whole in one call */
-#define HUGE_HALVES 2u /* two movers share each huge page, and no run crosses its middle */
-#define HUGE_NO_COLLAPSE 4u
-#define HUGE_RESTS 8u /* what has arrived often rests for a moment, so that others find it whole */
+#define HUGE_HALVES 1u /* two movers share each huge page, and no run crosses its middle */
+#define HUGE_NO_COLLAPSE 2u
+#define HUGE_RESTS 4u /* what has arrived often rests for a moment, so that others find it whole */
 /* Refilling. */
-#define HUGE_ZAPS_DST 16u /* what has been moved may vanish */
-#define HUGE_UNMAPS 32u /* the source may be without a mapping */
-#define HUGE_REMAPS 64u /* and may come back as it was in an earlier round */
+#define HUGE_ZAPS_DST 8u /* what has been moved may vanish */
+#define HUGE_UNMAPS 16u /* the source may be without a mapping */
+#define HUGE_REMAPS 32u /* and may come back as it was in an earlier round */
 
 /* Before race_run(): how the movers of the case behave. */
 void huge_prepare(unsigned int flags);

@@ -39,7 +39,7 @@ static void split_by_file(struct race_thread *self)
 		self->acts++;
 	if (fd >= 0)
 		close(fd);
-	race_nap(self, 2000);
+	race_nap(self, 10000);
 }
 
 /* What the movers and the adversary of a case have done to huge pages. */
@@ -111,6 +111,7 @@ static void protect(struct race_thread *self)
 	race_nap(self, 500);
 	if (mprotect(half, len, PROT_READ | PROT_WRITE))
 		race_fail("mprotect: %s", ktap_errno(errno));
+	race_nap(self, 10000);
 }
 
 /*
