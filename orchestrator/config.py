@@ -386,6 +386,7 @@ class _Reader:
             kernel=self._check_glob(view, "kernel", [*self.names["kernels"], CLI_KERNEL]),
             config=self._check_glob(view, "config", self.names["configs"]),
             arch=self._check_glob(view, "arch", self.arches),
+            shape=self._check_glob(view, "shape", self.names["shapes"]),
             workload=workload,
             counters=view.flag("counters", False),
             where=view.where(),

@@ -114,24 +114,24 @@ def excused(case: CaseResult) -> CaseResult:
 
 
 def _speaks_of(issue: KnownIssue, case: CaseResult, version: str) -> bool:
-    kernel, config, arch = _place(case)
     return (
-        _at(issue, kernel, config, arch)
+        _at(issue, *_place(case))
         and is_named(case.workload, issue.workload)
         and _in_ranges(issue, version)
     )
 
 
-def _place(case: CaseResult) -> tuple[str, str, str]:
-    parts = [*case.id.partition(":")[0].split("/"), "", "", ""]
-    return parts[0], parts[1], parts[2]
+def _place(case: CaseResult) -> tuple[str, str, str, str]:
+    parts = [*case.id.partition(":")[0].split("/"), "", "", "", ""]
+    return parts[0], parts[1], parts[2], parts[3]
 
 
-def _at(issue: KnownIssue, kernel: str, config: str, arch: str) -> bool:
+def _at(issue: KnownIssue, kernel: str, config: str, arch: str, shape: str) -> bool:
     return (
         fnmatchcase(kernel, issue.kernel)
         and fnmatchcase(config, issue.config)
         and fnmatchcase(arch, issue.arch)
+        and fnmatchcase(shape, issue.shape)
     )
 
 
@@ -321,7 +321,7 @@ def _record(
 
 
 def _tried(issue: KnownIssue, cell: CellRecord, versions: Mapping[str, str]) -> Iterator[_Trial]:
-    if not _at(issue, cell.kernel, cell.config, cell.arch):
+    if not _at(issue, cell.kernel, cell.config, cell.arch, cell.shape):
         return
     if not _in_ranges(issue, versions.get(cell.kernel, "")):
         return

@@ -257,6 +257,7 @@ class KnownIssue:
     counters: bool = False
     where: str = ""
     case: str = ""
+    shape: str = "*"
 
 
 @dataclass(frozen=True)
