@@ -64,8 +64,8 @@ struct race_arena {
 #define RACE_COUNTED 8u	   /* others than the owner increase counters: compared at standstill only */
 #define RACE_UNREADABLE 16u /* the new place may be unreadable just after a move */
 #define RACE_ONE_WAY 32u   /* only side 1 is registered, nothing is stamped: the case's own mover */
-#define RACE_REFILLED 128u /* others may put something where a page was moved away */
 #define RACE_WP 64u	   /* registered for write protection too, where the kernel has it */
+#define RACE_REFILLED 128u /* others may put something where a page was moved away */
 
 struct race_thread;
 typedef void (*race_step)(struct race_thread *self);
@@ -153,6 +153,12 @@ int race_bump(struct race_arena *arena, int side, size_t page);
 void race_stamp(void *buffer, size_t page);
 int race_stamped(const void *buffer, size_t page);
 uint64_t race_counter(const void *buffer);
+
+/* Whether stamps are whole, and the counter, as read there; 0 or the signal. */
+int race_look(const struct race_arena *arena, int side, size_t page, int *whole, uint64_t *count);
+
+/* How often anybody changed a page's frame behind our back since the machine started. */
+long race_migrations(void);
 
 /* All stand still: every page once, whole, with its counter. */
 void race_verify(struct race_arena *arena);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The arena of the races: pages that can be told apart, who carries them, who looks.  See race.h. */
+/* The arena of the races: pages that can be told apart, accesses to them.  See race.h. */
 #define _GNU_SOURCE
 #include "race.h"
 
@@ -150,7 +150,7 @@ int race_populated(uint64_t entry)
  * How often anybody gave a page another frame: migrated it, swapped it in, or collapsed it into a
  * huge page in the background.  Static text of procfile users is not for threads: a buffer of its own.
  */
-static long migrations(void)
+long race_migrations(void)
 {
 	char text[16 * 1024];
 	long collapsed = 0;
@@ -163,8 +163,7 @@ static long migrations(void)
 	return proc_field(text, "pgmigrate_success") + proc_field(text, "pswpin") + collapsed;
 }
 
-/* Read stamps and counter of a page without touching the rest; 0 or the signal. */
-static int look(const struct race_arena *arena, int side, size_t page, int *whole, uint64_t *count)
+int race_look(const struct race_arena *arena, int side, size_t page, int *whole, uint64_t *count)
 {
 	const volatile uint64_t *words = (const uint64_t *)race_at(arena, side, page);
 	int signal = sigsetjmp(landing, 0);
@@ -178,171 +177,6 @@ static int look(const struct race_arena *arena, int side, size_t page, int *whol
 	}
 	may_fault = 0;
 	return signal;
-}
-
-void race_pick(struct race_thread *self, size_t *start, size_t *count)
-{
-	size_t unit = self->arena->unit, first = self->first, pages = self->count;
-	size_t run = unit > RACE_RUN ? unit : RACE_RUN;
-
-	if (!pages) { /* an adversary: anywhere */
-		first = 0;
-		pages = self->arena->pages;
-	}
-	if (unit > 1 && race_below(&self->rng, 4)) {
-		*start = first + race_below(&self->rng, pages / unit) * unit;
-		*count = unit;
-		return;
-	}
-	*start = first + race_below(&self->rng, pages);
-	*count = 1 + race_below(&self->rng, run);
-	if (*count > first + pages - *start)
-		*count = first + pages - *start;
-}
-
-void race_pick_share(struct race_thread *self, size_t *start, size_t *count)
-{
-	size_t units = self->arena->pages / self->arena->unit;
-	size_t first = units * self->index / self->peers * self->arena->unit;
-	size_t end = units * (self->index + 1) / self->peers * self->arena->unit;
-
-	*start = first + race_below(&self->rng, end - first);
-	*count = 1 + race_below(&self->rng, RACE_RUN);
-	if (*count > end - *start)
-		*count = end - *start;
-}
-
-size_t race_judge(struct race_thread *self, struct uffd_result result, size_t len)
-{
-	struct race_arena *arena = self->arena;
-	int64_t moved = result.moved;
-
-	if (!result.err) {
-		if (moved != (int64_t)len)
-			race_fail("a move of %zu bytes succeeded but says it moved %lld", len,
-				  (long long)moved);
-		self->acts++;
-		self->pages += len / mem_page();
-		return len;
-	}
-	self->conflicts++;
-	if (result.err == EAGAIN) {
-		if (moved == -EAGAIN)
-			return 0;
-		if (moved <= 0 || moved >= (int64_t)len || moved % (int64_t)mem_page()) {
-			race_fail("EAGAIN from a move of %zu bytes: the last field says %lld", len,
-				  (long long)moved);
-			return 0;
-		}
-		self->acts++;
-		self->pages += (size_t)moved / mem_page();
-		return (size_t)moved;
-	}
-	if (result.err >= 64 || !(arena->errnos & RACE_ERRNO(result.err)))
-		race_fail("a move failed with %s, which nothing in this case explains (last field "
-			  "%lld)",
-			  ktap_errno(result.err), (long long)moved);
-	/* Arguments are refused before the last field is written. */
-	if (moved != -result.err &&
-	    !(moved == UFFD_UNTOUCHED && (result.err == EINVAL || result.err == EBADF)))
-		race_fail("a move failed with %s but the last field says %lld",
-			  ktap_errno(result.err), (long long)moved);
-	return 0;
-}
-
-/* What the owner of a page expects after it moved it to a side. */
-static void check_moved(struct race_thread *self, size_t page, int to, uint64_t before,
-			uint64_t after, uint64_t left)
-{
-	struct race_arena *arena = self->arena;
-	const uint64_t frame = MEM_FRAME | MEM_PRESENT | MEM_SWAPPED;
-	uint64_t count = 0, hits;
-	int whole = 0, signal;
-
-	if (race_populated(left) && !(arena->flags & RACE_REFILLED))
-		race_fail("page %zu was moved, but its source is not empty: entry %#llx", page,
-			  (unsigned long long)left);
-	if ((arena->flags & RACE_IDENTITY) && (before & MEM_PRESENT) && (after & MEM_PRESENT) &&
-	    (before & frame) != (after & frame) && migrations() == arena->migrations)
-		race_fail("page %zu was moved and has another frame: entry %#llx before, %#llx after",
-			  page, (unsigned long long)before, (unsigned long long)after);
-	signal = look(arena, to, page, &whole, &count);
-	if (signal) {
-		if (!(arena->flags & RACE_UNREADABLE))
-			race_fail("page %zu was moved, but reading it there raises %s (entry %#llx)",
-				  page, signal == SIGBUS ? "SIGBUS" : "SIGSEGV",
-				  (unsigned long long)after);
-		return;
-	}
-	hits = __atomic_load_n(&arena->hits[page], __ATOMIC_SEQ_CST);
-	if (!whole)
-		race_fail("page %zu was moved and has lost its stamps (entry %#llx before, %#llx "
-			  "after)",
-			  page, (unsigned long long)before, (unsigned long long)after);
-	else if (!(arena->flags & RACE_COUNTED) && count != hits)
-		race_fail("page %zu was moved: counter %llu, expected %llu", page,
-			  (unsigned long long)count, (unsigned long long)hits);
-}
-
-size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t mode)
-{
-	struct race_arena *arena = self->arena;
-	int from = arena->at[start];
-	size_t moved, bumps = race_below(&self->rng, 4) ? 1 : count;
-	struct uffd_result result;
-
-	/* Written by its owner on the way, so that a stale copy shows. */
-	for (size_t i = 0; i < bumps; i++)
-		(void)race_bump(arena, from, start + i);
-	race_entries(arena, from, start, count, self->before);
-	result = uffd_move(__atomic_load_n(&arena->uffd, __ATOMIC_ACQUIRE),
-			   race_at(arena, !from, start), race_at(arena, from, start),
-			   count * mem_page(), mode);
-	moved = race_judge(self, result, count * mem_page()) / mem_page();
-	if (!moved)
-		return 0;
-	race_entries(arena, !from, start, moved, self->after);
-	race_entries(arena, from, start, moved, self->left);
-	for (size_t i = 0; i < moved; i++) {
-		arena->at[start + i] = !from;
-		check_moved(self, start + i, !from, self->before[i], self->after[i],
-			    self->left[i]);
-	}
-	return moved;
-}
-
-/* A mover of pages that are not its own: who else moves them meanwhile, the flips tell. */
-static void carry_shared(struct race_thread *self, size_t start, size_t count, uint64_t mode)
-{
-	struct race_arena *arena = self->arena;
-	int from = (int)race_below(&self->rng, 2);
-	struct uffd_result result;
-	size_t moved;
-
-	result = uffd_move(__atomic_load_n(&arena->uffd, __ATOMIC_ACQUIRE),
-			   race_at(arena, !from, start), race_at(arena, from, start),
-			   count * mem_page(), mode);
-	moved = race_judge(self, result, count * mem_page()) / mem_page();
-	for (size_t i = 0; i < moved; i++)
-		__atomic_fetch_add(&arena->flips[start + i], from ? -1 : 1, __ATOMIC_SEQ_CST);
-}
-
-void race_shuttle(struct race_thread *self)
-{
-	const unsigned char *at = self->arena->at;
-	size_t start, count, same = 1;
-	uint64_t mode = race_below(&self->rng, 2) ? UFFDIO_MOVE_MODE_DONTWAKE : 0;
-
-	race_pick(self, &start, &count);
-	if (self->arena->flags & RACE_SHARED) {
-		carry_shared(self, start, count, mode);
-		return;
-	}
-	while (same < count && at[start + same] == at[start])
-		same++;
-	if (race_below(&self->rng, 2))
-		mode |= UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES;
-	(void)race_carry(self, start, same, mode);
 }
 
 void race_verify(struct race_arena *arena)
@@ -367,7 +201,7 @@ void race_verify(struct race_arena *arena)
 				  (unsigned long long)entries[1]);
 			return;
 		}
-		signal = look(arena, side, page, &whole, &count);
+		signal = race_look(arena, side, page, &whole, &count);
 		if (signal || !whole || count != hits) {
 			race_fail("page %zu on side %d: %s, counter %llu, expected %llu (entries "
 				  "%#llx and %#llx)",
@@ -418,7 +252,7 @@ void race_arena_make(struct race_arena *arena, const struct race_case *what)
 	arena->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	CHECK(arena->pagemap >= 0, "/proc/self/pagemap: %m (CONFIG_PROC_PAGE_MONITOR)");
 	arena->uffd = uffd_open(0);
-	arena->migrations = migrations();
+	arena->migrations = race_migrations();
 	if (what->flags & RACE_HUGE)
 		arena->side[0] = mem_map_huge(arena->pages / arena->unit, 1);
 	else

@@ -103,7 +103,8 @@ static void pin_for_long(struct race_thread *self)
 	race_entries(arena, side, start, count, before);
 	race_nap(self, 500);
 	race_entries(arena, side, start, count, after);
-	for (size_t i = 0; i < count; i++)
+	/* The shape of 2023 judges by mapcount and promises nothing about pins. */
+	for (size_t i = 0; i < count && uffd_shape() == UFFD_MAIN; i++)
 		if (!(before[i] & MEM_PRESENT) ||
 		    (before[i] & MEM_FRAME) != (after[i] & MEM_FRAME))
 			race_fail("page %zu was pinned on side %d and has gone: entries %#llx, then "
