@@ -341,10 +341,7 @@ class _CellRun:
 
     def _unmet(self, spec: WorkloadSpec) -> bool:
         """Whether the guest lacks what a workload needs; that is a case of its own then."""
-        for told in spec.not_ready:
-            if not self.log.judged(spec.name, told.case):
-                self.log.case(spec.name, told.case, told.verdict, told.reason)
-        if any(not told.runs for told in spec.not_ready):
+        if self.log.not_ready(spec):
             return True
         reason = facts.unmet(spec.needs, self.facts, self.running)
         if reason:

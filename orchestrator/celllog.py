@@ -86,6 +86,13 @@ class CellLog:
         """Whether there is a case of this workload (and name) yet."""
         return any(c.workload == workload and name in ("", c.case) for c in self.cases)
 
+    def not_ready(self, spec: WorkloadSpec) -> bool:
+        """Tell what is known of a workload before it runs; whether it is not to run at all."""
+        for told in spec.not_ready:
+            if not self.judged(spec.name, told.case):
+                self.case(spec.name, told.case, told.verdict, told.reason)
+        return any(not told.runs for told in spec.not_ready)
+
     def in_order(self) -> tuple[CaseResult, ...]:
         """All cases, the lab's own first and each workload's where the plan has it."""
         order = {spec.name: number for number, spec in enumerate(self.cell.workloads, 1)}
