@@ -95,6 +95,7 @@ def _known(view: View, workload: str, problems: Problems) -> KnownIssue:
         kernels=ranges,
         config=view.text("config") or "*",
         arch=view.text("arch") or "*",
+        shape=view.text("shape") or "*",
         workload=f"{workload}/{view.text('program') or '*'}",
         case=view.text("case") or "*",
         where=view.where(),

@@ -32,6 +32,7 @@ _RESULT = re.compile(r"^(?P<head>(?:not )?ok\s+\d+)\s+(?:-\s+)?(?P<rest>.*)$")
 _TAP = re.compile(r"^(?:# )*(?:K?TAP version \d+|(?:not )?ok\s+\d+\b)", re.MULTILINE)
 # cow, gup_longterm and others name what is tested in a remark, and only the step in the result.
 _RUN = re.compile(r"^# \[RUN\] (?P<what>.+)$")
+_NUMBER = re.compile(r"\d+")
 _ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b")
 # uffd-unit-tests: "Testing move on anon... done".
 _TESTING = re.compile(r"^Testing (?P<what>.+?)\.\.\.\s*(?P<rest>.*)$")
@@ -47,7 +48,8 @@ def read(stdout: str, status: int | None) -> KtapReport:
 
     :param status: its exit status as a shell gives it (128 + signal); None where it did not end.
     """
-    text = _COLOUR.sub("", stdout).replace("\r\n", "\n")
+    # A lone carriage return begins a line of progress anew.
+    text = _COLOUR.sub("", stdout).replace("\r\n", "\n").replace("\r", "\n")
     report = ktap.parse(as_tap(text))
     cases = report.cases
     if status is None or (status in _NOT_STARTED and not cases):
@@ -84,8 +86,13 @@ def _ended(status: int) -> str:
 
 
 def _tail(text: str) -> list[str]:
-    lines = [line.strip()[:_MAX_LINE] for line in text.splitlines() if line.strip()]
-    return lines[-_TAIL:]
+    """The last things it said, of lines that differ in their numbers alone only the last."""
+    tail: list[str] = []
+    for line in (one.strip()[:_MAX_LINE] for one in text.splitlines() if one.strip()):
+        if tail and _NUMBER.sub("", tail[-1]) == _NUMBER.sub("", line):
+            tail.pop()
+        tail.append(line)
+    return tail[-_TAIL:]
 
 
 def _why_skipped(text: str) -> str:
@@ -159,9 +166,13 @@ def _khugepaged(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
             said.append(line)
             continue
         if name:
-            words = {step["word"] for one in said if (step := _STEP.search(one))}
+            # What is set up before the tests is restored after the last one.
+            steps = [one for one in said if not one.startswith("Restore ")]
+            words = {step["word"] for one in steps if (step := _STEP.search(one))}
             result = "ok"
-            if "Fail" in words:
+            if not words:
+                result = "not ok # it did not come to its end"
+            elif "Fail" in words:
                 result = "not ok"
             elif words and words <= {"Skip", "Skipped"}:
                 result = "ok # SKIP skipped by the program"
@@ -173,6 +184,6 @@ def _tap(found: list[tuple[str, str, list[str]]]) -> str:
     out = ["TAP version 13", f"1..{len(found)}"]
     for number, (name, result, said) in enumerate(found, 1):
         word, sign, rest = result.partition(" # ")
-        out += [f"# {line.strip()}" for line in said if line.strip()]
+        out += [f"# {line}" for line in _tail("\n".join(said))]
         out.append(f"{word} {number} {name.replace('#', '')}{sign}{rest}")
     return "\n".join(out) + "\n"
