@@ -143,41 +143,69 @@ void mem_frames(const void *start, size_t pages, uint64_t *frames)
 		frames[i] &= MEM_FRAME | MEM_SWAPPED | MEM_PRESENT;
 }
 
-uint64_t mem_page_flags(const void *address)
+/* Flags of count frames that follow each other. */
+static void read_flags(uint64_t frame, size_t count, uint64_t *flags)
 {
+	ssize_t want = (ssize_t)(count * sizeof(*flags));
 	static int fd = -1;
-	uint64_t entry = mem_entry(address), flags = 0;
 
-	if (!(entry & MEM_PRESENT))
-		return 0;
-	if (!(entry & MEM_FRAME))
+	if (!frame)
 		ktap_skip("pagemap shows no frame numbers without CAP_SYS_ADMIN");
 	if (fd < 0)
 		fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		ktap_skip("no /proc/kpageflags (CONFIG_PROC_PAGE_MONITOR is off)");
-	CHECK(pread(fd, &flags, sizeof(flags), (off_t)((entry & MEM_FRAME) * sizeof(flags))) ==
-		      sizeof(flags),
+	CHECK(pread(fd, flags, (size_t)want, (off_t)(frame * sizeof(*flags))) == want,
 	      "short read of /proc/kpageflags: %m");
+}
+
+void mem_flags(const void *start, size_t pages, uint64_t *flags)
+{
+	size_t run;
+
+	read_entries(start, pages, flags);
+	for (size_t i = 0; i < pages; i += run) {
+		uint64_t entry = flags[i];
+
+		for (run = 1; i + run < pages && flags[i + run] == entry + run; run++)
+			;
+		if (entry & MEM_PRESENT)
+			read_flags(entry & MEM_FRAME, run, flags + i);
+		else
+			memset(flags + i, 0, run * sizeof(*flags));
+	}
+}
+
+uint64_t mem_page_flags(const void *address)
+{
+	uint64_t flags;
+
+	mem_flags(address, 1, &flags);
 	return flags;
+}
+
+static size_t count_flags(const void *start, size_t len, uint64_t flags, int all)
+{
+	static uint64_t found[512];
+	size_t pages = len / mem_page(), count = 0, step;
+
+	for (size_t i = 0; i < pages; i += step) {
+		step = pages - i < KTAP_COUNT(found) ? pages - i : KTAP_COUNT(found);
+		mem_flags((const char *)start + i * mem_page(), step, found);
+		for (size_t k = 0; k < step; k++)
+			count += all ? (found[k] & flags) == flags : (found[k] & flags) != 0;
+	}
+	return count;
 }
 
 size_t mem_pages_with_all(const void *start, size_t len, uint64_t flags)
 {
-	size_t count = 0;
-
-	for (size_t at = 0; at < len; at += mem_page())
-		count += (mem_page_flags((const char *)start + at) & flags) == flags;
-	return count;
+	return count_flags(start, len, flags, 1);
 }
 
 size_t mem_pages_with_any(const void *start, size_t len, uint64_t flags)
 {
-	size_t count = 0;
-
-	for (size_t at = 0; at < len; at += mem_page())
-		count += (mem_page_flags((const char *)start + at) & flags) != 0;
-	return count;
+	return count_flags(start, len, flags, 0);
 }
 
 int mem_is_swap_slot(uint64_t entry)

@@ -57,7 +57,7 @@ uint64_t mem_frame(const void *address);
 void mem_frames(const void *start, size_t pages, uint64_t *frames);
 
 /*
- * Flags of the page that is mapped at an address, from /proc/kpageflags
+ * Flags of the page that is mapped at an address, and of each page of a range, from /proc/kpageflags
  * (include/uapi/linux/kernel-page-flags.h); 0 where none is.  Root; skips the case where the kernel
  * shows no frame numbers or flags.
  */
@@ -70,6 +70,7 @@ void mem_frames(const void *start, size_t pages, uint64_t *frames);
 #define MEM_FLAG_LARGE (MEM_FLAG_COMPOUND_HEAD | MEM_FLAG_COMPOUND_TAIL)
 
 uint64_t mem_page_flags(const void *address);
+void mem_flags(const void *start, size_t pages, uint64_t *flags);
 
 /* How many pages of a range are mapped and have all, or any, of these flags. */
 size_t mem_pages_with_all(const void *start, size_t len, uint64_t flags);

@@ -7,6 +7,10 @@
  * never has; Documentation/admin-guide/mm/ksm.rst.  In the series of 2023 it is the number of
  * mappings, and so every page is merged with another one here.
  *
+ * With the argument "zero" it is about pages of zeros that KSM replaced by the zero page
+ * (use_zero_pages).  These move like other zero pages; ksm_zero_pages counts them for as long as they
+ * are mapped, and ksm_might_unmap_zero_page() in include/linux/ksm.h is for whoever takes one away.
+ *
  * Scanning is switched on until the pages are merged, and off before anything is looked at: what is
  * merged stays merged (run = 0), and nothing more is.
  */
@@ -29,6 +33,7 @@
 #define SEED 131
 #define OTHER 132
 #define KSM "/sys/kernel/mm/ksm/"
+#define ZERO_PAGES KSM "ksm_zero_pages"
 #define PATIENCE_MS 20000.0
 
 static const char *why_no_ksm(void)
@@ -52,7 +57,15 @@ static size_t merged_pages(const char *a, const char *b, size_t len)
 	return count;
 }
 
-/* Wait until all pages of two ranges of the same bytes are merged. */
+static size_t zeroed_pages(const char *start, size_t len)
+{
+	return mem_pages_with_all(start, len, MEM_FLAG_ZERO_PAGE);
+}
+
+/*
+ * Wait until all pages of two ranges of the same bytes are merged, or, without the second one, all
+ * pages of the first one are the zero page.
+ */
 static void merge(const char *a, const char *b, size_t len)
 {
 	static const struct timespec pause = { 0, 5 * 1000 * 1000 };
@@ -63,14 +76,14 @@ static void merge(const char *a, const char *b, size_t len)
 		ktap_skip("pagemap shows no frame numbers without CAP_SYS_ADMIN");
 	/* Some of these came after v6.6; what is not there is off. */
 	(void)knob_set(KSM "advisor_mode", "none");
-	(void)knob_set(KSM "use_zero_pages", "0");
 	(void)knob_set(KSM "smart_scan", "0");
+	CHECK_SYS(knob_set(KSM "use_zero_pages", b ? "0" : "1"));
 	CHECK_SYS(knob_set(KSM "sleep_millisecs", "1"));
 	CHECK_SYS(knob_set(KSM "pages_to_scan", "4000"));
 	CHECK_SYS(knob_set(KSM "run", "1"));
 	do {
 		nanosleep(&pause, NULL);
-		merged = merged_pages(a, b, len);
+		merged = b ? merged_pages(a, b, len) : zeroed_pages(a, len);
 	} while (merged < pages && mem_now_ms() - begin < PATIENCE_MS);
 	CHECK_SYS(knob_set(KSM "run", "0"));
 	if (merged < pages)
@@ -187,6 +200,62 @@ static void merged_after_move(void)
 	drop(&pair, twin);
 }
 
+/* A pair whose source KSM replaced by the zero page. */
+static struct uffd_pair zeroed(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	if (knob_number(ZERO_PAGES) < 0)
+		ktap_skip("no " ZERO_PAGES " (v6.6)");
+	memset(pair.src, 0, pair.len);
+	CHECK_SYS(madvise(pair.src, pair.len, MADV_MERGEABLE));
+	merge(pair.src, NULL, pair.len);
+	return pair;
+}
+
+/* Counted while they were mapped, and no longer when they are unmapped. */
+static void counted_until_unmapped(int and_move)
+{
+	long before = knob_number(ZERO_PAGES);
+	struct uffd_pair pair = zeroed();
+
+	CHECK_EQ(knob_number(ZERO_PAGES), before + PAGES);
+	if (and_move && (uffd_shape() == UFFD_MAIN || !uffd_try_all(&pair).err)) {
+		if (uffd_shape() == UFFD_MAIN)
+			moved_all(&pair, "ksm-zero");
+		CHECK_EQ(zeroed_pages(pair.dst, pair.len), PAGES);
+		for (size_t at = 0; at < pair.len; at += sizeof(uint64_t))
+			CHECK_EQ(*(volatile uint64_t *)(pair.dst + at), 0);
+	}
+	moved_drop(&pair);
+	CHECK_EQ(knob_number(ZERO_PAGES), before);
+}
+
+static void zero_page_counted(void)
+{
+	counted_until_unmapped(0);
+}
+
+static void moved_zero_page_counted(void)
+{
+	counted_until_unmapped(1);
+}
+
+static void moved_zero_page_written(void)
+{
+	struct uffd_pair pair = zeroed();
+
+	if (uffd_shape() == UFFD_MAIN)
+		moved_all(&pair, "ksm-zero-written");
+	else
+		(void)uffd_try_all(&pair);
+	mem_fill(pair.dst, pair.len, OTHER);
+	mem_expect(pair.dst, pair.len, OTHER, "destination");
+	for (size_t at = 0; at < pair.len; at += sizeof(uint64_t))
+		CHECK_EQ(*(volatile uint64_t *)(pair.src + at), 0);
+	moved_drop(&pair);
+}
+
 static const struct ktap_case cases[] = {
 	{ "busy-while-merged", busy_while_merged },
 	{ "moves-when-written", moves_when_written },
@@ -196,9 +265,19 @@ static const struct ktap_case cases[] = {
 	{ "merged-after-move", merged_after_move },
 };
 
-int main(void)
+static const struct ktap_case zero_cases[] = {
+	{ "zero-page-counted", zero_page_counted },
+	{ "moved-zero-page-written", moved_zero_page_written },
+	{ "moved-zero-page-counted", moved_zero_page_counted },
+};
+
+int main(int argc, char **argv)
 {
 	const char *why = uffd_why_not();
 
-	return ktap_run(cases, KTAP_COUNT(cases), why ? why : why_no_ksm());
+	if (!why)
+		why = why_no_ksm();
+	if (argc > 1 && !strcmp(argv[1], "zero"))
+		return ktap_run(zero_cases, KTAP_COUNT(zero_cases), why);
+	return ktap_run(cases, KTAP_COUNT(cases), why);
 }
