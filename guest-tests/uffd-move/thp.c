@@ -186,6 +186,49 @@ static void page_in_destination_eexist(void)
 	munmap(dst, huge);
 }
 
+/* Unmapped room for a huge page so far from another that no table of huge pages maps both. */
+static char *in_another_table(char *from)
+{
+	size_t huge = mem_huge(), span = huge * (mem_page() / sizeof(uint64_t));
+
+	for (size_t i = 1; i <= 8 && (uintptr_t)from > (i + 1) * span; i++) {
+		char *area = mmap(from - i * span, huge, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+		if (area == from - i * span)
+			return area;
+		if (area != MAP_FAILED)
+			munmap(area, huge);
+	}
+	ktap_skip("no room for a mapping in another table of huge pages");
+}
+
+/*
+ * The page table that waits for a huge page's split hangs on the table of huge pages, so it is
+ * missed only where the page moves to another one: both are split afterwards.
+ */
+static void to_another_table(void)
+{
+	size_t huge = mem_huge(), page = mem_page();
+	char *src = mem_map_huge(1, SEED), *dst = in_another_table(src);
+	int fd = uffd_open(0);
+	struct uffd_result result;
+
+	CHECK_SYS(madvise(dst, huge, MADV_HUGEPAGE));
+	uffd_register(fd, dst, huge);
+	result = uffd_move(fd, dst, src, huge, 0);
+	CHECK_ERRNO(result.err, 0);
+	CHECK_EQ(mem_huge_bytes(dst, huge), huge);
+	mem_no_huge(dst, huge);
+	CHECK_SYS(madvise(dst + huge - page, page, MADV_DONTNEED));
+	CHECK_EQ(mem_present_pages(dst, huge), huge / page - 1);
+	mem_expect(dst, huge - page, SEED, "destination after its split");
+	rss_check("another-table", getpid());
+	close(fd);
+	munmap(src, huge);
+	munmap(dst, huge);
+}
+
 static void throughput(void)
 {
 	struct uffd_pair pair = { .len = mem_huge() };
@@ -207,6 +250,7 @@ static const struct ktap_case cases[] = {
 	{ "one-page-splits", one_page_splits },
 	{ "huge-destination-eexist", huge_destination_eexist },
 	{ "page-in-destination-eexist", page_in_destination_eexist },
+	{ "to-another-table", to_another_table },
 	{ "throughput", throughput },
 };
 
