@@ -27,7 +27,7 @@
 
 #define UNITS 48 /* pages of either range */
 #define RUN 6 /* pages of a step at most */
-#define STEPS 60
+#define STEPS 44
 
 enum state { NONE, ANON, SWAPPED, ZERO };
 
@@ -278,9 +278,9 @@ static int one_step(void)
 		write_to(from, src, count);
 	else if (what == 5 && full)
 		read_from(from, src, count);
-	else if (what == 6)
+	else if (what == 6 && pick(2))
 		drop(from, src, count);
-	else if (what == 7 && with_swap && full)
+	else if ((what == 6 || what == 7) && with_swap && full)
 		swap_out(from, src, count);
 	else if (what >= 8 && apart && all_none(to, dst, count) && !all_none(from, src, count))
 		move_some(to, dst, from, src, count);
