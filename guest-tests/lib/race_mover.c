@@ -113,6 +113,26 @@ static void check_moved(struct race_thread *self, size_t page, int to, uint64_t 
 			  (unsigned long long)count, (unsigned long long)hits);
 }
 
+/* What a move says it did not move is where it was: nothing moves untold, nothing vanishes. */
+static void check_stayed(struct race_thread *self, int from, size_t start, size_t count,
+			 struct uffd_result result)
+{
+	struct race_arena *arena = self->arena;
+
+	if (arena->flags & (RACE_UNREADABLE | RACE_REFILLED))
+		return;
+	race_entries(arena, from, start, count, self->left);
+	race_entries(arena, !from, start, count, self->after);
+	for (size_t i = 0; i < count; i++)
+		if (!race_populated(self->left[i]) || race_populated(self->after[i]))
+			race_fail("page %zu: the move says %s (last field %lld) and did not leave it "
+				  "where it was: entry %#llx before; now source %#llx, destination %#llx",
+				  start + i, ktap_errno(result.err), (long long)result.moved,
+				  (unsigned long long)self->before[i],
+				  (unsigned long long)self->left[i],
+				  (unsigned long long)self->after[i]);
+}
+
 size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t mode)
 {
 	struct race_arena *arena = self->arena;
@@ -127,6 +147,8 @@ size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t
 	result = uffd_move(__atomic_load_n(&arena->uffd, __ATOMIC_ACQUIRE),
 			   race_at(arena, !from, start), race_at(arena, from, start),
 			   count * mem_page(), mode);
+	if (result.err && (result.err != EAGAIN || result.moved < 0))
+		check_stayed(self, from, start, count, result);
 	moved = race_judge(self, result, count * mem_page()) / mem_page();
 	if (!moved)
 		return 0;
