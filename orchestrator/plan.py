@@ -345,13 +345,15 @@ def _expected(
     """
     pattern = expectation.case.partition(":")[0]
     # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
-    synthetic = not any(is_named(w.name, pattern) for w in defined)
+    known = any(is_named(w.name, pattern) for w in defined) or named(pattern, defined) is not None
+    synthetic = not known
     able: dict[tuple[str, str], bool] = {}
     for cell in cells:
         kernel, config = cell.build.kernel.name, cell.build.config.name
         if fnmatchcase(kernel, expectation.kernel) and fnmatchcase(config, expectation.config):
             runs = synthetic or any(
-                is_named(w.name, pattern) and not (w.exercises and may_skip(cell, w))
+                (is_named(w.name, pattern) or pattern.startswith(f"{w.name}/"))
+                and not (w.exercises and may_skip(cell, w))
                 for w in cell.workloads
             )
             able[kernel, config] = able.get((kernel, config), False) or runs

@@ -19,6 +19,7 @@ from orchestrator.model import (
     KernelSpec,
     LabConfig,
     ProfileSpec,
+    SelftestSpec,
     ShapeSpec,
     WorkloadSpec,
 )
@@ -47,6 +48,8 @@ def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
     if item.budget:
         racing += f", loops for {item.budget:g} s"
     lines = _head(item.name, item.description, width)
+    if item.selftests is not None:
+        return lines + _selftests(item.selftests, width)
     lines += _field("runs", f"{' '.join((item.program, *item.args))}, up to {item.timeout:g} s"
                     f"{racing}", width)  # fmt: skip
     lines += _field("needs", ", ".join(item.needs), width)
@@ -55,6 +58,19 @@ def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
     lines += _field("invariants", ", ".join(item.invariants), width)
     for name in ("requires", "allows", "forbids"):
         lines += _field(f"{name}", "; ".join(getattr(item.messages, name)), width)
+    return lines
+
+
+def _selftests(tests: SelftestSpec, width: int) -> list[str]:
+    """What programs of the table need; which there are besides is the tree's to say."""
+    text = f"the programs of tools/testing/selftests/{tests.collection}, each in a guest of its own"
+    lines = _field("runs", text, width)
+    needs: dict[str, dict[str, None]] = {}
+    for run in tests.runs:
+        for need in run.needs:
+            needs.setdefault(need, {})[run.program] = None
+    for need, programs in needs.items():
+        lines += _field("needs", f"{need}: {', '.join(programs)}", width)
     return lines
 
 

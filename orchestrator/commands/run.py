@@ -170,7 +170,8 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
     issues = _expect(plan, state)
     draft = replace(result(state, record.now(), 0), known_issues=issues)
     if options.boot and not state.interrupted:
-        draft = leave_capsules(plan, draft, folder, places.cache)
+        ran = tuple(state.expanded.get(cell.id, cell) for cell in plan.cells)
+        draft = leave_capsules(replace(plan, cells=ran), draft, folder, places.cache)
     comparison = _compare(plan, draft, base_run)
     status = _status(draft, state, comparison, options)
     final = replace(draft, run=replace(draft.run, exit_status=status))
