@@ -142,9 +142,7 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
     )
 
 
-def _selftests(
-    short: str, view: View, folder: Path, problems: Problems
-) -> SelftestSpec | None:
+def _selftests(short: str, view: View, folder: Path, problems: Problems) -> SelftestSpec | None:
     name = view.text("selftests")
     if name is None:
         return None
