@@ -60,6 +60,7 @@ PLANTS = (
     Plant("anon-mapped-drifts", "accounting", ("ledger/leak:*", "ledger/move:*")),
     Plant("one-page-in-1000-leaked", "leak", ("ledger/leak:*",)),
     Plant("error-keeps-reference", "leak on an error path", (f"{MOVE}/pinned:*", "ledger/leak:*")),
+    Plant("refused-page-leaked", "leak on an error path", ("ledger/leak:*",)),
     # Whose page is it.
     Plant("exclusive-by-mapcount", "R2", (f"{MOVE}/vmsplice:*", f"{MOVE}/fork:*")),
     Plant("shared-page-moved", "R9", (f"{MOVE}/errno:*", f"{MOVE}/fork:*", f"{MOVE}/ksm:*")),
