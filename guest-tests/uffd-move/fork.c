@@ -274,7 +274,7 @@ static const struct ktap_case cases[] = {
 	{ "dontfork-moves", dontfork_moves },
 	{ "half-written", half_written },
 	{ "child-moves-its-half", child_moves_its_half },
-	{ "fork-after-move", fork_after_move },
+	{ "shared-at-destination", fork_after_move },
 	{ "pipe-reads-no-secret", pipe_reads_no_secret },
 };
 

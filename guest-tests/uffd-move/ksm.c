@@ -262,7 +262,7 @@ static const struct ktap_case cases[] = {
 	{ "moves-when-unmergeable", moves_when_unmergeable },
 	{ "busy-without-twin", busy_without_twin },
 	{ "half-merged", half_merged },
-	{ "merged-after-move", merged_after_move },
+	{ "merged-at-destination", merged_after_move },
 };
 
 static const struct ktap_case zero_cases[] = {

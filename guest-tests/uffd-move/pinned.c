@@ -165,7 +165,7 @@ static const struct ktap_case cases[] = {
 	{ "busy-while-pinned", busy_while_pinned },
 	{ "moves-when-unpinned", moves_when_unpinned },
 	{ "second-half-pinned", second_half_pinned },
-	{ "pinned-after-move", pinned_after_move },
+	{ "pinned-at-destination", pinned_after_move },
 	{ "fork-while-pinned", fork_while_pinned },
 };
 

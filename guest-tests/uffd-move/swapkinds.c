@@ -294,7 +294,7 @@ static void shared_entry_in_cache_busy(void)
 static const struct ktap_case cases[] = {
 	{ "shared-entry-busy", shared_entry_busy },
 	{ "written-while-shared", written_while_shared },
-	{ "fork-after-move", fork_after_move },
+	{ "shared-at-destination", fork_after_move },
 	{ "dontfork-moves", dontfork_moves },
 	{ "half-shared", half_shared },
 	{ "all-kinds", all_kinds },

@@ -249,7 +249,7 @@ static const struct ktap_case cases[] = {
 	{ "mapped-by-pages", mapped_by_pages },
 	{ "destination-with-page-table", destination_with_page_table },
 	{ "there-and-back", there_and_back },
-	{ "split-after-move", split_after_move },
+	{ "split-at-destination", split_after_move },
 };
 
 int main(void)

@@ -233,7 +233,9 @@ static void huge_in_part(void)
 	moved_drop(&pair);
 }
 
-static const struct ktap_case small_cases[] = {
+/* The first one is about huge zero pages only, the last one about small ones. */
+static const struct ktap_case cases[] = {
+	{ "huge-in-part", huge_in_part },
 	{ "moves", moves },
 	{ "written-at-destination", written_at_destination },
 	{ "destination-eexist", destination_eexist },
@@ -242,21 +244,12 @@ static const struct ktap_case small_cases[] = {
 	{ "mixed-with-pages", mixed_with_pages },
 };
 
-static const struct ktap_case huge_cases[] = {
-	{ "moves", moves },
-	{ "written-at-destination", written_at_destination },
-	{ "destination-eexist", destination_eexist },
-	{ "moves-after-fork", moves_after_fork },
-	{ "there-and-back", there_and_back },
-	{ "huge-in-part", huge_in_part },
-};
-
 int main(int argc, char **argv)
 {
 	const char *why = uffd_why_not();
 
 	huge = argc > 1 && !strcmp(argv[1], "huge");
-	if (!huge)
-		return ktap_run(small_cases, KTAP_COUNT(small_cases), why);
-	return ktap_run(huge_cases, KTAP_COUNT(huge_cases), why ? why : mem_why_no_huge());
+	if (!why && huge)
+		why = mem_why_no_huge();
+	return ktap_run(cases + !huge, KTAP_COUNT(cases) - 1, why);
 }
