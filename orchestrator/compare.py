@@ -8,7 +8,10 @@ the baseline.  The whole table is in docs/results.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
 
 from orchestrator.cases import BUILD, SERIES, PlacedCase, cases_of, kernels_of
 from orchestrator.errors import UserError
@@ -18,6 +21,7 @@ from orchestrator.model import (
     Change,
     Comparison,
     Hit,
+    Measurement,
     RunResult,
     Verdict,
 )
@@ -273,3 +277,119 @@ _TABLE: dict[tuple[Verdict, Verdict], _Rule] = {
     (_E, _S): _told(Change.UNCHANGED, "skipped, and a host error on the baseline", "b"),
     (_E, _E): _told(Change.UNCHANGED, "host error on both sides: nothing is known", "b"),
 }
+
+
+# ---------------------------------------------------------------- measurements
+
+#: A measurement called so tells how far the rounds of the one before the suffix spread, in percent.
+SPREAD = "-spread"
+
+# A change is told from noise where it is larger than so many standard deviations of what two runs
+# differ by, and than a change that nobody would act on.  Four, since a run has a hundred figures.
+_SIGMAS = 4.0
+_LEAST = math.log(1.02)
+# Fewer runs of one kernel than this say nothing of how far its figures lie apart by themselves.
+NOISE_RUNS = 5
+_LOWER_IS_BETTER = ("ns", "us", "ms", "s")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far runs of one and the same kernel lie apart: a factor's logarithm, and in how many."""
+
+    sigma: float
+    runs: int
+
+    @property
+    def percent(self) -> float:
+        """The same as percent of the figure."""
+        return (math.exp(self.sigma) - 1) * 100
+
+
+#: By a case's id without the kernel and a measurement's name.
+NoiseTable = Mapping[tuple[str, str], Noise]
+
+
+@dataclass(frozen=True)
+class FigureChange:
+    """A measurement on both sides.  ``judged``: better, worse, changed, noise, unknown or same.
+
+    ``changed`` is one whose unit does not say which way is better; ``unknown`` one of which too few
+    runs are known to tell a change from noise.  No verdict depends on any of it.
+    """
+
+    key: str
+    name: str
+    unit: str
+    before: float
+    after: float
+    percent: float
+    judged: str
+    noise: Noise | None
+    spreads: tuple[float | None, float | None]
+
+
+def noise_of(groups: Iterable[Iterable[float]]) -> Noise | None:
+    """What runs of the same kernel differ by: ``groups`` has a kernel's figures in each.
+
+    The deviations of all from their kernel's median, taken together; robust against outliers:
+    1.4826 times the median deviation is the standard deviation of a normal distribution.
+    """
+    off: list[float] = []
+    kernels = 0
+    for group in groups:
+        logs = [math.log(value) for value in group if value > 0 and math.isfinite(value)]
+        if len(logs) > 1:
+            middle = median(logs)
+            off += [abs(value - middle) for value in logs]
+            kernels += 1
+    if len(off) < NOISE_RUNS:
+        return None
+    # Each median was made of the values it is taken from.
+    return Noise(1.4826 * median(off) * math.sqrt(len(off) / (len(off) - kernels)), len(off))
+
+
+def figure_changes(comparison: Comparison, noise: NoiseTable) -> tuple[FigureChange, ...]:
+    """Every measurement that both sides have: beyond noise first, of those the largest change."""
+    found = []
+    for item in comparison.cases:
+        if item.before is None or item.after is None:
+            continue
+        old = {m.name: m for m in item.before.measurements}
+        new = {m.name: m for m in item.after.measurements}
+        for name, after in new.items():
+            before = old.get(name)
+            if before is None or before.unit != after.unit or name.endswith(SPREAD):
+                continue
+            known = noise.get((item.key, name))
+            percent, judged = _judge(before.value, after.value, after.unit, known)
+            spreads = (_spread(old, name), _spread(new, name))
+            found.append(FigureChange(item.key, name, after.unit, before.value, after.value,
+                                      percent, judged, known, spreads))  # fmt: skip
+    return tuple(sorted(found, key=lambda c: (_JUDGED.index(c.judged), -abs(c.percent))))
+
+
+_JUDGED = ("worse", "changed", "better", "unknown", "noise", "same")
+
+
+def _spread(measurements: Mapping[str, Measurement], name: str) -> float | None:
+    found = measurements.get(name + SPREAD)
+    return found.value if found is not None else None
+
+
+def _judge(before: float, after: float, unit: str, noise: Noise | None) -> tuple[float, str]:
+    if before == after:
+        return 0.0, "same"
+    if not (before > 0 and after > 0 and math.isfinite(before) and math.isfinite(after)):
+        return 0.0, "unknown"
+    change = math.log(after / before)
+    percent = (after / before - 1) * 100
+    if noise is None:
+        return percent, "unknown"
+    if abs(change) <= max(_LEAST, _SIGMAS * math.sqrt(2) * noise.sigma):
+        return percent, "noise"
+    if unit.endswith("/s") or unit == "x":
+        return percent, "better" if change > 0 else "worse"
+    if unit in _LOWER_IS_BETTER:
+        return percent, "better" if change < 0 else "worse"
+    return percent, "changed"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cases import cases_of, split_case_id
+from orchestrator.compare import Noise, noise_of
 from orchestrator.errors import HostError, LabError, UserError
 from orchestrator.model import CaseResult, Counter, Measurement, RunResult, Verdict
 from orchestrator.results import list_runs, load
@@ -138,6 +139,32 @@ def query(
             {"g": glob, "v": verdict.value if verdict else None, "limit": limit},
         ).fetchall()
         return tuple(_case(connection, row) for row in rows)
+
+
+def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
+    """How far each measurement lies apart in runs of one kernel, by case key and name.
+
+    A kernel is its name, version and series: runs of an edited tree under one name widen the noise,
+    which hides a change sooner than it invents one.
+
+    :param runs: as many of the newest runs are looked at.
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
+    if not db.exists():
+        return {}
+    with _open(db) as connection:
+        rows = connection.execute(
+            "SELECT c.key, m.name, c.kernel || ' ' || c.version || ' ' || c.series_digest, m.value"
+            " FROM measurements m JOIN cases c ON c.n = m.n"
+            " WHERE c.run IN (SELECT id FROM runs ORDER BY started DESC, id DESC LIMIT ?)"
+            " AND c.verdict = ? AND m.value IS NOT NULL",
+            (runs, Verdict.PASS.value),
+        ).fetchall()
+    groups: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for key, name, kernel, value in rows:
+        groups.setdefault((key, name), {}).setdefault(kernel, []).append(value)
+    found = {place: noise_of(kernels.values()) for place, kernels in groups.items()}
+    return {place: known for place, known in found.items() if known is not None}
 
 
 def forget(db: Path, run_id: str) -> None:

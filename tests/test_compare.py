@@ -16,9 +16,9 @@ from sample_run import (
     warn_hit,
 )
 
-from orchestrator.compare import compare, kernel_regressed
+from orchestrator.compare import Noise, compare, figure_changes, kernel_regressed, noise_of
 from orchestrator.errors import UserError
-from orchestrator.model import Change, RunResult, Verdict
+from orchestrator.model import Change, Measurement, RunResult, Verdict
 from orchestrator.outcome import BUDGET
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
@@ -277,3 +277,66 @@ def test_what_a_time_budget_left_out_is_gone_for_that_reason():
     bad = replace(second, cases=(replace(second.cases[0], verdict=F),))
     (worse,) = compare(cut, replace(full, cells=(first, bad))).regressed
     assert f"baseline: not run: {BUDGET}" in worse.reason
+
+
+# ---------------------------------------------------------------- measurements
+
+
+def measured(*measurements):
+    """A run whose first case measured just that."""
+    run = good_run()
+    cell = run.cells[0]
+    cases = (replace(cell.cases[0], measurements=measurements), *cell.cases[1:])
+    return replace(run, cells=(replace(cell, cases=cases), *run.cells[1:]))
+
+
+def judged(before, after, unit, noise):
+    a, b = measured(Measurement("x", before, unit)), measured(Measurement("x", after, unit))
+    table = {(c.key, "x"): noise for c in compare(a, b).cases} if noise else {}
+    (found,) = [c for c in figure_changes(compare(a, b), table) if c.name == "x"]
+    return found.judged
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "unit", "sigma", "expected"),
+    [
+        (800.0, 400.0, "MB/s", 0.02, "worse"),
+        (400.0, 800.0, "MB/s", 0.02, "better"),
+        (10.0, 20.0, "us", 0.02, "worse"),
+        (20.0, 10.0, "us", 0.02, "better"),
+        (10.0, 20.0, "1", 0.02, "changed"),
+        (800.0, 760.0, "MB/s", 0.02, "noise"),
+        (800.0, 400.0, "MB/s", 0.5, "noise"),
+        (800.0, 790.0, "MB/s", 0.0, "noise"),  # nobody would act on it
+        (800.0, 800.0, "MB/s", 0.02, "same"),
+        (800.0, 400.0, "MB/s", None, "unknown"),
+        (0.0, 400.0, "MB/s", 0.02, "unknown"),
+        (float("nan"), 400.0, "MB/s", 0.02, "unknown"),
+    ],
+)
+def test_a_figure_is_judged_by_its_noise(before, after, unit, sigma, expected):
+    noise = None if sigma is None else Noise(sigma, 9)
+    assert judged(before, after, unit, noise) == expected
+
+
+def test_a_figure_of_another_unit_or_a_spread_is_not_compared():
+    a = measured(Measurement("x", 1.0, "us"), Measurement("y-spread", 3.0, "%"))
+    b = measured(Measurement("x", 1.0, "ms"), Measurement("y-spread", 9.0, "%"))
+    assert not [c for c in figure_changes(compare(a, b), {}) if c.name in ("x", "y-spread")]
+
+
+def test_noise_is_of_runs_of_one_kernel():
+    assert noise_of([[100.0, 101.0], [50.0]]) is None  # too few
+    still = noise_of([[100.0] * 6])
+    assert still is not None
+    assert still.sigma == 0
+    # Two kernels of which one is twice as fast: no noise, but a difference.
+    two = noise_of([[100.0, 101.0, 99.0], [200.0, 202.0, 198.0]])
+    assert two is not None
+    assert 1 < two.percent < 3
+    assert two.runs == 6
+    # One run on a busy machine says little about the others.
+    wild = noise_of([[100.0, 101.0, 99.0, 100.5, 99.5, 100.0, 5.0]])
+    assert wild is not None
+    assert wild.percent < 3
+    assert noise_of([[0.0, float("nan"), -1.0] * 5]) is None

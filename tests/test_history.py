@@ -167,3 +167,25 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(HostError):
         history.record(tmp_path / "folder", good_run())
+
+
+def test_noise_of_a_figure(tmp_path):
+    path = tmp_path / "history.sqlite"
+    assert history.noise(path) == {}
+    for number, factor in enumerate((1.0, 1.02, 0.98, 1.01, 0.99)):
+        run = good_run()
+        cells = tuple(
+            replace(cell, cases=tuple(
+                replace(case, measurements=tuple(
+                    replace(m, value=m.value * factor) for m in case.measurements))
+                for case in cell.cases))
+            for cell in run.cells
+        )  # fmt: skip
+        info = replace(run.run, id=f"run-{number}")
+        history.record(path, replace(run, run=info, cells=cells))
+    found = {name: noise for (key, name), noise in history.noise(path).items() if "x86_64" in key}
+    assert found
+    for noise in found.values():
+        assert 1 < noise.percent < 3
+        assert noise.runs == 5
+    assert history.noise(path, runs=3) == {}

@@ -16,9 +16,9 @@ from orchestrator import results
 from orchestrator.cases import counter_drift, decisive, kernels_of
 from orchestrator.codec import plain
 from orchestrator.commands.places import Places, find_places, places_here
+from orchestrator.compare import FigureChange, NoiseTable, figure_changes, kernel_regressed
 from orchestrator.compare import compare as set_beside
-from orchestrator.compare import kernel_regressed
-from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
+from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, LabError, UserError
 from orchestrator.model import (
     CaseComparison,
     CaseResult,
@@ -28,6 +28,13 @@ from orchestrator.model import (
     Measurement,
     RunResult,
     Verdict,
+)
+from orchestrator.report.figures import (
+    beyond_noise,
+    change_counts,
+    noise_text,
+    number,
+    percent,
 )
 from orchestrator.report.text import visible
 from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
@@ -72,18 +79,19 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
     run_a, run_b = results.load(folder_a), results.load(folder_b)
     comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
     _require_common(comparison, run_a, run_b)
+    changes = figure_changes(comparison, _noise(places))
     if options.html or options.junit:
         html, junit = options.html, options.junit
     else:
         own = places.reports / _folder_name(comparison)
         _link_evidence(own, folder_b)
         html, junit = own / "index.html", own / "junit.xml"
-    written = _write(run_b, folder_b, comparison, html, junit)
+    written = _write(run_b, folder_b, comparison, html, junit, changes)
     status = _status(comparison, options.fail_on)
     if options.as_json:
-        click.echo(json.dumps(_as_dict(comparison, status, written), indent=1))
+        click.echo(json.dumps(_as_dict(comparison, status, written, changes), indent=1))
     else:
-        click.echo(comparison_text(comparison))
+        click.echo("\n".join([comparison_text(comparison), *figures_text(changes)]))
         for path in written:
             click.echo(f"report: {path}")
     return status
@@ -99,7 +107,8 @@ def report(name: str, baseline: str | None, as_json: bool) -> int:
     folder = results.find_run(places.reports, name)
     run = results.load(folder)
     comparison = _against(places.reports, run, baseline)
-    written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml")
+    changes = figure_changes(comparison, _noise(places)) if comparison else ()
+    written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml", changes)
     if as_json:
         click.echo(json.dumps({"run": run.run.id, "written": list(map(str, written))}, indent=1))
     else:
@@ -152,7 +161,7 @@ def _status(comparison: Comparison, fail_on: str) -> int:
 
 def _write(
     run: RunResult, folder: Path, comparison: Comparison | None, html: Path | None,
-    junit: Path | None,
+    junit: Path | None, changes: tuple[FigureChange, ...] = (),
 ) -> tuple[Path, ...]:  # fmt: skip
     """Write what is asked for; gives the files."""
     from orchestrator.report import html as html_report
@@ -160,7 +169,7 @@ def _write(
 
     texts = []
     if html is not None:
-        texts.append((html, html_report.render(run, folder, comparison)))
+        texts.append((html, html_report.render(run, folder, comparison, changes)))
     if junit is not None:
         texts.append((junit, junit_report.render(run, comparison)))
     for path, text in texts:
@@ -247,7 +256,9 @@ def _measurements(item: CaseComparison) -> list[str]:
     lines = []
     for pair in measurement_pairs(item):
         sides = [
-            f"{side.value:.6g} {visible(side.unit)}" if isinstance(side, Measurement) else "none"
+            f"{number(side.value)} {visible(side.unit)}"
+            if isinstance(side, Measurement)
+            else "none"
             for side in (pair.before, pair.after)
         ]
         change = f" ({pair.change})" if pair.change else ""
@@ -259,12 +270,43 @@ def _word(case: CaseResult | None) -> str:
     return case.verdict.value if case else "none"
 
 
-def _as_dict(comparison: Comparison, status: int, written: tuple[Path, ...]) -> dict[str, object]:
+def _noise(places: Places) -> NoiseTable:
+    """What the history knows of noise; a comparison needs none, so nor does it need a history."""
+    from orchestrator import history
+
+    with contextlib.suppress(LabError):
+        return history.noise(places.history)
+    return {}
+
+
+def figures_text(changes: tuple[FigureChange, ...]) -> list[str]:
+    """The measurements beyond noise in lines, and how many are not."""
+    if not changes:
+        return []
+    lines = ["", change_counts(changes)]
+    loud = beyond_noise(changes)
+    for change in loud[:_SHOWN]:
+        lines += [
+            f"  {change.judged:<7} {visible(change.name)}: {number(change.before)} -> "
+            f"{number(change.after)} {visible(change.unit)} ({percent(change.percent)}; "
+            f"noise {noise_text(change)})",
+            f"          {visible(change.key)}",
+        ]
+    if len(loud) > _SHOWN:
+        lines.append(f"  ... and {len(loud) - _SHOWN} more")
+    return lines
+
+
+def _as_dict(
+    comparison: Comparison, status: int, written: tuple[Path, ...],
+    changes: tuple[FigureChange, ...],
+) -> dict[str, object]:  # fmt: skip
     return {
         "baseline": comparison.baseline,
         "candidate": comparison.candidate,
         "exit_status": status,
         "counts": {change.value: len(items) for change, items in by_change(comparison)},
         "cases": [plain(item) for item in comparison.cases],
+        "measurements": [plain(change) for change in changes],
         "written": list(map(str, written)),
     }

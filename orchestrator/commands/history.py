@@ -11,6 +11,7 @@ from orchestrator import history as store
 from orchestrator.codec import plain
 from orchestrator.commands.places import find_places
 from orchestrator.model import Verdict
+from orchestrator.report.figures import figures
 from orchestrator.report.text import visible
 
 
@@ -67,3 +68,8 @@ def _print_cases(cases: tuple[store.HistoryCase, ...]) -> None:
             f"{case.verdict.value.upper():<5}  {visible(case.run):<{width}}  "
             f"{visible(case.id)}{told}"
         )
+        for figure in figures(case.measurements):
+            spread = f"  {figure.spread_text}" if figure.spread_text else ""
+            click.echo(
+                f"       {visible(figure.name)} {figure.text} {visible(figure.unit)}{spread}"
+            )

@@ -13,24 +13,32 @@ from pathlib import Path
 
 from orchestrator import results
 from orchestrator.commands.places import Places
+from orchestrator.compare import FigureChange, figure_changes
 from orchestrator.errors import HostError, UserError
 from orchestrator.model import Comparison, RunResult
 
 
-def write_reports(run: RunResult, folder: Path, comparison: Comparison | None) -> None:
+def write_reports(
+    run: RunResult,
+    folder: Path,
+    comparison: Comparison | None,
+    changes: tuple[FigureChange, ...] = (),
+) -> None:
     """Write results.json, junit.xml and index.html into a run's folder."""
     from orchestrator.report import html, junit
 
     results.save(run, folder)
     (folder / "junit.xml").write_text(junit.render(run, comparison), encoding="utf-8")
-    (folder / "index.html").write_text(html.render(run, folder, comparison), encoding="utf-8")
+    page = html.render(run, folder, comparison, changes)
+    (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> None:
     """Keep a run that is over: its reports, the link ``latest``, the history."""
     from orchestrator import history
 
-    write_reports(run, folder, comparison)
+    changes = figure_changes(comparison, history.noise(places.history)) if comparison else ()
+    write_reports(run, folder, comparison, changes)
     if folder.parent == places.reports:
         results.update_latest(places.reports, folder)
     history.record(places.history, run, folder)

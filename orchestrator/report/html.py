@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.cases import apply_reason, build_case, counter_drift, ledger_drift
+from orchestrator.compare import FigureChange
 from orchestrator.model import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.outcome import not_run_text
-from orchestrator.report import plot, trace, view
+from orchestrator.report import figures, plot, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 from orchestrator.report.text import excerpt, headline, issue_name, issue_standing, visible
 
@@ -34,14 +35,21 @@ class Limits:
     lines: int = 150
     messages: int = 20
     bad: int = 30
+    figures: int = 60
 
 
-def render(run: RunResult, folder: Path | None, comparison: Comparison | None = None) -> str:
+def render(
+    run: RunResult,
+    folder: Path | None,
+    comparison: Comparison | None = None,
+    changes: tuple[FigureChange, ...] = (),
+) -> str:
     """The page for ``run``.
 
     :param folder: the run's folder, for the stored kernel configs; without it their differences are
         left out.  Nothing outside it is read, whatever paths the stored results name.
     :param comparison: makes it a regression report, which leads with what got worse.
+    :param changes: the comparison's measurements, judged by the noise that the history knows.
     """
     import jinja2  # 40 ms that `lab --help` need not pay
     from markupsafe import Markup
@@ -99,6 +107,8 @@ def render(run: RunResult, folder: Path | None, comparison: Comparison | None = 
         by_change=view.by_change,
         counter_pairs=view.counter_pairs,
         measurement_pairs=view.measurement_pairs,
+        figures=figures,
+        changes=changes,
         counter_drift=counter_drift,
         ledger_drift=ledger_drift,
         apply_reason=apply_reason,

@@ -13,8 +13,8 @@ from lxml import html as lxml_html
 from sample_run import broken_run, good_run, rss_hit, samples, write_files
 
 from orchestrator import results
-from orchestrator.compare import compare
-from orchestrator.model import Change, Sample, Verdict
+from orchestrator.compare import FigureChange, Noise, compare
+from orchestrator.model import Change, Measurement, Sample, Verdict
 from orchestrator.report import html, view
 from orchestrator.report.kconfig_diff import config_differences, config_tables, parse_config
 from orchestrator.report.plot import nice_step, plot, short
@@ -150,7 +150,7 @@ def test_evidence_of_the_failing_case(broken):
     assert drifts == ["+64 ✗", "-64 ✗", "+64 ✗", "+64 ✗", "-64 ✗"]
     assert "lab rerun 20240105-142233-smoke" in words
     assert "qemu-system-x86_64 -machine q35" in words
-    assert "1843.2" in words
+    assert "move1,843MB/s" in words
 
 
 def test_kernels_builds_and_configs(broken):
@@ -288,6 +288,27 @@ def test_measurements_side_by_side():
     cases[3] = replace(cases[3], measurements=slow)
     new = replace(new, cells=(replace(new.cells[0], cases=tuple(cases)), new.cells[1]))
     assert "-50.0 %" in html.render(new, None, compare(old, new))
+
+
+def test_ways_to_measure_stand_in_one_table():
+    measured = (
+        Measurement("move-throughput", 1843.2, "MB/s"),
+        Measurement("move-throughput-spread", 2.54, "%"),
+        Measurement("copy-throughput", 611.75, "MB/s"),
+    )
+    run = page(with_case(good_run(), measurements=measured))
+    words = text_of(run.find_class("figures")[0])
+    assert words == "measurementunitmovecopy throughputMB/s1,843 ± 1.3 %611.80.33x"
+
+
+def test_changes_beyond_noise_are_told(tmp_path):
+    run = good_run()
+    change = FigureChange("k:w:c", "move-throughput", "MB/s", 1843.0, 900.0, -51.2, "worse",
+                          Noise(0.05, 7), (2.5, None))  # fmt: skip
+    text = html.render(run, None, compare(run, run), (change,))
+    words = text_of(lxml_html.document_fromstring(text))
+    assert "1 measurement on both sides: 1 worse. No verdict depends on a measurement." in words
+    assert "1,843900.0MB/s-51 %5.1 % in 7 runs" in words
 
 
 def test_a_flood_stays_readable():
