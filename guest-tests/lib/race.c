@@ -157,7 +157,6 @@ static int stand_still(struct race_thread *self)
 	pthread_cond_broadcast(&race.moved);
 	while (race.round == round)
 		pthread_cond_wait(&race.moved, &race.lock);
-	race.standing--;
 	ending = race.ending;
 	pthread_mutex_unlock(&race.lock);
 	return !ending;
@@ -230,6 +229,8 @@ static void let_go(int ending)
 	__atomic_store_n(&race.pause, 0, __ATOMIC_RELEASE);
 	pthread_mutex_lock(&race.lock);
 	race.ending = ending;
+	/* Not each for itself: one that is slow to wake must not count as standing the next time. */
+	race.standing = 0;
 	race.round++;
 	pthread_cond_broadcast(&race.moved);
 	pthread_mutex_unlock(&race.lock);
