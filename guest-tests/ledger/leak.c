@@ -33,6 +33,7 @@
 #include "child.h"
 #include "ktap.h"
 #include "mem.h"
+#include "pin.h"
 #include "rounds.h"
 #include "uffd.h"
 
@@ -133,6 +134,18 @@ static void shared_is_refused(const struct uffd_pair *pair)
 	mem_fill(pair->src, pair->len, SEED);
 }
 
+/* An io_uring has the pages as its fixed buffer; there is no such rule in the older ABI. */
+static void pinned_is_refused(const struct uffd_pair *pair)
+{
+	struct pin pin;
+
+	if (uffd_shape() != UFFD_MAIN || pin_why_not(PIN_BY_IO_URING))
+		return;
+	pin = pin_start(PIN_BY_IO_URING, pair->src, pair->len);
+	refused(pair, EBUSY);
+	pin_stop(&pin);
+}
+
 /* A call that stops at a hole, and one that goes over it. */
 static void with_a_hole(const struct uffd_pair *pair)
 {
@@ -179,6 +192,8 @@ static void one_buffer(int number)
 
 	if (kind == BASE && !number)
 		shared_is_refused(&pair);
+	if (kind == BASE && number == 1)
+		pinned_is_refused(&pair);
 	uffd_register(pair.fd, pair.src, pair.len);
 	for (int i = 0; i < plan->turns; i++)
 		turn(&pair);
