@@ -25,7 +25,7 @@
 #include "rss.h"
 
 #define PAGES 512
-#define SOON_MS 20000 /* much: the machine may be slow, and the process takes a few moments */
+#define SOON_MS 30000 /* much: the machine may be slow, and the process takes a few moments */
 
 /* Shared with the children. */
 static volatile unsigned long *moves;
