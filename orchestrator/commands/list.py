@@ -52,7 +52,7 @@ def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
         return lines + _selftests(item.selftests, width)
     lines += _field("runs", f"{' '.join((item.program, *item.args))}, up to {item.timeout:g} s"
                     f"{racing}", width)  # fmt: skip
-    lines += _field("needs", ", ".join(item.needs), width)
+    lines += _field("needs", ", ".join(item.needs) or "nothing", width)
     lines += _field("exercises", ", ".join(item.exercises), width)
     lines += _field("counters", ", ".join(item.counters), width)
     lines += _field("invariants", ", ".join(item.invariants), width)
