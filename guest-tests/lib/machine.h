@@ -106,7 +106,7 @@ static inline void machine_read(struct machine *now, char *text, size_t size)
 					       "nr_slab_reclaimable", "nr_slab_unreclaimable",
 					       "nr_zspages",         "nr_sec_page_table_pages",
 					       NULL };
-	long total, swap, vmalloc, lists;
+	long total, swap, vmalloc, pool, lists;
 
 	for (int i = MACHINE_OBJECTS; i < MACHINE_VALUES; i++)
 		now->value[i] = machine_objects(machine_names[i]);
@@ -116,6 +116,8 @@ static inline void machine_read(struct machine *now, char *text, size_t size)
 	swap = proc_pages(text, "SwapTotal");
 	now->value[MACHINE_SWAP] = swap < 0 ? -1 : swap - proc_pages(text, "SwapFree");
 	vmalloc = proc_pages(text, "VmallocUsed") + proc_pages(text, "Percpu");
+	pool = proc_pages(text, "Hugetlb");
+	vmalloc += pool > 0 ? pool : 0;
 	(void)proc_read("/proc/vmstat", text, size);
 	lists = machine_fields(text, anon_lists);
 	now->value[MACHINE_ANON] = proc_field(text, "nr_anon_pages");
@@ -138,6 +140,35 @@ static inline int machine_grew(const struct machine *a, const struct machine *b)
 	for (int i = 0; i < MACHINE_VALUES; i++)
 		any |= b->value[i] > a->value[i];
 	return any;
+}
+
+/* Pages that the huge zero page has taken so far: it is in no counter and stays when nobody uses it. */
+static inline long machine_zero_huge(char *text, size_t size)
+{
+	long times, bytes;
+
+	(void)proc_read("/proc/vmstat", text, size);
+	times = proc_field(text, "thp_zero_page_alloc");
+	(void)proc_read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text, size);
+	bytes = strtol(text, NULL, 10);
+	return times > 0 ? times * (bytes / sysconf(_SC_PAGESIZE)) : 0;
+}
+
+/* What /proc/meminfo and /proc/vmstat do not have, as members of a JSON object after others. */
+static inline const char *machine_line(char *text, size_t size)
+{
+	static char line[512];
+	static struct machine now;
+	int used;
+
+	machine_read(&now, text, size);
+	used = snprintf(line, sizeof(line), ",\"ZeroHuge\":%ld,\"%s\":%ld",
+			machine_zero_huge(text, size), machine_names[MACHINE_LOST],
+			now.value[MACHINE_LOST]);
+	for (int i = MACHINE_OTHER; i < MACHINE_VALUES; i++)
+		used += snprintf(line + used, sizeof(line) - (size_t)used, ",\"%s\":%ld",
+				 machine_names[i], now.value[i]);
+	return line;
 }
 
 /* Of two readings the smaller value of each: what was only passing through is not in both. */

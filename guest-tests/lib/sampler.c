@@ -13,8 +13,8 @@
  *   {"phase":"after","t":1.312,COUNTERS}         the machine after it has gone and settled
  *   {"phase":"exit","status":0,"signal":0,"seconds":1.200,"page_size":4096,"cpus":2,"maxrss":1520}
  * COUNTERS of /proc/meminfo are in pages; of /proc/vmstat, nr_anon_pages is in pages,
- * nr_anon_transparent_hugepages in huge pages and the rest count events; -1 is one that the kernel
- * does not have.  maxrss is in KiB, of the program or the largest of its children.  exit also has
+ * nr_anon_transparent_hugepages in huge pages and the rest count events; those of machine.h are pages
+ * and objects; -1 is one that the kernel does not have.  maxrss is in KiB, of the program or the largest of its children.  exit also has
  * "error" where the program could not be started, "killed" where we were told to stop it, and
  * "changed" with the names of what it left otherwise than it was, see gueststate.h,
  * "unsearched" where the kernel did not search for leaks although it has kmemleak.
@@ -51,6 +51,7 @@
 #include "gueststate.h"
 #include "kmsgcopy.h"
 #include "leakscan.h"
+#include "machine.h"
 #include "procfile.h"
 #include "proctree.h"
 
@@ -149,7 +150,7 @@ static long say_phase(const char *phase)
 	(void)proc_read("/proc/vmstat", text, sizeof(text));
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		say(",\"%s\":%ld", events[i], proc_field(text, events[i]));
-	say("}\n");
+	say("%s}\n", machine_line(text, sizeof(text)));
 	return anon;
 }
 
