@@ -312,7 +312,8 @@ static void judge(int value)
 {
 	if (!judged)
 		ktap_skip("the rounds were not made");
-	if (readings[0].value[value] < 0)
+	/* A drift may take the others below zero. */
+	if (value >= MACHINE_OBJECTS && readings[0].value[value] < 0)
 		ktap_skip("this kernel does not tell %s", machine_names[value]);
 	CHECK(!leaks[value], "%s grows with every round of %ld pages moved, and not while nothing is done",
 	      machine_names[value], per_round);
