@@ -344,7 +344,7 @@ WRONG_MANIFEST = [
     ("needs: [swap]", "needs: [swop]", 5, "needs[0]", "swap, thp, ksm, numa, hugepages, root"),
     ("timeout: 2m", "timeout: 0", 6, "timeout", "such as 90s or 5m"),
     ("program: move.c", "program: mvoe.c", 7, "program", "did you mean 'move.c'?"),
-    ("program: move.c", "program: ../x.c", 7, "program", "a .c or .py file"),
+    ("program: move.c", "program: ../x.c", 7, "program", "a .c, .py or .sh file"),
     ("program: move.c\n", "", 10, "workloads[0].program", "is missing"),
     ('"^harmless"', '"(["', 9, "messages.allows[0]", "bad regular expression '(['"),
     ('"^harmless"', '"x*"', 9, "messages.allows[0]", "'x*' matches everything, an empty line too"),

@@ -539,7 +539,8 @@ def test_shipped_profiles(shipped: LabConfig) -> None:
     assert matrix(shipped, "smoke") == smoke
     assert matrix(shipped, "quick") == quick
     assert matrix(shipped, "full") == quick | debug
-    assert matrix(shipped, "nightly") == quick | debug
+    selftests = {f"default roomy {arch}" for arch in BOTH}
+    assert matrix(shipped, "nightly") == quick | debug | selftests
     full, nightly = (make_plan(shipped, Selection(name), ARCHES) for name in ("full", "nightly"))
     assert full.cells == nightly.cells
     assert full.time_budget is None
