@@ -20,7 +20,7 @@ import posixpath
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +31,12 @@ from orchestrator.errors import HostError
 from orchestrator.kernel import store, targetlibs
 from orchestrator.kernel.buildlog import host_trouble
 from orchestrator.kernel.cachefiles import scratch
+from orchestrator.kernel.selftestlog import (
+    failures,
+    first_failure,
+    missing_library,
+    parse_settings,
+)
 from orchestrator.locks import Notice, locked
 from orchestrator.model import KernelTree, Selftest, Selftests
 
@@ -52,12 +58,6 @@ _TESTS = ("TEST_GEN_PROGS", "TEST_CUSTOM_PROGS", "TEST_PROGS")
 _SCRIPTS = ("module.sh", "runner.sh", "prefix.pl", "ktap_helpers.sh", "ksft.py")
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', re.MULTILINE)
 _ROUNDS = 6
-_FAILED = re.compile(r"^(?:make(?:\[\d+\])?|[^\s:]+:\d+): \*\*\* (?P<text>.*)$")
-_TARGET = re.compile(r"\[(?:[^\]:]*:\d+: )?(?P<target>[^\]]+)\] Error \d+")
-_UNMADE = re.compile(r"No rule to make target .*, needed by [`'](?P<target>[^']+)'")
-_ERROR = re.compile(r"error: |undefined reference to|cannot find -l")
-_NO_LIBRARY = re.compile(r"cannot find -l(?::lib)?(?P<name>[\w.+-]+)")
-_NO_HEADER = re.compile(r"fatal error: (?P<name>[\w./+-]+): No such file")
 # Headers of the kernel's own: a tree that lacks one of them is at fault, and no host.
 _KERNELS = re.compile(r"(?:linux|asm|asm-generic|uapi|mtd|rdma|scsi|sound|video|drm|misc)/")
 
@@ -224,7 +224,7 @@ class _Maker:
         self._make(["-C", self.source, f"O={self.objects}", "headers"], compiler)
         if not (self.objects / "usr" / "include" / "linux").is_dir():
             text = self._text()
-            self._keep([], f"`make headers` failed: {_first(text)}")
+            self._keep([], f"`make headers` failed: {first_failure(text)}")
             return
         top: list[str | Path] = [
             "-C",
@@ -236,7 +236,7 @@ class _Maker:
         text = self._text()
         lists = self._lists(compiler)
         if lists is None:
-            self._keep([], f"its Makefile fails: {_first(text)}")
+            self._keep([], f"its Makefile fails: {first_failure(text)}")
             return
         reasons = failures(text)
         tests = []
@@ -383,59 +383,3 @@ def _copy(path: Path, target: Path) -> None:
     elif path.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-
-
-# ---------------------------------------------------------------- what make says
-
-
-def failures(log: str) -> dict[str, str]:
-    """Why programs were not built, by name: the first error of each target in make's output.
-
-    :param log: of ``make -k -O``: a target's output stands together and ends with make's own line.
-    """
-    found: dict[str, str] = {}
-    said: list[str] = []
-    for line in log.splitlines():
-        stop = _FAILED.match(line)
-        if stop is None:
-            said.append(line)
-            continue
-        target = _TARGET.search(stop["text"]) or _UNMADE.search(stop["text"])
-        if target is not None:
-            reason = next((one for one in said if _ERROR.search(one)), stop["text"])
-            found.setdefault(Path(target["target"]).name, reason.strip())
-        said = []
-    return found
-
-
-def missing_library(reason: str, in_tree: Callable[[str], bool]) -> str:
-    """The library of the host's that a program lacks; empty where the tree is to blame."""
-    library = _NO_LIBRARY.search(reason)
-    if library is not None:
-        return f"lib{library['name'].removesuffix('.a')}"
-    header = _NO_HEADER.search(reason)
-    if header is not None and not in_tree(header["name"]):
-        for known in targetlibs.LIBRARIES:
-            if header["name"] in known.headers:
-                return f"lib{known.name}"
-        return header["name"]
-    return ""
-
-
-def _first(log: str) -> str:
-    lines = log.splitlines()
-    errors = (line for line in lines if _ERROR.search(line))
-    stops = (stop["text"] for line in lines if (stop := _FAILED.match(line)))
-    return next(errors, next(stops, "make does not say why")).strip()
-
-
-def parse_settings(text: str) -> float | None:
-    """The time limit of a collection's ``settings`` file in seconds (0: none); None without one."""
-    for line in text.splitlines():
-        name, sign, value = line.partition("=")
-        if sign and name.strip() == "timeout":
-            try:
-                return max(0.0, float(value.strip()))
-            except ValueError:
-                return None
-    return None

@@ -9,13 +9,8 @@ import pytest
 
 from orchestrator.arch import ARCHES
 from orchestrator.kernel import targetlibs
-from orchestrator.kernel.selftests import (
-    Repair,
-    build_selftests,
-    failures,
-    missing_library,
-    parse_settings,
-)
+from orchestrator.kernel.selftestlog import failures, missing_library, parse_settings
+from orchestrator.kernel.selftests import Repair, build_selftests
 from orchestrator.model import KernelSpec, KernelTree, Selftests
 
 LOG = """\
