@@ -368,8 +368,11 @@ static void refill_one(struct race_thread *self, size_t unit)
 
 	state.round[unit]++;
 	fill(self, first, unit);
-	/* Calls that split need not go on for long: splitting is what matters. */
-	for (int calls = 0; at < end && calls < CALLS && !race_over(); calls++) {
+	/*
+	 * Calls that split need not go on for long: splitting is what matters.  One at least, however
+	 * long the filling took.
+	 */
+	for (int calls = 0; at < end && calls < CALLS && (!calls || !race_over()); calls++) {
 		run = choose_run(self, manner, manner < 2 ? end - at : (end - at + 15) / 16);
 		result = uffd_move(arena->uffd, race_at(arena, 1, at), race_at(arena, 0, at),
 				   run * mem_page(), holes);
