@@ -84,6 +84,20 @@ def test_the_foreseen_case_is_the_finding() -> None:
     assert [expected(HOLES, failure) for failure in found] == [True, False]
 
 
+def test_the_pattern_named_first_is_preferred() -> None:
+    plant = replace(HOLES, cases=("uffd-move/thp:one", "uffd-move/*:*"))
+    named, other = ("uffd-move/thp", "one", "so"), ("uffd-move/holes", "one", "thus")
+    assert [f.workload for f in failures([run("suite", other, named)], plant)] == [
+        "uffd-move/thp",
+        "uffd-move/holes",
+    ]
+
+
+def test_the_statistics_of_a_race_are_no_message() -> None:
+    got = run("races", ("race/zap", "one", "RACE case=one seed=3 moves=9\nrace.c:1: lost"))
+    assert got.failures[0].message == "race.c:1: lost"
+
+
 def test_what_fails_without_a_plant_finds_nothing() -> None:
     loud = record(run("suite", ("uffd-move/thp", "one", "always")), noise=("uffd-move/thp",))
     assert loud.first is None

@@ -61,15 +61,20 @@ class Run:
 def _message(case: dict[str, Any]) -> str:
     text = case["hits"][0]["title"] if case["hits"] else case["reason"]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:200] if lines else ""
+    said = [line for line in lines if not line.startswith("RACE ")] or lines
+    return said[0][:200] if said else ""
+
+
+def rank(plant: Plant, failure: Failure) -> int:
+    """Which of the patterns that are to find the plant names this case; -1 for none."""
+    name = f"{failure.workload}:{failure.case}"
+    patterns = (*plant.cases, *(f"{race}:*" for race in plant.races))
+    return next((n for n, pattern in enumerate(patterns) if fnmatchcase(name, pattern)), -1)
 
 
 def expected(plant: Plant, failure: Failure) -> bool:
     """Whether this is one of the cases that are to find the plant."""
-    name = f"{failure.workload}:{failure.case}"
-    return any(fnmatchcase(name, pattern) for pattern in plant.cases) or any(
-        fnmatchcase(failure.workload, pattern) for pattern in plant.races
-    )
+    return rank(plant, failure) >= 0
 
 
 def is_named(plant: Plant, workload: str) -> bool:
@@ -95,7 +100,7 @@ def failures(
         for failure in run.failures:
             if failure.workload not in noise and not lacks(plant, failure):
                 found.setdefault((failure.workload, failure.case), failure)
-    return sorted(found.values(), key=lambda failure: not expected(plant, failure))
+    return sorted(found.values(), key=lambda failure: rank(plant, failure) % 1000)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ PLANTS = (
     Plant("error-keeps-reference", "leak on an error path", (f"{MOVE}/pinned:*", "ledger/leak:*")),
     Plant("refused-page-leaked", "leak on an error path", ("ledger/leak:*",)),
     # Whose page is it.
-    Plant("exclusive-by-mapcount", "R2", (f"{MOVE}/vmsplice:*", f"{MOVE}/fork:*")),
+    Plant("exclusive-by-mapcount", "R2",
+          (f"{MOVE}/fork:pipe-reads-no-secret", f"{MOVE}/fork:*", f"{MOVE}/vmsplice:*")),
     Plant("shared-page-moved", "R9", (f"{MOVE}/errno:*", f"{MOVE}/fork:*", f"{MOVE}/ksm:*")),
     Plant("shared-huge-page-moved", "R9, THP", (f"{MOVE}/fork-huge:*",)),
     Plant("shared-swap-entry-moved", "R9, swap", (f"{MOVE}/swap-kinds:*", f"{MOVE}/fork:*")),
@@ -122,7 +123,7 @@ PLANTS = (
     # The ABI of 2023: with its own defects, and without.
     _v2("v2-swap-entry-counted-as-page", "R1",
         f"{MOVE}/swap:other-process", f"{MOVE}/cross-swap:*"),
-    _v2("v2-exclusive-by-mapcount", "R2", f"{MOVE}/vmsplice:*", f"{MOVE}/fork:*"),
+    _v2("v2-exclusive-by-mapcount", "R2", f"{MOVE}/fork:pipe-reads-no-secret", f"{MOVE}/fork:*"),
     _v2("v2-page-table-stays-counted", "R11", f"{MOVE}/cross-huge:*"),
     _v2("v2-huge-page-stays-counted", "R11", f"{MOVE}/cross-huge:*"),
     _v2("v2-hidden-from-swapoff", "swapoff", f"{MOVE}/cross-swap:*"),
