@@ -167,7 +167,7 @@ def test_the_page_names_what_was_not_found(tmp_path: Path) -> None:
     assert text.endswith(f"{END}after\n")
     assert "old" not in text
     assert "1 of 2 plants found, 1 of 1 controls clean; not found: dirty-bit-lost" in text
-    assert "Not run: no-wake/arm64." in text
+    assert "Not run on arm64 (1): no-wake." in text
     assert "| `uffd-move/holes:one` | a \\| b | 1 of 1 |" in text
     assert "| **not found** |" in text
     assert summary(rows, "another")[-1] == "3 of 3 rows are of an earlier state of the suite"
