@@ -142,13 +142,41 @@ static void huge_migrate(void)
 	huge("huge-migrate", 0, migrate_all, RACE_ERRNO(ENOENT));
 }
 
-/* Whole huge pages to and fro, by one mover that owns them all: nothing may be refused. */
+/*
+ * Whole huge pages to and fro, by one mover that owns them all and never looks at them, because a
+ * look would wait for the end of a migration: nothing may be refused.
+ */
 static void to_and_fro(struct race_thread *self)
 {
 	struct race_arena *arena = self->arena;
+	size_t len = arena->unit * mem_page(), moved;
 
-	for (size_t first = 0; first < arena->pages && !race_over(); first += arena->unit)
-		(void)race_carry(self, first, arena->unit, 0);
+	for (size_t first = 0; first < arena->pages && !race_over(); first += arena->unit) {
+		int from = arena->flips[first];
+
+		moved = race_judge(self,
+				   uffd_move(arena->uffd, race_at(arena, !from, first),
+					     race_at(arena, from, first), len, 0),
+				   len);
+		for (size_t i = 0; i < moved / mem_page(); i++)
+			arena->flips[first + i] = !from;
+	}
+}
+
+/* Each huge page to the other node, wherever it is. */
+static void migrate_each(struct race_thread *self)
+{
+	struct race_arena *arena = self->arena;
+	size_t units = arena->pages / arena->unit, unit = race_below(&self->rng, units);
+
+	for (int both = 0; both < 4 && !race_over(); both++) {
+		void *page = race_at(arena, both & 1, unit * arena->unit);
+		int node = both >> 1, status = -1;
+
+		if (syscall(SYS_move_pages, 0, 1ul, &page, &node, &status, MOVE_MINE) < 0)
+			self->conflicts++;
+		self->acts += status == node;
+	}
 }
 
 static void migration_entry(void)
@@ -156,10 +184,10 @@ static void migration_entry(void)
 	huge_prepare(0);
 	race_run(&(struct race_case){
 		.name = "migration-entry",
-		.flags = RACE_HUGE,
-		.pages = huge_pages(),
+		.flags = RACE_HUGE | RACE_SHARED,
+		.pages = mem_huge() / mem_page(),
 		.mover = { "mover", to_and_fro, NULL, 1 },
-		.adversaries = { { "migrator", move_some, NULL, 1 } },
+		.adversaries = { { "migrator", migrate_each, NULL, 1 } },
 		.prepare = begin,
 		.finish = finish,
 	});
