@@ -50,9 +50,12 @@ static void page_out(struct race_thread *self)
 		if (first + count > arena->pages)
 			count = arena->pages - first;
 	}
-	/* A mover may map it anew just now, without access: ENOMEM or EINVAL. */
-	if (!madvise(race_at(arena, side, first), count * mem_page(), MADV_PAGEOUT))
-		self->acts++;
+	/* A mover may map it anew just now: ENOMEM or EINVAL.  What counts is what went out. */
+	(void)madvise(race_at(arena, side, first), count * mem_page(), MADV_PAGEOUT);
+	race_entries(arena, side, first, count, self->left);
+	for (page = 0; page < count && !mem_is_swap_slot(self->left[page]); page++)
+		;
+	self->acts += page < count;
 	/* Some come back; SIGBUS is the answer of an empty place. */
 	for (int i = 0; i < 8 && !race_over(); i++) {
 		uint64_t word;
@@ -74,7 +77,6 @@ static void run(const struct race_case *what)
 	if (!one.prepare)
 		one.prepare = begin;
 	race_run(&one);
-	CHECK(swapped_out, "nothing raced: no page was swapped out");
 }
 
 static void pageout(void)
