@@ -56,11 +56,11 @@ def compile_all(
     files: dict[str, Path] = {}
     bundles: set[tuple[str, Path]] = set()
     shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
-    sources = {name: [library / f"{name}.c"] for name in TOOLS}
+    sources = {name: library / f"{name}.c" for name in TOOLS}
     for workload in workloads:
         program = workload.folder / workload.program
         if program.suffix == ".c":
-            sources[f"{workload.family}/{program.stem}"] = [program, *shared]
+            sources[f"{workload.family}/{program.stem}"] = program
         else:
             files[f"{workload.family}/{workload.program}"] = program
         for module in sorted(library.glob("*.py")) if program.suffix == ".py" else ():
@@ -72,30 +72,44 @@ def compile_all(
             if path.is_file():
                 files[f"{family}/{path.relative_to(folder)}"] = path
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        # What all share is compiled once: dozens of programs are linked with it.
+        parts = [pool.submit(_compile, path, (), library, arch, cache) for path in shared]
+        objects = tuple(part.result() for part in parts)
         made = {
-            name: pool.submit(_compile, paths, library, arch, cache)
-            for name, paths in sources.items()
+            name: pool.submit(
+                _compile, path, () if name in TOOLS else objects, library, arch, cache, link=True
+            )
+            for name, path in sources.items()
         }
     return files | {name: future.result() for name, future in made.items()}
 
 
-def _compile(sources: list[Path], library: Path, arch: Arch, cache: Path) -> Path:
-    recipe = hashlib.sha256("\0".join((arch.gcc, *FLAGS)).encode())
-    headers = sorted({*library.glob("*.h"), *sources[0].parent.glob("*.h")})
-    for path in [*sources, *headers]:
+def _compile(
+    source: Path, objects: tuple[Path, ...], library: Path, arch: Arch, cache: Path,
+    *, link: bool = False,
+) -> Path:  # fmt: skip
+    """An object of ``source``, or a program of it and of ``objects``; kept by what it is made of.
+
+    An object's name tells its content, so the names stand for the objects here.
+    """
+    recipe = hashlib.sha256("\0".join((arch.gcc, *FLAGS, *(o.name for o in objects))).encode())
+    headers = sorted({*library.glob("*.h"), *source.parent.glob("*.h")})
+    for path in [source, *headers]:
         recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     folder = cache / "workloads"
-    binary = folder / f"{arch.name}-{sources[0].stem}-{recipe.hexdigest()[:24]}"
-    with locked(folder / f"{binary.name}.lock", deadline=COMPILE_DEADLINE, what=binary.name):
-        if not binary.exists():
-            new = folder / f"{binary.name}.new"
-            argv: list[str | Path] = [arch.gcc, *FLAGS, "-I", library, "-o", new, *sources]
+    suffix = "" if link else "-o"  # no dot: what is trimmed finds the lock by the name
+    made = folder / f"{arch.name}-{source.stem}-{recipe.hexdigest()[:24]}{suffix}"
+    with locked(folder / f"{made.name}.lock", deadline=COMPILE_DEADLINE, what=made.name):
+        if not made.exists():
+            new = folder / f"{made.name}.new"
+            how: list[str | Path] = [*objects] if link else ["-c"]
+            argv = [arch.gcc, *FLAGS, "-I", library, "-o", new, source, *how]
             done = process.run(argv, deadline=COMPILE_DEADLINE, check=False)
             if done.status != 0:
                 _explain(done.stderr.decode(errors="replace"), arch)
-            new.rename(binary)
-        binary.touch()  # under the lock, so that trimming sees it
-    return binary
+            new.rename(made)
+        made.touch()  # under the lock, so that trimming sees it
+    return made
 
 
 def _explain(said: str, arch: Arch) -> NoReturn:

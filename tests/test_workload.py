@@ -45,13 +45,14 @@ def test_each_family_that_ships_compiles(tmp_path: Path) -> None:
     # All their programs, one by one and with all warnings, are compiled in test_guest_tests.
     config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
     assert workload.library_folder(config.workloads) == LIBRARY
-    chosen = {entry.family: entry for entry in config.workloads}.values()
-    assert {Path(entry.program).suffix for entry in chosen} == {".c", ".py"}
+    kinds = {(entry.family, Path(entry.program).suffix): entry for entry in config.workloads}
+    chosen = kinds.values()
+    assert {Path(entry.program).suffix for entry in chosen} == {".c", ".py", ".sh"}
     files = workload.compile_all(chosen, LIBRARY, X86, tmp_path)
     for entry in chosen:
         assert f"{entry.family}/{entry.program.removesuffix('.c')}" in files
     for name, path in files.items():
-        if path.suffix != ".py":
+        if path.suffix not in (".py", ".sh"):
             assert path.read_bytes()[:4] == b"\x7fELF", name
     if platform.machine() == "x86_64":
         done = process.run([files["sampler"], "--", "true"], deadline=20)
