@@ -24,6 +24,9 @@ static void fill(void)
 	if (!area) {
 		area = mem_map(len, 0);
 		mem_no_huge(area, len);
+		/* Who swaps out for the first time touches pages of its own. */
+		mem_fill(area, len, SEED);
+		mem_swap_out(area, len);
 	}
 	mem_fill(area, len, SEED);
 	/* Read it all in and count once, so that only the area moves from here on. */
