@@ -50,8 +50,7 @@ def explain(plan: Plan) -> str:
         parts.append(_table([("EXPECTED TO FAIL", "", ""), *expected]))
     if plan.known_issues:
         known = [
-            (_issue(issue), " or ".join(issue.kernels), issue.reason)
-            for issue in plan.known_issues
+            (_issue(issue), " or ".join(issue.kernels), issue.reason) for issue in plan.known_issues
         ]
         parts.append(_table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
     return "\n\n".join(parts) + "\n"
