@@ -8,17 +8,21 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "ktap.h"
 #include "mem.h"
+#include "procfile.h"
 #include "rss.h"
 #include "uffd.h"
 
 #define PAGES 64
+#define HELD 8 /* a pipe takes 16 pages by default */
 #define SEED 31
 
 /* The first four cases look at one and the same move of swapped-out pages. */
@@ -138,6 +142,52 @@ static void in_swap_cache(void)
 	close(pair.fd);
 }
 
+/*
+ * Unmapped, and the frame still in the swap cache with a mapping and an index of the source: a pipe
+ * holds it, so that reclaim cannot free it.  If these do not move along, the fault at the destination
+ * maps a copy (ksm_might_need_to_copy() in mm/ksm.c of v6.12) or, in a kernel without KSM, a page that
+ * reclaim does not find again.
+ */
+static void unmapped_but_held(void)
+{
+	struct uffd_pair pair = uffd_pair(HELD, SEED + 4);
+	struct iovec all = { pair.src, pair.len };
+	struct uffd_result result;
+	uint64_t frames[HELD];
+	size_t out = 0;
+	int hold[2];
+
+	for (size_t i = 0; i < HELD; i++)
+		frames[i] = mem_frame(pair.src + i * mem_page());
+
+	CHECK_SYS(pipe2(hold, O_CLOEXEC | O_NONBLOCK));
+	CHECK_EQ(vmsplice(hold[1], &all, 1, 0), pair.len);
+	for (int attempt = 0; attempt < 25 && out < HELD; attempt++) {
+		proc_write("/proc/sys/vm/drop_caches", "1"); /* see mem_swap_out() */
+		CHECK_SYS(madvise(pair.src, pair.len, MADV_PAGEOUT));
+		out = mem_swapped_pages(pair.src, pair.len);
+	}
+	if (out < HELD)
+		ktap_skip("MADV_PAGEOUT unmapped only %zu of %d held pages", out, HELD);
+	CHECK_EQ(mem_swap_cached_pages(pair.src, pair.len), HELD);
+	result = uffd_try_all(&pair);
+	uffd_moved_all(&pair, result);
+	mem_expect(pair.dst, pair.len, SEED + 4, "destination");
+	for (size_t i = 0; i < HELD && frames[0] & MEM_FRAME; i++) {
+		uint64_t frame = mem_frame(pair.dst + i * mem_page());
+
+		CHECK(frame == frames[i], "page %zu: got entry %#llx, expected %#llx", i,
+		      (unsigned long long)frame, (unsigned long long)frames[i]);
+	}
+	close(hold[0]);
+	close(hold[1]);
+	mem_fill(pair.dst, pair.len, SEED + 5);
+	mem_swap_out(pair.dst, pair.len);
+	mem_expect(pair.dst, pair.len, SEED + 5, "destination after it was swapped out");
+	rss_check("held-after-fault-in", getpid());
+	close(pair.fd);
+}
+
 static void swapped_destination_eexist(void)
 {
 	struct uffd_pair pair = { .len = PAGES * mem_page() };
@@ -225,6 +275,7 @@ static const struct ktap_case cases[] = {
 	{ "faults-in", faults_in },
 	{ "mixed", mixed },
 	{ "in-swap-cache", in_swap_cache },
+	{ "unmapped-but-held", unmapped_but_held },
 	{ "swapped-destination-eexist", swapped_destination_eexist },
 	{ "other-process", other_process },
 	{ "exit-with-moved-entries", exit_with_moved_entries },
