@@ -17,7 +17,6 @@ from orchestrator.config_regex import check_regex, regexes
 from orchestrator.config_schema import LAB_SCHEMA, check
 from orchestrator.config_values import (
     check_range,
-    parse_seconds,
     parse_size_mib,
     resolve_series,
     resolve_source,
@@ -316,17 +315,11 @@ class _Reader:
         return shape
 
     def _profile(self, name: str, view: View) -> ProfileSpec:
-        budget = None
-        if "time_budget" in view:
-            try:
-                budget = parse_seconds(view.raw("time_budget"))
-            except ValueError as error:
-                self._add(view.at("time_budget"), str(error))
         return ProfileSpec(
             name=name,
             entries=tuple(self._block(block) for block in view.items("matrix")),
             description=view.text("description") or "",
-            time_budget=budget,
+            time_budget=view.seconds("time_budget", self.problems),
             where=view.where(),
             fresh_guests=view.flag("fresh_guests", True),
             spend_budget=view.flag("spend_budget", False),

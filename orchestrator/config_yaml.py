@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from orchestrator.config_problems import KeyPath, Problem, Problems, dotted
+from orchestrator.config_values import parse_seconds
 
 #: Far above any honest file; below what aliases of aliases ("billion laughs") blow up to.
 MAX_BYTES = 1 << 20
@@ -106,6 +107,16 @@ class View:
         """The true or false under ``key``."""
         value = self.data.get(key)
         return value if isinstance(value, bool) else default
+
+    def seconds(self, key: str, problems: Problems) -> float | None:
+        """The duration under ``key`` (s), None if absent; one that is none is told as a problem."""
+        if key not in self:
+            return None
+        try:
+            return parse_seconds(self.raw(key))
+        except ValueError as error:
+            problems.add(self.document.problem(self.at(key), str(error)))
+            return None
 
     def strings(self, key: str) -> list[tuple[str, KeyPath]]:
         """The texts of the list under ``key``, each with its key path."""

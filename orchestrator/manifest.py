@@ -8,7 +8,6 @@ from pathlib import Path
 from orchestrator.config_problems import Problem, Problems, suggest
 from orchestrator.config_regex import regexes
 from orchestrator.config_schema import MANIFEST_SCHEMA, check
-from orchestrator.config_values import parse_seconds
 from orchestrator.config_yaml import View, read_document
 from orchestrator.errors import HostError
 from orchestrator.model import MessageRules, SelftestSpec, WorkloadSpec
@@ -106,20 +105,6 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         """The workload, or the family where only that has the key."""
         return view if key in view or key not in top else top
 
-    timeout = WorkloadSpec.timeout
-    source = holder("timeout")
-    if "timeout" in source:
-        try:
-            timeout = parse_seconds(source.raw("timeout"))
-        except ValueError as error:
-            problems.add(source.document.problem(source.at("timeout"), str(error)))
-    budget = WorkloadSpec.budget
-    source = holder("budget")
-    if "budget" in source:
-        try:
-            budget = parse_seconds(source.raw("budget"))
-        except ValueError as error:
-            problems.add(source.document.problem(source.at("budget"), str(error)))
     args = view.raw("args")
     description = view.text("description") or top.text("description") or ""
     return WorkloadSpec(
@@ -131,14 +116,14 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         description=" ".join(description.split()),
         needs=holder("needs").words("needs"),
         exercises=holder("exercises").words("exercises"),
-        timeout=timeout,
+        timeout=holder("timeout").seconds("timeout", problems) or WorkloadSpec.timeout,
         deterministic=holder("deterministic").flag("deterministic", True),
         messages=_messages(view.child("messages"), top.child("messages"), problems),
         counters=holder("counters").words("counters"),
         selftests=_selftests(short, view, folder, problems),
         invariants=holder("invariants").words("invariants"),
         where=view.where(),
-        budget=budget,
+        budget=holder("budget").seconds("budget", problems) or WorkloadSpec.budget,
     )
 
 

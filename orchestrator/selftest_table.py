@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.config_problems import Problems
 from orchestrator.config_regex import check_regex, regexes
 from orchestrator.config_schema import check
-from orchestrator.config_values import check_range, parse_seconds
+from orchestrator.config_values import check_range
 from orchestrator.config_yaml import View, read_document
 from orchestrator.model import KnownIssue, MessageRules, SelftestRun, SelftestSpec
 
@@ -56,13 +56,6 @@ def _run(program: str, name: str, view: View, above: View, problems: Problems) -
     def holder(key: str) -> View:
         return view if key in view or key not in above else above
 
-    timeout = None
-    source = holder("timeout")
-    if "timeout" in source:
-        try:
-            timeout = parse_seconds(source.raw("timeout"))
-        except ValueError as error:
-            problems.add(source.document.problem(source.at("timeout"), str(error)))
     args = holder("args").raw("args")
     rules = holder("messages").child("messages")
     return SelftestRun(
@@ -71,7 +64,7 @@ def _run(program: str, name: str, view: View, above: View, problems: Problems) -
         args=tuple(str(arg) for arg in args) if isinstance(args, list) else (),
         setup=holder("setup").words("setup"),
         needs=holder("needs").words("needs"),
-        timeout=timeout,
+        timeout=holder("timeout").seconds("timeout", problems),
         deterministic=holder("deterministic").flag("deterministic", True),
         skip=" ".join((holder("skip").text("skip") or "").split()),
         repair=holder("repair").words("repair"),
