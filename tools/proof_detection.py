@@ -129,7 +129,7 @@ class Campaign:
             record.save(work / "record.json")
         if record is not told:
             print(f"    {record.told()}", flush=True)
-        return record
+        return record if record.runs else None
 
     def _next(self, plant: Plant, record: Record) -> tuple[str, list[str]] | None:
         """The next run: its kind and its workloads; None when all is done."""
