@@ -154,14 +154,49 @@ static inline long machine_zero_huge(char *text, size_t size)
 	return times > 0 ? times * (bytes / sysconf(_SC_PAGESIZE)) : 0;
 }
 
+/* Of two readings the smaller value of each: what was only passing through is not in both. */
+static inline void machine_least(struct machine *a, const struct machine *b)
+{
+	for (int i = 0; i < MACHINE_VALUES; i++)
+		if (b->value[i] < a->value[i])
+			a->value[i] = b->value[i];
+}
+
+/* Whether b has so much more of anything that somebody may look at it. */
+#define MACHINE_MORE 64
+/* How often a reading that has more is taken again; 50 ms and a grace period each. */
+#define MACHINE_PATIENCE 40
+
+static inline int machine_more(const struct machine *a, const struct machine *b)
+{
+	int any = 0;
+
+	for (int i = MACHINE_OTHER; i < MACHINE_VALUES; i++)
+		any |= b->value[i] > a->value[i] + MACHINE_MORE;
+	return any || b->value[MACHINE_LOST] > a->value[MACHINE_LOST] + MACHINE_MORE;
+}
+
 /* What /proc/meminfo and /proc/vmstat do not have, as members of a JSON object after others. */
 static inline const char *machine_line(char *text, size_t size)
 {
 	static char line[512];
-	static struct machine now;
+	static struct machine first, now, again;
+	static int begun;
 	int used;
 
 	machine_read(&now, text, size);
+	/*
+	 * What is freed after a grace period is freed some objects at a time, which takes a busy
+	 * guest a while: as long as there is more than at first, wait for it.
+	 */
+	for (int i = 0; begun && i < MACHINE_PATIENCE && machine_more(&first, &now); i++) {
+		usleep(50000);
+		machine_settle();
+		machine_read(&again, text, size);
+		machine_least(&now, &again);
+	}
+	if (!begun++)
+		first = now;
 	used = snprintf(line, sizeof(line), ",\"ZeroHuge\":%ld,\"%s\":%ld",
 			machine_zero_huge(text, size), machine_names[MACHINE_LOST],
 			now.value[MACHINE_LOST]);
@@ -169,14 +204,6 @@ static inline const char *machine_line(char *text, size_t size)
 		used += snprintf(line + used, sizeof(line) - (size_t)used, ",\"%s\":%ld",
 				 machine_names[i], now.value[i]);
 	return line;
-}
-
-/* Of two readings the smaller value of each: what was only passing through is not in both. */
-static inline void machine_least(struct machine *a, const struct machine *b)
-{
-	for (int i = 0; i < MACHINE_VALUES; i++)
-		if (b->value[i] < a->value[i])
-			a->value[i] = b->value[i];
 }
 
 #endif
