@@ -63,7 +63,8 @@ class Run:
 def _message(case: dict[str, Any]) -> str:
     text = case["hits"][0]["title"] if case["hits"] else case["reason"]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("RACE ")] or lines
+    # What a program checked has its file and line; beside it stand figures.
+    said = [line for line in lines if re.match(r"\w+\.[ch]:\d+: ", line)] or lines
     return said[0][:200] if said else ""
 
 
