@@ -44,6 +44,7 @@ from orchestrator.model import (
 from orchestrator.promises import broken, promised_to
 from orchestrator.results import cell_folder
 from orchestrator.settings import Settings
+from orchestrator.stretch import seeded
 
 # From power-on to a login; a kernel with KASAN under TCG takes the longest.
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
@@ -105,10 +106,7 @@ class _CellRun:
             )
         self.log.tell("root", "preparing the guest's root")
         image = root.ensure_root(self.arch, self.settings.cache)
-        workloads = tuple(
-            replace(spec, seed=spec.seed or self.settings.seed) if spec.budget else spec
-            for spec in self.cell.workloads
-        )
+        workloads = seeded(self.cell.workloads, self.settings.seed)
         library = workload.library_folder(workloads)
         files = workload.compile_all(workloads, library, self.arch, self.settings.cache)
         archive = workload.pack(files, self.settings.cache)
@@ -328,7 +326,7 @@ class _CellRun:
         if self.running.get("DEBUG_KMEMLEAK") == "y":
             given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
         if spec.budget:
-            self.loops[spec.name] = LoopRecord(spec.name, spec.seed, spec.budget)
+            self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
         evidence = workload.run_workload(machine, given, self.settings.token, tell, examine)
         evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
         return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)

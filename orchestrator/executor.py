@@ -100,7 +100,8 @@ class _Execution:
         self.on_change = on_change
         self.boot = boot
         self.progress = Progress()
-        self.took: list[float] = []  # by cells without their loops, s
+        self.took_looping: list[float] = []  # by cells, without their loops, s
+        self.took_plain: list[float] = []  # by cells that have none, s
         self.until = time.monotonic() + plan.time_budget if plan.time_budget else None
 
     def keep_finished(self, done: RunResult) -> None:
@@ -305,7 +306,9 @@ class _Execution:
                 with self.progress.lock:
                     self.progress.expanded[cell.id] = cell
                 record = run.run_cell(cell, built, self.settings)
-                self.took.append(max(0.0, time.monotonic() - began - stretch.loop_seconds(cell)))
+                loops = stretch.loop_seconds(cell)
+                took = max(0.0, time.monotonic() - began - loops)
+                (self.took_looping if loops else self.took_plain).append(took)
                 record = symbolize.with_lines(record, built, kernel, self.settings)
             except Interrupted:
                 raise
@@ -319,16 +322,27 @@ class _Execution:
         if not self.plan.spend_budget or self.until is None:
             return cell
         with self.progress.lock:
-            cells = sum(one.id not in self.progress.cells for one in self.plan.cells)
-            builds = sum(one.id not in self.progress.builds for one in self.plan.builds)
+            # A kernel whose series does not apply has neither builds nor cells before it.
+            kernels = {k.name for k in self.progress.kernels.values() if k.failure is None}
+            cells = [
+                stretch.loop_seconds(one) > 0
+                for one in self.plan.cells
+                if one.id not in self.progress.cells and one.build.kernel.name in kernels
+            ]
+            builds = sum(
+                one.id not in self.progress.builds and one.kernel.name in kernels
+                for one in self.plan.builds
+            )
             made = [one.seconds for one in self.progress.builds.values() if not one.cached]
         ahead = stretch.Ahead(
             left=self.until - time.monotonic(),
-            cells=cells,
+            cells=sum(cells),
             builds=builds,
+            others=len(cells) - sum(cells),
             at_once=max(1, self.cores.count // cell.shape.cpus),
             build_seconds=max(made, default=stretch.BUILD_GUESS),
-            cell_seconds=max(self.took, default=stretch.CELL_GUESS),
+            cell_seconds=max(self.took_looping, default=stretch.CELL_GUESS),
+            other_seconds=max(self.took_plain, default=stretch.CELL_GUESS),
         )
         return stretch.stretched(cell, ahead)
 

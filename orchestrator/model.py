@@ -182,7 +182,7 @@ class WorkloadSpec:
     not_ready: tuple[NotReady, ...] = ()
     where: str = ""
     budget: float = 0.0
-    seed: int = 0
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

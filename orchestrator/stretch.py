@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from orchestrator.model import Cell, LoopRecord
+from orchestrator.model import Cell, LoopRecord, WorkloadSpec
 
 #: Seconds that a kernel build and a cell without its loops are taken to need before one was seen.
 BUILD_GUESS = 600.0
@@ -23,18 +23,21 @@ GIVEN = 0.95
 
 @dataclass(frozen=True)
 class Ahead:
-    """What a run has before it, with this cell: ``left`` s, so many cells and builds.
+    """What a run has before it, with this cell: ``left`` s, so many cells that loop and builds.
 
-    ``at_once`` cells run side by side; ``build_seconds`` and ``cell_seconds`` are what one of them
-    takes, the latter without its loops.
+    ``others`` are the cells without a loop.  ``at_once`` cells run side by side;
+    ``build_seconds``, ``cell_seconds`` and ``other_seconds`` are what one of each takes, a looping
+    cell without its loops.
     """
 
     left: float
     cells: int
     builds: int
     at_once: int
+    others: int = 0
     build_seconds: float = BUILD_GUESS
     cell_seconds: float = CELL_GUESS
+    other_seconds: float = CELL_GUESS
 
 
 def as_ran(cell: Cell, loops: Iterable[LoopRecord]) -> Cell:
@@ -51,6 +54,14 @@ def as_ran(cell: Cell, loops: Iterable[LoopRecord]) -> Cell:
     )
 
 
+def seeded(workloads: Iterable[WorkloadSpec], seed: int) -> tuple[WorkloadSpec, ...]:
+    """The workloads, those that loop with ``seed`` unless they have one."""
+    return tuple(
+        replace(spec, seed=seed) if spec.budget and spec.seed is None else spec
+        for spec in workloads
+    )
+
+
 def loop_seconds(cell: Cell) -> float:
     """How long the loops of a cell's workloads take, one after another (s)."""
     return sum(spec.budget for spec in cell.workloads)
@@ -62,7 +73,8 @@ def stretched(cell: Cell, ahead: Ahead) -> Cell:
     if not loops:
         return cell
     free = ahead.left * GIVEN - ahead.builds * ahead.build_seconds
-    share = free * ahead.at_once / max(1, ahead.cells) - ahead.cell_seconds
+    guests = free * ahead.at_once - ahead.others * ahead.other_seconds
+    share = guests / max(1, ahead.cells) - ahead.cell_seconds
     factor = max(1.0, share / loops)
     return replace(
         cell,

@@ -21,7 +21,8 @@ WORKLOAD = program.Workload("uffd-move/basic", False, {"arm64": "new", "x86_64":
 def run(alarms: list[str], digest: str = "new", cell: str = CELL) -> dict[str, Any]:
     return {
         "cell": cell, "workload": WORKLOAD.name, "digest": digest, "alarms": alarms,
-        "date": "2026-11-22", "passed": 13, "skipped": 1,
+        "date": "2026-11-22", "passed": 13, "skipped": 2, "known": ["zero"],
+        "commit": "abc",
     }  # fmt: skip
 
 
@@ -82,5 +83,15 @@ def test_the_page_is_written_between_its_marks(
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert f"- {CELL} uffd-move/basic: late: hung" in text
-    assert f"| {CELL} | 1 of 1 deterministic | 0 of 20 | 13 | 1 | 1 | 2026-11-22 |" in text
+    assert f"| {CELL} | 1 of 1 deterministic | 0 of 20 | 13 | 1 | 1 | 1 | 2026-11-22 |" in text
     assert program.START in (ROOT / "docs" / "detection.md").read_text()
+
+
+def test_a_hang_is_an_alarm_though_it_be_known() -> None:
+    hang = {
+        "workload": WORKLOAD.name, "case": "hang", "verdict": "skip", "reason": "known: x",
+        "known": "x",
+    }  # fmt: skip
+    outcome = program._outcome({"cases": [hang]}, WORKLOAD.name, [])
+    assert outcome["alarms"] == ["hang: known: x"]
+    assert outcome["known"] == ["hang"]

@@ -16,7 +16,7 @@ from orchestrator.model import (
     ShapeSpec,
     WorkloadSpec,
 )
-from orchestrator.stretch import LONGEST, Ahead, as_ran, loop_seconds, stretched
+from orchestrator.stretch import LONGEST, Ahead, as_ran, loop_seconds, seeded, stretched
 
 BUILD = Build("k/c/x86_64", KernelSpec("k", "path:x"), ConfigSpec("c"), "x86_64")
 
@@ -57,11 +57,24 @@ def test_no_loop_is_longer_than_half_an_hour_unless_asked() -> None:
     assert budgets(stretched(cell(5.0, 2 * LONGEST), ahead)) == [LONGEST, 2 * LONGEST]
 
 
+def test_cells_without_loops_keep_their_time() -> None:
+    ahead = Ahead(
+        left=2000, cells=1, builds=0, at_once=1, others=3, cell_seconds=100, other_seconds=500
+    )
+    # 2000 * 0.95 - 3 * 500 - 100
+    assert loop_seconds(stretched(cell(10.0), ahead)) == pytest.approx(300.0)
+
+
 def test_without_loops_nothing_changes() -> None:
     plain = cell(0.0)
     assert stretched(plain, Ahead(left=1e6, cells=1, builds=0, at_once=1)) is plain
 
 
+def test_a_seed_of_nought_is_a_seed() -> None:
+    given = as_ran(cell(4.0, 6.0, 0.0), [LoopRecord("race/w0", 0, 4.0)]).workloads
+    assert [spec.seed for spec in seeded(given, 99)] == [0, 99, None]
+
+
 def test_a_rerun_loops_as_the_run_did() -> None:
     again = as_ran(cell(4.0, 6.0), [LoopRecord("race/w1", 17, 480.0), LoopRecord("gone", 1, 1.0)])
-    assert [(spec.seed, spec.budget) for spec in again.workloads] == [(0, 4.0), (17, 480.0)]
+    assert [(spec.seed, spec.budget) for spec in again.workloads] == [(None, 4.0), (17, 480.0)]
