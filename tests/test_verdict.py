@@ -21,6 +21,7 @@ from orchestrator.model import (
     Hit,
     KernelRecord,
     MessageRules,
+    SelftestSpec,
     Verdict,
     WorkloadEvidence,
     WorkloadSpec,
@@ -344,6 +345,19 @@ def test_counters_of_a_lost_guest_are_kept_but_not_judged() -> None:
     assert case.ledger
     drift = replace(evidence, stdout=LEDGER.format(9))
     assert judged(drift)["counters"].verdict is F
+
+
+@pytest.mark.parametrize(("status", "told"), [(1, False), (255, False), (139, True), (None, True)])
+def test_of_a_selftest_a_failed_case_does_not_explain_a_signal(
+    status: int | None, told: bool
+) -> None:
+    mm = spec(selftests=SelftestSpec("mm"))
+    text = "TAP version 13\n1..2\nnot ok 1 a\nok 2 b\n"
+    found = verdicts(seen(text, mm, exit_status=status))
+    assert found["a"] is F
+    assert ("exit-status" in found) is told
+    assert found.get("program") is (F if status == 139 else None)
+    assert verdicts(seen(text, mm, exit_status=124))["hang"] is F
 
 
 def test_measurements_without_a_case_of_their_own() -> None:

@@ -4,8 +4,8 @@
 The exit status is what kselftest itself goes by (0 pass, 4 skip, 124 time-out, else fail:
 tools/testing/selftests/kselftest/runner.sh); the TAP that many programs print names what failed.
 So each program has a case ``program``, unless subtests of its own tell all there is to tell, and
-one for each subtest.  A plan that does not fit is no reason to mistrust a program that ended well:
-several of them count wrongly.
+one for each subtest.  That a signal or the time limit ended it no subtest tells.  A plan that does
+not fit is no reason to mistrust a program that ended well: several of them count wrongly.
 
 Some programs print results in words of their own; those that matter here are put into TAP first.
 """
@@ -24,6 +24,9 @@ from orchestrator.model import KtapCase, KtapReport, Verdict
 PROGRAM = "program"
 
 SKIPPED = 4
+_TIMED_OUT = 124
+# A shell's 128 + signal; what lies above is a program's own, such as the 255 of exit(-1).
+_SIGNALS = range(129, 193)
 _NOT_STARTED = (126, 127)
 _TAIL = 8
 _MAX_LINE = 300
@@ -39,6 +42,7 @@ _TESTING = re.compile(r"^Testing (?P<what>.+?)\.\.\.\s*(?P<rest>.*)$")
 _TESTED = re.compile(r"(?P<word>done|skipped|failed)(?: \[reason: (?P<why>.*?)\])?\s*$")
 # khugepaged: "Run test: collapse_full (khugepaged:anon)", then a line for each step.
 _BLOCK = re.compile(r"^Run test: (?P<what>\S.*?)\s*$")
+_CUT = "not ok # it did not come to its end"
 _STEP = re.compile(r"\b(?P<word>OK|Fail|Skip|Skipped)\s*$")
 _WHY_SKIP = re.compile(r"(?:#\s*)?SKIP:?\s*(?P<why>.*)$", re.IGNORECASE)
 
@@ -69,11 +73,16 @@ def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
         yield KtapCase(PROGRAM, Verdict.PASS, "; ".join(report.problems[:2]))
     elif status == SKIPPED:
         yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(text))
-    elif report.problems or not failed:
+    elif report.problems or not failed or cut_short(status):
         reason = f"ended with {_ended(status)}"
         if report.problems and not failed:
             reason += f": {report.problems[0]}"
         yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
+
+
+def cut_short(status: int) -> bool:
+    """Whether a program did not end by itself, so that its subtests cannot tell all."""
+    return status < 0 or status == _TIMED_OUT or status in _SIGNALS
 
 
 def _ended(status: int) -> str:
@@ -143,6 +152,8 @@ def _userfaultfd(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
     for line in lines:
         begun = _TESTING.match(line)
         if begun:
+            if name:
+                yield name, _CUT, said
             name, said, line = begun["what"], [], begun["rest"]
         if not name:
             continue
@@ -154,6 +165,8 @@ def _userfaultfd(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
         result = {"done": "ok", "skipped": f"ok # SKIP {why}", "failed": f"not ok # {why}"}[word]
         yield name, result, said
         name = ""
+    if name:
+        yield name, _CUT, said
 
 
 def _khugepaged(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
@@ -171,7 +184,7 @@ def _khugepaged(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:
             words = {step["word"] for one in steps if (step := _STEP.search(one))}
             result = "ok"
             if not words:
-                result = "not ok # it did not come to its end"
+                result = _CUT
             elif "Fail" in words:
                 result = "not ok"
             elif words and words <= {"Skip", "Skipped"}:

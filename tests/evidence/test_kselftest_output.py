@@ -116,6 +116,25 @@ def test_the_words_of_uffd_unit_tests() -> None:
     assert "wrong page" in reason(report, "poison on shmem")
 
 
+def test_a_signal_is_told_whatever_failed_before() -> None:
+    uffd = "Testing move on anon... failed [reason: x]\nTesting poison on shmem... "
+    cut = kselftest.read(uffd, 139)
+    assert found(cut) == {"move on anon": F, "poison on shmem": F, "program": F}
+    assert "SIGSEGV" in reason(cut, "program")
+    assert "did not come to its end" in reason(cut, "poison on shmem")
+    khugepaged = "Run test: extreme (anon)\nNo page\nRun test: full (anon)\nCollapse... OK\n"
+    assert found(kselftest.read(khugepaged, 139))["program"] is F
+    assert found(kselftest.read(khugepaged, 124))["program"] is F
+    assert "program" not in found(kselftest.read(khugepaged, 1))
+    # return -1
+    assert "program" not in found(kselftest.read(khugepaged, 255))
+
+
+def test_a_test_of_uffd_unit_tests_that_another_one_follows_did_not_end() -> None:
+    report = kselftest.read("Testing a... \nTesting b... done\n", 0)
+    assert (found(report)["a"], found(report)["b"]) == (F, P)
+
+
 def test_the_words_of_khugepaged() -> None:
     text = (
         "Save THP and khugepaged settings... \x1b[32mOK\x1b[0m\n"
