@@ -68,14 +68,29 @@ def check_range(text: str) -> None:
 
     :raises ValueError: if it is none, or no version can be in it.
     """
-    limits = [_LIMIT.fullmatch(part.strip()) for part in text.split(",")]
-    for limit in limits:
+    lowest = [(0, 0, 0, 1)]
+    for part in text.split(","):
+        limit = _LIMIT.fullmatch(part.strip())
         if limit is None:
             raise ValueError("expected limits such as '>= 6.8, < 6.12.30', of >=, <=, >, < and =")
-        if limit[1] in (">", ">=") and not all(
-            _holds(limit[2], other) for other in limits if other and other[1] in ("<", "<=", "=")
-        ):
-            raise ValueError("no version is in this range")
+        lowest.append(_lowest(limit))
+    # What is in the range at all has its lowest version where the limits from below begin.
+    found = ("{}.{}.{}-rc{}".format(*numbers) for numbers in lowest)
+    if not any(in_range(version, text) for version in found):
+        raise ValueError("no version is in this range")
+
+
+def _lowest(limit: re.Match[str]) -> tuple[int, int, int, int]:
+    """The lowest version that keeps to a limit."""
+    written = [int(number) for number in limit.group(3, 4, 5, 6) if number is not None]
+    if limit[1] in ("<", "<="):
+        return (0, 0, 0, 1)
+    if limit[6] is not None and limit[5] is None:
+        written.insert(2, 0)
+    if limit[1] == ">":
+        written[-1] += 1
+    first, second, third, candidate = (*written, *(0, 0, 0, 1)[len(written) :])
+    return (first, second, third, candidate)
 
 
 def in_range(version: str, text: str) -> bool:

@@ -12,12 +12,15 @@ from sample_run import good_run
 from test_verdict import PANIC, RSS, judged, seen, spec
 
 from orchestrator import results
+from orchestrator.arch import ARCHES
 from orchestrator.commands.summary import summary_text
 from orchestrator.compare import compare, kernel_regressed
+from orchestrator.config import load_config
+from orchestrator.config_problems import Problems
 from orchestrator.config_values import check_range, in_range
 from orchestrator.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK
 from orchestrator.evidence import klog
-from orchestrator.known_issues import settle
+from orchestrator.known_issues import mark, settle
 from orchestrator.model import (
     BuildRecord,
     CaseResult,
@@ -38,6 +41,7 @@ from orchestrator.model import (
 )
 from orchestrator.outcome import UNFINISHED, cell_verdict, exit_status
 from orchestrator.report import html, junit
+from orchestrator.selftest_table import read_table
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 CELL = "stock/default/x86_64/small"
@@ -170,6 +174,67 @@ def test_a_corrupted_report_is_known_by_its_title_alone() -> None:
 def test_ranges(version: str, text: str, inside: bool) -> None:
     check_range(text)
     assert in_range(version, text) is inside
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["> 6.12, < 6.13", "> 6.12.3, < 6.12.4", "> 6.12, = 6.12", "= 6.12, = 6.13", "< 6.1, > 6.12",
+     "< 0.0", "> 6.12-rc3, < 6.12-rc4"],
+)  # fmt: skip
+def test_a_range_that_holds_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no version is in this range"):
+        check_range(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["> 6.12, < 6.13-rc3", "> 6.12.3, < 6.13", "= 6.12, < 6.12.30", ">= 6.12-rc3, < 6.12.1",
+     "<= 6.12", "> 6.12", "6.12", ">= 6.12, <= 6.12", "> 6.12-rc3, < 6.12-rc5"],
+)  # fmt: skip
+def test_a_range_that_holds_something_is_taken(text: str) -> None:
+    check_range(text)
+
+
+SHIPPED = Path(__file__).parents[1]
+
+
+def test_the_tables_ranges_hold_for_the_kernels_they_mean() -> None:
+    problems = Problems()
+    path = SHIPPED / "guest-tests/kselftest/mm.yaml"
+    table = read_table(path, "mm.yaml", "kselftest/mm", problems)
+    assert table is not None
+    assert not len(problems)
+    ranges = [text for issue in table.known for text in issue.kernels]
+    assert ranges
+    for text in ranges:
+        assert in_range("6.12.117", text)
+        assert not in_range("6.13.1", text)
+
+
+@pytest.mark.parametrize(
+    ("workload", "case", "reason", "good"),
+    [
+        ("race/numa", "migration-entry", "RACE moves=9\nrace.c:385: a move failed "
+         "with ENOENT, which nothing in this case explains (last field -2)", True),
+        ("race/numa", "migration-entry", "RACE moves=9\nrace.c:365: 1 of 2 threads "
+         "hang: no standstill within 40 s; before that: a move failed with ENOENT, which", False),
+        ("uffd-move/ksm-zero", "moved-zero-page-counted",
+         "ksm.c:231: knob_number(ZERO_PAGES): got 32, expected 16", True),
+        ("uffd-move/ksm-zero", "moved-zero-page-counted",
+         "ksm.c:222: knob_number(ZERO_PAGES): got 16, expected 32", False),
+        ("uffd-move/ksm-zero", "moved-zero-page-counted",
+         "ksm.c:231: knob_number(ZERO_PAGES): got 160, expected 16", False),
+        ("uffd-move/unsplittable", "part-of-pinned-page",
+         "unsplittable.c:134: the move did not come back within 1000 ms", True),
+    ],
+)  # fmt: skip
+def test_the_shipped_issues_describe_the_defect_alone(
+    workload: str, case: str, reason: str, good: bool
+) -> None:
+    issues = load_config(SHIPPED / "lab.yaml", tuple(ARCHES)).known_issues
+    cell = "v6.12/numa/x86_64/numa2"
+    found = CaseResult(f"{cell}:{workload}:{case}", workload, case, F, reason)
+    assert bool(mark(found, "6.12.117", issues).known) is good
 
 
 # ---------------------------------------------------------------- what it never hides
