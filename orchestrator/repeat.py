@@ -263,7 +263,9 @@ def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult])
     """
     cases = tuple(found)
     failed = [c for c in cases if c.verdict is Verdict.FAIL]
-    same = [c for c in failed if (c.workload, c.case) == (case.workload, case.case)]
+    # A known issue is told as a skip, and is the same failure again.
+    own = [c for c in cases if (c.workload, c.case) == (case.workload, case.case)]
+    same = [c for c in own if c.verdict is Verdict.FAIL or c.known]
     if same:
         return Trial(subject, Shown.AGAIN, _line(same[0]))
     if failed:
@@ -273,7 +275,7 @@ def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult])
     if wrong:
         return Trial(subject, Shown.UNKNOWN, _line(wrong[0]))
     staged = case.workload in STAGES
-    if any(c.verdict is Verdict.PASS if staged else executed(c) for c in cases):
+    if any(c.verdict is Verdict.PASS if staged else executed(c) for c in cases if not c.known):
         return Trial(subject, Shown.NO)
     skipped = next((c for c in cases if c.verdict is Verdict.SKIP), None)
     return Trial(subject, Shown.UNKNOWN, _line(skipped) if skipped else "no case was executed")

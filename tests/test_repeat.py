@@ -256,3 +256,13 @@ def test_command_lines_are_compared_without_their_folders() -> None:
     told = command_difference(old, root)
     assert "x86_64-abc.ext2" in told
     assert "x86_64-def.ext2" in told
+
+
+def test_a_known_failure_is_the_same_failure_again(config: LabConfig) -> None:
+    earlier = run_of(CLI, PLAIN)
+    wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")
+    subject = make_repeat(config, earlier, wanted).tested
+    known = replace(wanted, verdict=Verdict.SKIP, known="a defect of 6.12")
+    assert judge_trial(wanted, subject, [known]).shown is Shown.AGAIN
+    other = replace(known, case="bytes-arrive")
+    assert judge_trial(wanted, subject, [other]).shown is Shown.UNKNOWN

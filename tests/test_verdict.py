@@ -534,6 +534,11 @@ def test_a_run_without_an_executed_case_never_exits_0() -> None:
     assert exit_status([], [build(P)], need_cases=False) == EXIT_OK
 
 
+def test_a_known_failure_was_executed() -> None:
+    known = replace(case(S), known="a defect of 6.12")
+    assert exit_status([cell(known)]) == EXIT_OK
+
+
 def test_exit_status_of_a_comparison() -> None:
     bad = cell(case(F), case(P, "b"))
     assert exit_status([bad], regressions=0) == EXIT_OK
