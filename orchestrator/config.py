@@ -360,7 +360,10 @@ class _Reader:
         ways = ("signature", "title", "case")
         # A misspelt key is told as such, and not again as a missing one.
         if not any(key in view for key in ways) and not any(nearest(k, ways) for k in view.data):
-            self._add(view.at("signature"), "is missing: expected a signature or a title")
+            self._add(view.at("signature"), "is missing: expected a signature, a title or a case")
+        everything = "case" in view and not (view.text("case") or "x").strip("*?")
+        if everything and not any(key == "title" or nearest(key, ["title"]) for key in view.data):
+            self._add(view.at("case"), "means every case: name one, or narrow it by a title")
         title = view.text("title") or ""
         good = not title or check_regex(title, view, view.at("title"), self.problems)
         text = view.text("kernels")

@@ -2,7 +2,8 @@
 """``known_issues:`` of lab.yaml: kernel-log reports that are shown and do not fail.  Pure.
 
 A known issue with a ``case`` is a failed case instead: what fails as it says is a skip that names
-it, for a test that fails tells nothing more.
+it, for a test that fails tells nothing more.  A pattern means the test's own cases; one that the
+lab makes itself (``hang``, ``counters``, ``build``) only who spells it.
 
 What a run found is settled here, on its records, and always from the start: what known issues and
 ``expect:`` made of a case before is taken back first.  So settling twice is settling once, and a
@@ -23,6 +24,7 @@ from fnmatch import fnmatchcase
 from orchestrator.cases import summary_of
 from orchestrator.config_values import in_range
 from orchestrator.expectations import EXPECT, OTHERS, expect_of_run
+from orchestrator.kselftest import BUILD, NEEDS
 from orchestrator.model import (
     CaseResult,
     CellRecord,
@@ -33,7 +35,7 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
-from orchestrator.outcome import SYNTHETIC, UNFINISHED, cell_verdict, executed
+from orchestrator.outcome import STAGES, SYNTHETIC, UNFINISHED, cell_verdict, executed
 from orchestrator.plan_select import is_named
 
 SEEN, NOT_SEEN, NOT_TRIED = "seen", "not seen", "not tried"
@@ -46,6 +48,8 @@ _BROKEN_RULE = ("forbidden message", "required message")
 # A reason is cut at this length: of one that long it is not known what else stood there.
 _LONGEST_REASON = 2000
 _NAMED = 8
+# The lab's own cases of a workload that are there only where something went wrong.
+_ONLY_BAD = (SYNTHETIC - {"kernel-log", "counters"}) | {BUILD, NEEDS}
 
 
 def settle(
@@ -140,9 +144,19 @@ def _in_ranges(issue: KnownIssue, version: str) -> bool:
 
 
 def _is_case(issue: KnownIssue, case: CaseResult) -> bool:
-    if not issue.case or not fnmatchcase(case.case, issue.case) or _is_log(case):
+    """Whether a failed case fails as an issue says."""
+    if not _means(issue, case):
         return False
     return not issue.title or re.search(issue.title, case.reason) is not None
+
+
+def _means(issue: KnownIssue, case: CaseResult) -> bool:
+    """Whether an issue is about a case, however that one ended."""
+    if not issue.case or _is_log(case):
+        return False
+    if case.workload in STAGES or case.case in SYNTHETIC or case.case in (BUILD, NEEDS):
+        return issue.case in (case.case, _own(case))
+    return fnmatchcase(case.case, issue.case)
 
 
 def _describes(issue: KnownIssue, hit: Hit) -> bool:
@@ -335,13 +349,24 @@ def _tried(issue: KnownIssue, cell: CellRecord, versions: Mapping[str, str]) -> 
     }
     if issue.case:
         failed = [c for c in own if c.verdict is Verdict.FAIL and _is_case(issue, c)]
-        if failed or any(map(executed, own)):
+        if failed or _passed(issue, own):
             yield _Trial(cell.id, len(failed))
         return
     # That a guest booted is no trial of what workloads do.
     tried = {case.workload for case in own if case.workload != BOOT or issue.workload == BOOT}
     if hits or any(_watched(workload, own) for workload in tried):
         yield _Trial(cell.id, len(hits))
+
+
+def _passed(issue: KnownIssue, own: list[CaseResult]) -> bool:
+    """Whether the case that an issue is about was there and nothing was wrong with it."""
+    meant = [case for case in own if _means(issue, case)]
+    if issue.case in _ONLY_BAD:
+        # Nobody says that a program was built or did not hang: it ran.
+        ran = {case.workload for case in own if executed(case) and not _means(issue, case)}
+        return bool(ran - {case.workload for case in meant})
+    verdicts = {case.verdict for case in meant}
+    return Verdict.PASS in verdicts and Verdict.FAIL not in verdicts
 
 
 def _watched(workload: str, cases: Iterable[CaseResult]) -> bool:

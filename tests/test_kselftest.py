@@ -268,6 +268,64 @@ def test_another_failure_is_not_excused(issue: KnownIssue) -> None:
     assert settle(run, (), (issue,)).cells[0].cases[0].verdict is F
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["hang", "counters", "kernel-log", "guest", "exit-status", "reset", "ktap", "host", "build"],
+)
+def test_a_pattern_does_not_excuse_what_the_lab_itself_finds(name: str) -> None:
+    own = case(KHUGEPAGED, name, F, "no huge page")
+    for pattern in ("*", name[:-1] + "?", "[a-z]*"):
+        issue = replace(ISSUE, case=pattern, title="")
+        (found, other) = settle(run_of(own, case(KHUGEPAGED, "a", F)), (), (issue,)).cells[0].cases
+        assert found.verdict is F
+        assert other.verdict is (S if pattern != name[:-1] + "?" else F)
+    if name not in ("kernel-log", "reset"):
+        (found,) = settle(run_of(own), (), (replace(ISSUE, case=name),)).cells[0].cases
+        assert found.verdict is S
+
+
+def test_a_pattern_does_not_excuse_a_boot() -> None:
+    boot = case("boot", "boot", F, "no huge page")
+    for pattern, verdict in (("*", F), ("boot", S)):
+        issue = replace(ISSUE, case=pattern, workload="*")
+        assert settle(run_of(boot), (), (issue,)).cells[0].cases[0].verdict is verdict
+
+
+def test_a_tables_entry_without_a_case_means_the_programs_own(tmp_path: Path) -> None:
+    path = tmp_path / "mm.yaml"
+    path.write_text("programs: {}\nknown:\n  - {program: cow, reason: because}\n")
+    table = read_table(path, "mm.yaml", "kselftest/mm", Problems())
+    assert table is not None
+    names = ("program", "sub", "hang", "counters", "kernel-log", "guest", "build")
+    run = run_of(*(case("kselftest/mm/cow", name, F, "bad") for name in names))
+    left = [c.case for c in settle(run, (), table.known).cells[0].cases if c.verdict is F]
+    assert left == ["hang", "counters", "kernel-log", "guest", "build"]
+
+
+@pytest.mark.parametrize(
+    ("issue", "cases", "state"),
+    [
+        # It failed for another reason, or it never ran.
+        (ISSUE, (("extreme", F), ("other", P)), "not tried"),
+        (ISSUE, (("other", P),), "not tried"),
+        (ISSUE, (("extreme", S), ("other", P)), "not tried"),
+        (ISSUE, (("extreme", P), ("extreme two", F)), "not tried"),
+        (ISSUE, (("extreme", P), ("other", F)), "not seen"),
+        (replace(ISSUE, case="program"), (("program", P),), "not seen"),
+        (replace(ISSUE, case="build"), (("program", P),), "not seen"),
+        (replace(ISSUE, case="build"), (("build", F), ("program", P)), "not tried"),
+        (replace(ISSUE, case="build"), (("build", S),), "not tried"),
+        (replace(ISSUE, case="build"), (("build", F),), "not tried"),
+    ],
+)
+def test_only_a_case_that_passed_is_told_to_pass(
+    issue: KnownIssue, cases: tuple[tuple[str, Verdict], ...], state: str
+) -> None:
+    run = run_of(*(case(KHUGEPAGED, name, verdict, "other words") for name, verdict in cases))
+    (record,) = settle(run, (), (issue,)).known_issues
+    assert record.state == state
+
+
 def test_a_known_failure_that_passes_is_told() -> None:
     run = run_of(case(KHUGEPAGED, "extreme (anon)", P))
     (record,) = settle(run, (), (ISSUE,)).known_issues

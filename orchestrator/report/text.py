@@ -102,6 +102,8 @@ def issue_standing(issue: IssueRecord) -> str:
         return f"passes in {cells}: listed as a known failure"
     if issue.state == "not seen":
         return f"not seen in {cells}: consider removing it"
+    if issue.case:
+        return "not tried: no case that it speaks of passed, or failed as it says"
     return "not tried: no workload that it speaks of ran to its end on a kernel in its range"
 
 
