@@ -9,9 +9,8 @@ the baseline.  The whole table is in docs/results.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
 
 from orchestrator.cases import BUILD, SERIES, PlacedCase, cases_of, kernels_of
 from orchestrator.errors import UserError
@@ -25,6 +24,7 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
+from orchestrator.noise import Noise, NoiseTable
 from orchestrator.outcome import BUDGET, not_run
 
 _ORDER = (
@@ -284,30 +284,9 @@ _TABLE: dict[tuple[Verdict, Verdict], _Rule] = {
 #: A measurement called so tells how far the rounds of the one before the suffix spread, in percent.
 SPREAD = "-spread"
 
-# A change is told from noise where it is larger than so many standard deviations of what two runs
-# differ by, and than a change that nobody would act on.  Four, since a run has a hundred figures.
-_SIGMAS = 4.0
+# A smaller change is not told, however still the figure: nobody would act on it.
 _LEAST = math.log(1.02)
-# Fewer runs of one kernel than this say nothing of how far its figures lie apart by themselves.
-NOISE_RUNS = 5
 _LOWER_IS_BETTER = ("ns", "us", "ms", "s")
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How far runs of one and the same kernel lie apart: a factor's logarithm, and in how many."""
-
-    sigma: float
-    runs: int
-
-    @property
-    def percent(self) -> float:
-        """The same as percent of the figure."""
-        return (math.exp(self.sigma) - 1) * 100
-
-
-#: By a case's id without the kernel and a measurement's name.
-NoiseTable = Mapping[tuple[str, str], Noise]
 
 
 @dataclass(frozen=True)
@@ -327,26 +306,6 @@ class FigureChange:
     judged: str
     noise: Noise | None
     spreads: tuple[float | None, float | None]
-
-
-def noise_of(groups: Iterable[Iterable[float]]) -> Noise | None:
-    """What runs of the same kernel differ by: ``groups`` has a kernel's figures in each.
-
-    The deviations of all from their kernel's median, taken together; robust against outliers:
-    1.4826 times the median deviation is the standard deviation of a normal distribution.
-    """
-    off: list[float] = []
-    kernels = 0
-    for group in groups:
-        logs = [math.log(value) for value in group if value > 0 and math.isfinite(value)]
-        if len(logs) > 1:
-            middle = median(logs)
-            off += [abs(value - middle) for value in logs]
-            kernels += 1
-    if len(off) < NOISE_RUNS:
-        return None
-    # Each median was made of the values it is taken from.
-    return Noise(1.4826 * median(off) * math.sqrt(len(off) / (len(off) - kernels)), len(off))
 
 
 def figure_changes(comparison: Comparison, noise: NoiseTable) -> tuple[FigureChange, ...]:
@@ -386,7 +345,7 @@ def _judge(before: float, after: float, unit: str, noise: Noise | None) -> tuple
     percent = (after / before - 1) * 100
     if noise is None:
         return percent, "unknown"
-    if abs(change) <= max(_LEAST, _SIGMAS * math.sqrt(2) * noise.sigma):
+    if abs(change) <= max(_LEAST, noise.limit):
         return percent, "noise"
     if unit.endswith("/s") or unit == "x":
         return percent, "better" if change > 0 else "worse"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cases import cases_of, split_case_id
-from orchestrator.compare import Noise, noise_of
 from orchestrator.errors import HostError, LabError, UserError
 from orchestrator.model import CaseResult, Counter, Measurement, RunResult, Verdict
+from orchestrator.noise import Noise, noise_of
 from orchestrator.results import list_runs, load
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from sample_run import (
     warn_hit,
 )
 
-from orchestrator.compare import Noise, compare, figure_changes, kernel_regressed, noise_of
+from orchestrator.compare import compare, figure_changes, kernel_regressed
 from orchestrator.errors import UserError
 from orchestrator.model import Change, Measurement, RunResult, Verdict
+from orchestrator.noise import Noise
 from orchestrator.outcome import BUDGET
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
@@ -315,7 +316,7 @@ def judged(before, after, unit, noise):
     ],
 )
 def test_a_figure_is_judged_by_its_noise(before, after, unit, sigma, expected):
-    noise = None if sigma is None else Noise(sigma, 9)
+    noise = None if sigma is None else Noise(sigma, 9, 8)
     assert judged(before, after, unit, noise) == expected
 
 
@@ -323,20 +324,3 @@ def test_a_figure_of_another_unit_or_a_spread_is_not_compared():
     a = measured(Measurement("x", 1.0, "us"), Measurement("y-spread", 3.0, "%"))
     b = measured(Measurement("x", 1.0, "ms"), Measurement("y-spread", 9.0, "%"))
     assert not [c for c in figure_changes(compare(a, b), {}) if c.name in ("x", "y-spread")]
-
-
-def test_noise_is_of_runs_of_one_kernel():
-    assert noise_of([[100.0, 101.0], [50.0]]) is None  # too few
-    still = noise_of([[100.0] * 6])
-    assert still is not None
-    assert still.sigma == 0
-    # Two kernels of which one is twice as fast: no noise, but a difference.
-    two = noise_of([[100.0, 101.0, 99.0], [200.0, 202.0, 198.0]])
-    assert two is not None
-    assert 1 < two.percent < 3
-    assert two.runs == 6
-    # One run on a busy machine says little about the others.
-    wild = noise_of([[100.0, 101.0, 99.0, 100.5, 99.5, 100.0, 5.0]])
-    assert wild is not None
-    assert wild.percent < 3
-    assert noise_of([[0.0, float("nan"), -1.0] * 5]) is None

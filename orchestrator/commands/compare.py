@@ -16,9 +16,10 @@ from orchestrator import results
 from orchestrator.cases import counter_drift, decisive, kernels_of
 from orchestrator.codec import plain
 from orchestrator.commands.places import Places, find_places, places_here
-from orchestrator.compare import FigureChange, NoiseTable, figure_changes, kernel_regressed
+from orchestrator.commands.record import known_noise
+from orchestrator.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.compare import compare as set_beside
-from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, LabError, UserError
+from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
 from orchestrator.model import (
     CaseComparison,
     CaseResult,
@@ -79,7 +80,7 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
     run_a, run_b = results.load(folder_a), results.load(folder_b)
     comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
     _require_common(comparison, run_a, run_b)
-    changes = figure_changes(comparison, _noise(places))
+    changes = figure_changes(comparison, known_noise(places))
     if options.html or options.junit:
         html, junit = options.html, options.junit
     else:
@@ -107,7 +108,7 @@ def report(name: str, baseline: str | None, as_json: bool) -> int:
     folder = results.find_run(places.reports, name)
     run = results.load(folder)
     comparison = _against(places.reports, run, baseline)
-    changes = figure_changes(comparison, _noise(places)) if comparison else ()
+    changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml", changes)
     if as_json:
         click.echo(json.dumps({"run": run.run.id, "written": list(map(str, written))}, indent=1))
@@ -268,15 +269,6 @@ def _measurements(item: CaseComparison) -> list[str]:
 
 def _word(case: CaseResult | None) -> str:
     return case.verdict.value if case else "none"
-
-
-def _noise(places: Places) -> NoiseTable:
-    """What the history knows of noise; a comparison needs none, so nor does it need a history."""
-    from orchestrator import history
-
-    with contextlib.suppress(LabError):
-        return history.noise(places.history)
-    return {}
 
 
 def figures_text(changes: tuple[FigureChange, ...]) -> list[str]:

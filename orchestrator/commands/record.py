@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import secrets
@@ -14,8 +15,9 @@ from pathlib import Path
 from orchestrator import results
 from orchestrator.commands.places import Places
 from orchestrator.compare import FigureChange, figure_changes
-from orchestrator.errors import HostError, UserError
+from orchestrator.errors import HostError, LabError, UserError
 from orchestrator.model import Comparison, RunResult
+from orchestrator.noise import NoiseTable
 
 
 def write_reports(
@@ -34,14 +36,26 @@ def write_reports(
 
 
 def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> None:
-    """Keep a run that is over: its reports, the link ``latest``, the history."""
+    """Keep a run that is over: its reports, the link ``latest``, the history.
+
+    :raises UserError, HostError: the history cannot be used; the reports are written by then.
+    """
     from orchestrator import history
 
-    changes = figure_changes(comparison, history.noise(places.history)) if comparison else ()
+    changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     write_reports(run, folder, comparison, changes)
     if folder.parent == places.reports:
         results.update_latest(places.reports, folder)
     history.record(places.history, run, folder)
+
+
+def known_noise(places: Places) -> NoiseTable:
+    """What the history knows of noise; a comparison needs none, so nor does it need a history."""
+    from orchestrator import history
+
+    with contextlib.suppress(LabError):
+        return history.noise(places.history)
+    return {}
 
 
 def run_folder(places: Places, out: Path | None) -> Path:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,12 @@ from pathlib import Path
 import pytest
 import sample_run
 
+from orchestrator import history
 from orchestrator.commands import record
 from orchestrator.commands import run as command
 from orchestrator.commands.places import Places
 from orchestrator.commands.summary import print_summary
+from orchestrator.compare import compare
 from orchestrator.errors import UserError
 from orchestrator.model import Build, ConfigSpec, KernelSpec, Plan
 from orchestrator.outcome import BUDGET
@@ -42,6 +46,27 @@ def test_out_must_be_new_or_empty(tmp_path: Path) -> None:
         record.run_folder(places(tmp_path), empty)
     with pytest.raises(UserError, match="no empty folder"):
         record.run_folder(places(tmp_path), empty / "results.json")
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, None])
+def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, content: bytes | None) -> None:
+    where = places(tmp_path)
+    run = sample_run.good_run()
+    folder = record.run_folder(where, None)
+    if content is None:  # a newer lab's
+        history.record(where.history, run)
+        with contextlib.closing(sqlite3.connect(where.history)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+    else:
+        where.history.write_bytes(content)
+    assert record.known_noise(where) == {}
+    # It is told all the same, once everything else is kept.
+    with pytest.raises(UserError, match="history") as caught:
+        record.finish(where, run, folder, compare(run, run))
+    assert caught.value.hint
+    for name in ("results.json", "junit.xml", "index.html"):
+        assert (folder / name).stat().st_size
+    assert (where.reports / "latest").resolve() == folder
 
 
 def test_the_summary_does_not_steer_the_terminal(

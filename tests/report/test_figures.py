@@ -3,8 +3,9 @@
 
 import pytest
 
-from orchestrator.compare import FigureChange, Noise
+from orchestrator.compare import FigureChange
 from orchestrator.model import CaseResult, Measurement, Verdict
+from orchestrator.noise import Noise
 from orchestrator.report import figures
 
 
@@ -78,5 +79,5 @@ def test_a_comparison_in_a_sentence():
         "1 measurement on both sides: none changed, 1 within noise"
     )
     assert [c.judged for c in figures.beyond_noise(found)] == ["worse"]
-    assert figures.noise_text(change("worse", Noise(0.02, 9))) == "2.0 % in 9 runs"
+    assert figures.noise_text(change("worse", Noise(0.02, 9, 8))) == "2.0 % in 9 runs"
     assert figures.noise_text(change("worse")) == "unknown"

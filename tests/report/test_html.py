@@ -13,8 +13,9 @@ from lxml import html as lxml_html
 from sample_run import broken_run, good_run, rss_hit, samples, write_files
 
 from orchestrator import results
-from orchestrator.compare import FigureChange, Noise, compare
+from orchestrator.compare import FigureChange, compare
 from orchestrator.model import Change, Measurement, Sample, Verdict
+from orchestrator.noise import Noise
 from orchestrator.report import html, view
 from orchestrator.report.kconfig_diff import config_differences, config_tables, parse_config
 from orchestrator.report.plot import nice_step, plot, short
@@ -304,7 +305,7 @@ def test_ways_to_measure_stand_in_one_table():
 def test_changes_beyond_noise_are_told(tmp_path):
     run = good_run()
     change = FigureChange("k:w:c", "move-throughput", "MB/s", 1843.0, 900.0, -51.2, "worse",
-                          Noise(0.05, 7), (2.5, None))  # fmt: skip
+                          Noise(0.05, 7, 6), (2.5, None))  # fmt: skip
     text = html.render(run, None, compare(run, run), (change,))
     words = text_of(lxml_html.document_fromstring(text))
     assert "1 measurement on both sides: 1 worse. No verdict depends on a measurement." in words
