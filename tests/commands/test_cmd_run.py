@@ -19,7 +19,7 @@ from orchestrator.commands import run as command
 from orchestrator.commands.places import Places
 from orchestrator.commands.summary import print_summary
 from orchestrator.compare import compare
-from orchestrator.errors import UserError
+from orchestrator.errors import LabError, UserError
 from orchestrator.model import Build, ConfigSpec, KernelSpec, Plan
 from orchestrator.outcome import BUDGET
 from orchestrator.plan import Selection
@@ -48,20 +48,22 @@ def test_out_must_be_new_or_empty(tmp_path: Path) -> None:
         record.run_folder(places(tmp_path), empty / "results.json")
 
 
-@pytest.mark.parametrize("content", [b"no database" * 100, None])
-def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("bad", ["damaged", "newer", "unreadable"])
+def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> None:
     where = places(tmp_path)
     run = sample_run.good_run()
     folder = record.run_folder(where, None)
-    if content is None:  # a newer lab's
+    if bad == "unreadable":
+        where.history.mkdir()
+    elif bad == "newer":
         history.record(where.history, run)
         with contextlib.closing(sqlite3.connect(where.history)) as connection:
             connection.execute("PRAGMA user_version = 99")
     else:
-        where.history.write_bytes(content)
+        where.history.write_bytes(b"no database" * 100)
     assert record.known_noise(where) == {}
     # It is told all the same, once everything else is kept.
-    with pytest.raises(UserError, match="history") as caught:
+    with pytest.raises(LabError, match="history") as caught:
         record.finish(where, run, folder, compare(run, run))
     assert caught.value.hint
     for name in ("results.json", "junit.xml", "index.html"):
