@@ -338,8 +338,12 @@ class _Reader:
         )
 
     def _check_workloads(self, pattern: str, path: KeyPath) -> None:
-        if named(pattern, self.workloads) is not None:
-            return  # which programs a selftest collection has is known when it was built
+        try:
+            if named(pattern, self.workloads) is not None:
+                return  # which programs a selftest collection has is known when it was built
+        except UserError as error:
+            self._add(path, error.message)
+            return
         if self.complete and not match_workloads(pattern, self.workloads):
             names = {w.name for w in self.workloads} | {w.family for w in self.workloads}
             self._unknown(path, "workload", pattern, names)

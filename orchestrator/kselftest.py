@@ -10,10 +10,12 @@ program that no table knows as well, and so may a collection that has no table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from orchestrator.errors import UserError
 from orchestrator.model import (
     Cell,
     MessageRules,
@@ -33,6 +35,9 @@ DEFAULT_TIMEOUT = 45.0
 # What a collection without a limit gets.
 LONGEST = 3600.0
 _REASON = 500
+# A collection's folders and a program are looked for below the tree: no name leads out of it.
+_COLLECTION = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*", re.ASCII)
+_PROGRAMS = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+*?\[\]!-]+){0,2}", re.ASCII)
 
 
 # ---------------------------------------------------------------- names
@@ -44,6 +49,7 @@ def named(pattern: str, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | Non
     A collection below another one is written with a dot (``net.forwarding``).
 
     :param workloads: those of the manifests: a family with one collection may have any.
+    :raises UserError: where it begins as one and can be none.
     """
     known = {spec.name: spec for spec in workloads if spec.selftests is not None}
     if pattern in known:
@@ -53,6 +59,12 @@ def named(pattern: str, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | Non
     model = next((spec for spec in known.values() if spec.family == family), None)
     if model is None or not name or any(sign in name for sign in "*?["):
         return None
+    if not _COLLECTION.fullmatch(name) or not _PROGRAMS.fullmatch(rest[len(name) :]):
+        raise UserError(
+            f"{pattern!r}: expected {family}/COLLECTION, {family}/COLLECTION/PROGRAM or "
+            f"{family}/COLLECTION/PROGRAM/RUN, of letters, digits and . _ -",
+            f"a collection below another one is written with a dot: {family}/net.forwarding",
+        )
     exact = known.get(f"{family}/{name}")
     if exact is not None and exact.selftests is not None:
         return replace(exact, name=pattern, selftests=replace(exact.selftests, only=only))

@@ -679,6 +679,21 @@ def test_match_workloads(lab: Path) -> None:
 # ---------------------------------------------------------------- what ships
 
 
+def test_a_bad_name_of_a_collection_is_told_with_its_place(lab: Path) -> None:
+    family = lab.parent / "guest-tests" / "kselftest"
+    family.mkdir()
+    (family / "run.sh").write_text("")
+    (family / "mm.yaml").write_text("programs: {}\n")
+    (family / "manifest.yaml").write_text(
+        "family: kselftest\ndescription: x\nprogram: run.sh\n"
+        "workloads:\n  - name: mm\n    selftests: mm.yaml\n"
+    )
+    change(lab, "workloads: [move]", "workloads: [kselftest/../x]")
+    (told,) = problems(lab)
+    assert told.startswith("lab.yaml:31: ")
+    assert "'kselftest/../x': expected kselftest/COLLECTION" in told
+
+
 def test_shipped_lab_yaml_validates() -> None:
     config = load_config(LAB_HOME / "lab.yaml", ARCHES)
     assert {k.name for k in config.kernels} >= {"v6.12", "v6.1"}

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator import kselftest
 from orchestrator.config_problems import Problems
+from orchestrator.errors import UserError
 from orchestrator.known_issues import settle
 from orchestrator.model import (
     Build,
@@ -144,6 +145,26 @@ def test_a_collection_without_a_table_may_be_asked_for() -> None:
     assert names(spec, built=built) == ["kselftest/net.forwarding/a.sh"]
     for pattern in ("ledger/other", "kselftest", "kselftest/*", "*"):
         assert kselftest.named(pattern, (OTHER, MM)) is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["kselftest/../x", "kselftest/..", "kselftest/n,o", "kselftest/mm/", "kselftest/mm//cow",
+     "kselftest/mm/..", "kselftest/mm/../x", "kselftest/mm/cow/", "kselftest/mm/a/b/c",
+     "kselftest/.mm", "kselftest/net..lib", "kselftest/mm/a b", "kselftest/mm\n"],
+)  # fmt: skip
+def test_a_name_that_no_collection_can_have_is_refused(pattern: str) -> None:
+    with pytest.raises(UserError, match="expected kselftest/COLLECTION"):
+        kselftest.named(pattern, (OTHER, MM))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["kselftest/mm/va_high*.sh", "kselftest/mm/[a-c]*", "kselftest/mm/uffd-stress/shmem*",
+     "kselftest/dmabuf-heaps", "kselftest/net.lib", "kselftest/mm/*"],
+)  # fmt: skip
+def test_a_name_that_one_can_have_is_taken(pattern: str) -> None:
+    assert kselftest.named(pattern, (OTHER, MM)) is not None
 
 
 def test_only_who_names_the_family_means_a_collection() -> None:
