@@ -280,6 +280,7 @@ class _CellRun:
         """Compare the running guest with what was asked for, once a cell."""
         self.facts = facts.read_facts(machine)
         self.page_size = self.facts.page_size
+        guestcheck.refuse_other_kernel(self.built, self.facts)
         shown = kconfig.parse_dotconfig(self.facts.config)
         file = self.built.kernel_config
         made = kconfig.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}

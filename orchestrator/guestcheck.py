@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.arch import ARCHES
+from orchestrator.errors import HostError
 from orchestrator.guest.facts import Facts
 from orchestrator.guest.shapecheck import deviations
+from orchestrator.kernel import elf
 from orchestrator.kernel.kconfig import tell
 from orchestrator.model import BuildResult, Cell, Verdict
 from orchestrator.promises import broken
@@ -50,6 +52,29 @@ def check_config(
     elif not running:
         note = "the guest has no /proc/config.gz: only .config was checked"
     return Checked(found, "; ".join(told), note)
+
+
+def refuse_other_kernel(built: BuildResult, facts: Facts) -> None:
+    """See that the guest runs the kernel that was built: the names the linker gave them are equal.
+
+    A kernel without such a name is not looked at.
+
+    :raises HostError: when it runs another one; nothing that it does says anything of this one.
+    """
+    running = elf.build_id(facts.notes)
+    if built.vmlinux is None or not running:
+        return
+    try:
+        with elf.opened(built.vmlinux) as file:
+            made = file.build_id
+    except (elf.NotElf, OSError):
+        return
+    if made and made != running:
+        raise HostError(
+            f"the guest runs another kernel ({running.hex()[:12]}) than was built "
+            f"({made.hex()[:12]}): its image holds stale parts",
+            f"remove {built.vmlinux.parent} and run it again",
+        )
 
 
 def check_shape(cell: Cell, facts: Facts, config: Mapping[str, str]) -> Checked:

@@ -561,10 +561,8 @@ def test_shipped_smoke_is_deterministic(shipped: LabConfig) -> None:
 def test_shipped_bad_kernel_is_expected_to_fail(shipped: LabConfig) -> None:
     made = make_plan(shipped, Selection(kernels=("v6.12-rss-drift",)), ARCHES)
     assert {e.title for e in made.expectations} == {"Bad rss-counter state", "RssAnon"}
-    assert {e.case.partition(":")[0] for e in made.expectations} == {
-        "uffd-move/swap",
-        "ledger/move-swap",
-    }
+    cases = {e.case.partition(":")[0] for e in made.expectations}
+    assert {"uffd-move/swap", "ledger/move-swap"} < cases
     # It must show in every config but the one without userfaultfd.
     selection = Selection("full", kernels=("v6.12-rss-drift",))
     expected = {e.config for e in make_plan(shipped, selection, ARCHES).expectations}

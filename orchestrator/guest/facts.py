@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +24,7 @@ section hugepages; ls -d /sys/kernel/mm/hugepages/* 2>/dev/null
 section pagesize; grep -m1 KernelPageSize /proc/self/smaps 2>/dev/null
 section cpus; cat /sys/devices/system/cpu/online 2>/dev/null
 section present; grep -w present /proc/zoneinfo 2>/dev/null
+section notes; base64 /sys/kernel/notes 2>/dev/null
 section uname; uname -r
 section uid; id -u
 """
@@ -34,6 +37,7 @@ class Facts:
     ``has`` holds the words of a manifest's ``needs`` that this guest fulfils; ``page_size`` is in
     bytes; ``release`` is uname -r.  ``swaps`` are the devices in use, ``cpus`` and ``nodes`` how
     many are online, ``memory_mib`` is what the page allocator's zones hold; 0 where it is not told.
+    ``notes`` is /sys/kernel/notes, the running kernel's ELF notes.
     """
 
     config: str
@@ -44,6 +48,7 @@ class Facts:
     nodes: int = 0
     cpus: int = 0
     memory_mib: float = 0.0
+    notes: bytes = b""
 
 
 def read_facts(guest: Guest) -> Facts:
@@ -95,7 +100,15 @@ def parse(text: str) -> Facts:
         nodes=len(get.get("nodes", [])),
         cpus=_count(next(iter(get.get("cpus", [])), "")),
         memory_mib=present * page_size / 2**20,
+        notes=_decoded("".join(get.get("notes", []))),
     )
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
 
 
 def _count(cpus: str) -> int:

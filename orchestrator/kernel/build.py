@@ -22,7 +22,7 @@ from orchestrator import process
 from orchestrator.arch import Arch
 from orchestrator.cacheuse import looking
 from orchestrator.errors import HostError
-from orchestrator.kernel import kconfig, kdeps
+from orchestrator.kernel import compiler, kconfig, kdeps
 from orchestrator.kernel.buildlog import Progress, first_reason, host_trouble, messages
 from orchestrator.kernel.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.objects import build_folder, building, held, workplace
@@ -36,7 +36,7 @@ from orchestrator.model import (
 )
 
 # Part of every build's identity: raise it when the recipe below changes what comes out.
-RECIPE = 1
+RECIPE = 2
 BASE_UNKNOWN = "the base was not built here, so these warnings may be older than the series"
 BASE_UNSEEN = "the base's build here did not compile these files, so the warnings may be older"
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
@@ -179,6 +179,7 @@ def build_kernel(
         command = _make(wanted, source, objects)
         missed: tuple[ConfigMismatch, ...] = ()
         done = None
+        compiler.forget_stale(objects)
         with building(objects) as whole:
             problem = configure(
                 command, wanted.requests, wanted.build.config.full, objects, cache,
@@ -190,8 +191,8 @@ def build_kernel(
                 progress = Progress(objects, on_progress)
                 done = process.run(
                     [*command, f"-j{jobs}", wanted.arch.image_target],
-                    deadline=deadline, env=_env(cache, source), log=log, check=False,
-                    on_line=progress.line,
+                    deadline=deadline, env=compiler.environment(cache, source), log=log,
+                    check=False, on_line=progress.line,
                 )  # fmt: skip
                 progress.close(done.status == 0)
                 refuse_killed(done)
@@ -257,21 +258,6 @@ def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:
         command.append(f"CC=ccache {wanted.arch.gcc}")
     command += [f"{name}={value}" for name, value in STAMPS.items()]
     return [*command, *wanted.make_args]
-
-
-def _env(cache: Path, source: Path) -> dict[str, str]:
-    """Settings for ccache.
-
-    Depend mode hashes the dependency file that the compiler writes anyway, so that a miss costs no
-    extra preprocessor run (ccache(1), "The depend mode").
-    """
-    return {
-        "CCACHE_DIR": str(cache / "ccache"),
-        "CCACHE_DEPEND": "1",
-        "CCACHE_BASEDIR": str(source),
-        "CCACHE_NOHASHDIR": "1",
-        "CCACHE_MAXSIZE": "5G",
-    }
 
 
 def _mismatches(

@@ -21,6 +21,10 @@ _RELA = struct.Struct("<QII")  # r_info as (type, symbol)
 _SYMTAB, _RELA_TYPE, _NOBITS = 2, 4, 8
 _EXECINSTR = 4
 _NOTYPE, _FUNC = 0, 2
+_NOTE = 7
+# A note's header, and the one that names a build (elf(5), ld(1) --build-id).
+_NOTE_HEADER = struct.Struct("<III")
+_BUILD_ID, _GNU = 3, b"GNU\0"
 # R_X86_64_64 and R_AARCH64_ABS64; everything else in code is an instruction or a 32-bit field.
 _WIDE = (1, 257)
 
@@ -81,6 +85,13 @@ class Elf:
         return bytes(self._data[at : self._data.find(b"\0", at)]).decode(errors="replace")
 
     @property
+    def build_id(self) -> bytes:
+        """What the linker named the file by; empty where it did not."""
+        notes = (s for s in self.sections if s.kind == _NOTE)
+        found = (build_id(bytes(self._data[s.start : s.start + s.size])) for s in notes)
+        return next((one for one in found if one), b"")
+
+    @property
     def has_lines(self) -> bool:
         """Whether the file has a line table."""
         return any(section.name == ".debug_line" for section in self.sections)
@@ -124,6 +135,19 @@ class Elf:
                 if -8 < at < symbol.size:
                     found.update(range(at, at + (8 if kind in _WIDE else 4)))
         return frozenset(found)
+
+
+def build_id(notes: bytes) -> bytes:
+    """The build's name in ELF notes, such as /sys/kernel/notes has; empty where there is none."""
+    at = 0
+    while at + _NOTE_HEADER.size <= len(notes):
+        name_size, size, kind = _NOTE_HEADER.unpack_from(notes, at)
+        name = at + _NOTE_HEADER.size
+        start = name + (name_size + 3) // 4 * 4
+        if kind == _BUILD_ID and notes[name : name + name_size] == _GNU:
+            return notes[start : start + size]
+        at = start + (size + 3) // 4 * 4
+    return b""
 
 
 def _relocations(body: bytes) -> Iterator[tuple[int, int, int]]:

@@ -162,7 +162,7 @@ def test_the_question_is_a_shell_script_that_answers_each_section() -> None:
         ["sh", "-c", facts._QUESTION], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.stderr == ""
-    assert done.stdout.count("\n== ") + done.stdout.startswith("== ") == 12
+    assert done.stdout.count("\n== ") + done.stdout.startswith("== ") == 13
     found = facts.parse(done.stdout)
     assert found.release
     assert found.cpus >= 1
