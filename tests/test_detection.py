@@ -102,7 +102,7 @@ def test_what_fails_without_a_plant_finds_nothing() -> None:
     loud = record(run("suite", ("uffd-move/thp", "one", "always")), noise=("uffd-move/thp",))
     assert loud.first is None
     assert not loud.good
-    assert record(*loud.runs).good
+    assert record(*loud.runs).first is not None
 
 
 def test_runs_are_counted_where_the_finder_took_part() -> None:
@@ -129,6 +129,25 @@ def test_a_control_is_good_when_nothing_failed() -> None:
     assert record(run("suite"), plant="control-comment").good
     assert not record(run("suite", ("uffd-move/thp", "one", "so")), plant="control-comment").good
     assert not record(run("suite")).good
+
+
+def test_what_has_no_verdict_is_neither_a_finding_nor_clean() -> None:
+    raw = results(("uffd-move/holes", "one", "thus"))
+    for case in raw["cells"][0]["cases"]:
+        case["verdict"] = "error" if case["verdict"] == "fail" else case["verdict"]
+    got = Run.of("suite", ("uffd-move/holes", "uffd-move/fork"), raw, 9.0)
+    assert got.failures == ()
+    assert got.errors == ("uffd-move/holes:one", "uffd-move/fork")
+    assert not record(got).good
+    assert not record(got, plant="control-comment").good
+    assert not record(plant="control-comment").good
+
+
+def test_a_case_nobody_foresaw_has_to_fail_twice() -> None:
+    once = run("suite", ("uffd-move/thp", "one", "so"), workloads=("uffd-move/thp",))
+    assert not record(once).good
+    assert not record(once, run("again", workloads=("uffd-move/thp",))).good
+    assert record(once, replace(once, kind="again")).good
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -42,10 +42,12 @@ class Run:
     ran: int
     seconds: float
     wall: float
+    #: Cases without a verdict: no finding, and no control is clean with one.
+    errors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, kind: str, workloads: tuple[str, ...], results: dict[str, Any], wall: float) -> Run:
-        """What results.json of a run with one cell holds."""
+        """What results.json of a run with one cell holds; a workload without a case is an error."""
         cases = [case for cell in results["cells"] for case in cell["cases"]]
         took: dict[str, float] = {}
         for case in cases:
@@ -53,11 +55,15 @@ class Run:
         failed = tuple(
             Failure(c["workload"], c["case"], _message(c), round(took[c["workload"]], 1))
             for c in cases
-            if c["verdict"] in ("fail", "error")
+            if c["verdict"] == "fail"
         )
+        errors = [f"{c['workload']}:{c['case']}" for c in cases if c["verdict"] == "error"]
+        errors += [name for name in workloads if name not in took]
         ran = len(cases)
         seconds = sum(spent for name, spent in took.items() if "/" in name)
-        return cls(kind, workloads, failed, ran, round(seconds, 1), round(wall, 1))
+        return cls(
+            kind, workloads, failed, ran, round(seconds, 1), round(wall, 1), tuple(errors)
+        )  # fmt: skip
 
 
 def _message(case: dict[str, Any]) -> str:
@@ -130,6 +136,7 @@ class Record:
                 **run,
                 "workloads": tuple(run["workloads"]),
                 "failures": tuple(Failure(**failure) for failure in run["failures"]),
+                "errors": tuple(run.get("errors", ())),
             })
             for run in raw["runs"]
         )  # fmt: skip
@@ -149,8 +156,18 @@ class Record:
 
     @property
     def good(self) -> bool:
-        """A plant that was found, a control that was not."""
-        return (self.first is None) == BY_NAME[self.plant].control
+        """A plant that was found, a control on which every case has a verdict and none failed.
+
+        A case that was not named for the plant finds it when it fails twice.
+        """
+        plant, first = BY_NAME[self.plant], self.first
+        if plant.control:
+            return first is None and bool(self.runs) and not self.errors()
+        return first is not None and (expected(plant, first) or self.counted()[0] > 1)
+
+    def errors(self) -> list[str]:
+        """Cases that have no verdict in some run."""
+        return list(dict.fromkeys(error for run in self.runs for error in run.errors))
 
     def counted(self) -> tuple[int, int]:
         """Runs in which the finding workload failed, and in which it took part."""
@@ -180,7 +197,8 @@ class Record:
         """In a sentence."""
         first = self.first
         if first is None:
-            return f"clean in {len(self.runs)} runs"
+            lacking = f", {len(self.errors())} cases without a verdict" if self.errors() else ""
+            return f"no failure in {len(self.runs)} runs{lacking}"
         times, of = self.counted()
         return (
             f"{first.workload}:{first.case} in {times} of {of} runs, {self.seconds():.1f} s, "
@@ -268,16 +286,20 @@ def _row(record: Record) -> str:
     times, of = record.counted()
     if first is None:
         found, message = ("clean" if plant.control else "**not found**"), ""
+        if plant.control and not record.good:
+            found = "**not judged**"
         if plant.races and sum(run.kind == "races" for run in record.runs) < RACES:
             found += " so far"
     else:
         found = f"`{first.workload}:{first.case}`"
         message = first.message
         if not expected(plant, first):
-            found += " (unforeseen)"
+            found += " (unforeseen)" if record.good else " (unforeseen, **not confirmed**)"
     others = record.others()
     by = len({failure.workload for failure in others})
     told = f"{len(others)} in {by} workloads" if others else "none"
+    if record.errors():
+        told += f", {len(record.errors())} without a verdict"
     if not any(run.kind == "suite" for run in record.runs):
         told += " so far"
     cells = [

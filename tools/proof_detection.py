@@ -35,6 +35,8 @@ LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
 KERNEL = "v6.12"
 REPEAT = 3
+#: Further runs of a case that failed and was not named for the plant.
+AGAIN = 2
 DEADLINE = 2400.0
 #: These take their time and measure; they find nothing that the others do not.
 FIGURES = ("compactor/throughput*", "compactor/latency*", "compactor/fault*")
@@ -147,6 +149,10 @@ class Campaign:
             return "suite", suite
         if races and not found and kinds.count("races") < RACES:
             return "races", races
+        first = record.first
+        if first and "/" in first.workload and not plant.control and not record.good:
+            # Nobody foresaw it: it has to fail again.
+            return ("again", [first.workload]) if kinds.count("again") < AGAIN else None
         return None
 
 
