@@ -161,7 +161,8 @@ def _runs(test: Selftest, tests: SelftestSpec, arch: str) -> tuple[SelftestRun, 
     here = tuple(run for run in listed if not run.only_arch or arch in run.only_arch)
     if listed:
         return here
-    if test.role == "test" or (test.role == "built" and tests.helpers):
+    # A helper that does not build is told too: what calls it fails without saying so.
+    if test.role == "test" or (test.role == "built" and (tests.helpers or test.problem)):
         return (SelftestRun(test.name),)
     return ()
 

@@ -125,7 +125,8 @@ class SelftestSpec:
 
     ``only`` is a glob of ``PROGRAM`` or ``PROGRAM/RUN``; empty: all.  ``runs`` is the table of the
     programs that need something; the others run as they are.  With ``helpers`` the files that a
-    collection builds beside its programs (``TEST_GEN_FILES``) are programs too.
+    collection builds beside its programs (``TEST_GEN_FILES``, ``TEST_GEN_PROGS_EXTENDED``) are
+    programs too.
     ``left_out`` are files that are no program by themselves, ``known`` the failures that healthy
     kernels have.
     """

@@ -197,6 +197,12 @@ def test_what_a_tree_lacks_is_a_skip_and_what_does_not_build_a_fail() -> None:
     assert (told["host"].verdict, told["host"].runs) == (S, False)
     assert "libfoo" in told["host"].reason
     assert (told["khugepaged/order9"].verdict, told["khugepaged/order9"].runs) == (F, True)
+    # Where files beside the programs are none themselves, one that does not build is told still.
+    assert MM.selftests is not None
+    alone = replace(MM, selftests=replace(MM.selftests, helpers=False, runs=()))
+    beside = (Selftest("good", "built"), Selftest("bad", "built", problem="bad.c:1: error: x"))
+    (only,) = kselftest.programs(alone, replace(BUILT, tests=beside), "x86_64")
+    assert (only.name, only.not_ready[0].verdict) == ("kselftest/mm/bad", F)
     spec = kselftest.named("kselftest/mm/none", (MM,))
     assert spec is not None
     (none,) = kselftest.programs(spec, BUILT, "x86_64")

@@ -73,7 +73,8 @@ def test_settings(text: str, seconds: float | None) -> None:
 LIB_MK = """\
 TEST_GEN_PROGS := $(patsubst %,$(OUTPUT)/%,$(TEST_GEN_PROGS))
 TEST_GEN_FILES := $(patsubst %,$(OUTPUT)/%,$(TEST_GEN_FILES))
-all: $(TEST_GEN_PROGS) $(TEST_GEN_FILES)
+TEST_GEN_PROGS_EXTENDED := $(patsubst %,$(OUTPUT)/%,$(TEST_GEN_PROGS_EXTENDED))
+all: $(TEST_GEN_PROGS) $(TEST_GEN_FILES) $(TEST_GEN_PROGS_EXTENDED)
 $(OUTPUT)/%: %.c
 \t$(CROSS_COMPILE)gcc $(CFLAGS) $(KHDR_INCLUDES) $< $(LDLIBS) -o $@
 """
@@ -88,10 +89,12 @@ TREE = {
     "tools/testing/selftests/lib.mk": LIB_MK,
     "tools/testing/selftests/mm/Makefile": "TEST_PROGS := run_vmtests.sh\n"
     "TEST_FILES := data.txt\nTEST_GEN_FILES := good wrong mended host\n"
+    "TEST_GEN_PROGS_EXTENDED := rare\n"
     "CFLAGS := -I ../../../..\ninclude ../lib.mk\n$(OUTPUT)/host: LDLIBS := -lnobodyhasthis\n",
     "tools/testing/selftests/mm/good.c": "#include <linux/new.h>\n#include <mm/shared.h>\n"
     "int main(void) { return SHARED; }\n",
     "tools/testing/selftests/mm/wrong.c": "int main(void) { return NOWHERE; }\n",
+    "tools/testing/selftests/mm/rare.c": "int main(void) { return SELDOM; }\n",
     "tools/testing/selftests/mm/mended.c": "int main(void) { return KSFT_SKIP; }\n",
     "tools/testing/selftests/mm/host.c": "int main(void) { return 0; }\n",
     "tools/testing/selftests/mm/run_vmtests.sh": "#!/bin/bash\n",
@@ -128,6 +131,8 @@ def test_what_builds_is_there_and_what_does_not_is_named(build):
     assert (made.folder, made.missing, made.failure) == ("mm", "", "")
     assert not tests["good"].problem
     assert "NOWHERE" in tests["wrong"].problem
+    assert "SELDOM" in tests["rare"].problem
+    assert tests["rare"].role == "built"
     assert not tests["wrong"].lacks
     assert tests["host"].lacks == "libnobodyhasthis"
     assert tests["mended"].repaired == "-DKSFT_SKIP=4"
