@@ -126,7 +126,7 @@ PLANTS = (
     _v2("v2-exclusive-by-mapcount", "R2", f"{MOVE}/fork:pipe-reads-no-secret", f"{MOVE}/fork:*"),
     _v2("v2-page-table-stays-counted", "R11", f"{MOVE}/cross-huge:*"),
     _v2("v2-huge-page-stays-counted", "R11", f"{MOVE}/cross-huge:*"),
-    _v2("v2-hidden-from-swapoff", "swapoff", f"{MOVE}/cross-swap:*"),
+    _v2("v2-hidden-from-swapoff", "swapoff", f"{MOVE}/swapoff:*"),
     Plant(ABI_V2, "2023's interface, healthy", control=True),
     Plant("control-comment", "a comment", control=True),
     Plant("control-printk", "an added printk", control=True),
