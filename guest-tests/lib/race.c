@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The engine of the races: options, threads, standstills, the verdict.  See race.h. */
+/* The engine of the races: threads, standstills, the verdict.  See race.h. */
 #define _GNU_SOURCE
 #include "race.h"
 
@@ -9,21 +9,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
+#include "procfile.h"
 #include "rss.h"
 
 #define THREADS 48
 #define STANDSTILL_MS 300 /* between two of them */
-#define HANG_MS 40000	  /* a thread that does not come to a standstill for so long hangs */
-#define PATIENCE_MS 10000 /* how much longer to wait for the first success of each role */
-
-static struct race_options options = { 0, 5, 2 };
-static size_t program_cases = 1;
-static int announced;
+/*
+ * No verdict hangs on the clock of the wall, which goes on while a busy host lets a guest wait.  A
+ * thread that should stand still and uses so much CPU time hangs.  One that sleeps is waited for: if
+ * it does so for ever the program runs out of its time, which whoever started it judges.
+ */
+#define HANG_MS 20000.0
+#define TELL_MS 40000 /* after so long say who is waited for */
+/* A role without a success: so many standstills more, and only after so many tries. */
+#define PATIENCE_ROUNDS 35
+#define PATIENCE_TRIES 200
 
 /* One race at a time. */
 static struct {
@@ -37,75 +41,10 @@ static struct {
 } race = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static struct race_thread threads[THREADS];
+static int stands[THREADS];
+static pid_t tids[THREADS];
 static pthread_t ids[THREADS];
 static size_t thread_count;
-
-uint64_t race_random(struct race_rng *rng)
-{
-	/* splitmix64, public domain, Sebastiano Vigna. */
-	uint64_t z = (rng->state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-size_t race_below(struct race_rng *rng, size_t limit)
-{
-	return limit ? (size_t)(race_random(rng) % limit) : 0;
-}
-
-const struct race_options *race_options(void)
-{
-	return &options;
-}
-
-static void usage(const char *program, const char *what)
-{
-	fprintf(stderr, "%s: %s; usage: [--seed N] [--seconds S] [--intensity 1..8]\n", program,
-		what);
-	exit(2);
-}
-
-static void parse(int argc, char **argv)
-{
-	int seeded = 0;
-
-	for (int i = 1; i < argc; i += 2) {
-		char *end = NULL;
-
-		if (i + 1 >= argc || !argv[i + 1][0])
-			usage(argv[0], "an option lacks its value");
-		if (!strcmp(argv[i], "--seed")) {
-			options.seed = strtoull(argv[i + 1], &end, 0);
-			seeded = 1;
-		} else if (!strcmp(argv[i], "--seconds")) {
-			options.seconds = strtod(argv[i + 1], &end);
-		} else if (!strcmp(argv[i], "--intensity")) {
-			options.intensity = (int)strtol(argv[i + 1], &end, 10);
-		} else {
-			usage(argv[0], "unknown option");
-		}
-		if (*end)
-			usage(argv[0], "a value is not a number");
-	}
-	if (!(options.seconds > 0 && options.seconds <= 86400))
-		usage(argv[0], "--seconds is more than 0 and at most 86400");
-	if (options.intensity < 1 || options.intensity > 8)
-		usage(argv[0], "--intensity is 1 to 8");
-	/* 48 bits: exact wherever the seed is carried as a floating-point number. */
-	if (!seeded && getrandom(&options.seed, sizeof(options.seed), 0) == sizeof(options.seed))
-		options.seed >>= 16;
-}
-
-int race_main(int argc, char **argv, const struct ktap_case *cases, size_t count,
-	      const char *skip_all)
-{
-	parse(argc, argv);
-	program_cases = count;
-	race_catch_signals();
-	return ktap_run(cases, count, skip_all);
-}
 
 void race_fail(const char *format, ...)
 {
@@ -154,6 +93,7 @@ static int stand_still(struct race_thread *self)
 	pthread_mutex_lock(&race.lock);
 	round = race.round;
 	race.standing++;
+	stands[self->number] = 1;
 	pthread_cond_broadcast(&race.moved);
 	while (race.round == round)
 		pthread_cond_wait(&race.moved, &race.lock);
@@ -166,17 +106,19 @@ static void *thread_main(void *argument)
 {
 	struct race_thread *self = argument;
 
+	__atomic_store_n(&tids[self->number], gettid(), __ATOMIC_RELAXED);
 	for (;;) {
 		if (race_over() && !stand_still(self))
 			return NULL;
 		self->role->step(self);
+		self->tries++;
 	}
 }
 
 void race_thread_make(struct race_thread *self, struct race_arena *arena,
 		      const struct race_role *role, const char *name, size_t number)
 {
-	struct race_rng rng = { options.seed };
+	struct race_rng rng = { race_options()->seed };
 	size_t run = arena->unit > RACE_RUN ? arena->unit : RACE_RUN;
 
 	memset(self, 0, sizeof(*self));
@@ -196,7 +138,7 @@ void race_thread_make(struct race_thread *self, struct race_arena *arena,
 
 static void add_threads(struct race_arena *arena, const struct race_role *role, const char *name)
 {
-	size_t count = (size_t)(role->threads ? role->threads : options.intensity);
+	size_t count = (size_t)(role->threads ? role->threads : race_options()->intensity);
 
 	CHECK(thread_count + count <= THREADS, "more than %d threads", THREADS);
 	for (size_t i = 0; i < count; i++, thread_count++) {
@@ -206,22 +148,78 @@ static void add_threads(struct race_arena *arena, const struct race_role *role, 
 	}
 }
 
-/* Wait until all stand still; the number of the first that does not come, or -1. */
-static long wait_standing(double milliseconds)
+static void tell(const struct race_case *what, size_t missing, size_t who, double used)
 {
-	struct timespec until;
-	long missing = -1;
-	int err = 0;
+	char path[64], where[64];
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += (time_t)(milliseconds / 1000);
-	pthread_mutex_lock(&race.lock);
-	while (race.standing < thread_count && !err)
-		err = pthread_cond_timedwait(&race.moved, &race.lock, &until);
-	if (race.standing < thread_count)
-		missing = (long)(thread_count - race.standing);
-	pthread_mutex_unlock(&race.lock);
-	return missing;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/wchan",
+		 (int)__atomic_load_n(&tids[who], __ATOMIC_RELAXED));
+	(void)proc_read(path, where, sizeof(where));
+	ktap_diag("RACE case=%s: no standstill within %d s: %zu of %zu threads are missing; %s %zu "
+		  "used %.0f ms of CPU time and waits in %s",
+		  what->name, TELL_MS / 1000, missing, thread_count, threads[who].role->name,
+		  threads[who].index, used, where);
+}
+
+/*
+ * Wait until all stand still: NULL, or why the case is over without.  A thread that uses the CPU all
+ * the time instead fails it; so does, for what was found before, one that does not come after that.
+ */
+static const char *wait_standing(const struct race_case *what)
+{
+	static struct race_watch watches[THREADS];
+	static char why[sizeof(race.why) + 160];
+	double begin = mem_now_ms(), used;
+	size_t missing, who = 0;
+	int told = 0;
+
+	for (size_t i = 0; i < thread_count; i++) {
+		clockid_t clock;
+
+		race_watch_begin(&watches[i], pthread_getcpuclockid(ids[i], &clock) ?
+						      CLOCK_THREAD_CPUTIME_ID : clock);
+	}
+	for (;;) {
+		struct timespec until;
+		double late;
+
+		used = 0;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 20 * 1000 * 1000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_mutex_lock(&race.lock);
+		if (race.standing < thread_count)
+			(void)pthread_cond_timedwait(&race.moved, &race.lock, &until);
+		missing = thread_count - race.standing;
+		for (size_t i = 0; missing && i < thread_count; i++) {
+			if (stands[i] || race_watch(&watches[i]) < used)
+				continue;
+			used = watches[i].used;
+			who = i;
+		}
+		pthread_mutex_unlock(&race.lock);
+		if (!missing)
+			return NULL;
+		late = mem_now_ms() - begin;
+		if (used > HANG_MS || (failed() && late > TELL_MS))
+			break;
+		if (!told && late > TELL_MS) {
+			told = 1;
+			tell(what, missing, who, used);
+		}
+	}
+	race.hangs = 1;
+	if (used > HANG_MS)
+		snprintf(why, sizeof(why),
+			 "%zu of %zu threads hang: no standstill within %.0f s of CPU time of a %s%s%s",
+			 missing, thread_count, HANG_MS / 1000, threads[who].role->name,
+			 failed() ? "; before that: " : "", failed() ? race.why : "");
+	else
+		snprintf(why, sizeof(why),
+			 "%zu of %zu threads came to no standstill within %d s; before that: %s",
+			 missing, thread_count, TELL_MS / 1000, race.why);
+	return why;
 }
 
 static void let_go(int ending)
@@ -231,6 +229,7 @@ static void let_go(int ending)
 	race.ending = ending;
 	/* Not each for itself: one that is slow to wake must not count as standing the next time. */
 	race.standing = 0;
+	memset(stands, 0, sizeof(stands));
 	race.round++;
 	pthread_cond_broadcast(&race.moved);
 	pthread_mutex_unlock(&race.lock);
@@ -277,6 +276,16 @@ static const struct race_role *idle_role(const struct race_role *mover,
 	return NULL;
 }
 
+static unsigned long tries_of(const struct race_role *role)
+{
+	unsigned long tries = 0;
+
+	for (size_t i = 0; i < thread_count; i++)
+		if (threads[i].role == role)
+			tries += threads[i].tries;
+	return tries;
+}
+
 static void start(const struct race_case *what, struct race_arena *arena,
 		  const struct race_role *mover)
 {
@@ -285,6 +294,7 @@ static void start(const struct race_case *what, struct race_arena *arena,
 
 	thread_count = 0;
 	race.standing = 0;
+	memset(stands, 0, sizeof(stands));
 	race.pause = race.ending = race.failed = 0;
 	add_threads(arena, mover, what->name);
 	movers = thread_count;
@@ -323,26 +333,20 @@ static void report(const struct race_case *what, const struct race_role *mover, 
 	}
 	ktap_diag("RACE case=%s seed=%llu moves=%lu pages=%lu conflicts=%lu adversary=%lu "
 		  "standstills=%d",
-		  what->name, (unsigned long long)options.seed, moves, pages, conflicts, adversary,
-		  rounds);
+		  what->name, (unsigned long long)race_options()->seed, moves, pages, conflicts,
+		  adversary, rounds);
 	ktap_measure("moves", (double)moves, "1");
-}
-
-double race_begin(void)
-{
-	if (!announced++)
-		ktap_diag("RACE seed=%llu seconds=%.1f intensity=%d",
-			  (unsigned long long)options.seed, options.seconds, options.intensity);
-	return options.seconds * 1000 / (double)program_cases;
 }
 
 void race_run(const struct race_case *what)
 {
-	double now, share = race_begin(), end;
+	double share = race_begin(), end;
 	static const struct race_role shuttle = { "mover", race_shuttle, NULL, 0 };
 	const struct race_role *mover = what->mover.step ? &what->mover : &shuttle;
 	struct race_arena arena;
-	int round = 0, over;
+	const struct race_role *idle;
+	const char *stuck;
+	int round = 0, late = 0, over;
 
 	CHECK(!race.hangs, "threads of an earlier case never came back");
 	race_arena_make(&arena, what);
@@ -353,25 +357,27 @@ void race_run(const struct race_case *what)
 	end = mem_now_ms() + share;
 	do {
 		double next = mem_now_ms() + STANDSTILL_MS;
-		long missing;
 
-		while (now = mem_now_ms(), now < next && now < end && !failed())
+		if (!late && next > end)
+			next = end;
+		while (mem_now_ms() < next && !failed())
 			nap_us(10000);
 		__atomic_store_n(&race.pause, 1, __ATOMIC_RELEASE);
-		missing = wait_standing(HANG_MS);
-		if (missing > 0) {
-			race.hangs = 1;
+		stuck = wait_standing(what);
+		if (stuck) {
 			report(what, mover, round);
-			FAIL("%ld of %zu threads hang: no standstill within %d s%s%s", missing,
-			     thread_count, HANG_MS / 1000, failed() ? "; before that: " : "",
-			     failed() ? race.why : "");
+			FAIL("%s", stuck);
 		}
 		round++;
 		if (!failed())
 			standstill(what, &arena, round);
-		now = mem_now_ms();
-		over = failed() || (now >= end && (!idle_role(mover, what) ||
-						  now >= end + PATIENCE_MS));
+		idle = idle_role(mover, what);
+		late += mem_now_ms() >= end;
+		if (late == PATIENCE_ROUNDS && idle)
+			ktap_diag("RACE case=%s: %s had no success in %lu tries so far", what->name,
+				  idle->name, tries_of(idle));
+		over = failed() || (late && (!idle || (late >= PATIENCE_ROUNDS &&
+						       tries_of(idle) >= PATIENCE_TRIES)));
 		let_go(over);
 	} while (!over);
 	for (size_t i = 0; i < thread_count; i++)
@@ -383,6 +389,5 @@ void race_run(const struct race_case *what)
 	race_arena_drop(&arena);
 	report(what, mover, round);
 	CHECK(!failed(), "%s", race.why);
-	CHECK(!idle_role(mover, what), "nothing raced: %s never succeeded",
-	      idle_role(mover, what)->name);
+	CHECK(!idle, "nothing raced: %s never succeeded in %lu tries", idle->name, tries_of(idle));
 }

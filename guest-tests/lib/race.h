@@ -18,6 +18,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "ktap.h"
 #include "uffd.h"
@@ -101,7 +102,8 @@ struct race_thread {
 	size_t number;	     /* among all threads of the case */
 	size_t index, peers; /* among those of its role, and how many these are */
 	size_t first, count; /* the pages a mover owns */
-	unsigned long acts;  /* steps taken; for a mover: moves that moved something */
+	unsigned long tries; /* steps taken */
+	unsigned long acts;  /* those that did something; for a mover: moves that moved something */
 	unsigned long pages; /* pages moved */
 	unsigned long conflicts; /* moves refused or cut short; an adversary counts its own */
 	uint64_t *before, *after, *left; /* pagemap entries, a unit or RACE_RUN of each */
@@ -124,6 +126,20 @@ void race_run(const struct race_case *what);
 void race_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int race_over(void); /* whether it is time to come back: standstill, end, or failure */
 void race_nap(struct race_thread *self, unsigned int most_us);
+
+/*
+ * How much CPU time a thread or a process has used, in milliseconds, since it is watched; each look
+ * adds no more than RACE_LOOK_MS, because the clock of a guest that was stopped meanwhile jumps.
+ */
+#define RACE_LOOK_MS 100.0
+
+struct race_watch {
+	clockid_t clock;
+	double last, used;
+};
+
+void race_watch_begin(struct race_watch *watch, clockid_t clock);
+double race_watch(struct race_watch *watch);
 
 /* The mover that carries pages back and forth, and its parts. */
 void race_shuttle(struct race_thread *self);
