@@ -28,6 +28,8 @@ from orchestrator.locks import locked
 from orchestrator.model import GuestEnd, WorkloadEvidence, WorkloadSpec
 
 GUEST_FOLDER = "/tmp/lab"
+# For families that stand in a folder of their own.
+OWN_LIBRARY = Path(__file__).resolve().parent.parent / "guest-tests" / "lib"
 COMPILE_DEADLINE = 120.0
 PUSH_DEADLINE = 60.0
 # Small programs: every byte goes through a cipher that TCG emulates.
@@ -357,12 +359,12 @@ def _last_case(stdout: bytearray) -> str:
 
 
 def library_folder(workloads: Iterable[WorkloadSpec]) -> Path:
-    """The ``lib`` folder beside the families.
+    """The ``lib`` folder beside the families, or else the lab's own.
 
     :raises HostError: when it is missing.
     """
-    for workload in workloads:
-        library = workload.folder.parent / "lib"
+    beside = [workload.folder.parent / "lib" for workload in workloads]
+    for library in (*beside, OWN_LIBRARY):
         if (library / "sampler.c").is_file():
             return library
     raise HostError("guest-tests/lib/sampler.c is missing", "restore the folder guest-tests/lib")

@@ -132,7 +132,16 @@ def test_python_comes_with_its_library(family: Path, tmp_path: Path) -> None:
     assert set(files) == {*workload.TOOLS, "family/w.py", "family/ktap.py"}
 
 
-def test_no_library(tmp_path: Path) -> None:
+def test_a_family_elsewhere_has_the_labs_own_library(tmp_path: Path) -> None:
+    assert workload.library_folder([spec(folder=tmp_path / "family")]) == LIBRARY
+    own = tmp_path / "lib"
+    own.mkdir()
+    (own / "sampler.c").write_text("")
+    assert workload.library_folder([spec(folder=tmp_path / "family")]) == own
+
+
+def test_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "OWN_LIBRARY", tmp_path / "gone")
     with pytest.raises(HostError, match=r"sampler\.c"):
         workload.library_folder([spec(folder=tmp_path / "family")])
     with pytest.raises(HostError):
