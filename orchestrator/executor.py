@@ -34,6 +34,7 @@ from orchestrator.model import (
     Verdict,
 )
 from orchestrator.outcome import BUDGET
+from orchestrator.promises import unpromised
 from orchestrator.results import cell_folder
 
 log = logging.getLogger("lab.executor")
@@ -184,7 +185,7 @@ class _Execution:
                 version=tree.version,
                 series=tree.patches,
                 series_digest=tree.series_digest,
-                notes=tree.notes,
+                notes=(*tree.notes, *unpromised(spec)),
                 failure=tree.failure,
                 series_origin=spec.series or "",
             )

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.model import Cell, WorkloadSpec
+from orchestrator.model import Cell, KernelSpec, WorkloadSpec
+
+#: What is told of a source that lab.yaml does not know.
+UNPROMISED = (
+    "lab.yaml has no kernel of this source, so nothing is promised of it: a feature that it lacks"
+    " is skipped and does not fail (name the source there with `provides:`, or give --baseline)"
+)
+
+
+def unpromised(kernel: KernelSpec) -> tuple[str, ...]:
+    """The note that a kernel from the command line bears whose source promises nothing."""
+    return (UNPROMISED,) if kernel.where == "command line" and not kernel.provides else ()
 
 
 def promised(cell: Cell) -> frozenset[str]:

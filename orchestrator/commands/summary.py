@@ -11,6 +11,7 @@ from orchestrator.cases import cases_of, decisive
 from orchestrator.codec import plain
 from orchestrator.model import Change, Comparison, RunResult, Verdict
 from orchestrator.outcome import not_run, not_run_text
+from orchestrator.promises import UNPROMISED
 from orchestrator.report.text import issue_name, issue_standing, visible
 from orchestrator.report.trace import touched_places
 
@@ -93,6 +94,8 @@ def summary_text(
     if left := not_run_text(run.cells):
         lines.append(left)
     total = run.summary
+    if total.skipped and comparison is None:
+        lines += [f"note: {k.name}: {UNPROMISED}" for k in run.kernels if UNPROMISED in k.notes]
     lines.append(
         f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"
         f" in {seconds:.0f} s; exit status {run.run.exit_status}"
