@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
@@ -16,6 +17,7 @@
 #define BASE_PAGES 16
 
 static enum kind chosen;
+static long fallbacks; /* thp_fault_fallback when the pages were made */
 
 void kind_parse(int argc, char **argv)
 {
@@ -64,6 +66,7 @@ struct uffd_pair kind_pages(unsigned int seed)
 		 * then a huge page has to be split to move there (do_anonymous_page(), v6.12).
 		 */
 		CHECK_SYS(madvise(pair.dst, pair.len, MADV_HUGEPAGE));
+		fallbacks = sys_vmstat("thp_fault_fallback");
 		return pair;
 	}
 	pair.src = mem_map(pair.len, 0);
@@ -91,8 +94,14 @@ void kind_settle(char *start, size_t len)
 		mem_swap_out(start, len);
 }
 
+int kind_stays_huge(void)
+{
+	return chosen == KIND_HUGE && sys_vmstat("thp_fault_fallback") == fallbacks;
+}
+
 void kind_move(const struct uffd_pair *pair, const char *before_move, const char *after_move)
 {
+	long migrated = frames_migrated();
 	size_t pages = pair->len / mem_page();
 	uint64_t *frames = malloc(pages * sizeof(*frames));
 	struct uffd_result result;
@@ -107,14 +116,12 @@ void kind_move(const struct uffd_pair *pair, const char *before_move, const char
 	uffd_moved_all(pair, result);
 	for (size_t i = 0; i < pages; i++) {
 		uint64_t source = mem_frame(pair->src + i * mem_page());
-		uint64_t frame = mem_frame(pair->dst + i * mem_page());
 
 		CHECK(!source, "source page %zu: got entry %#llx, expected none", i,
 		      (unsigned long long)source);
-		CHECK(frame == frames[i], "destination page %zu: got entry %#llx, expected %#llx", i,
-		      (unsigned long long)frame, (unsigned long long)frames[i]);
+		frames_expect(pair->dst + i * mem_page(), frames[i], migrated, "destination", i);
 	}
-	if (chosen == KIND_HUGE)
+	if (kind_stays_huge())
 		CHECK_EQ(mem_huge_bytes(pair->dst, pair->len), pair->len);
 	rss_agree(before_move, &before);
 	rss_agree(after_move, &after);

@@ -39,4 +39,11 @@ void kind_settle(char *start, size_t len);
  */
 void kind_move(const struct uffd_pair *pair, const char *before_move, const char *after_move);
 
+/*
+ * Whether huge pages move whole: huge is what was chosen, and no fault since kind_pages() failed to get
+ * a huge page.  Such a fault, a missing one too, leaves a page table behind, and then the move splits
+ * (do_huge_pmd_anonymous_page() of v6.12 allocates before it calls the userfault).
+ */
+int kind_stays_huge(void);
+
 #endif

@@ -95,12 +95,15 @@ const char *mem_why_no_huge(void);
  */
 char *mem_map_huge(size_t count, unsigned int seed);
 
+/* Make room for huge pages where memory is in pieces (root); to be called where one was not to be had. */
+void mem_compact(void);
+
 /* Why no page can be swapped out, as a skip reason, or NULL. */
 const char *mem_why_no_swap(void);
 
 /*
- * Swap a range of base pages out with MADV_PAGEOUT, out of the swap cache too; skips the case if a
- * page stays in the page table, and says so in a diagnostic if one stays in the swap cache.
+ * Swap a range of base pages out with MADV_PAGEOUT, out of the swap cache too; skips the case if after
+ * many tries and some seconds a page stays in the page table or in the swap cache.
  */
 void mem_swap_out(void *start, size_t len);
 

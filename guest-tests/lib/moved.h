@@ -15,8 +15,8 @@
  * Move pair's range in one call, which has to move the first done bytes and then stop with err:
  * all of them and 0, a part and EAGAIN, or nothing and any errno; the last field is to the byte.
  *
- * Of what was moved the destination has the same frame or swap slot in each page, and the source
- * is empty.  Of the rest both sides are as they were.  The counters of the process are conserved
+ * Of what was moved the destination has the same frame (frames.h) or swap slot in each page, and the
+ * source is empty.  Of the rest both sides are as they were.  The counters of the process are conserved
  * and agree with the page tables; the ledger's steps are "STEP-before-move" and "STEP-after-move".
  */
 void moved_expect(const struct uffd_pair *pair, const char *step, uint64_t mode, size_t done,

@@ -16,7 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "asleep.h"
 #include "child.h"
+#include "frames.h"
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
@@ -31,6 +33,7 @@ static struct {
 	struct uffd_result result;
 	struct rss before, after;
 	uint64_t frames[PAGES];
+	long migrated;
 	int done;
 } first;
 
@@ -44,6 +47,7 @@ static void moved_field(void)
 	struct uffd_pair *pair = &first.pair;
 
 	*pair = uffd_pair(PAGES, SEED);
+	first.migrated = frames_migrated();
 	for (size_t i = 0; i < PAGES; i++)
 		first.frames[i] = mem_frame(pair->src + i * mem_page());
 	first.before = rss_ledger("plain-before-move", getpid());
@@ -59,12 +63,9 @@ static void same_frames(void)
 	need_first();
 	if (!(first.frames[0] & MEM_FRAME))
 		ktap_skip("pagemap shows no frame numbers without CAP_SYS_ADMIN");
-	for (size_t i = 0; i < PAGES; i++) {
-		uint64_t frame = mem_frame(first.pair.dst + i * mem_page());
-
-		CHECK(frame == first.frames[i], "page %zu: got entry %#llx, expected %#llx", i,
-		      (unsigned long long)frame, (unsigned long long)first.frames[i]);
-	}
+	for (size_t i = 0; i < PAGES; i++)
+		frames_expect(first.pair.dst + i * mem_page(), first.frames[i], first.migrated,
+			      "destination", i);
 }
 
 static void source_empty(void)
@@ -147,14 +148,16 @@ static void zero_page(void)
 }
 
 static _Atomic unsigned long seen;
+static _Atomic pid_t reader_id;
 
 static void *reader(void *address)
 {
+	atomic_store(&reader_id, gettid());
 	atomic_store(&seen, *(volatile unsigned long *)address);
 	return NULL;
 }
 
-/* A thread that waits in a fault on the destination; returns once its fault is reported. */
+/* A thread that waits in a fault on the destination; returns once it is reported and sleeps. */
 static pthread_t start_waiter(const struct uffd_pair *pair)
 {
 	struct pollfd ready = { .fd = pair->fd, .events = POLLIN };
@@ -167,6 +170,7 @@ static pthread_t start_waiter(const struct uffd_pair *pair)
 	CHECK_EQ(read(pair->fd, &message, sizeof(message)), sizeof(message));
 	CHECK_EQ(message.event, UFFD_EVENT_PAGEFAULT);
 	CHECK_EQ(message.pagefault.address & ~(uint64_t)(mem_page() - 1), (uintptr_t)pair->dst);
+	asleep_wait(atomic_load(&reader_id));
 	return thread;
 }
 

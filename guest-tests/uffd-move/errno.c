@@ -107,7 +107,7 @@ static void unmapped_destination(void)
 	close(pair.fd);
 }
 
-/* The structure itself is not there, or its last field cannot be reached. */
+/* The structure itself is not there. */
 static void bad_structure(void)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED);
@@ -117,6 +117,37 @@ static void bad_structure(void)
 	CHECK_ERRNO(ioctl(pair.fd, UFFDIO_MOVE, gone) ? errno : 0, EFAULT);
 	CHECK_ERRNO(ioctl(pair.fd, UFFDIO_MOVE, NULL) ? errno : 0, EFAULT);
 	mem_expect(pair.src, pair.len, SEED, "source after a refused move");
+	close(pair.fd);
+}
+
+/*
+ * All of the structure is there but its last field, which is written after the move: the error is all
+ * that the caller learns, and every page is on one side.  No move wakes anybody then; UFFDIO_WAKE does.
+ */
+static void unreachable_last_field(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	size_t words = mem_page() / sizeof(uint64_t), read = sizeof(struct uffdio_move) - sizeof(int64_t);
+	/* Behind a mapping is a page that nobody may touch. */
+	struct uffdio_move *move = (struct uffdio_move *)(mem_map(mem_page(), 0) + mem_page() - read);
+
+	move->dst = (uintptr_t)pair.dst;
+	move->src = (uintptr_t)pair.src;
+	move->len = pair.len;
+	move->mode = 0;
+	CHECK_ERRNO(ioctl(pair.fd, UFFDIO_MOVE, move) ? errno : 0, EFAULT);
+	for (size_t i = 0; i < PAGES; i++) {
+		char *src = pair.src + i * mem_page(), *dst = pair.dst + i * mem_page();
+		const uint64_t *word = (const uint64_t *)(mem_present_pages(dst, mem_page()) ? dst : src);
+
+		CHECK(mem_present_pages(src, mem_page()) + mem_present_pages(dst, mem_page()) == 1,
+		      "page %zu is on both sides, or on none", i);
+		for (size_t at = 0; at < words; at++)
+			CHECK(word[at] == mem_pattern(i * words + at, SEED),
+			      "page %zu lost its bytes", i);
+	}
+	uffd_wake(pair.fd, pair.dst, pair.len);
+	rss_check("unreachable-last-field", getpid());
 	close(pair.fd);
 }
 
@@ -158,6 +189,24 @@ static void file_source(void)
 	*(volatile char *)file = 1;
 	refused(&pair, pair.dst, file, mem_page(), 0, EINVAL);
 	munmap(file, mem_page());
+	close(fd);
+	close(pair.fd);
+}
+
+/* Memory of a file that can be registered, mapped privately. */
+static void file_destination(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+	int fd = memfd_create("destination", MFD_CLOEXEC);
+	char *file;
+
+	CHECK(fd >= 0, "memfd_create: %m");
+	CHECK_SYS(ftruncate(fd, (off_t)pair.len));
+	file = mmap(NULL, pair.len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	CHECK(file != MAP_FAILED, "mmap: %m");
+	uffd_register(pair.fd, file, pair.len);
+	refused(&pair, file, pair.src, pair.len, 0, EINVAL);
+	munmap(file, pair.len);
 	close(fd);
 	close(pair.fd);
 }
@@ -215,6 +264,17 @@ static void read_only(void)
 	} else {
 		refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
 	}
+	close(pair.fd);
+}
+
+/* No write into a mapping that forbids it, whatever its source allows. */
+static void read_only_destination(void)
+{
+	struct uffd_pair pair = uffd_pair(PAGES, SEED);
+
+	CHECK_SYS(mprotect(pair.dst, pair.len, PROT_READ));
+	refused(&pair, pair.dst, pair.src, pair.len, 0, EINVAL);
+	CHECK_EQ(mem_present_pages(pair.dst, pair.len), 0);
 	close(pair.fd);
 }
 
@@ -317,13 +377,16 @@ static const struct ktap_case cases[] = {
 	{ "unmapped-source", unmapped_source },
 	{ "unmapped-destination", unmapped_destination },
 	{ "bad-structure", bad_structure },
+	{ "unreachable-last-field", unreachable_last_field },
 	{ "shared-source", shared_source },
 	{ "shared-destination", shared_destination },
 	{ "file-source", file_source },
+	{ "file-destination", file_destination },
 	{ "different-protection", different_protection },
 	{ "executable-source", executable_source },
 	{ "no-access", no_access },
 	{ "read-only", read_only },
+	{ "read-only-destination", read_only_destination },
 	{ "mlock-mismatch", mlock_mismatch },
 	{ "neither-registered", neither_registered },
 	{ "only-source-registered", only_source_registered },

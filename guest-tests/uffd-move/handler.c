@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "asleep.h"
 #include "kind.h"
 #include "ktap.h"
 #include "mem.h"
@@ -26,12 +27,14 @@
 
 #define THREADS 4
 #define SEED 131
+#define PATIENCE_MS 20000 /* longer than anybody else waits; the thread is cancelled before */
 
 /* A thread that touches one address of the destination. */
 struct faulter {
 	pthread_t thread;
 	char *at;
 	int pipe;
+	_Atomic pid_t id;
 	_Atomic int done;
 	_Atomic uint64_t value;
 };
@@ -40,6 +43,7 @@ static void *fault_by_reading(void *argument)
 {
 	struct faulter *faulter = argument;
 
+	atomic_store(&faulter->id, gettid());
 	atomic_store(&faulter->value, *(volatile uint64_t *)faulter->at);
 	atomic_store(&faulter->done, 1);
 	return NULL;
@@ -128,7 +132,7 @@ static void *handle(void *argument)
 	struct uffd_msg message;
 	size_t at;
 
-	while (handler->faults < THREADS && poll(&ready, 1, 5000) == 1) {
+	while (handler->faults < THREADS && poll(&ready, 1, PATIENCE_MS) == 1) {
 		if (read(pair->fd, &message, sizeof(message)) != sizeof(message))
 			continue;
 		handler->faults++;
@@ -175,7 +179,7 @@ static void served_by_handler(void *(*how)(void *), size_t apart)
 	CHECK(!handler.unexpected.err, "handler: got %s, expected success or EEXIST",
 	      ktap_errno(handler.unexpected.err));
 	CHECK_EQ(mem_present_pages(pair.src, unit()) + mem_swapped_pages(pair.src, unit()), 0);
-	if (kind() == KIND_HUGE)
+	if (kind_stays_huge())
 		CHECK_EQ(mem_huge_bytes(pair.dst, pair.len), pair.len);
 	rss_check("served", getpid());
 	pthread_cancel(thread);
@@ -226,6 +230,7 @@ static void dontwake(void)
 	for (size_t i = 0; i < THREADS; i++) {
 		start(&faulters[i], fault_by_reading, pair.dst + i * mem_page());
 		(void)next_fault(&pair);
+		asleep_wait(atomic_load(&faulters[i].id));
 	}
 	result = uffd_move(pair.fd, pair.dst, pair.src, pair.len, UFFDIO_MOVE_MODE_DONTWAKE);
 	uffd_moved_all(&pair, result);

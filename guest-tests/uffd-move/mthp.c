@@ -86,7 +86,9 @@ static struct uffd_pair folios(size_t size, size_t count)
 
 	/* Else a range that has room for a huge page gets one. */
 	allow(mem_huge(), "never");
-	for (int attempt = 0; attempt < 4; attempt++) {
+	for (int attempt = 0; attempt < 6; attempt++) {
+		if (attempt)
+			mem_compact();
 		allow(size, "madvise");
 		pair.src = mem_map(pair.len, mem_huge());
 		CHECK_SYS(madvise(pair.src, pair.len, MADV_HUGEPAGE));

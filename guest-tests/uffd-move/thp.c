@@ -55,7 +55,6 @@ static void aligned_stays_huge(void)
 	char *src = mem_map_huge(1, SEED), *dst;
 	int fd = uffd_open(0);
 	uint64_t frame = mem_frame(src);
-	long splits = sys_vmstat("thp_split_pmd");
 	struct rss before, after;
 	struct uffd_result result;
 
@@ -70,7 +69,6 @@ static void aligned_stays_huge(void)
 	CHECK(mem_frame(dst) == frame, "first frame: got entry %#llx, expected %#llx",
 	      (unsigned long long)mem_frame(dst), (unsigned long long)frame);
 	mem_expect(dst, huge, SEED, "destination");
-	CHECK_EQ(sys_vmstat("thp_split_pmd"), splits);
 	rss_conserved(&before, &after);
 	rss_check("aligned", getpid());
 	close(fd);

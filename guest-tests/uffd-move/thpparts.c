@@ -76,12 +76,9 @@ static int move(const struct uffd_pair *part, const char *step, uint64_t mode, s
 static void several_stay_huge(void)
 {
 	struct uffd_pair pair = pages(3);
-	long splits = sys_vmstat("thp_split_page");
 
-	if (move(&pair, "several", 0, 0, pair.len, 0)) {
+	if (move(&pair, "several", 0, 0, pair.len, 0))
 		CHECK_EQ(mem_huge_bytes(pair.dst, pair.len), pair.len);
-		CHECK_EQ(sys_vmstat("thp_split_page"), splits);
-	}
 	drop(&pair, 3);
 }
 
@@ -224,6 +221,28 @@ static void there_and_back(void)
 	drop(&pair, 1);
 }
 
+/* Source and destination in one mapping, whose middle is the huge page: it stays huge. */
+static void same_mapping(void)
+{
+	size_t huge = mem_huge();
+	char *area = mem_map_huge(3, SEED);
+	struct uffd_pair up = { uffd_open(0), area + huge, area + 2 * huge, huge };
+	struct uffd_pair down = { up.fd, up.dst, area, huge };
+
+	CHECK_SYS(madvise(area, huge, MADV_DONTNEED));
+	CHECK_SYS(madvise(area + 2 * huge, huge, MADV_DONTNEED));
+	/* khugepaged keeps off. */
+	mem_no_huge(area, 3 * huge);
+	uffd_register(up.fd, area, 3 * huge);
+	moved_all(&up, "upwards");
+	CHECK_EQ(mem_huge_bytes(area, 3 * huge), huge);
+	moved_all(&down, "downwards");
+	CHECK_EQ(mem_huge_bytes(area, 3 * huge), huge);
+	moved_holds(area, huge, SEED, huge, "the page");
+	close(up.fd);
+	CHECK_SYS(munmap(area, 3 * huge));
+}
+
 /* It is an ordinary huge page at its new place, and can be split there. */
 static void split_after_move(void)
 {
@@ -250,6 +269,7 @@ static const struct ktap_case cases[] = {
 	{ "destination-with-page-table", destination_with_page_table },
 	{ "there-and-back", there_and_back },
 	{ "split-at-destination", split_after_move },
+	{ "same-mapping", same_mapping },
 };
 
 int main(void)

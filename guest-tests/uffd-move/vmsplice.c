@@ -9,6 +9,9 @@
  * PageAnonExclusive() and not the reference count; vmsplice(2), whose memory is only looked at
  * and not pinned (iter_to_pipe() in fs/splice.c).  A move that copies, or that judges by the
  * reference count, fails here.  The 2023 series does not judge by references either.
+ *
+ * With the argument "huge" the pipe has some pages of a huge page, which moves as a whole and stays
+ * huge (move_pages_huge_pmd() in mm/huge_memory.c).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,6 +21,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "kind.h"
 #include "ktap.h"
 #include "mem.h"
 #include "moved.h"
@@ -41,14 +45,21 @@ static void open_pipe(struct held *held)
 	held->in = ends[1];
 }
 
+/* Bytes that are in the pipe: the first pages of a pair. */
+static size_t piped(void)
+{
+	return PAGES * mem_page();
+}
+
 /* A pair whose source pages are in that pipe. */
 static void hold_in(struct held *held)
 {
 	struct iovec data;
 
-	held->pair = uffd_pair(PAGES, SEED);
-	data = (struct iovec){ held->pair.src, held->pair.len };
-	CHECK_EQ(vmsplice(held->in, &data, 1, 0), held->pair.len);
+	held->pair = kind() == KIND_HUGE ? kind_pair(0, UFFDIO_REGISTER_MODE_MISSING, SEED) :
+					   uffd_pair(PAGES, SEED);
+	data = (struct iovec){ held->pair.src, piped() };
+	CHECK_EQ(vmsplice(held->in, &data, 1, 0), piped());
 }
 
 static struct held hold(void)
@@ -63,17 +74,25 @@ static struct held hold(void)
 /* What comes out of the pipe, and whether that is the pattern. */
 static void expect_in_pipe(struct held *held, unsigned int seed)
 {
-	char *copy = mem_map(held->pair.len, 0);
+	char *copy = mem_map(piped(), 0);
 	size_t got = 0;
 
-	while (got < held->pair.len) {
-		ssize_t step = read(held->out, copy + got, held->pair.len - got);
+	while (got < piped()) {
+		ssize_t step = read(held->out, copy + got, piped() - got);
 
-		CHECK(step > 0, "the pipe gave only %zu of %zu bytes: %m", got, held->pair.len);
+		CHECK(step > 0, "the pipe gave only %zu of %zu bytes: %m", got, piped());
 		got += (size_t)step;
 	}
-	mem_expect(copy, held->pair.len, seed, "what the pipe held");
-	CHECK_SYS(munmap(copy, held->pair.len));
+	mem_expect(copy, piped(), seed, "what the pipe held");
+	CHECK_SYS(munmap(copy, piped()));
+}
+
+/* Move all of a pair; a huge page stays one. */
+static void move(const struct uffd_pair *pair, const char *step)
+{
+	moved_all(pair, step);
+	if (kind() == KIND_HUGE)
+		CHECK_EQ(mem_huge_bytes(pair->dst, pair->len), pair->len);
 }
 
 static void drop(struct held *held)
@@ -87,7 +106,7 @@ static void moves(void)
 {
 	struct held held = hold();
 
-	moved_all(&held.pair, "referenced");
+	move(&held.pair, "referenced");
 	mem_expect(held.pair.dst, held.pair.len, SEED, "destination");
 	expect_in_pipe(&held, SEED);
 	mem_expect(held.pair.dst, held.pair.len, SEED, "destination after the pipe was read");
@@ -98,7 +117,7 @@ static void source_written_later(void)
 {
 	struct held held = hold();
 
-	moved_all(&held.pair, "source-written");
+	move(&held.pair, "source-written");
 	mem_fill(held.pair.src, held.pair.len, SEED + 1);
 	expect_in_pipe(&held, SEED);
 	mem_expect(held.pair.dst, held.pair.len, SEED, "destination");
@@ -111,7 +130,7 @@ static void destination_unmapped(void)
 	struct held held = hold();
 	char *others;
 
-	moved_all(&held.pair, "unmapped");
+	move(&held.pair, "unmapped");
 	CHECK_SYS(madvise(held.pair.dst, held.pair.len, MADV_DONTNEED));
 	others = mem_map(4 * held.pair.len, 0);
 	mem_fill(others, 4 * held.pair.len, SEED + 2);
@@ -135,7 +154,7 @@ static void written_after_fork(void)
 	struct held held = hold();
 	pid_t child;
 
-	moved_all(&held.pair, "fork");
+	move(&held.pair, "fork");
 	child = child_start(stand_still, NULL);
 	child_meet(child);
 	mem_fill(held.pair.dst, held.pair.len, SEED + 3);
@@ -154,8 +173,8 @@ static void moves_twice(void)
 	struct uffd_pair back = { held.pair.fd, held.pair.dst, held.pair.src, held.pair.len };
 
 	uffd_register(held.pair.fd, held.pair.src, held.pair.len);
-	moved_all(&held.pair, "there");
-	moved_all(&back, "back");
+	move(&held.pair, "there");
+	move(&back, "back");
 	expect_in_pipe(&held, SEED);
 	mem_expect(held.pair.src, held.pair.len, SEED, "source");
 	drop(&held);
@@ -174,7 +193,6 @@ static void outlives_the_mover(void)
 
 	open_pipe(&held);
 	child_reap(child_start(move_and_leave, &held));
-	held.pair.len = PAGES * mem_page();
 	expect_in_pipe(&held, SEED);
 	close(held.in);
 	close(held.out);
@@ -189,7 +207,8 @@ static const struct ktap_case cases[] = {
 	{ "outlives-the-mover", outlives_the_mover },
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
-	return ktap_run(cases, KTAP_COUNT(cases), uffd_why_not());
+	kind_parse(argc, argv);
+	return ktap_run(cases, KTAP_COUNT(cases), kind_why_not());
 }

@@ -45,14 +45,15 @@ static uint64_t zero_flags(void)
 	return huge ? MEM_FLAG_ZERO_PAGE | MEM_FLAG_THP : MEM_FLAG_ZERO_PAGE;
 }
 
-/* Read a range and have nothing but zero pages there. */
-static void read_zeros(char *start, size_t len)
+/* Read a range and have nothing but zero pages there; 0 if there was no huge one to be had. */
+static int read_zeros(char *start, size_t len)
 {
 	for (size_t at = 0; at < len; at += mem_page())
 		(void)*(volatile char *)(start + at);
 	if (huge && mem_page_flags(start) && !(mem_page_flags(start) & MEM_FLAG_THP))
-		ktap_skip("no huge zero page could be had");
+		return 0;
 	CHECK_EQ(mem_pages_with_all(start, len, zero_flags()), len / mem_page());
+	return 1;
 }
 
 /* An empty range in which reading maps the zero page in question. */
@@ -77,13 +78,19 @@ static struct uffd_pair pages(void)
 	if (huge && knob_set(USE_ZERO_PAGE, "1"))
 		ktap_skip(USE_ZERO_PAGE ": %s", ktap_errno(errno));
 	pair.fd = uffd_open(0);
-	pair.src = mem_map(pair.len, align);
 	pair.dst = mem_map(pair.len, align);
-	prepare(pair.src, pair.len);
 	prepare(pair.dst, pair.len);
 	uffd_register(pair.fd, pair.dst, pair.len);
-	read_zeros(pair.src, pair.len);
-	return pair;
+	for (int attempt = 0; attempt < 6; attempt++) {
+		if (attempt)
+			mem_compact();
+		pair.src = mem_map(pair.len, align);
+		prepare(pair.src, pair.len);
+		if (read_zeros(pair.src, pair.len))
+			return pair;
+		CHECK_SYS(munmap(pair.src, pair.len));
+	}
+	ktap_skip("no huge zero page could be had");
 }
 
 /* The shape of 2023: moved somehow, or refused; the kernel's own checks say whether that was well. */
