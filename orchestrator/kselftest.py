@@ -186,11 +186,12 @@ def _workload(
 
 
 def _timeout(spec: WorkloadSpec, built: Selftests, run: SelftestRun) -> float:
-    """The collection's ``settings`` are the limit; its table may have a tighter one."""
+    """What the table says of the program; else the collection's ``settings``, or less by default."""
+    if run.timeout:
+        return run.timeout
     stated = DEFAULT_TIMEOUT if built.timeout is None else built.timeout or LONGEST
     tests = spec.selftests
-    own = run.timeout or (spec.timeout if tests is not None and tests.runs else stated)
-    return min(own, stated)
+    return min(spec.timeout, stated) if tests is not None and tests.runs else stated
 
 
 def _not_ready(test: Selftest, run: SelftestRun) -> tuple[NotReady, ...]:

@@ -105,10 +105,10 @@ def test_how_a_program_is_started() -> None:
     assert command.endswith("sh /tmp/lab/kselftest/run.sh mm -s 'each 4' -- ./cow")
 
 
-def test_the_settings_file_is_the_limit_and_the_table_may_be_tighter() -> None:
+def test_the_table_has_the_last_word_on_the_limit_then_the_settings_file() -> None:
     limits = {w.name.split("/", 2)[2]: w.timeout for w in kselftest.programs(MM, BUILT, "x86_64")}
     assert limits["cow"] == 60.0
-    assert limits["khugepaged/order2"] == 180.0
+    assert limits["khugepaged/order2"] == 500.0
     assert limits["brand-new"] == 45.0
     bare = replace(MM, selftests=SelftestSpec("size"))
     size = Selftests("size", "size", Path("/f"), (Selftest("get_size"),))
