@@ -30,10 +30,14 @@ MIN_SECONDS = 0.15
 
 def pages_migrated():
     """How many pages the kernel has migrated so far; None where it does not count."""
-    with open("/proc/vmstat", encoding="ascii") as counters:
-        for line in counters:
-            if line.startswith("pgmigrate_success "):
-                return int(line.split()[1])
+    counters = os.open("/proc/vmstat", os.O_RDONLY | os.O_CLOEXEC)
+    text = b""
+    while more := os.read(counters, 1 << 16):
+        text += more
+    os.close(counters)
+    for line in text.splitlines():
+        if line.startswith(b"pgmigrate_success "):
+            return int(line.split()[1])
     return None
 
 

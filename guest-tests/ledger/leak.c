@@ -260,7 +260,8 @@ static void first_rounds(int count)
 /* The least growth a round that is called a leak: one, or half of a page in a thousand moves. */
 static long least(int value)
 {
-	if (value == MACHINE_ANON || value == MACHINE_LOST || value == MACHINE_TABLES || value >= MACHINE_OBJECTS)
+	if (value == MACHINE_ANON || value == MACHINE_LOST || value == MACHINE_TABLES ||
+	    value >= MACHINE_OBJECTS)
 		return 1;
 	return per_round >= 2000 ? per_round / 2000 : 1;
 }
