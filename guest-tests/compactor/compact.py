@@ -6,6 +6,9 @@ Compaction slides the live pages together at the start of a second space and tel
 its new address.  By copying, that is UFFDIO_COPY and MADV_DONTNEED: allocate, copy, free.  By
 moving it is the move ioctl: neither a new page nor a copied byte.  Both must leave every object
 intact and the old space empty, and both are timed.
+
+Source: move_pages() and mfill_atomic_copy() in mm/userfaultfd.c of v6.12; UFFDIO_MOVE and
+UFFDIO_COPY in ioctl_userfaultfd(2).
 """
 
 import array

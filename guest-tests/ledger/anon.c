@@ -2,6 +2,9 @@
 /*
  * The ledger of ordinary anonymous memory: MM_ANONPAGES against a page walk while base pages are
  * faulted in, freed, moved by mremap(), shared by fork(), copied on write and torn down at exit.
+ *
+ * Source: MM_ANONPAGES in do_anonymous_page(), wp_page_copy(), zap_pte_range() and copy_pte_range() of
+ * mm/memory.c, check_mm() in kernel/fork.c, v6.12; RssAnon in Documentation/filesystems/proc.rst.
  */
 #define _GNU_SOURCE
 #include <stdint.h>

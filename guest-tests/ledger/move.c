@@ -5,6 +5,9 @@
  * The ledger of moves: pages go from one range to another and no counter changes, in this process
  * and in a child that stands still while its parent counts; what was moved and then freed is gone
  * from every count.  base moves present base pages, swap swapped-out ones, huge huge ones.
+ *
+ * Source: move_pages() in mm/userfaultfd.c of v6.12, which touches no counter within one mm, and
+ * check_mm() in kernel/fork.c; RssAnon and VmSwap in Documentation/filesystems/proc.rst.
  */
 #define _GNU_SOURCE
 #include <string.h>

@@ -2,6 +2,9 @@
 /*
  * The ledger of swap: a page that goes out leaves MM_ANONPAGES for MM_SWAPENTS and comes back the
  * same way; fork() copies entries, MADV_DONTNEED and exit free them.
+ *
+ * Source: MM_SWAPENTS in try_to_unmap_one() of mm/rmap.c, do_swap_page(), copy_nonpresent_pte() and
+ * zap_pte_range() of mm/memory.c, v6.12; VmSwap in Documentation/filesystems/proc.rst.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>

@@ -2,6 +2,9 @@
 /*
  * The ledger of huge pages: one fault adds a whole huge page to MM_ANONPAGES, splitting the mapping
  * changes nothing, unmapping a part of it takes off just that part.
+ *
+ * Source: MM_ANONPAGES in __do_huge_pmd_anonymous_page(), __split_huge_pmd_locked() and
+ * zap_huge_pmd() of mm/huge_memory.c, v6.12; Documentation/mm/transhuge.rst.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
