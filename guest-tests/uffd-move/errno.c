@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "frames.h"
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
@@ -27,6 +28,7 @@ static void refused(const struct uffd_pair *pair, char *dst, char *src, size_t l
 {
 	struct uffd_result result;
 	uint64_t frames[PAGES];
+	long migrated = frames_migrated();
 
 	for (size_t i = 0; i < PAGES; i++)
 		frames[i] = mem_frame(pair->src + i * mem_page());
@@ -35,7 +37,7 @@ static void refused(const struct uffd_pair *pair, char *dst, char *src, size_t l
 	CHECK(result.moved == UFFD_UNTOUCHED || result.moved == -expected,
 	      "moved: got %lld, expected it untouched or %d", (long long)result.moved, -expected);
 	for (size_t i = 0; i < PAGES; i++)
-		CHECK_EQ(mem_frame(pair->src + i * mem_page()), frames[i]);
+		frames_expect(pair->src + i * mem_page(), frames[i], migrated, "source", i);
 	mem_expect(pair->src, pair->len, SEED, "source after a refused move");
 }
 

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
@@ -22,21 +23,19 @@
 #define SEED 101
 
 static uint64_t frames[PAGES];
+static long migrated; /* before they were noted */
 
 static void note_frames(const char *start)
 {
+	migrated = frames_migrated();
 	for (size_t i = 0; i < PAGES; i++)
 		frames[i] = mem_frame(start + i * mem_page());
 }
 
 static void expect_frames(const char *start, size_t first, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		uint64_t frame = mem_frame(start + i * mem_page());
-
-		CHECK(frame == frames[first + i], "page %zu: got entry %#llx, expected %#llx", i,
-		      (unsigned long long)frame, (unsigned long long)frames[first + i]);
-	}
+	for (size_t i = 0; i < count; i++)
+		frames_expect(start + i * mem_page(), frames[first + i], migrated, "range", i);
 }
 
 static void moves(const struct uffd_pair *pair)
