@@ -114,13 +114,15 @@ static void end_sharing(const struct uffd_pair *pair, char *src, char *dst)
 	fill_again(pair, src, dst);
 }
 
+/* How many pages in a row have moved, from the first one on. */
 static size_t pages_at(const struct uffd_pair *pair, size_t first, size_t count)
 {
 	size_t found = 0;
 
-	for (size_t i = first; i < first + count; i++)
-		found += frames_same(pair->dst + i * mem_page(), frames[i], migrated) &&
-			 !mem_frame(pair->src + i * mem_page());
+	for (size_t i = first; i < first + count; i++, found++)
+		if (mem_frame(pair->src + i * mem_page()) ||
+		    !frames_same(pair->dst + i * mem_page(), frames[i], migrated))
+			break;
 	return found;
 }
 
