@@ -217,7 +217,8 @@ def test_the_tables_ranges_hold_for_the_kernels_they_mean() -> None:
         ("race/numa", "migration-entry", "RACE moves=9\nrace.c:385: a move failed "
          "with ENOENT, which nothing in this case explains (last field -2)", True),
         ("race/numa", "migration-entry", "RACE moves=9\nrace.c:365: 1 of 2 threads "
-         "hang: no standstill within 40 s; before that: a move failed with ENOENT, which", False),
+         "hang: no standstill within 20 s of CPU time of a mover; before that: a move failed with "
+         "ENOENT, which", False),
         ("uffd-move/ksm-zero", "moved-zero-page-counted",
          "ksm.c:231: knob_number(ZERO_PAGES): got 32, expected 16", True),
         ("uffd-move/ksm-zero", "moved-zero-page-counted",

@@ -62,19 +62,6 @@ void child_go(pid_t pid)
 	CHECK_SYS(kill(pid, SIGCONT));
 }
 
-void child_killed(pid_t pid)
-{
-	double end = mem_now_ms() + 10000;
-	int status = 0;
-
-	while (!waitpid(pid, &status, WNOHANG)) {
-		CHECK(mem_now_ms() < end, "child %d was killed and goes on", (int)pid);
-		usleep(1000);
-	}
-	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-	      "child %d: got wait status %#x, expected signal 9", (int)pid, (unsigned int)status);
-}
-
 void child_reap(pid_t pid)
 {
 	int status = wait_for(pid, 0);

@@ -19,9 +19,6 @@ void child_barrier(void);
 void child_meet(pid_t pid);
 void child_go(pid_t pid);
 
-/* Wait some seconds for the end of a child that was killed; fails the case where it goes on. */
-void child_killed(pid_t pid);
-
 /* Let a child run to its end; a failed check in it, or a signal, fails the case. */
 void child_reap(pid_t pid);
 
