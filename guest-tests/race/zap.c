@@ -7,7 +7,9 @@
  *
  * A filler writes words that tell page, filling and position.  What arrives must be of one filling,
  * of no filling older than what arrived before, and no word arrives twice.  While all stand still
- * no word of the last filling may be missing: it arrived, or it is still in the source.
+ * no word of the last filling may be missing: it arrived, or it is still in the source.  A page that
+ * is filled again after MADV_FREE, before it was dropped, and that moves in the middle of it, holds
+ * words of the filling before as well.
  *
  * Source: move_pages_pte() of mm/userfaultfd.c of v6.12 (pte_same() under the page table locks, and
  * the retry loop above it); MADV_DONTNEED and MADV_FREE of madvise(2).
@@ -34,7 +36,9 @@ static struct {
 	unsigned int words; /* which words of the filling "arrived" arrived */
 } book[PAGES];
 
+enum { GONE = 1, LEFT_OVER = 2 };
 static int volatile_dst; /* what arrived may be gone before it is looked at */
+static int left_over; /* words of the filling before may stand beside the newest's */
 
 static size_t place(size_t word)
 {
@@ -46,24 +50,33 @@ static uint64_t value(size_t page, uint64_t filling, size_t word)
 	return (uint64_t)(page + 1) << 48 | filling << 8 | (word + 1);
 }
 
+static uint64_t filling_of(uint64_t word)
+{
+	return (word & (((uint64_t)1 << 48) - 1)) >> 8;
+}
+
 /* Which words a page holds, and of which filling (0: none); complains of anything else. */
 static unsigned int decode(const uint64_t *words, size_t page, uint64_t *filling)
 {
 	unsigned int found = 0;
 
 	*filling = 0;
+	for (size_t i = 0; i < WORDS; i++)
+		if (words[i] && filling_of(words[i]) > *filling)
+			*filling = filling_of(words[i]);
 	for (size_t i = 0; i < WORDS; i++) {
-		uint64_t word = words[i], of = (word & (((uint64_t)1 << 48) - 1)) >> 8;
+		uint64_t word = words[i], of = filling_of(word);
 
 		if (!word)
 			continue;
-		if (word != value(page, of, i) || (*filling && of != *filling)) {
+		if (word != value(page, of, i) ||
+		    (of != *filling && !(left_over && of + 1 == *filling))) {
 			race_fail("page %zu, word %zu: got %#llx, another word is of filling %llu", page,
 				  i, (unsigned long long)word, (unsigned long long)*filling);
 			return 0;
 		}
-		*filling = of;
-		found |= 1u << i;
+		if (of == *filling)
+			found |= 1u << i;
 	}
 	return found;
 }
@@ -247,9 +260,11 @@ static void nothing_missing(struct race_arena *arena)
 	}
 }
 
-static void conveyor(const char *name, uint64_t errnos, struct race_role first,
+static void conveyor(const char *name, int flags, uint64_t errnos, struct race_role first,
 		     struct race_role second)
 {
+	volatile_dst = flags & GONE;
+	left_over = flags & LEFT_OVER;
 	memset(book, 0, sizeof(book));
 	/* A zero page in the source: mapped anew by the merged shape, refused by that of 2023. */
 	if (uffd_shape() == UFFD_V2)
@@ -263,7 +278,6 @@ static void conveyor(const char *name, uint64_t errnos, struct race_role first,
 		.adversaries = { first, second },
 		.standstill = nothing_missing,
 	});
-	volatile_dst = 0;
 }
 
 static const struct race_role nobody;
@@ -271,34 +285,33 @@ static const struct race_role pager = { "pageout", page_out_source, NULL, 1 };
 
 static void dontneed(void)
 {
-	conveyor("dontneed", 0, (struct race_role){ "zapper", zap, NULL, 0 }, nobody);
+	conveyor("dontneed", 0, 0, (struct race_role){ "zapper", zap, NULL, 0 }, nobody);
 }
 
 /* EBUSY: a page read in while it is written to swap may be mapped as one that is not ours alone. */
 static void dontneed_pageout(void)
 {
-	conveyor("dontneed-pageout", RACE_ERRNO(EBUSY),
+	conveyor("dontneed-pageout", 0, RACE_ERRNO(EBUSY),
 		 (struct race_role){ "zapper", zap, NULL, 0 }, pager);
 }
 
 static void lazy_free(void)
 {
-	conveyor("lazy-free", RACE_ERRNO(EBUSY),
+	conveyor("lazy-free", LEFT_OVER, RACE_ERRNO(EBUSY),
 		 (struct race_role){ "free", free_lazily, NULL, 0 }, pager);
 }
 
 /* EINVAL: a range that lies across two mappings. */
 static void map_source(void)
 {
-	conveyor("map-source", RACE_ERRNO(EINVAL),
+	conveyor("map-source", 0, RACE_ERRNO(EINVAL),
 		 (struct race_role){ "mapper", map_source_anew, NULL, 0 }, nobody);
 }
 
 /* EEXIST: looked at while it was not registered, the destination got a zero page. */
 static void map_destination(void)
 {
-	volatile_dst = 1;
-	conveyor("map-destination", RACE_ERRNO(EINVAL) | RACE_ERRNO(EEXIST),
+	conveyor("map-destination", GONE, RACE_ERRNO(EINVAL) | RACE_ERRNO(EEXIST),
 		 (struct race_role){ "mapper", map_destination_anew, NULL, 1 },
 		 (struct race_role){ "zapper", zap, NULL, 0 });
 }
