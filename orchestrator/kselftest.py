@@ -186,7 +186,7 @@ def _workload(
 
 
 def _timeout(spec: WorkloadSpec, built: Selftests, run: SelftestRun) -> float:
-    """What the table says of the program; else the collection's ``settings``, or less by default."""
+    """What the table says of the program, else the collection's ``settings`` or less."""
     if run.timeout:
         return run.timeout
     stated = DEFAULT_TIMEOUT if built.timeout is None else built.timeout or LONGEST
