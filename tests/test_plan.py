@@ -539,7 +539,8 @@ def test_shipped_profiles(shipped: LabConfig) -> None:
     assert matrix(shipped, "smoke") == smoke
     assert matrix(shipped, "quick") == quick
     assert matrix(shipped, "full") == quick | debug
-    selftests = {f"default roomy {arch}" for arch in BOTH}
+    shapes = ("default roomy", "numa roomy-numa2")
+    selftests = {f"{cell} {arch}" for arch in BOTH for cell in shapes}
     assert matrix(shipped, "nightly") == quick | debug | selftests
     full, nightly = (make_plan(shipped, Selection(name), ARCHES) for name in ("full", "nightly"))
     own = {cell.id: {w.name for w in cell.workloads} for cell in full.cells}
