@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from orchestrator import __version__
-from orchestrator.errors import EXIT_OK
+from orchestrator.model.errors import EXIT_OK
 
 F = Callable[..., Any]
 
@@ -53,7 +53,7 @@ def run_options(function: F) -> F:
 
 def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     """A size such as ``500M`` or ``20G``, as bytes."""
-    from orchestrator.trim import parse_size
+    from orchestrator.host.cache.trim import parse_size
 
     if value is None:
         return None
@@ -67,7 +67,7 @@ def _seconds(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> float | None:
     """A duration such as ``90s``, ``30m`` or ``8h``, in seconds."""
-    from orchestrator.config_values import parse_seconds
+    from orchestrator.plan.kernels import parse_seconds
 
     if value is None:
         return None
@@ -78,8 +78,8 @@ def _seconds(
 
 
 def _selection(options: dict[str, Any]) -> Any:
-    from orchestrator.config_values import resolve_series, resolve_source
-    from orchestrator.plan import Selection
+    from orchestrator.plan.kernels import resolve_series, resolve_source
+    from orchestrator.plan.matrix import Selection
 
     here = Path.cwd()
     source, series = options["source"], options["series"]
@@ -321,7 +321,7 @@ def gc(**options: Any) -> int:
 
 def main() -> NoReturn:
     """Entry point."""
-    from orchestrator.entry import run_command
+    from orchestrator.commands.entry import run_command
 
     run_command(cli)
 

@@ -15,20 +15,20 @@ from pathlib import Path
 import click
 import pytest
 
-from orchestrator.arch import ARCHES
+from orchestrator import HOME
 from orchestrator.cli import cli
-from orchestrator.config import load_config
+from orchestrator.model.arch import ARCHES
+from orchestrator.plan.lab_yaml import load_config
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("[a-z]*/README.md")])
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+PAGES = sorted([*HOME.glob("*.md"), *HOME.glob("docs/*.md"), *HOME.glob("[a-z]*/README.md")])
+NAMES = [str(page.relative_to(HOME)) for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Only these show what a machine has or did, so the page cannot know it.
 STABLE = ("plan", "list", "--version", "--help")
 
 
 def text(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
+    return (HOME / name).read_text(encoding="utf-8")
 
 
 def sections(name: str) -> dict[str, str]:
@@ -112,13 +112,13 @@ def test_shown_output_is_still_so(command: str, shown: str) -> None:
     program = "from orchestrator.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *shlex.split(command)[1:]],
-        cwd=ROOT,
+        cwd=HOME,
         env={**os.environ, "COLUMNS": "100"},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    said = (done.stdout + done.stderr).strip("\n").replace(f"{ROOT}/", "") + "\n"
+    said = (done.stdout + done.stderr).strip("\n").replace(f"{HOME}/", "") + "\n"
     pieces = [re.escape(piece) for piece in re.split(r"^\.\.\.$\n?", shown, flags=re.MULTILINE)]
     assert re.fullmatch("(?:.*\n)*?".join(pieces), said), f"{command} says now:\n{said}"
 
@@ -141,18 +141,18 @@ def test_each_dependency_has_its_reason() -> None:
 
 def test_each_module_is_told() -> None:
     page = text("docs/architecture.md")
-    for path in sorted((ROOT / "orchestrator").rglob("*.py")):
-        name = str(path.relative_to(ROOT / "orchestrator"))
+    for path in sorted((HOME / "orchestrator").rglob("*.py")):
+        name = str(path.relative_to(HOME / "orchestrator"))
         if path.name != "__init__.py" and not name.startswith("commands/"):
             assert f"`{name}`" in page, name
     for name in re.findall(r"`([\w/]+\.(?:py|sh))`", page):
-        assert (ROOT / "orchestrator" / name).is_file() or (ROOT / name).is_file(), name
+        assert (HOME / "orchestrator" / name).is_file() or (HOME / name).is_file(), name
 
 
 def test_architectures_fragments_and_configs_are_told() -> None:
     page = text("docs/configs.md")
-    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
-    fragments = {path.stem for path in (ROOT / "kernel-configs").glob("*.config")}
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
+    fragments = {path.stem for path in (HOME / "kernel-configs").glob("*.config")}
     for name in [*ARCHES, *fragments, *(c.name for c in config.configs)]:
         assert f"`{name}`" in page, name
     for name in ARCHES:
@@ -167,7 +167,7 @@ def test_architectures_fragments_and_configs_are_told() -> None:
 
 @pytest.mark.parametrize("page", NAMES)
 def test_links_lead_somewhere(page: str) -> None:
-    here = ROOT / page
+    here = HOME / page
     body = FENCE.sub("", text(page))
     for target in re.findall(r"\]\(([^)\s]+)\)", body):
         if target.startswith(("http://", "https://", "mailto:")):
@@ -175,14 +175,14 @@ def test_links_lead_somewhere(page: str) -> None:
         path, _, anchor = target.partition("#")
         other = (here.parent / path).resolve() if path else here
         assert other.exists(), f"{page}: {target}"
-        assert other.is_relative_to(ROOT), f"{page}: {target}"
+        assert other.is_relative_to(HOME), f"{page}: {target}"
         if anchor and other.suffix == ".md":
             assert anchor in anchors(other), f"{page}: {target}"
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
     seen: set[Path] = set()
-    left = [ROOT / "README.md"]
+    left = [HOME / "README.md"]
     while left:
         page = left.pop()
         if page in seen:

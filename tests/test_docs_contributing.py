@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import HOME
 from orchestrator.cli import cli
-from orchestrator.config_problems import Problems
-from orchestrator.kernel import kconfig
-from orchestrator.manifest import read_workloads
-from orchestrator.workload import TOOLS
+from orchestrator.kernel.build import kconfig
+from orchestrator.plan.manifest import read_workloads
+from orchestrator.plan.problems import Problems
+from orchestrator.workload.watch import TOOLS
 
-ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = ROOT / "guest-tests" / "lib"
-TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+LIBRARY = HOME / "guest-tests" / "lib"
+TEXT = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def block(language: str, containing: str) -> str:
@@ -87,7 +87,7 @@ def test_fragment_is_valid(tmp_path: Path) -> None:
     *known, last = named[1].split(", ")
     assert last == "hugetlb"
     for name in known:
-        assert (ROOT / "kernel-configs" / f"{name}.config").is_file(), name
+        assert (HOME / "kernel-configs" / f"{name}.config").is_file(), name
 
 
 def test_paths_it_names_exist() -> None:
@@ -96,14 +96,14 @@ def test_paths_it_names_exist() -> None:
         r"`((?:orchestrator|guest-tests|kernel-configs|tests|docs)/[^`]*)`", TEXT
     ):
         if not path.startswith(made_up):
-            assert (ROOT / path).exists(), path
+            assert (HOME / path).exists(), path
     for path in re.findall(r"\]\(([^):]+)\)", TEXT):
-        assert (ROOT / path).exists(), path
+        assert (HOME / path).exists(), path
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/nightly.md", "patches/README.md"])
 def test_commands_are_known_to_the_command_line(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8").replace("${status}", "")
+    text = (HOME / page).read_text(encoding="utf-8").replace("${status}", "")
     commands = re.findall(r"\.venv/bin/lab ([^\n`>|]+)", text)
     assert commands
     for line in commands:
@@ -121,7 +121,7 @@ def test_nightly_series_example_is_planned() -> None:
     program = "from orchestrator.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *words.split(), "--baseline", "v6.12"],
-        cwd=ROOT,
+        cwd=HOME,
         capture_output=True,
         text=True,
         check=True,

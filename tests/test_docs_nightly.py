@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.codec import plain
-from orchestrator.model import CaseResult, CellRecord, Verdict
-from orchestrator.outcome import BUDGET
+from orchestrator import HOME
+from orchestrator.judge.outcome import BUDGET
+from orchestrator.model.codec import plain
+from orchestrator.model.values import CaseResult, CellRecord, Verdict
 
-ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
+TEXT = (HOME / "docs" / "nightly.md").read_text(encoding="utf-8")
 
 # Notes its arguments, writes a result where it was told to, and ends as it was told to.
 STUB = """#!/bin/sh
@@ -152,7 +152,7 @@ def test_what_is_run_is_what_is_kept() -> None:
 
 
 def test_jobs_outlast_the_time_budget() -> None:
-    text = (ROOT / "lab.yaml").read_text(encoding="utf-8")
+    text = (HOME / "lab.yaml").read_text(encoding="utf-8")
     budget = yaml.safe_load(text)["profiles"]["nightly"]["time_budget"]
     hours = int(budget.removesuffix("h"))
     gitlab, github = jobs()

@@ -17,16 +17,16 @@ from types import ModuleType
 
 import pytest
 
-from orchestrator.arch import ARCHES
-from orchestrator.config import load_config
-from orchestrator.config_problems import Problems
+from orchestrator import HOME
 from orchestrator.evidence import counters, ktap
-from orchestrator.manifest import read_workloads
-from orchestrator.model import Verdict, WorkloadSpec
-from orchestrator.workload import TOOLS
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.values import Verdict, WorkloadSpec
+from orchestrator.plan.lab_yaml import load_config
+from orchestrator.plan.manifest import read_workloads
+from orchestrator.plan.problems import Problems
+from orchestrator.workload.watch import TOOLS
 
-ROOT = Path(__file__).resolve().parent.parent
-GUEST_TESTS = ROOT / "guest-tests"
+GUEST_TESTS = HOME / "guest-tests"
 LIB = GUEST_TESTS / "lib"
 SHARED = sorted(path for path in LIB.glob("*.c") if path.stem not in TOOLS)
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
@@ -38,7 +38,7 @@ FAMILIES = {"compactor", "ledger", "race", "uffd-move"}
 def _workloads() -> tuple[WorkloadSpec, ...]:
     problems = Problems()
     found, complete = read_workloads((("guest-tests", GUEST_TESTS),), problems)
-    problems.raise_if_any(ROOT / "lab.yaml")
+    problems.raise_if_any(HOME / "lab.yaml")
     assert complete
     # The kernel's own selftests are no programs of ours; tests/kernel has what concerns them.
     return tuple(workload for workload in found if workload.selftests is None)
@@ -347,7 +347,7 @@ def test_ledger_runs_here(native: Path) -> None:
 
 
 def test_documented() -> None:
-    text = (ROOT / "docs/workloads.md").read_text()
+    text = (HOME / "docs/workloads.md").read_text()
     for workload in _workloads():
         assert f"`{workload.name}`" in text
 
@@ -364,7 +364,7 @@ def test_python_programs_start_with_few_imports() -> None:
 
 def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
     """Of two kinds the kernel uses one until it is full: cases about the other prove nothing."""
-    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     kinds = {
         shape.name: (bool(shape.swap_disk_mib), bool(shape.zram_mib)) for shape in config.shapes
     }

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.arch import ARCHES
-from orchestrator.config import load_config
-from orchestrator.kernel import kconfig
+from orchestrator import HOME
+from orchestrator.kernel.build import kconfig
+from orchestrator.model.arch import ARCHES
+from orchestrator.plan.lab_yaml import load_config
 
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "kernel-configs"
+FOLDER = HOME / "kernel-configs"
 FRAGMENTS = sorted(FOLDER.glob("*.config"))
 VERSIONS = ("6.1.150", "6.12.117", "6.18")
 
@@ -57,7 +57,7 @@ def test_bounds_are_understood(path: Path) -> None:
 
 @each
 def test_is_used(path: Path) -> None:
-    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     used = {fragment.name for spec in config.configs for fragment in spec.fragments}
     assert path.name in used | {f"{arch}.config" for arch in ARCHES}
 
@@ -65,13 +65,13 @@ def test_is_used(path: Path) -> None:
 @each
 def test_is_documented(path: Path) -> None:
     word = re.compile(rf"(?<![\w-]){re.escape(path.stem)}(?![\w-])")
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [HOME / "README.md", *(HOME / "docs").glob("*.md")]
     assert any(word.search(page.read_text()) for page in pages)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_config_merges(version: str) -> None:
-    config = load_config(ROOT / "lab.yaml", tuple(ARCHES))
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     for spec in config.configs:
         for arch in spec.only_arch or ARCHES:
             first, *rest = spec.fragments
@@ -83,7 +83,7 @@ def test_every_config_merges(version: str) -> None:
 
 
 def test_off_switches_are_off() -> None:
-    config = {spec.name: spec for spec in load_config(ROOT / "lab.yaml", tuple(ARCHES)).configs}
+    config = {spec.name: spec for spec in load_config(HOME / "lab.yaml", tuple(ARCHES)).configs}
 
     def asked(name: str) -> dict[str, str]:
         return {e.symbol: e.value for e in kconfig.merge(config[name].fragments, "6.12")}

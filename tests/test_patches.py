@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-PATCHES = Path(__file__).resolve().parent.parent / "patches"
+from orchestrator import HOME
+
+PATCHES = HOME / "patches"
 SERIES = ("move-stats", "rss-drift")
 TOUCHED = {"mm/userfaultfd.c", "mm/huge_memory.c"}
 WRONG_LINE = "+\tinc_mm_counter(mm, MM_ANONPAGES);"

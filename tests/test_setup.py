@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from orchestrator import HOME
+
 KNOWN = "linux-source-6.12:\n  Installed: (none)\n  Candidate: 6.12.117-1\n"
 UNKNOWN = "linux-source-6.12:\n  Installed: (none)\n  Candidate: (none)\n"
 
@@ -20,9 +21,9 @@ def lab(tmp_path: Path) -> Path:
     """A copy of the tree as far as set-up looks at it; nothing is missing, .venv is there."""
     folder = tmp_path / "lab"
     (folder / "tools").mkdir(parents=True)
-    shutil.copy(ROOT / "tools/setup.sh", folder / "tools")
-    (folder / "orchestrator").mkdir()
-    (folder / "orchestrator/hosttools.py").write_text("")
+    shutil.copy(HOME / "tools/setup.sh", folder / "tools")
+    (folder / "orchestrator/host").mkdir(parents=True)
+    (folder / "orchestrator/host/tools.py").write_text("")
     (folder / "pyproject.toml").write_text("")
     (folder / ".venv").mkdir()
     (folder / ".venv/.lab-setup").touch()
@@ -75,7 +76,7 @@ def test_lists_that_nobody_may_update_are_no_end(lab: Path) -> None:
 
 
 def test_sudo_without_a_password_needs_no_terminal(lab: Path) -> None:
-    (lab / "orchestrator/hosttools.py").write_text("print('flex bison')")
+    (lab / "orchestrator/host/tools.py").write_text("print('flex bison')")
     done = play(lab, id="echo 1000", sudo='[ "$1" != -n ] || shift; exec "$@"')
     assert done.returncode == 0, done.stderr
     assert calls(lab, "apt-get") == [
@@ -85,7 +86,7 @@ def test_sudo_without_a_password_needs_no_terminal(lab: Path) -> None:
 
 
 def test_sudo_with_a_password_and_no_terminal_says_what_to_do(lab: Path) -> None:
-    (lab / "orchestrator/hosttools.py").write_text("print('flex')")
+    (lab / "orchestrator/host/tools.py").write_text("print('flex')")
     done = play(lab, id="echo 1000", sudo='[ "$1" != -n ]')
     assert done.returncode == 3
     assert "apt-get install -y --no-install-recommends flex" in done.stderr
@@ -93,6 +94,6 @@ def test_sudo_with_a_password_and_no_terminal_says_what_to_do(lab: Path) -> None
 
 
 def test_an_installation_that_fails(lab: Path) -> None:
-    (lab / "orchestrator/hosttools.py").write_text("print('flex')")
+    (lab / "orchestrator/host/tools.py").write_text("print('flex')")
     done = play(lab, **{"id": "echo 0", "apt-get": "exit 100"})
     assert done.returncode == 3

@@ -43,7 +43,7 @@ try:
         second_kernel,
     )
 
-    from orchestrator.errors import LabError
+    from orchestrator.model.errors import LabError
 except ImportError:
     sys.exit("bench: run it as .venv/bin/python tools/bench.py, after `make setup`")
 

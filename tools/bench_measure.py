@@ -26,13 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator import process, run, workload
-from orchestrator.arch import ARCHES
-from orchestrator.commands.places import Places, find_places, load
-from orchestrator.guest import guest, root, seed, ssh
-from orchestrator.kernel import source, store, worktree
-from orchestrator.model import BuildResult, Cell, KernelSpec
-from orchestrator.plan import Selection, make_plan
+from orchestrator.commands.workspace import Places, find_places, load
+from orchestrator.guest import boot as guest
+from orchestrator.guest import root, seed, ssh
+from orchestrator.host import process
+from orchestrator.kernel.source import fetch, store, worktree
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.values import BuildResult, Cell, KernelSpec
+from orchestrator.plan.matrix import Selection, make_plan
+from orchestrator.runner import stages
+from orchestrator.workload import watch
 
 HOME = Path(__file__).resolve().parent.parent
 PYTHON = HOME / ".venv" / "bin" / "python"
@@ -200,21 +203,21 @@ def planned(bench: Bench, arch: str) -> Cell:
     return cell
 
 
-def settings(bench: Bench) -> run.Settings:
+def settings(bench: Bench) -> stages.Settings:
     """Settings to call the lab's stages with, for what is prepared and not measured."""
     places = bench.places
-    return run.Settings(
+    return stages.Settings(
         cache=places.cache, folder=bench.work / "stages", fragments=places.fragments,
         run_name="bench", jobs=bench.jobs,
     )  # fmt: skip
 
 
-def built(bench: Bench, cell: Cell) -> tuple[BuildResult, run.Kernel]:
+def built(bench: Bench, cell: Cell) -> tuple[BuildResult, stages.Kernel]:
     """A cell's kernel out of the user's cache, built where it is not there."""
     how = settings(bench)
-    kernel = run.prepare_kernel(cell.build.kernel, how)
+    kernel = stages.prepare_kernel(cell.build.kernel, how)
     bench.tell(f"looking for the build {cell.build.id}")
-    result = run.build_one(cell.build, kernel, how)
+    result = stages.build_one(cell.build, kernel, how)
     if result.image is None:
         raise BenchError(f"{cell.build.id} does not build: {result.reason}")
     return result, kernel
@@ -230,8 +233,8 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
     cell's programs one after another, without a sampler, seen from the host.
     """
     arch = ARCHES[cell.build.arch]
-    library = workload.library_folder(cell.workloads)
-    files = workload.compile_all(cell.workloads, library, arch, bench.places.cache)
+    library = watch.library_folder(cell.workloads)
+    files = watch.compile_all(cell.workloads, library, arch, bench.places.cache)
     request = guest.GuestRequest(
         arch, cell.shape, "tcg", image, root.ensure_root(arch, bench.places.cache),
         bench.work / "guest", bench.work / "guest" / "console.log", BOOT_DEADLINE,
@@ -259,8 +262,8 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
         spent = {"boot": time.monotonic() - began}
         if run_workloads:
             with ssh.connected(port, keys, BOOT_DEADLINE) as session:
-                packed = workload.pack(files, bench.places.cache).read_bytes()
-                session.unpack(packed, workload.GUEST_FOLDER, BOOT_DEADLINE)
+                packed = watch.pack(files, bench.places.cache).read_bytes()
+                session.unpack(packed, watch.GUEST_FOLDER, BOOT_DEADLINE)
                 began = time.monotonic()
                 session.run(_script(cell), RUN_DEADLINE)
                 spent["workloads"] = time.monotonic() - began
@@ -277,7 +280,7 @@ def _script(cell: Cell) -> str:
     """The cell's programs in the guest, one after another and nothing else."""
     lines = []
     for spec in cell.workloads:
-        folder = f"{workload.GUEST_FOLDER}/{spec.family}"
+        folder = f"{watch.GUEST_FOLDER}/{spec.family}"
         program = f"{folder}/{Path(spec.program).stem}"
         words = [program] if spec.program.endswith(".c") else ["python3", f"{program}.py"]
         lines.append(f"(cd {folder} && {shlex.join([*words, *spec.args])}) >/dev/null 2>&1")
@@ -385,7 +388,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
             return {"lab": spent.wall, "bare": sum(bare.values()), **bare}
 
         yield sample
-        slot = source.fetch_base(
+        slot = fetch.fetch_base(
             KernelSpec("bench", f"path:{tree}"), cache, bench.tell, BUILD_DEADLINE
         ).slot
         (store.store_path(cache) / "lab-indexes" / slot).unlink(missing_ok=True)
@@ -396,7 +399,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
 @contextlib.contextmanager
 def cold_build(bench: Bench) -> Iterator[Sampler]:
     """A kernel from nothing but sources, by the lab and by make: CPU seconds of both."""
-    kernel = run.prepare_kernel(planned(bench, "x86_64").build.kernel, settings(bench))
+    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, settings(bench))
     shared = ("kernels.git", "records", "locks", "trees")
 
     def sample() -> Sample:

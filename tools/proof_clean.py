@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HOME))
 LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
 START, END = "<!-- clean -->\n", "<!-- end of clean -->"
@@ -161,17 +160,15 @@ def missing_in(step: Step, workloads: list[Workload], record: Record) -> list[Wo
 
 def find_workloads() -> list[Workload]:
     """All workloads with the digests of what runs in the guest."""
-    from orchestrator import workload
-    from orchestrator.arch import ARCHES as TABLE
-    from orchestrator.commands.places import find_places, load
+    from orchestrator.commands.workspace import find_places, load
+    from orchestrator.model.arch import ARCHES as TABLE
+    from orchestrator.workload import watch
 
     os.chdir(HOME)
     places = find_places()
     specs = [s for s in load(places).workloads if not s.name.startswith(LEFT_OUT)]
-    library = workload.library_folder(specs)
-    files = {
-        arch: workload.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES
-    }
+    library = watch.library_folder(specs)
+    files = {arch: watch.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES}
 
     judges = [_git("rev-parse", f"HEAD:{path}") for path in JUDGES]
 

@@ -26,7 +26,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from findings import RACES, Record, Run, failures, is_named, key_of, page, suite_digest, summary
 from plants import ABI_V2, PLANTS, Plant
 

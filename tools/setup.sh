@@ -50,8 +50,8 @@ stamp=.venv/.lab-setup
 if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
 	install_packages python3 python3-venv
 fi
-# The table of what the lab needs of the host is orchestrator/hosttools.py.
-install_packages $(python3 orchestrator/hosttools.py --missing)
+# The table of what the lab needs of the host is orchestrator/host/tools.py.
+install_packages $(python3 orchestrator/host/tools.py --missing)
 update_lists
 
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import click
 
-from orchestrator import results
-from orchestrator.cases import counter_drift, decisive, kernels_of
-from orchestrator.codec import plain
-from orchestrator.commands.places import Places, find_places, places_here
 from orchestrator.commands.record import known_noise
-from orchestrator.compare import FigureChange, figure_changes, kernel_regressed
-from orchestrator.compare import compare as set_beside
-from orchestrator.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
-from orchestrator.model import (
+from orchestrator.commands.workspace import Places, find_places, places_here
+from orchestrator.judge.cases import counter_drift, decisive, kernels_of
+from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
+from orchestrator.judge.compare import compare as set_beside
+from orchestrator.model.codec import plain
+from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
+from orchestrator.model.values import (
     CaseComparison,
     CaseResult,
     Change,
@@ -39,6 +38,7 @@ from orchestrator.report.figures import (
 )
 from orchestrator.report.text import visible
 from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
+from orchestrator.results import store
 
 _SHOWN = 30
 _LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED)
@@ -76,8 +76,8 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
     :raises UserError: when a run or kernel is unknown, or nothing is in both.
     """
     places = _places(name_a, name_b)
-    folder_a, folder_b = (results.find_run(places.reports, name) for name in (name_a, name_b))
-    run_a, run_b = results.load(folder_a), results.load(folder_b)
+    folder_a, folder_b = (store.find_run(places.reports, name) for name in (name_a, name_b))
+    run_a, run_b = store.load(folder_a), store.load(folder_b)
     comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
     _require_common(comparison, run_a, run_b)
     changes = figure_changes(comparison, known_noise(places))
@@ -105,8 +105,8 @@ def report(name: str, baseline: str | None, as_json: bool) -> int:
     :raises UserError: when a run is unknown or damaged.
     """
     places = _places(name)
-    folder = results.find_run(places.reports, name)
-    run = results.load(folder)
+    folder = store.find_run(places.reports, name)
+    run = store.load(folder)
     comparison = _against(places.reports, run, baseline)
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml", changes)
@@ -133,7 +133,7 @@ def _against(reports: Path, run: RunResult, baseline: str | None) -> Comparison 
             )
         return set_beside(run, run, wanted, others[0])
     try:
-        return set_beside(results.load(results.find_run(reports, wanted)), run)
+        return set_beside(store.load(store.find_run(reports, wanted)), run)
     except UserError as error:
         raise UserError(
             f"baseline {wanted}: {error.message}",

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator import hosttools, process
-from orchestrator.arch import ARCHES, Arch
-from orchestrator.commands.places import cache_folder, find_places, load
-from orchestrator.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
-from orchestrator.kernel import debian
-from orchestrator.model import LabConfig
-from orchestrator.orphans import orphans
+from orchestrator.commands.workspace import cache_folder, find_places, load
+from orchestrator.host import process, tools
+from orchestrator.host.orphans import orphans
+from orchestrator.kernel.source import debian
+from orchestrator.model.arch import ARCHES, Arch
+from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
+from orchestrator.model.values import LabConfig
 
 OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
 
@@ -47,7 +47,7 @@ class Check:
 def doctor(as_json: bool, packages: bool) -> int:
     """Print every check as it is made; 3 when something needed is missing."""
     if packages:
-        click.echo(" ".join(hosttools.packages()))
+        click.echo(" ".join(tools.packages()))
         return EXIT_OK
     found = []
     for check in checks():
@@ -62,9 +62,9 @@ def doctor(as_json: bool, packages: bool) -> int:
         told = {"exit_status": status, "checks": [asdict(check) for check in found]}
         click.echo(json.dumps(told, indent=1))
         return status
-    missing = hosttools.missing()
+    missing = tools.missing()
     if len(missing) > 1:
-        click.echo(f"\nall packages at once: {hosttools.install_command(missing)}")
+        click.echo(f"\nall packages at once: {tools.install_command(missing)}")
     warned = sum(check.state == WARN for check in found)
     click.echo(f"\n{bad} to mend, {warned} to know about" if bad or warned else "\nall is well")
     return status
@@ -143,13 +143,13 @@ def _fits(have: str, wanted: str) -> bool:
 
 
 def _tools() -> Iterator[Check]:
-    for tool in hosttools.tools():
+    for tool in tools.tools():
         if tool.present():
-            if tool.need is not hosttools.Need.OPTIONAL:
+            if tool.need is not tools.Need.OPTIONAL:
                 yield Check(tool.name, OK, tool.why)
             continue
-        state = {hosttools.Need.REQUIRED: BAD, hosttools.Need.USEFUL: WARN}.get(tool.need, NOTE)
-        fix = hosttools.install_command((tool.package,))
+        state = {tools.Need.REQUIRED: BAD, tools.Need.USEFUL: WARN}.get(tool.need, NOTE)
+        fix = tools.install_command((tool.package,))
         text = f"not installed (package {tool.package}); needed for: {tool.why}"
         yield Check(tool.name, state, text, fix)
 
@@ -163,8 +163,8 @@ def _compiler(arch: Arch) -> Iterator[Check]:
         [arch.gcc, "-static", "-x", "c", "-o", "/dev/null", "-"], b"int main(void){return 0;}"
     )
     if isinstance(done, str):
-        names = tuple(t.package for t in hosttools.tools() if t.package.startswith("libc6-dev"))
-        yield Check(name, BAD, f"makes no program: {done}", hosttools.install_command(names))
+        names = tuple(t.package for t in tools.tools() if t.package.startswith("libc6-dev"))
+        yield Check(name, BAD, f"makes no program: {done}", tools.install_command(names))
     else:
         yield Check(name, OK, f"makes {arch.name} programs")
 
@@ -175,8 +175,8 @@ def _qemu(arch: Arch, cache: Path) -> Iterator[Check]:
     if not process.find_tool(arch.qemu):
         return
     done = _ask([arch.qemu, "-machine", "none", "-netdev", "help"])
-    package = next(tool.package for tool in hosttools.TOOLS if tool.name == arch.qemu)
-    again = hosttools.install_command((package,)).replace("install", "install --reinstall", 1)
+    package = next(tool.package for tool in tools.TOOLS if tool.name == arch.qemu)
+    again = tools.install_command((package,)).replace("install", "install --reinstall", 1)
     if isinstance(done, str):
         yield Check(f"{arch.qemu} starts", BAD, done, again)
         return
@@ -293,7 +293,7 @@ def _memory(config: LabConfig | None) -> Iterator[Check]:
 
 
 def _leftovers(cache: Path) -> Iterator[Check]:
-    from orchestrator.cachelist import survey_kind
+    from orchestrator.host.cache.survey import survey_kind
 
     left = survey_kind(cache, "tmp")
     if left:

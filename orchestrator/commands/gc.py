@@ -7,9 +7,9 @@ import json
 
 import click
 
-from orchestrator import trim
-from orchestrator.cachelist import Entry
-from orchestrator.commands.places import cache_folder
+from orchestrator.commands.workspace import cache_folder
+from orchestrator.host.cache import trim
+from orchestrator.host.cache.survey import Entry
 
 _SHOWN = 20
 

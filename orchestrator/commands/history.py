@@ -7,12 +7,12 @@ import json
 
 import click
 
-from orchestrator import history as store
-from orchestrator.codec import plain
-from orchestrator.commands.places import find_places
-from orchestrator.model import Verdict
+from orchestrator.commands.workspace import find_places
+from orchestrator.model.codec import plain
+from orchestrator.model.values import Verdict
 from orchestrator.report.figures import figures
 from orchestrator.report.text import visible
+from orchestrator.results import history as store
 
 
 def history(

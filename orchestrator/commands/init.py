@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.config import LAB_FILE, init_text
-from orchestrator.errors import UserError
+from orchestrator.model.errors import UserError
+from orchestrator.plan.lab_yaml import LAB_FILE, init_text
 
 
 def init(folder: Path) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from orchestrator.arch import ARCHES
-from orchestrator.codec import plain
-from orchestrator.commands.places import find_places, load
-from orchestrator.model import (
+from orchestrator.commands.workspace import find_places, load
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.codec import plain
+from orchestrator.model.values import (
     ConfigSpec,
     KernelSpec,
     LabConfig,

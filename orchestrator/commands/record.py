@@ -12,12 +12,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import results
-from orchestrator.commands.places import Places
-from orchestrator.compare import FigureChange, figure_changes
-from orchestrator.errors import HostError, LabError, UserError
-from orchestrator.model import Comparison, RunResult
-from orchestrator.noise import NoiseTable
+from orchestrator.commands.workspace import Places
+from orchestrator.judge.compare import FigureChange, figure_changes
+from orchestrator.judge.noise import NoiseTable
+from orchestrator.model.errors import HostError, LabError, UserError
+from orchestrator.model.values import Comparison, RunResult
+from orchestrator.results import store
 
 
 def write_reports(
@@ -29,7 +29,7 @@ def write_reports(
     """Write results.json, junit.xml and index.html into a run's folder."""
     from orchestrator.report import html, junit
 
-    results.save(run, folder)
+    store.save(run, folder)
     (folder / "junit.xml").write_text(junit.render(run, comparison), encoding="utf-8")
     page = html.render(run, folder, comparison, changes)
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -40,18 +40,18 @@ def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison 
 
     :raises UserError, HostError: the history cannot be used; the reports are written by then.
     """
-    from orchestrator import history
+    from orchestrator.results import history
 
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     write_reports(run, folder, comparison, changes)
     if folder.parent == places.reports:
-        results.update_latest(places.reports, folder)
+        store.update_latest(places.reports, folder)
     history.record(places.history, run, folder)
 
 
 def known_noise(places: Places) -> NoiseTable:
     """What the history knows of noise; a comparison needs none, so nor does it need a history."""
-    from orchestrator import history
+    from orchestrator.results import history
 
     with contextlib.suppress(LabError):
         return history.noise(places.history)

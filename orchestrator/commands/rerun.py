@@ -12,29 +12,15 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator import __version__, process, results
-from orchestrator.cases import SERIES, apply_reason, cases_of, summary_of
+from orchestrator import __version__
 from orchestrator.commands import record
-from orchestrator.commands.places import Places, find_places, load
 from orchestrator.commands.run import RunOptions, _expect, compare_kernels
 from orchestrator.commands.same import keep_shapes, same_kernel, stored_shape
-from orchestrator.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, LabError, UserError
-from orchestrator.events import Event
-from orchestrator.executor import Progress
-from orchestrator.kernel.kconfig import parse_dotconfig
-from orchestrator.model import (
-    BuildRecord,
-    BuildResult,
-    CellRecord,
-    KernelRecord,
-    Plan,
-    RunInfo,
-    RunResult,
-    Summary,
-    Verdict,
-)
-from orchestrator.outcome import exit_status
-from orchestrator.repeat import (
+from orchestrator.commands.workspace import Places, find_places, load
+from orchestrator.host import process
+from orchestrator.judge.cases import SERIES, apply_reason, cases_of, summary_of
+from orchestrator.judge.outcome import exit_status
+from orchestrator.judge.trials import (
     Repeat,
     Shown,
     Subject,
@@ -45,9 +31,32 @@ from orchestrator.repeat import (
     judge_trial,
     make_repeat,
 )
+from orchestrator.kernel.build.kconfig import parse_dotconfig
+from orchestrator.model.errors import (
+    EXIT_HOST,
+    EXIT_KERNEL,
+    EXIT_OK,
+    Interrupted,
+    LabError,
+    UserError,
+)
+from orchestrator.model.values import (
+    BuildRecord,
+    BuildResult,
+    CellRecord,
+    KernelRecord,
+    Plan,
+    RunInfo,
+    RunResult,
+    Summary,
+    Verdict,
+)
 from orchestrator.report.text import visible
-from orchestrator.results import cell_folder
-from orchestrator.run import Kernel, Settings, expand_cell, prepare_kernel, run_cell
+from orchestrator.results import store
+from orchestrator.results.store import cell_folder
+from orchestrator.runner.events import Event
+from orchestrator.runner.local import Progress
+from orchestrator.runner.stages import Kernel, Settings, expand_cell, prepare_kernel, run_cell
 
 
 @dataclass(frozen=True)
@@ -72,18 +81,18 @@ def rerun(run_name: str, case_id: str, options: RunOptions, how: RerunOptions) -
     """
     places = find_places()
     config = load(places)
-    old = results.find_run(places.reports, run_name)
-    earlier = results.load(old)
+    old = store.find_run(places.reports, run_name)
+    earlier = store.load(old)
     case = find_case(earlier, case_id)
     shape = stored_shape(old, case.id.split(":", 1)[0])
     with_base = how.base and not how.gdb
     repeat = make_repeat(config, earlier, case, on=how.on, shape=shape, with_base=with_base)
-    from orchestrator.cacheuse import using
+    from orchestrator.host.cache.use import using
 
     places.cache.mkdir(parents=True, exist_ok=True)
     with using(places.cache):
         if how.gdb:
-            from orchestrator.commands.debug import debug
+            from orchestrator.commands.gdb import debug
 
             return debug(places, repeat, old, options)
         return _Rerun(places, repeat, old, options, how).go()
@@ -110,9 +119,9 @@ class _Rerun:
         self.ready: dict[str, tuple[Kernel, BuildResult | None, str]] = {}
 
     def go(self) -> int:
-        from orchestrator import progress
+        from orchestrator.commands import progress
         from orchestrator.commands.summary import print_summary
-        from orchestrator.trim import keep_budget
+        from orchestrator.host.cache.trim import keep_budget
 
         began, started = time.monotonic(), record.now()
         record.log_to(self.folder / "lab.log")

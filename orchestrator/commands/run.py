@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, results
-from orchestrator.arch import ARCHES
-from orchestrator.cases import summary_of
+from orchestrator import __version__
 from orchestrator.commands import record
-from orchestrator.commands.places import Places, find_places, load
-from orchestrator.errors import EXIT_INTERRUPTED, UserError
-from orchestrator.model import (
+from orchestrator.commands.workspace import Places, find_places, load
+from orchestrator.judge.cases import summary_of
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
+from orchestrator.model.values import (
     CellRecord,
     Comparison,
     IssueRecord,
@@ -28,7 +28,8 @@ from orchestrator.model import (
     RunResult,
     Summary,
 )
-from orchestrator.plan import Selection, make_plan
+from orchestrator.plan.matrix import Selection, make_plan
+from orchestrator.results import store as results
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def execute(
     places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None = None
 ) -> int:
     """Carry out a plan, store and report it, and give the exit status."""
-    from orchestrator.cacheuse import using
+    from orchestrator.host.cache.use import using
 
     with using(places.cache):
         if options.boot:
@@ -105,21 +106,21 @@ def _compile_workloads(places: Places, plan: Plan) -> None:
 
     :raises UserError: with the compiler's first error.
     """
-    from orchestrator import workload
+    from orchestrator.workload import watch
 
     for arch in dict.fromkeys(cell.build.arch for cell in plan.cells):
         cells = [cell for cell in plan.cells if cell.build.arch == arch]
         specs = tuple(dict.fromkeys(spec for cell in cells for spec in cell.workloads))
         if specs:
-            library = workload.library_folder(specs)
-            workload.compile_all(specs, library, ARCHES[arch], places.cache)
+            library = watch.library_folder(specs)
+            watch.compile_all(specs, library, ARCHES[arch], places.cache)
 
 
 def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None) -> int:
-    from orchestrator import executor, progress
-    from orchestrator import run as stages
-    from orchestrator.capsule import leave_capsules
+    from orchestrator.commands import progress
     from orchestrator.commands.same import keep_shapes
+    from orchestrator.runner import local, stages
+    from orchestrator.runner.capsule import leave_capsules
 
     earlier = None
     if options.resume:
@@ -136,7 +137,7 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
     command = record.command_line()
     baseline = _baseline_name(places, plan, options)
 
-    def result(state: executor.Progress, finished: str, status: int) -> RunResult:
+    def result(state: local.Progress, finished: str, status: int) -> RunResult:
         cells = _in_order(plan, state)
         builds = tuple(state.builds.values())
         info = RunInfo(
@@ -146,7 +147,7 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
         whole = RunResult(info, kernels, builds, cells, Summary(0, 0, 0, 0), problems)
         return replace(whole, summary=summary_of(whole))
 
-    def store(state: executor.Progress) -> None:
+    def store(state: local.Progress) -> None:
         # What a lab that is killed leaves must not read as a success.
         results.save(result(state, "", EXIT_INTERRUPTED), folder)
 
@@ -164,7 +165,7 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
         )
         if options.seed is not None:
             settings = replace(settings, seed=options.seed)
-        state = executor.carry_out(
+        state = local.carry_out(
             plan, settings, store, cores=options.jobs, boot=options.boot, done=earlier
         )
     issues = _expect(plan, state)
@@ -177,7 +178,7 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
     final = replace(draft, run=replace(draft.run, exit_status=status))
     record.finish(places, final, folder, comparison)
     from orchestrator.commands.summary import print_summary
-    from orchestrator.trim import keep_budget
+    from orchestrator.host.cache.trim import keep_budget
 
     keep_budget(places.cache)
 
@@ -230,14 +231,14 @@ def _baseline_name(places: Places, plan: Plan, options: RunOptions) -> str:
 
 
 def _compare(plan: Plan, run: RunResult, base: RunResult | None) -> Comparison | None:
-    from orchestrator.compare import compare
+    from orchestrator.judge.compare import compare
 
     return compare(base, run) if base is not None else compare_kernels(plan, run)
 
 
 def compare_kernels(plan: Plan, run: RunResult) -> Comparison | None:
     """The kernel under test beside the plan's baseline; None where one of them is missing."""
-    from orchestrator.compare import compare
+    from orchestrator.judge.compare import compare
 
     if plan.baseline is None:
         return None
@@ -249,8 +250,8 @@ def compare_kernels(plan: Plan, run: RunResult) -> Comparison | None:
 
 
 def _status(run: RunResult, state: Any, comparison: Comparison | None, options: RunOptions) -> int:
-    from orchestrator.compare import kernel_regressed
-    from orchestrator.outcome import exit_status
+    from orchestrator.judge.compare import kernel_regressed
+    from orchestrator.judge.outcome import exit_status
 
     fail_on = options.fail_on or ("regression" if comparison else "any")
     regressions = None
@@ -273,7 +274,7 @@ def _expect(plan: Plan, state: Any) -> tuple[IssueRecord, ...]:
 
     Gives what became of the known issues.
     """
-    from orchestrator.known_issues import settle
+    from orchestrator.judge.known_issues import settle
 
     found = RunResult(
         RunInfo("", "", "", "", 0, __version__, plan.profile), tuple(state.kernels.values()),
@@ -292,7 +293,7 @@ def _in_order(plan: Plan, state: Any) -> tuple[CellRecord, ...]:
 
 def plan_text(selection: Selection, as_json: bool, baseline: str | None = None) -> str:
     """What ``lab plan`` prints."""
-    from orchestrator.plan_text import explain, plan_to_dict
+    from orchestrator.plan.show import explain, plan_to_dict
 
     places = find_places()
     config = load(places)

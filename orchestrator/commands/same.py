@@ -10,13 +10,13 @@ import contextlib
 import json
 from pathlib import Path
 
-from orchestrator import codec
-from orchestrator import run as stages
-from orchestrator.errors import LabError
-from orchestrator.kernel.kept import find_image
-from orchestrator.model import BuildResult, KernelTree, Plan, ShapeSpec
-from orchestrator.repeat import Subject
-from orchestrator.results import cell_folder
+from orchestrator.judge.trials import Subject
+from orchestrator.kernel.build.kept import find_image
+from orchestrator.model import codec
+from orchestrator.model.errors import LabError
+from orchestrator.model.values import BuildResult, KernelTree, Plan, ShapeSpec
+from orchestrator.results.store import cell_folder
+from orchestrator.runner import stages
 
 SHAPE = "shape.json"
 

@@ -14,22 +14,24 @@ from pathlib import Path
 
 import click
 
-from orchestrator import process, progress, workload
-from orchestrator import run as stages
-from orchestrator.arch import ARCHES
-from orchestrator.cacheuse import using
-from orchestrator.cases import apply_reason
-from orchestrator.commands.places import find_places, load
-from orchestrator.errors import EXIT_HOST, EXIT_KERNEL, HostError
-from orchestrator.events import Event
-from orchestrator.evidence import klog
-from orchestrator.guest import accel, guest, root
-from orchestrator.kernel.cachefiles import scratch
-from orchestrator.kernel.store import clean_leftovers
-from orchestrator.model import BuildResult, Cell, GuestEnd, Verdict
-from orchestrator.plan import Selection, make_plan
+from orchestrator.commands import progress
+from orchestrator.commands.workspace import find_places, load
+from orchestrator.evidence.klog import parse as klog
+from orchestrator.guest import accel, boot, root
+from orchestrator.host import process
+from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.use import using
+from orchestrator.judge.cases import apply_reason
+from orchestrator.kernel.source.store import clean_leftovers
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, HostError
+from orchestrator.model.values import BuildResult, Cell, GuestEnd, Verdict
+from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.report.text import visible
-from orchestrator.results import cell_folder
+from orchestrator.results.store import cell_folder
+from orchestrator.runner import stages
+from orchestrator.runner.events import Event
+from orchestrator.workload import watch as workload
 
 # Nobody is timed while typing; a session left open over a weekend ends with it.
 SESSION_DEADLINE = 3 * 86400.0
@@ -103,7 +105,7 @@ def _session(
     console = settings.folder / f"{Path(cell_folder(cell.id)).name}.console.log"
     assert built.image is not None
     with scratch(settings.cache) as folder:
-        request = guest.GuestRequest(
+        request = boot.GuestRequest(
             arch=arch,
             shape=cell.shape,
             accelerator=chosen.name,
@@ -115,26 +117,26 @@ def _session(
         )
         _tell(f"booting ({chosen.name}: {chosen.reason}); console: {console}")
         try:
-            with guest.booted(request) as machine:
+            with boot.booted(request) as machine:
                 _tell(f"booted in {machine.boot_seconds:.1f} s")
                 if options.push:
                     _push(machine, cell, settings.cache)
                 return _log_in(machine, folder, options.command)
-        except guest.BootFailed as failed:
+        except boot.BootFailed as failed:
             _tell(failed.reason)
             _show_console(console)
             host = failed.end in (GuestEnd.SSH_LOST, GuestEnd.QEMU_DIED)
             return EXIT_HOST if host else EXIT_KERNEL
 
 
-def _push(machine: guest.Guest, cell: Cell, cache: Path) -> None:
+def _push(machine: boot.Guest, cell: Cell, cache: Path) -> None:
     library = workload.library_folder(cell.workloads)
     files = workload.compile_all(cell.workloads, library, ARCHES[cell.build.arch], cache)
     workload.push(machine, workload.pack(files, cache))
     _tell(f"workloads are in {workload.GUEST_FOLDER}")
 
 
-def _log_in(machine: guest.Guest, folder: Path, command: tuple[str, ...]) -> int:
+def _log_in(machine: boot.Guest, folder: Path, command: tuple[str, ...]) -> int:
     """Run the system's ssh on the user's terminal; tell what the kernel reported meanwhile."""
     start = machine.console_size()
     argv = ssh_command(machine.port, machine.keys.client_private, pin(machine, folder), command)
@@ -152,7 +154,7 @@ def _log_in(machine: guest.Guest, folder: Path, command: tuple[str, ...]) -> int
 
 
 @contextlib.contextmanager
-def _watched(machine: guest.Guest) -> Iterator[list[GuestEnd]]:
+def _watched(machine: boot.Guest) -> Iterator[list[GuestEnd]]:
     """Watch a guest for the length of a with block; gives a list for how it ended, if it does.
 
     A guest that panicked stands still and its TCP connections with it: QEMU is ended, so that ssh
@@ -186,7 +188,7 @@ _ENDS = {
 }
 
 
-def pin(machine: guest.Guest, folder: Path) -> Path:
+def pin(machine: boot.Guest, folder: Path) -> Path:
     """Write the known_hosts file that holds this guest's key and no other."""
     path = folder / "known_hosts"
     path.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {machine.keys.host_public}\n")

@@ -7,11 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from orchestrator.cases import cases_of, decisive
-from orchestrator.codec import plain
-from orchestrator.model import Change, Comparison, RunResult, Verdict
-from orchestrator.outcome import not_run, not_run_text
-from orchestrator.promises import UNPROMISED
+from orchestrator.judge.cases import cases_of, decisive
+from orchestrator.judge.outcome import not_run, not_run_text
+from orchestrator.model.codec import plain
+from orchestrator.model.values import Change, Comparison, RunResult, Verdict
+from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report.text import issue_name, issue_standing, visible
 from orchestrator.report.trace import touched_places
 

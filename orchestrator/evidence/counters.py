@@ -23,7 +23,7 @@ from orchestrator.evidence.readings import (
     parse_measurements,
     parse_samples,
 )
-from orchestrator.model import Counter, LedgerStep, WorkloadSpec
+from orchestrator.model.values import Counter, LedgerStep, WorkloadSpec
 
 __all__ = [
     "INVARIANTS",

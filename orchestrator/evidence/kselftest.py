@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from orchestrator.evidence import ktap
-from orchestrator.model import KtapCase, KtapReport, Verdict
+from orchestrator.model.values import KtapCase, KtapReport, Verdict
 
 #: The case that stands for the program as a whole.
 PROGRAM = "program"

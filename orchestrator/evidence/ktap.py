@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from orchestrator.model import KtapCase, KtapReport, Verdict
+from orchestrator.model.values import KtapCase, KtapReport, Verdict
 
 # Deeper nesting than any real test's; keeps names short.
 MAX_DEPTH = 12

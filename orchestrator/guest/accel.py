@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import process
-from orchestrator.arch import Arch
-from orchestrator.errors import HostError
+from orchestrator.host import process
+from orchestrator.model.arch import Arch
+from orchestrator.model.errors import HostError
 
 PROBE_DEADLINE = 6.0
 

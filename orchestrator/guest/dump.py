@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator import process
-from orchestrator.arch import Arch
-from orchestrator.errors import HostError
+from orchestrator.host import process
+from orchestrator.model.arch import Arch
+from orchestrator.model.errors import HostError
 
 PAGE = 4096  # the unit of reading; no larger than any kernel's page
 FRAMES = 64

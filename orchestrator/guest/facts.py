@@ -8,7 +8,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.guest.guest import Guest
+from orchestrator.guest.boot import Guest
 from orchestrator.guest.ssh import SshLost
 
 # One command, one round trip.  Sections start with "== NAME".

@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
-from orchestrator import process
-from orchestrator.errors import HostError
-from orchestrator.guest.guest import Guest
+from orchestrator.guest.boot import Guest
 from orchestrator.guest.ssh import SshLost
+from orchestrator.host import process
+from orchestrator.model.errors import HostError
 
 # Blocked tasks, memory, held locks (of kernels with lockdep), all tasks: the last one is long.
 KEYS = "wmdt"

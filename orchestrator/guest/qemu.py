@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import process
-from orchestrator.arch import Arch
-from orchestrator.errors import HostError
-from orchestrator.model import ShapeSpec
+from orchestrator.host import process
+from orchestrator.model.arch import Arch
+from orchestrator.model.errors import HostError
+from orchestrator.model.values import ShapeSpec
 
 START_DEADLINE = 20.0
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")

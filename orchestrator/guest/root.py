@@ -15,11 +15,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from orchestrator import process
-from orchestrator.arch import Arch
-from orchestrator.cacheuse import looking
-from orchestrator.errors import HostError
-from orchestrator.locks import Notice, locked
+from orchestrator.host import process
+from orchestrator.host.cache.locks import Notice, locked
+from orchestrator.host.cache.use import looking
+from orchestrator.model.arch import Arch
+from orchestrator.model.errors import HostError
 
 SUITE = "bookworm"
 PACKAGES = (

@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator import process
-from orchestrator.errors import HostError, LabError
-from orchestrator.guest.guest import FAST_BOOT, Guest, GuestRequest, qemu_command
+from orchestrator.guest.boot import FAST_BOOT, Guest, GuestRequest, qemu_command
 from orchestrator.guest.qemu import Memory, Qemu, memory_sizes, running
 from orchestrator.guest.seed import Keys
 from orchestrator.guest.ssh import SshLost, connected
+from orchestrator.host import process
+from orchestrator.model.errors import HostError, LabError
 
 # Writing and reading the state of the devices: half a megabyte.
 STATE_DEADLINE = 30.0

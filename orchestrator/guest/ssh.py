@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator import process
-from orchestrator.errors import LabError
 from orchestrator.guest.seed import Keys
+from orchestrator.host import process
+from orchestrator.model.errors import LabError
 
 # Seconds for the guest's SSH server to take a command.
 ANSWER = 30.0

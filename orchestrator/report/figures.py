@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.compare import SPREAD, FigureChange
-from orchestrator.model import CaseResult, Measurement
+from orchestrator.judge.compare import SPREAD, FigureChange
+from orchestrator.model.values import CaseResult, Measurement
 
 
 @dataclass(frozen=True)

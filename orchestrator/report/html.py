@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.cases import apply_reason, build_case, counter_drift, ledger_drift
-from orchestrator.compare import FigureChange
-from orchestrator.model import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.outcome import not_run_text
+from orchestrator.judge.cases import apply_reason, build_case, counter_drift, ledger_drift
+from orchestrator.judge.compare import FigureChange
+from orchestrator.judge.outcome import not_run_text
+from orchestrator.model.values import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.report import figures, plot, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 from orchestrator.report.text import excerpt, headline, issue_name, issue_standing, visible

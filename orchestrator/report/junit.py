@@ -12,8 +12,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.cases import build_case, cases_of, cell_cases, series_case
-from orchestrator.model import (
+from orchestrator.judge.cases import build_case, cases_of, cell_cases, series_case
+from orchestrator.judge.outcome import executed, not_run, not_run_text
+from orchestrator.model.values import (
     BuildRecord,
     CaseComparison,
     CaseResult,
@@ -25,7 +26,6 @@ from orchestrator.model import (
     RunResult,
     Verdict,
 )
-from orchestrator.outcome import executed, not_run, not_run_text
 from orchestrator.report.text import (
     EXIT_MEANING,
     counter_line,

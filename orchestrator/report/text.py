@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.cases import counter_drift, decisive, ledger_drift
-from orchestrator.model import (
+from orchestrator.judge.cases import counter_drift, decisive, ledger_drift
+from orchestrator.model.values import (
     CaseResult,
     Counter,
     IssueRecord,

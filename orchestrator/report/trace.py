@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestrator.model import CaseResult, FrameLines, Hit, SourceLine
+from orchestrator.model.values import CaseResult, FrameLines, Hit, SourceLine
 
 # A sign beside the colour, and words for both.
 _MARKS = {

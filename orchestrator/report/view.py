@@ -7,9 +7,9 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.arch import ARCHES
-from orchestrator.cases import PlacedCase, cases_of, cell_cases
-from orchestrator.model import (
+from orchestrator.judge.cases import PlacedCase, cases_of, cell_cases
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.values import (
     BuildRecord,
     CaseComparison,
     CaseResult,

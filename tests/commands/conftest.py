@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sample_run
 
-TESTS = Path(__file__).parent.parent
-sys.path.insert(0, str(TESTS))
-
-import sample_run  # noqa: E402
-
-from orchestrator import entry, results  # noqa: E402
-from orchestrator.cli import cli  # noqa: E402
-from orchestrator.config import init_text  # noqa: E402
+from orchestrator import HOME
+from orchestrator.cli import cli
+from orchestrator.commands import entry
+from orchestrator.plan.lab_yaml import init_text
+from orchestrator.results import store
 
 GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
 
@@ -53,9 +51,9 @@ def stored(folder: Path) -> Path:
     """The same with two stored runs."""
     for run in (sample_run.good_run(), sample_run.broken_run()):
         where = folder / "reports" / run.run.id
-        results.save(run, where)
+        store.save(run, where)
         sample_run.write_files(run, where)
-        results.update_latest(folder / "reports", where)
+        store.update_latest(folder / "reports", where)
     return folder
 
 
@@ -87,7 +85,7 @@ def lab_process(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
     def command(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "orchestrator.cli", *words]
-        path = {"PYTHONPATH": str(TESTS.parent)}
+        path = {"PYTHONPATH": str(HOME)}
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             argv, text=True, timeout=30, env=os.environ | path,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},

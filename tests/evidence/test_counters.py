@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator import HOME
 from orchestrator.evidence import counters
 from orchestrator.evidence.counters import SampleLog
-from orchestrator.model import LedgerStep, Measurement, Sample, WorkloadSpec
+from orchestrator.model.values import LedgerStep, Measurement, Sample, WorkloadSpec
 
 ALL = ("counter-equals-walk", "move-conserves", "back-after-exit", "no-leak")
 
@@ -251,7 +252,7 @@ def test_missing_evidence() -> None:
 
 
 def test_the_manifest_schema_knows_the_same_invariants() -> None:
-    schema = Path(counters.__file__).parents[1] / "manifest.schema.json"
+    schema = HOME / "orchestrator/plan/manifest.schema.json"
     defined = json.loads(schema.read_text())["$defs"]["invariants"]["items"]["enum"]
     assert set(defined) == counters.INVARIANTS
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.evidence import ktap
-from orchestrator.model import KtapReport, Verdict
+from orchestrator.model.values import KtapReport, Verdict
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 

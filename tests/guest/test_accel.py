@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator import process
-from orchestrator.arch import ARCHES
 from orchestrator.guest import accel
+from orchestrator.host import process
+from orchestrator.model.arch import ARCHES
 
 MINE = replace(ARCHES["x86_64"], kvm_hosts=(platform.machine(),))
 

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.arch import ARCHES
-from orchestrator.errors import HostError
+from orchestrator import HOME
 from orchestrator.guest import dump, kdump
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError
 
-DATA = Path(__file__).parents[1] / "data" / "dump"
+DATA = HOME / "tests" / "data" / "dump"
 X86, ARM = ARCHES["x86_64"], ARCHES["arm64"]
 TEXT = 0xFFFFFFFF81000000
 STACK = 0xFFFFC90000200000

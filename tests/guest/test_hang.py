@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import HostError
 from orchestrator.guest import hang
 from orchestrator.guest.hang import Dead
 from orchestrator.guest.ssh import SshLost
+from orchestrator.model.errors import HostError
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.arch import ARCHES
-from orchestrator.errors import HostError
+from orchestrator import HOME
 from orchestrator.guest import qemu
 from orchestrator.guest.qemu import GuestFiles, boot_arguments, command_line
-from orchestrator.model import ShapeSpec
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError
+from orchestrator.model.values import ShapeSpec
 
-GOLDEN = Path(__file__).parents[1] / "data" / "qemu"
+GOLDEN = HOME / "tests" / "data" / "qemu"
 X86 = ARCHES["x86_64"].qemu
 FILES = GuestFiles(
     image=Path("/cache/builds/0123/image"),

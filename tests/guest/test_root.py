@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator import process
-from orchestrator.arch import ARCHES
-from orchestrator.errors import HostError
 from orchestrator.guest import root
-from orchestrator.locks import locked
+from orchestrator.host import process
+from orchestrator.host.cache.locks import locked
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.arch import ARCHES
-from orchestrator.errors import HostError
 from orchestrator.guest import snapshot
-from orchestrator.guest.guest import Guest, GuestRequest
+from orchestrator.guest.boot import Guest, GuestRequest
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.seed import Keys
 from orchestrator.guest.snapshot import RestoreFailed, Snapshot
 from orchestrator.guest.ssh import Answer, SshLost
-from orchestrator.model import ShapeSpec
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError
+from orchestrator.model.values import ShapeSpec
 
 KEYS = Keys(Path("/key"), "host")
 

@@ -2,13 +2,12 @@
 """Golden files, and the sample run of the folder above."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent.parent
-sys.path.insert(0, str(TESTS))
+from orchestrator import HOME
+
+TESTS = HOME / "tests"
 
 GOLDEN = TESTS / "data" / "report"
 

@@ -3,9 +3,9 @@
 
 import pytest
 
-from orchestrator.compare import FigureChange
-from orchestrator.model import CaseResult, Measurement, Verdict
-from orchestrator.noise import Noise
+from orchestrator.judge.compare import FigureChange
+from orchestrator.judge.noise import Noise
+from orchestrator.model.values import CaseResult, Measurement, Verdict
 from orchestrator.report import figures
 
 

@@ -12,13 +12,13 @@ from lxml import etree
 from lxml import html as lxml_html
 from sample_run import broken_run, good_run, rss_hit, samples, write_files
 
-from orchestrator import results
-from orchestrator.compare import FigureChange, compare
-from orchestrator.model import Change, Measurement, Sample, Verdict
-from orchestrator.noise import Noise
+from orchestrator.judge.compare import FigureChange, compare
+from orchestrator.judge.noise import Noise
+from orchestrator.model.values import Change, Measurement, Sample, Verdict
 from orchestrator.report import html, view
 from orchestrator.report.kconfig_diff import config_differences, config_tables, parse_config
 from orchestrator.report.plot import nice_step, plot, short
+from orchestrator.results import store
 
 
 def page(run, folder=None, comparison=None):
@@ -55,8 +55,8 @@ def test_golden(name, tmp_path, golden, monkeypatch):
 def test_it_can_be_made_again_from_what_is_stored(tmp_path):
     run = broken_run()
     write_files(run, tmp_path)
-    results.save(run, tmp_path)
-    assert html.render(results.load(tmp_path), tmp_path) == html.render(run, tmp_path)
+    store.save(run, tmp_path)
+    assert html.render(store.load(tmp_path), tmp_path) == html.render(run, tmp_path)
 
 
 def test_the_answer_comes_first(broken):

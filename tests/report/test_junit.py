@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from lxml import etree
 from sample_run import broken_run, good_run, rss_hit
 
-from orchestrator.compare import compare
-from orchestrator.model import Measurement, Verdict
-from orchestrator.outcome import BUDGET
+from orchestrator import HOME
+from orchestrator.judge.compare import compare
+from orchestrator.judge.outcome import BUDGET
+from orchestrator.model.values import Measurement, Verdict
 from orchestrator.report import html, junit
 from orchestrator.report.text import excerpt, visible
 
-DATA = Path(__file__).parent.parent / "data" / "report"
+DATA = HOME / "tests" / "data" / "report"
 SCHEMA = etree.XMLSchema(etree.parse(str(DATA / "junit.xsd")))
 
 

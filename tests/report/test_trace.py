@@ -9,7 +9,7 @@ from lxml import html as lxml_html
 from sample_run import good_run, rss_hit, warn_hit
 
 from orchestrator.commands.summary import summary_text
-from orchestrator.model import Excerpt, FrameLines, SourceLine, Verdict
+from orchestrator.model.values import Excerpt, FrameLines, SourceLine, Verdict
 from orchestrator.report import html, junit, trace
 
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Around every command: signals, streams, and what an error becomes: a line and an exit status."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from orchestrator.model.errors import (
+    EXIT_HOST,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    HostError,
+    LabError,
+)
+
+
+def _die(error: LabError) -> int:
+    click.echo(f"lab: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"     {error.hint}", err=True)
+    return error.exit_status
+
+
+def _stop_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Stop in good order; what a second signal would cut short takes seconds at the most."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _prepare_streams() -> None:
+    """Take any text whatever the locale: consoles hold bytes that are no text."""
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        if stream is None:  # closed by the caller (`>&-`)
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (until the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_go_of_stdout() -> None:
+    """What is still unwritten goes nowhere, or the interpreter would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _status_of(command: click.Command) -> int:
+    """Run the command; expected errors become one line and the right exit status."""
+    try:
+        status = command.main(standalone_mode=False) or EXIT_OK
+        sys.stdout.flush()
+        return int(status)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("lab: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except LabError as error:
+        return _die(error)
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output went away (`lab list | head`), which is no error of ours; click
+        # makes of it a SystemExit(1), and nothing else here makes one.
+        _let_go_of_stdout()
+        return EXIT_OK
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run the command line and exit with its status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, a shell's background job
+            signal.signal(number, _stop_once)
+    _prepare_streams()
+    status = EXIT_HOST
+    try:
+        status = _status_of(command)
+    except OSError as error:
+        if error.filename is None and error.errno == errno.ENOSPC:
+            _let_go_of_stdout()
+            status = _die(HostError("cannot write the output: the disk is full"))
+        else:
+            _bug(error)
+    except Exception as error:
+        _bug(error)
+    sys.exit(status)
+
+
+def _bug(error: Exception) -> None:
+    click.echo(f"lab: unexpected {type(error).__name__}: {error}", err=True)
+    click.echo("     this is a bug of the lab; LAB_DEBUG=1 shows the traceback", err=True)
+    if os.environ.get("LAB_DEBUG"):
+        raise error

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The machine the lab runs on: processes, cores, tools."""

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Write a build folder's .config, unless the one that stands there is what would come out again.
+
+Kconfig takes longer than compiling one file.  Its answer depends on what is asked, on the Kconfig
+files and the scripts that they call, and on the tools (scripts/Kconfig.include asks the compiler);
+after an edit of C code all of them are as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+
+from orchestrator.host import process
+from orchestrator.kernel.build import kconfig
+from orchestrator.kernel.source import store
+from orchestrator.model.errors import HostError
+
+DEADLINE = 300.0
+MARK = ".lab-configured"
+# The mark of a .config whose source is still to be found intact; see vouch().
+PENDING = ".lab-configured.new"
+# What no configuration looks at, unless it lies in a folder with programs that Kconfig runs.
+_CODE = frozenset({".c", ".h", ".S", ".rst"})
+_TOOLS = frozenset({"scripts", "tools"})
+
+
+def configure(
+    command: list[str],
+    requests: tuple[kconfig.Request, ...],
+    full: Path | None,
+    objects: Path,
+    cache: Path,
+    *,
+    tree: str,
+    key: str,
+    log: Path,
+) -> str:
+    """Write ``objects/.config``; give what went wrong, or nothing.
+
+    :param command: make with all but its target.
+    :param full: the user's complete .config, where the requests only add to one.
+    :param tree: the source's tree id.
+    :param key: a digest of what is asked for, of architecture, tools and make's further words.
+    :raises HostError: when make was killed or took too long.
+    """
+    mark = objects / MARK
+    (objects / PENDING).unlink(missing_ok=True)
+    if _stands(mark, objects, cache, tree, key, command):
+        return ""
+    mark.unlink(missing_ok=True)
+    asked = objects / "lab.config"
+    asked.write_text(kconfig.render(requests))
+    if full:
+        # Kconfig takes the last of several lines for a symbol.
+        (objects / ".config").write_bytes(full.read_bytes() + b"\n" + asked.read_bytes())
+        argv = [*command, "olddefconfig"]
+    else:
+        argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]
+    done = process.run(argv, deadline=DEADLINE, log=log, check=False)
+    refuse_killed(done)
+    if done.status == 0:
+        (objects / PENDING).write_text(json.dumps(_record(objects, tree, key, command)))
+        return ""
+    last = [line for line in done.text.splitlines() if line.strip() and "make" not in line[:8]]
+    return f"the configuration failed: {last[-1] if last else 'make gave no reason'}"
+
+
+def vouch(objects: Path) -> None:
+    """Let the .config stand from now on: its source turned out to be what it should."""
+    with contextlib.suppress(FileNotFoundError):
+        (objects / PENDING).replace(objects / MARK)
+
+
+def refuse_killed(done: process.Completed) -> None:
+    """A make that somebody killed says nothing about the kernel, and left anything behind.
+
+    :raises HostError: then.
+    """
+    if done.status < 0:
+        raise HostError(
+            f"the build stopped: make was killed by signal {-done.status}",
+            "was it the host's out-of-memory killer? `dmesg` tells",
+        )
+
+
+def _record(objects: Path, tree: str, key: str, command: list[str]) -> dict[str, object]:
+    digest = hashlib.sha256((objects / ".config").read_bytes()).hexdigest()
+    return {"tree": tree, "key": key, "command": command, "config": digest}
+
+
+def _stands(
+    mark: Path, objects: Path, cache: Path, tree: str, key: str, command: list[str]
+) -> bool:
+    """Whether a run of Kconfig would write what is there, as far as the mark vouches for it."""
+    try:
+        kept = json.loads(mark.read_text())
+        before = kept["tree"]
+        if kept != _record(objects, before, key, command):
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    try:
+        changed = store.touched_files(before, tree, cache)
+    except process.CommandFailed:  # the old tree was trimmed away
+        return False
+    return all(_harmless(PurePosixPath(name)) for name in changed)
+
+
+def _harmless(path: PurePosixPath) -> bool:
+    return path.suffix in _CODE and path.parts[0] not in _TOOLS

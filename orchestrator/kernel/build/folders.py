@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build folders: one to a user at a time, and nothing half-made in them is taken for made.
+
+make believes file times.  An object or a link that was cut short is newer than what it is made
+from, so that after a kill nothing but a mark of our own tells that it must be made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from orchestrator.host import process
+from orchestrator.host.cache.files import owned_folder
+from orchestrator.host.cache.locks import Notice, locked
+from orchestrator.host.cache.use import looking
+from orchestrator.model.errors import HostError
+
+COPY_DEADLINE = 600.0
+# Another lab may be compiling in the same build folder.
+LOCK_DEADLINE = 7200.0
+LOCK = ".lab-lock"
+BUILDING = ".lab-building"
+# What a link makes, whenever that was: cheap beside the risk.
+_LINKED = (
+    "vmlinux*", ".vmlinux*", ".tmp_vmlinux*", "System.map",
+    "arch/*/boot/*Image*", "arch/*/boot/vmlinux*", "arch/*/boot/compressed/vmlinux*",
+)  # fmt: skip
+# Kconfig writes these by renaming, and their times and names are what tells make which object looks
+# at a symbol that changed (scripts/kconfig/confdata.c, conf_touch_deps(); the objects name them as
+# $(wildcard include/config/X), scripts/basic/fixdep.c).  Without them stale objects would stay.
+_KCONFIG = ("include/config", "include/generated/autoconf.h", "include/generated/rustc_cfg")
+# File systems stamp with the time of the last timer tick.
+_SLACK = 1.0
+
+
+def build_folder(parent: Path, name: str, siblings: str, on_wait: Notice) -> Path:
+    """Give the folder ``parent/name``; a new one starts as a copy of the latest whole sibling.
+
+    Kbuild knows by itself which objects depend on which symbol (scripts/basic/fixdep.c), so that a
+    config that differs in a few symbols costs the objects that look at them and not all.
+
+    :param siblings: a glob of folders in ``parent`` with objects of the same source.
+    :raises HostError: when the disk is full.
+    """
+    objects = parent / name
+    if objects.exists():
+        return objects
+    parent.mkdir(parents=True, exist_ok=True)
+    for model in sorted(parent.glob(siblings), key=_linked_at, reverse=True):
+        if not _whole(model):
+            continue
+        with held(model, on_wait):
+            if not _whole(model):  # its lab was killed, or it was trimmed, while this one waited
+                continue
+            with workplace(objects) as new:
+                process.run(
+                    ["cp", "-a", "--reflink=auto", f"{model}/.", new], deadline=COPY_DEADLINE
+                )
+                if not objects.exists():  # else another lab was faster
+                    new.rename(objects)
+        break
+    objects.mkdir(exist_ok=True)
+    return objects
+
+
+def _whole(folder: Path) -> bool:
+    return (folder / "vmlinux").exists() and not (folder / BUILDING).exists()
+
+
+def _linked_at(folder: Path) -> float:
+    try:
+        return (folder / "vmlinux").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+@contextlib.contextmanager
+def held(objects: Path, on_wait: Notice) -> Iterator[None]:
+    """Have a build folder to ourselves; its lock's time tells when it was last used."""
+    lock = objects / LOCK
+    with looking(objects.parent.parent):  # from here on trimming keeps it
+        objects.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    what = f"the build folder {objects.name}"
+    with locked(lock, deadline=LOCK_DEADLINE, on_wait=on_wait, what=what):
+        lock.touch()
+        yield
+
+
+@contextlib.contextmanager
+def workplace(target: Path) -> Iterator[Path]:
+    """A folder beside ``target``, for its making; what was not renamed is gone afterwards."""
+    try:
+        with owned_folder(target.parent, f"{target.name}.", ".new") as new:
+            new.chmod(0o755)
+            yield new
+    except OSError as error:
+        raise HostError(
+            f"cannot write {error.filename or target}: {error.strerror}",
+            "is the disk full? `lab gc` frees space",
+        ) from error
+
+
+@contextlib.contextmanager
+def building(objects: Path) -> Iterator[Callable[[], None]]:
+    """Mark a held folder as being built in, having removed what a build that was cut short left.
+
+    The block calls what it is given when make came to its own end; else the mark stays, and with it
+    the knowledge of what to distrust.
+    """
+    mark = objects / BUILDING
+    if mark.exists():
+        _distrust(objects, mark.stat().st_mtime - _SLACK)
+    # The old mark counts until all it stands for is gone: touching keeps the file there throughout.
+    mark.touch()
+
+    def whole() -> None:
+        mark.unlink(missing_ok=True)
+
+    yield whole
+
+
+def _distrust(objects: Path, since: float) -> None:
+    """Remove every link's result, and every file written at ``since`` (epoch seconds) or later."""
+    for pattern in _LINKED:
+        for path in objects.glob(pattern):
+            if path.is_file() and not path.is_symlink():
+                path.unlink(missing_ok=True)
+    kept = {str(objects / name) for name in (LOCK, BUILDING, *_KCONFIG)}
+    folders = [str(objects)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.path in kept:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif (
+                    entry.is_file(follow_symlinks=False)
+                    and entry.stat(follow_symlinks=False).st_mtime >= since
+                ):
+                    Path(entry.path).unlink()

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kconfig fragments in, a list of requested symbols out; and whether each request took.
+
+A fragment is Kconfig's own format (``CONFIG_X=y``, ``# CONFIG_X is not set``), with one addition:
+a trailing ``# since 6.8`` or ``# until 6.11`` (both may stand: ``# since 6.2 until 6.11``) bounds a
+line by kernel version, inclusive, so that one fragment serves several kernels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.model.errors import UserError
+from orchestrator.model.values import ConfigMismatch
+
+_SET = re.compile(
+    r"^CONFIG_(?P<symbol>\w+)=(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s#\"][^\s#]*)\s*(?P<rest>#.*)?$"
+)
+_UNSET = re.compile(r"^# CONFIG_(?P<symbol>\w+) is not set\s*(?P<rest>#.*)?$")
+_BOUND = re.compile(r"\b(since|until) (\d+(?:\.\d+)*)")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One symbol a fragment asks for; ``value`` is ``n`` for "is not set"."""
+
+    symbol: str
+    value: str
+    fragment: str
+    line: int
+
+    def render(self) -> str:
+        """The line as Kconfig reads it."""
+        if self.value == "n":
+            return f"# CONFIG_{self.symbol} is not set"
+        return f"CONFIG_{self.symbol}={self.value}"
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Order kernel versions: ``6.12.117`` and ``6.12-rc3`` both count as numbers only."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0]))
+
+
+def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
+    """Read one fragment for a kernel of the given version.
+
+    :raises UserError: when the file cannot be read or a line is no Kconfig line.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the fragment: {error}") from error
+    requests = []
+    for number, raw in enumerate(lines, 1):
+        line = raw.strip()
+        found = _SET.match(line) or _UNSET.match(line)
+        if found is None:
+            if line and not line.startswith("#"):
+                raise UserError(
+                    f"{path}:{number}: not a Kconfig line: {line!r}",
+                    "write CONFIG_X=y, or '# CONFIG_X is not set'",
+                )
+            continue
+        if _in_bounds(found["rest"] or "", version):
+            value = found.groupdict().get("value") or "n"
+            requests.append(Request(found["symbol"], value, path.name, number))
+    return tuple(requests)
+
+
+def merge(fragments: Sequence[Path], version: str) -> tuple[Request, ...]:
+    """Merge fragments in order; of several requests for a symbol the last one counts."""
+    merged: dict[str, Request] = {}
+    for path in fragments:
+        for request in read_fragment(path, version):
+            merged.pop(request.symbol, None)
+            merged[request.symbol] = request
+    return tuple(merged.values())
+
+
+def render(requests: Sequence[Request]) -> str:
+    """The file that ``KCONFIG_ALLCONFIG`` takes."""
+    return "".join(f"{request.render()}\n" for request in requests)
+
+
+def digest(requests: Sequence[Request], full: Path | None) -> str:
+    """A digest of what is asked for, independent of which file asks."""
+    text = render(sorted(requests, key=lambda request: request.symbol))
+    base = full.read_bytes() if full else b""
+    return hashlib.sha256(base + b"\0" + text.encode()).hexdigest()
+
+
+def parse_dotconfig(text: str) -> dict[str, str]:
+    """Read a ``.config`` (or /proc/config.gz's text): symbol to value; unset symbols are absent."""
+    values = {}
+    for line in text.splitlines():
+        found = _SET.match(line)
+        if found:
+            values[found["symbol"]] = found["value"]
+    return values
+
+
+def mismatches(
+    requests: Sequence[Request],
+    dotconfig: Mapping[str, str],
+    unmet: Mapping[str, str] | None = None,
+) -> tuple[ConfigMismatch, ...]:
+    """Compare what was asked for with what olddefconfig made of it.
+
+    :param unmet: for symbols that did not take, the dependency that was not met, where known.
+    """
+    wrong = []
+    for request in requests:
+        got = dotconfig.get(request.symbol, "n")
+        if not same_value(request.value, got):
+            reason = (unmet or {}).get(request.symbol, "")
+            place = f"{request.fragment}:{request.line}"
+            wrong.append(ConfigMismatch(request.symbol, request.value, got, place, reason))
+    return tuple(wrong)
+
+
+def tell(miss: ConfigMismatch) -> str:
+    """One line on a symbol that did not take: wanted, got, and the dependency that was not met."""
+    line = f"CONFIG_{miss.symbol} is {miss.got}, asked for {miss.wanted} ({miss.fragment})"
+    return f"{line}: {miss.unmet}" if miss.unmet else line
+
+
+def same_value(wanted: str, got: str) -> bool:
+    """Kconfig prints a hex or int as it was typed: compare numbers as numbers."""
+    if wanted == got:
+        return True
+    try:
+        return int(wanted, 0) == int(got, 0)
+    except ValueError:
+        return False
+
+
+def _in_bounds(comment: str, version: str) -> bool:
+    mine = version_key(version)
+    for word, bound in _BOUND.findall(comment):
+        limit = version_key(bound)
+        if word == "since" and mine < limit:
+            return False
+        # "until 6.11" takes in every 6.11.y
+        if word == "until" and mine[: len(limit)] > limit:
+            return False
+    return True

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What make and the compiler print: progress, errors, warnings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator.model.values import CompilerMessage
+
+_STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
+_MESSAGE = re.compile(
+    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
+    r"(?P<severity>fatal error|error|warning): (?P<text>.*)$"
+)
+# "ld: a.o: in function `f':" stands in a line of its own before most of these.
+_LINKER = re.compile(
+    r"^(?:\S*ld(?:\.bfd|\.lld)?: )?(?:(?P<file>[^\s:]+):(?P<line>\d+): )?"
+    r"(?P<text>(?:\S.*: )?undefined (?:reference to|symbol:) .*)$"
+)
+_KBUILD = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\* |ERROR: modpost: )(?P<text>.*)$")
+# Not the compiler's quotations of source code: "  123 | ..."
+_QUOTED = re.compile(r"^\s*\d*\s+\|")
+_HOST: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"No space left on device|Disk quota exceeded|Read-only file system"),
+        "free some space (`lab gc`), or set LAB_CACHE to a folder on a larger disk",
+    ),
+    (
+        re.compile(
+            r"fatal error: Killed signal|terminated with signal 9|\] (?:Killed|Error 137)$"
+            r"|Cannot allocate memory|virtual memory exhausted"
+        ),
+        "there is too little memory: use fewer --jobs",
+    ),
+    (
+        re.compile(
+            r"^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: \S+: (?:command )?not found$"
+            r"|fatal error: (?:openssl/\S+|g?elf\.h|libelf\.h|zlib\.h): No such file"
+        ),
+        "run `make setup`, or see `lab doctor`",
+    ),
+    (
+        re.compile(r"cannot contain spaces n?or colons"),
+        "set LAB_CACHE to a folder without spaces and colons in its path",
+    ),
+)
+
+
+class Progress:
+    """Turns make's output into a share of the work, by the count of the last build's steps.
+
+    The count is kept in the build folder; the first build there goes by a round number.
+    """
+
+    FIRST_GUESS = 1500
+
+    def __init__(self, objects: Path, tell: Callable[[float, str], None]) -> None:
+        self._file = objects / ".lab-steps"
+        self._tell = tell
+        self._done = 0
+        try:
+            self._total = max(int(self._file.read_text()), 1)
+        except (OSError, ValueError):
+            self._total = self.FIRST_GUESS
+
+    def line(self, line: str) -> None:
+        """Take one line of make's output."""
+        found = _STEP.match(line)
+        if found:
+            self._done += 1
+            self._tell(min(self._done / self._total, 0.99), f"{found[1]} {found[2]}")
+
+    def close(self, complete: bool) -> None:
+        """Remember the count of a build that did everything, not that of an increment."""
+        if complete and self._done > 300:
+            self._file.write_text(str(self._done))
+
+
+def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:
+    """Read errors and warnings out of a build log, each once, files relative to the source tree."""
+    found: dict[tuple[str, int, str], CompilerMessage] = {}
+    prefix = f"{source}/"
+    for line in log.splitlines():
+        hit = _MESSAGE.match(line)
+        if hit:
+            file = hit["file"].removeprefix(prefix)
+            severity = "warning" if hit["severity"] == "warning" else "error"
+            entry = CompilerMessage(file, int(hit["line"]), hit["text"], severity)
+            found.setdefault((entry.file, entry.line, entry.text), entry)
+            continue
+        undefined = _LINKER.match(line)
+        if undefined:
+            text = undefined["text"].replace(prefix, "")
+            file = (undefined["file"] or "").removeprefix(prefix)
+            line_number = int(undefined["line"] or 0)
+            found.setdefault((file, line_number, text), CompilerMessage(file, line_number, text))
+    return tuple(found.values())
+
+
+def host_trouble(log: str) -> tuple[str, str] | None:
+    """The line that tells that the host stopped a build, and what to do about it; or None."""
+    for line in log.splitlines():
+        if _QUOTED.match(line):
+            continue
+        for sign, hint in _HOST:
+            if sign.search(line):
+                return line.strip(), hint
+    return None
+
+
+def first_reason(errors: Sequence[CompilerMessage], log: str) -> str:
+    """One sentence on why a build failed: the first compiler error, else what make said."""
+    if errors:
+        first = errors[0]
+        place = f"{first.file}:{first.line}: " if first.file else ""
+        return f"{place}error: {first.text}"
+    for line in log.splitlines():
+        hit = _KBUILD.match(line)
+        if hit:
+            return f"make: {hit['text']}"
+    last = [line for line in log.splitlines() if line.strip()]
+    return last[-1].strip() if last else "make printed nothing"

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Work trees of kernels: one slot a source, switched between trees by rewriting what differs.
+
+A slot is a folder ``trees/SLOT`` with an index, a stamp (the tree it holds) and a lock beside it.
+Since unchanged files keep their times, ``make O=`` after a switch compiles only what changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.host.cache.files import write_atomic
+from orchestrator.host.cache.locks import Notice, locked, try_lock
+from orchestrator.kernel.source import store
+from orchestrator.model.errors import HostError
+from orchestrator.model.values import KernelTree
+
+_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
+# The first checkout writes 1.7 GB; a slow disk may take minutes for it.
+_SWITCH_DEADLINE = 1800.0
+
+
+@contextlib.contextmanager
+def checkout(
+    tree: KernelTree | str,
+    slot: str,
+    cache: Path,
+    *,
+    deadline: float = 3600.0,
+    on_wait: Notice | None = None,
+) -> Iterator[Path]:
+    """Give a work tree that holds ``tree`` for the length of a with block; write nothing into it.
+
+    Users of one and the same tree share the slot, so that two architectures of a kernel build side
+    by side; who needs another tree of it waits until they are gone.
+
+    :param deadline: seconds to wait for other users of the slot.
+    :param on_wait: told once when the slot is in use.
+    :raises HostError: when the slot did not come free, or the disk is full.
+    """
+    wanted = tree.tree if isinstance(tree, KernelTree) else tree
+    if not _SLOT.fullmatch(slot):
+        raise ValueError(f"not a slot name: {slot!r}")
+    folder = cache / "trees" / slot
+    lock = _beside(folder, ".lock")
+    what = f"the source tree {slot}"
+    until = time.monotonic() + deadline
+    # Who waits for another tree holds the gate, so that those who come later for the tree that is
+    # there do not keep him waiting for good.
+    gate = _beside(folder, ".gate")
+
+    def left() -> float:
+        return max(0.0, until - time.monotonic())
+
+    while True:
+        with contextlib.ExitStack() as stack:
+            with locked(gate, deadline=left(), on_wait=on_wait, what=what):
+                file = stack.enter_context(
+                    locked(lock, deadline=left(), shared=True, on_wait=on_wait, what=what)
+                )
+                if not _holds(folder, wanted):
+                    stack.close()
+                    file = stack.enter_context(
+                        locked(lock, deadline=left(), on_wait=on_wait, what=what)
+                    )
+                    if not _holds(folder, wanted):
+                        _switch(folder, wanted, cache)
+                    # flock(2): the conversion may let another waiter in first.
+                    if not try_lock(file, fcntl.LOCK_SH) or not _holds(folder, wanted):
+                        continue
+            yield folder
+            return
+
+
+def intact(slot: str, cache: Path) -> bool:
+    """Whether a slot's files are what its stamp says, and nothing lies between them.
+
+    Half a second of reading, to be done beside something that takes longer.  What is not intact is
+    made anew by the next checkout.
+
+    :raises HostError: when git cannot tell.
+    """
+    folder = cache / "trees" / slot
+    index = _beside(folder, ".index")
+
+    def ask(*words: str) -> bytes:
+        return store.git(
+            cache, *words, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, patient=True
+        ).stdout
+
+    # Not diff-files, which lists what only has another time, as in a cache that was copied.
+    diff = ("--no-optional-locks", "diff", "--name-only", "-z", "--no-ext-diff")
+    if not ask(*diff) and not ask("clean", "-ffdxn"):
+        return True
+    _beside(folder, ".tree").unlink(missing_ok=True)
+    return False
+
+
+def remove_slot(slot: str, cache: Path) -> bool:
+    """Delete a slot's work tree unless it is in use; tell whether it is gone."""
+    folder = cache / "trees" / slot
+    try:
+        with locked(_beside(folder, ".lock"), deadline=0.0):
+            _beside(folder, ".tree").unlink(missing_ok=True)
+            _beside(folder, ".index").unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+    except HostError:
+        return False
+    return not folder.exists()
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    # with_suffix() would eat the ".12" of "debian-6.12".
+    return folder.parent / (folder.name + suffix)
+
+
+def _holds(folder: Path, tree: str) -> bool:
+    try:
+        return _beside(folder, ".tree").read_text() == tree and folder.is_dir()
+    except OSError:
+        return False
+
+
+def _switch(folder: Path, tree: str, cache: Path) -> None:
+    """Make the folder hold ``tree``; the stamp is away while it does not.
+
+    From a tree that the stamp vouches for, only what differs is looked at: :func:`intact` tells
+    whether the rest is as it was left.  Without a stamp every file is compared.
+    """
+    index, stamp = _beside(folder, ".index"), _beside(folder, ".tree")
+    old = stamp.read_text() if stamp.exists() and index.exists() else ""
+    stamp.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Left by a git that was killed with its lab: the slot's lock says nobody else is at work.
+    _beside(folder, ".index.lock").unlink(missing_ok=True)
+    if old:
+        quick = ("read-tree", "-m", "-u", old, tree)  # fails where a file to change is not as left
+        done = store.git(
+            cache, *quick, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, check=False
+        )
+        if done.status == 0:
+            write_atomic(stamp, tree.encode())
+            return
+        _beside(folder, ".index.lock").unlink(missing_ok=True)
+    arguments = ("read-tree", "--reset", "-u", tree)
+    done = store.git(
+        cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE,
+        check=not index.exists(),
+    )  # fmt: skip
+    if done.status != 0:
+        # An index that git cannot read: without it every file is written anew.
+        index.unlink(missing_ok=True)
+        _beside(folder, ".index.lock").unlink(missing_ok=True)
+        store.git(cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
+    store.git(cache, "clean", "-ffdxq", index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
+    write_atomic(stamp, tree.encode())

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""LabConfig + selection -> cells and builds.  Pure: no file, clock or environment is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from orchestrator.model.errors import UserError
+from orchestrator.model.values import (
+    Build,
+    Cell,
+    ConfigSpec,
+    Expectation,
+    KernelSpec,
+    KnownIssue,
+    LabConfig,
+    MessageRules,
+    Plan,
+    ProfileEntry,
+    ProfileSpec,
+    ShapeSpec,
+    WorkloadSpec,
+)
+from orchestrator.plan.capabilities import may_skip
+from orchestrator.plan.problems import suggest
+from orchestrator.plan.select import Block, Names, is_named, match
+from orchestrator.plan.selftests import asked_for, named
+
+#: The kernel that --source and --series define.
+CLI_KERNEL = "cli"
+
+#: Built before the others, so that their build folders start from what it compiled.
+FIRST_CONFIG = "default"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asks for; an empty tuple or None leaves it to the profile.
+
+    ``kernels``, ``configs``, ``arches``, ``shapes`` and ``workloads`` are names or globs.
+    ``source`` and ``series`` are in the full form of :mod:`orchestrator.plan.kernels`.
+    ``baseline`` is the name of a kernel of lab.yaml.
+    """
+
+    profile: str | None = None
+    arches: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+    source: str | None = None
+    series: str | None = None
+    baseline: str | None = None
+
+
+def make_plan(config: LabConfig, selection: Selection, arches: Collection[str]) -> Plan:
+    """Everything one ``lab run`` will build, boot and run, in order.
+
+    Cells are ordered by kernel, architecture, config and shape, so that the cells of a build and
+    the builds of a kernel and architecture are neighbours.  A name asked for that the profile has
+    narrows the profile; one that only lab.yaml has takes the place of the profile's own.
+
+    :param arches: the names of the architectures that guests exist for.
+    :raises UserError: if a name is not defined or nothing matches.
+    """
+    return _Planner(config, selection, arches).plan()
+
+
+class _Planner:
+    """One call of make_plan: the definitions by name and the ranks that order them."""
+
+    def __init__(self, config: LabConfig, selection: Selection, arches: Collection[str]) -> None:
+        self.config = config
+        self.selection = selection
+        self.profile = _find_profile(config, selection.profile)
+        self.kernels = {k.name: k for k in config.kernels}
+        self.configs = {c.name: c for c in config.configs}
+        self.shapes = {s.name: s for s in config.shapes}
+        self.workloads = {w.name: w for w in config.workloads}
+        asked = [p for entry in self.profile.entries for p in entry.workloads]
+        for pattern in (*asked, *selection.workloads):
+            if (spec := named(pattern, config.workloads)) is not None:
+                self.workloads.setdefault(spec.name, spec)
+        used = [a for entry in self.profile.entries for a in entry.arches]
+        # The profile's own order first; a set of names has none, so the rest goes by name.
+        self.arches = [*dict.fromkeys(used), *sorted(set(arches) - set(used))]
+        self.names = Names(
+            {
+                "kernels": tuple(self.kernels),
+                "configs": tuple(self.configs),
+                "shapes": tuple(self.shapes),
+                "arches": tuple(self.arches),
+                "workloads": tuple(self.workloads),
+            },
+            config.profiles,
+        )
+        self.under_test = self._under_test()
+
+    def plan(self) -> Plan:
+        selection = self.selection
+        blocks = self._blocks()
+        if self.under_test == (CLI_KERNEL,):
+            blocks = self._only_cli(blocks)
+        else:
+            blocks = self.names.narrow(blocks, "kernels", selection.kernels)
+        for dimension in ("configs", "shapes", "arches", "workloads"):
+            blocks = self.names.narrow(blocks, dimension, getattr(selection, dimension))
+        cells = self._cells(blocks)
+        self._check_asked(cells)
+        baseline = self._baseline(cells)
+        if baseline is not None:
+            cells = self._with_baseline(cells, baseline)
+        ordered = sorted(cells, key=self._rank)
+        return Plan(
+            profile=self.profile.name,
+            builds=tuple(dict.fromkeys(cell.build for cell in ordered)),
+            cells=tuple(ordered),
+            expectations=tuple(
+                kept
+                for expectation in self.config.expectations
+                for kept in _expected(expectation, ordered, self.config.workloads)
+            ),
+            time_budget=self.profile.time_budget,
+            spend_budget=self.profile.spend_budget,
+            baseline=baseline,
+            known_issues=(*self.config.known_issues, *_known_failures(ordered)),
+        )
+
+    # ------------------------------------------------------------ kernels
+
+    def _under_test(self) -> tuple[str, ...]:
+        """The kernels of a block that names none; defines the kernel ``cli`` if there is one."""
+        default = self.config.default_kernels or tuple(self.kernels)[:1]
+        source, series = self.selection.source, self.selection.series
+        if source is None and series is None:
+            return default
+        if source is not None and self.selection.kernels:
+            raise UserError(
+                "--source and --kernel both say which kernel to test", "leave one of them out"
+            )
+        base = None
+        if source is None:
+            base = self._series_base(default)
+            source = base.source
+        self.kernels[CLI_KERNEL] = KernelSpec(
+            name=CLI_KERNEL,
+            source=source,
+            series=series,
+            provides=self._provided(source, base),
+            where="command line",
+        )
+        return (CLI_KERNEL,)
+
+    def _series_base(self, default: tuple[str, ...]) -> KernelSpec:
+        """The kernel whose source --series goes on: --kernel's, else the profile's first."""
+        asked = self.selection.kernels
+        if asked:
+            names = self.names.select("kernels", asked)
+            if len(names) != 1:
+                raise UserError(
+                    f"--series goes on one kernel, and --kernel names {len(names)}: "
+                    + ", ".join(names)
+                )
+            return self.kernels[names[0]]
+        entries = self.profile.entries
+        first = entries[0].kernels if entries else ()
+        return self.kernels[(first or default)[0]]
+
+    def _provided(self, source: str, base: KernelSpec | None) -> tuple[str, ...]:
+        """What a kernel of ``source`` without a series promises, by lab.yaml.
+
+        A series on top of it must keep those promises: that a workload skips is a finding.
+        """
+        plain = [k for k in self.config.kernels if k.series is None]
+        if base is not None and base.series is None:
+            plain = [base]
+        bare = source.partition("=")[0] if source.startswith("debian:") else source
+        for kernel in plain:
+            if kernel.source in (source, bare):
+                return kernel.provides
+        return ()
+
+    def _only_cli(self, blocks: list[Block]) -> list[Block]:
+        """``cli`` runs alone: blocks about kernels of their own are left out."""
+        entries = self.profile.entries
+        general = [b for b, entry in zip(blocks, entries, strict=True) if not entry.kernels]
+        return [replace(b, kernels=(CLI_KERNEL,)) for b in general or blocks]
+
+    def _baseline(self, cells: Sequence[Cell]) -> str | None:
+        name = self.selection.baseline
+        if name is None:
+            return None
+        if name not in self.kernels or name == CLI_KERNEL:
+            known = [k.name for k in self.config.kernels]
+            raise UserError(f"no kernel {name!r} for --baseline; {suggest(name, known)}")
+        if {cell.build.kernel.name for cell in cells} == {name}:
+            raise UserError(
+                f"--baseline {name} is the only kernel under test",
+                "name another one with --kernel, --source or --series",
+            )
+        return name
+
+    def _with_baseline(self, cells: list[Cell], name: str) -> list[Cell]:
+        have = {cell.id: cell for cell in cells}
+        for cell in cells:
+            build = cell.build
+            twin = self._cell(name, build.config.name, build.arch, cell.shape.name)
+            names = {w.name for w in cell.workloads}
+            if twin.id in have:
+                names |= {w.name for w in have[twin.id].workloads}
+            have[twin.id] = self._filled(twin, names)
+        return list(have.values())
+
+    # ------------------------------------------------------------ blocks
+
+    def _blocks(self) -> list[Block]:
+        return [self._block(entry) for entry in self.profile.entries]
+
+    def _block(self, entry: ProfileEntry) -> Block:
+        names = match("workloads", entry.workloads, tuple(self.workloads))
+        names = tuple(n for n in names if asked_for(self.workloads[n], entry.workloads))
+        if entry.only_deterministic:
+            names = tuple(name for name in names if self.workloads[name].deterministic)
+        kernels = entry.kernels or self.under_test
+        return Block(kernels, entry.configs, entry.arches, entry.shapes, names)
+
+    # ------------------------------------------------------------ cells
+
+    def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
+        build_id = f"{kernel}/{config}/{arch}"
+        build = Build(build_id, self.kernels[kernel], self.configs[config], arch)
+        rules = _beside(self.configs[config].messages, self.config.messages)
+        return Cell(
+            f"{build_id}/{shape}", build, self.shapes[shape], (), rules, self.profile.fresh_guests
+        )
+
+    def _filled(self, cell: Cell, names: Collection[str]) -> Cell:
+        """``cell`` with its workloads, which keep to its message rules beside their own."""
+        workloads = tuple(
+            replace(w, messages=_beside(w.messages, cell.messages)) for w in self._ordered(names)
+        )
+        return replace(cell, workloads=workloads)
+
+    def _cells(self, blocks: list[Block]) -> list[Cell]:
+        chosen: dict[tuple[str, str, str, str], set[str]] = {}
+        for block in blocks:
+            for kernel in block.kernels:
+                for config in block.configs:
+                    for arch in block.arches:
+                        for shape in block.shapes:
+                            if block.workloads and self._exists(config, shape, arch):
+                                place = (kernel, config, arch, shape)
+                                chosen.setdefault(place, set()).update(block.workloads)
+        return [self._filled(self._cell(*place), names) for place, names in chosen.items()]
+
+    def _exists(self, config: str, shape: str, arch: str) -> bool:
+        specs = (self.configs[config], self.shapes[shape])
+        return all(not spec.only_arch or arch in spec.only_arch for spec in specs)
+
+    def _ordered(self, names: Collection[str]) -> tuple[WorkloadSpec, ...]:
+        return tuple(w for name, w in self.workloads.items() if name in names)
+
+    def _rank(self, cell: Cell) -> tuple[bool, int, int, bool, int, int]:
+        build = cell.build
+        names = [CLI_KERNEL, *(k.name for k in self.config.kernels)]
+        return (
+            # The kernel under test speaks first: a series that does not build ends the wait early.
+            build.kernel.name == self.selection.baseline,
+            names.index(build.kernel.name),
+            self.arches.index(build.arch),
+            build.config.name != FIRST_CONFIG,
+            list(self.configs).index(build.config.name),
+            list(self.shapes).index(cell.shape.name),
+        )
+
+    def _check_asked(self, cells: list[Cell]) -> None:
+        """Each name asked for must be in the plan; what was asked and is not is told."""
+        selection = self.selection
+        readers: dict[str, Callable[[Cell], Collection[str]]] = {
+            "configs": lambda cell: (cell.build.config.name,),
+            "arches": lambda cell: (cell.build.arch,),
+            "shapes": lambda cell: (cell.shape.name,),
+            "workloads": lambda cell: [w.name for w in cell.workloads],
+        }
+        if CLI_KERNEL not in self.kernels:
+            readers["kernels"] = lambda cell: (cell.build.kernel.name,)
+        for dimension, read in readers.items():
+            planned = tuple(dict.fromkeys(name for cell in cells for name in read(cell)))
+            for pattern in getattr(selection, dimension):
+                if not match(dimension, (pattern,), planned):
+                    option = "--arch" if dimension == "arches" else f"--{dimension[:-1]}"
+                    raise UserError(
+                        f"{option} {pattern} matches nothing together with the rest{self._limits()}"
+                    )
+        if not cells:
+            raise UserError(
+                f"profile {self.profile.name!r} holds no workload to run{self._limits()}",
+                "`lab plan -p PROFILE` shows what a profile holds",
+            )
+
+    def _limits(self) -> str:
+        """What of the selection exists on some architectures only, for a message."""
+        specs: list[ConfigSpec | ShapeSpec] = [
+            *(self.configs[n] for n in self._match_asked("configs")),
+            *(self.shapes[n] for n in self._match_asked("shapes")),
+        ]
+        told = [f"{s.name} is for {', '.join(s.only_arch)} only" for s in specs if s.only_arch]
+        return ": " + "; ".join(told) if told else ""
+
+    def _match_asked(self, dimension: str) -> tuple[str, ...]:
+        patterns = getattr(self.selection, dimension)
+        return match(dimension, patterns, self.names.defined[dimension])
+
+
+def _known_failures(cells: Sequence[Cell]) -> tuple[KnownIssue, ...]:
+    """What the tables of the selftests in a plan know."""
+    specs = (w.selftests for cell in cells for w in cell.workloads if w.selftests is not None)
+    return tuple(dict.fromkeys(issue for spec in specs for issue in spec.known))
+
+
+def _beside(own: MessageRules, other: MessageRules) -> MessageRules:
+    return MessageRules(
+        requires=tuple(dict.fromkeys((*own.requires, *other.requires))),
+        allows=tuple(dict.fromkeys((*own.allows, *other.allows))),
+        forbids=tuple(dict.fromkeys((*own.forbids, *other.forbids))),
+    )
+
+
+def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:
+    wanted = name if name is not None else config.default_profile
+    for profile in config.profiles:
+        if profile.name == wanted:
+            return profile
+    raise UserError(f"no profile {wanted!r}; {suggest(wanted, [p.name for p in config.profiles])}")
+
+
+def _expected(
+    expectation: Expectation, cells: Sequence[Cell], defined: Sequence[WorkloadSpec]
+) -> tuple[Expectation, ...]:
+    """``expectation``, kept to the kernels and configs of the plan that can meet it.
+
+    Where its workloads were not selected, or may honestly skip, it would look vanished.
+    """
+    pattern = expectation.case.partition(":")[0]
+    # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
+    known = any(is_named(w.name, pattern) for w in defined) or named(pattern, defined) is not None
+    synthetic = not known
+    able: dict[tuple[str, str], bool] = {}
+    for cell in cells:
+        kernel, config = cell.build.kernel.name, cell.build.config.name
+        if fnmatchcase(kernel, expectation.kernel) and fnmatchcase(config, expectation.config):
+            runs = synthetic or any(
+                (is_named(w.name, pattern) or pattern.startswith(f"{w.name}/"))
+                and not (w.exercises and may_skip(cell, w))
+                for w in cell.workloads
+            )
+            able[kernel, config] = able.get((kernel, config), False) or runs
+    if able and all(able.values()):
+        return (expectation,)
+    return tuple(
+        replace(expectation, kernel=kernel, config=config)
+        for (kernel, config), runs in able.items()
+        if runs
+    )

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What names and patterns of the command line make of a profile's blocks.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from orchestrator.model.errors import UserError
+from orchestrator.model.values import ProfileSpec
+from orchestrator.plan.problems import suggest
+
+
+@dataclass(frozen=True)
+class Block:
+    """A profile's block with every glob turned into names."""
+
+    kernels: tuple[str, ...]
+    configs: tuple[str, ...]
+    arches: tuple[str, ...]
+    shapes: tuple[str, ...]
+    workloads: tuple[str, ...]
+
+    def part(self, dimension: str) -> tuple[str, ...]:
+        """The names in one dimension."""
+        names: tuple[str, ...] = getattr(self, dimension)
+        return names
+
+    def put(self, dimension: str, names: tuple[str, ...]) -> Block:
+        """The block with other names in one dimension."""
+        return replace(self, **{dimension: names})
+
+
+def is_named(workload: str, pattern: str) -> bool:
+    """Whether ``pattern`` selects the workload: by its name or by any leading part of it.
+
+    FAMILY/NAME has one, the family; FAMILY/COLLECTION/PROGRAM has two.
+    """
+    parts = workload.split("/")
+    return any(fnmatchcase("/".join(parts[:n]), pattern) for n in range(len(parts), 0, -1))
+
+
+def match(dimension: str, patterns: Collection[str], names: Collection[str]) -> tuple[str, ...]:
+    """Those of ``names`` that any pattern selects, in the order of ``names``."""
+    selects = is_named if dimension == "workloads" else fnmatchcase
+    return tuple(name for name in names if any(selects(name, p) for p in patterns))
+
+
+@dataclass(frozen=True)
+class Names:
+    """All that is defined: names by dimension (``kernels``, ``configs``, ...), and the profiles."""
+
+    defined: Mapping[str, tuple[str, ...]]
+    profiles: Sequence[ProfileSpec]
+
+    def select(self, dimension: str, patterns: Collection[str]) -> tuple[str, ...]:
+        """The defined names that the patterns select.
+
+        :raises UserError: if a pattern selects nothing.
+        """
+        defined = self.defined[dimension]
+        for pattern in patterns:
+            if not match(dimension, (pattern,), defined):
+                what = "architecture" if dimension == "arches" else dimension.removesuffix("s")
+                raise UserError(
+                    f"no {what} {pattern!r}; {suggest(pattern, defined)}",
+                    "`lab list` shows the workloads, `lab plan` what a run would do",
+                )
+        return match(dimension, patterns, defined)
+
+    def narrow(self, blocks: list[Block], dimension: str, patterns: tuple[str, ...]) -> list[Block]:
+        """``blocks`` with only what ``patterns`` ask for in one dimension."""
+        if not patterns:
+            return blocks
+        self.select(dimension, patterns)
+        inside = tuple(dict.fromkeys(n for b in blocks for n in b.part(dimension)))
+        kept: list[Block] = []
+        for block in blocks:
+            names = match(dimension, patterns, block.part(dimension))
+            if names:
+                kept.append(block.put(dimension, names))
+        for pattern in patterns:
+            if match(dimension, (pattern,), inside):
+                continue
+            names = match(dimension, (pattern,), self.defined[dimension])
+            if dimension == "configs":
+                kept += [self._guest_for(blocks[0], name) for name in names]
+            elif dimension == "shapes":
+                kept.append(replace(blocks[0], shapes=names))
+            else:
+                kept += [block.put(dimension, names) for block in blocks]
+        return kept
+
+    def _guest_for(self, block: Block, config: str) -> Block:
+        """``block`` for a config that the profile lacks, in the guest another profile gives it.
+
+        A NUMA config in a guest with one node would test nothing.
+        """
+        for profile in self.profiles:
+            for entry in profile.entries:
+                if config in entry.configs:
+                    return replace(block, configs=(config,), shapes=entry.shapes)
+        return replace(block, configs=(config,))

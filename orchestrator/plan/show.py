@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A plan for people (``lab plan``) and for scripts (``lab plan --json``).  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.model.codec import plain
+from orchestrator.model.values import (
+    Build,
+    Cell,
+    ConfigSpec,
+    KnownIssue,
+    MessageRules,
+    Plan,
+    ShapeSpec,
+    WorkloadSpec,
+)
+from orchestrator.plan.capabilities import may_skip
+
+
+def explain(plan: Plan) -> str:
+    """The plan as tables of plain text: builds, cells, workloads and what is expected to fail."""
+    runs = sum(len(cell.workloads) for cell in plan.cells)
+    head = (
+        f"profile {plan.profile}: {_count(len(plan.builds), 'build')}, "
+        f"{_count(len(plan.cells), 'cell')}, {_count(runs, 'workload run')}"
+    )
+    if plan.baseline:
+        head += f"; baseline {plan.baseline}"
+    if plan.time_budget:
+        what = "takes" if plan.spend_budget else "ends after"
+        head += f"; {what} {plan.time_budget / 3600:g} h"
+    groups = _groups(plan.cells)
+    parts = [
+        head,
+        _table([("BUILD", "SOURCE", "CONFIG"), *(_build_row(build) for build in plan.builds)]),
+        _table([("CELL", "GUEST", "WORKLOADS"), *(_cell_row(c, groups) for c in plan.cells)]),
+    ]
+    for number, workloads in enumerate(groups, start=1):
+        title = f"WORKLOADS {_letter(number)}" if len(groups) > 1 else "WORKLOADS"
+        rows = [(title, "LIMIT", "NEEDS"), *(_workload_row(w) for w in workloads)]
+        parts.append(_table(rows))
+    if plan.expectations:
+        expected = [
+            (f"{e.kernel}/{e.config}:{e.case}", "fails with", e.title) for e in plan.expectations
+        ]
+        parts.append(_table([("EXPECTED TO FAIL", "", ""), *expected]))
+    if plan.known_issues:
+        known = [
+            (_issue(issue), " or ".join(issue.kernels), issue.reason) for issue in plan.known_issues
+        ]
+        parts.append(_table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
+    return "\n\n".join(parts) + "\n"
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON has it; sizes in MiB, times in seconds."""
+    return {
+        "profile": plan.profile,
+        "baseline": plan.baseline,
+        "time_budget": plan.time_budget,
+        "spend_budget": plan.spend_budget,
+        "builds": [
+            {
+                "id": build.id,
+                "kernel": build.kernel.name,
+                "source": build.kernel.source,
+                "series": build.kernel.series,
+                "config": build.config.name,
+                "fragments": [path.stem for path in build.config.fragments],
+                "dotconfig": str(build.config.full) if build.config.full else None,
+                "arch": build.arch,
+            }
+            for build in plan.builds
+        ],
+        "cells": [_cell_to_dict(cell) for cell in plan.cells],
+        "expectations": [
+            {"kernel": e.kernel, "config": e.config, "case": e.case, "title": e.title}
+            for e in plan.expectations
+        ],
+        "known_issues": [plain(issue) for issue in plan.known_issues],
+    }
+
+
+def _cell_to_dict(cell: Cell) -> dict[str, Any]:
+    shape = cell.shape
+    return {
+        "id": cell.id,
+        "build": cell.build.id,
+        "shape": {
+            "name": shape.name,
+            "cpus": shape.cpus,
+            "memory_mib": shape.memory_mib,
+            "nodes": shape.nodes,
+            "machine": shape.machine,
+            "boot_args": list(shape.boot_args),
+            "swap_disk_mib": shape.swap_disk_mib,
+            "zram_mib": shape.zram_mib,
+        },
+        "workloads": [
+            {"name": w.name, "timeout": w.timeout, "may_skip": may_skip(cell, w)}
+            for w in cell.workloads
+        ],
+    }
+
+
+def _issue(issue: KnownIssue) -> str:
+    if issue.case:
+        return f"{issue.workload}:{issue.case}"
+    return issue.signature or issue.title
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _letter(number: int) -> str:
+    """1 is A, 26 is Z, 27 is AA."""
+    text = ""
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(ord("A") + rest) + text
+    return text
+
+
+def _groups(cells: Sequence[Cell]) -> list[tuple[WorkloadSpec, ...]]:
+    """The different workload lists, in order of appearance; most plans have one."""
+    return list(dict.fromkeys(map(_shown, cells)))
+
+
+def _shown(cell: Cell) -> tuple[WorkloadSpec, ...]:
+    """A cell's workloads without message rules, which may differ by config and are not shown."""
+    return tuple(replace(workload, messages=MessageRules()) for workload in cell.workloads)
+
+
+def _build_row(build: Build) -> tuple[str, str, str]:
+    source = build.kernel.source
+    if build.kernel.series:
+        source += f" + {build.kernel.series}"
+    return build.id, source, _config_text(build.config)
+
+
+def _config_text(config: ConfigSpec) -> str:
+    parts = [str(config.full)] if config.full else []
+    return " ".join([*parts, *(path.stem for path in config.fragments)])
+
+
+def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, str, str]:
+    many = str(len(cell.workloads))
+    if len(groups) > 1:
+        many += f" (list {_letter(groups.index(_shown(cell)) + 1)})"
+    return cell.id, _shape_text(cell.shape), many
+
+
+def _shape_text(shape: ShapeSpec) -> str:
+    parts = [_count(shape.cpus, "cpu"), _size(shape.memory_mib)]
+    if shape.nodes > 1:
+        parts.append(f"{shape.nodes} nodes")
+    if shape.zram_mib:
+        parts.append(f"zram {_size(shape.zram_mib)}")
+    if shape.swap_disk_mib:
+        parts.append(f"swap disk {_size(shape.swap_disk_mib)}")
+    if shape.machine:
+        parts.append(shape.machine)
+    return ", ".join([*parts, *shape.boot_args])
+
+
+def _size(mib: int) -> str:
+    return f"{mib // 1024} GiB" if mib % 1024 == 0 else f"{mib} MiB"
+
+
+def _workload_row(workload: WorkloadSpec) -> tuple[str, str, str]:
+    needs = " ".join(workload.needs) or "-"
+    return workload.name, f"{workload.timeout:g} s", needs
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

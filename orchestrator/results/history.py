@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What earlier runs came to: a small SQLite index over the stored results.
+
+results.json stays the truth; the database answers "since when does this case fail" without reading
+every run, and can be made anew from the stored runs at any time (:func:`rebuild`).  Writers may be
+many: each run is one transaction, and recording a run again replaces it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.judge.cases import cases_of, split_case_id
+from orchestrator.judge.noise import Noise, noise_of
+from orchestrator.model.errors import HostError, LabError, UserError
+from orchestrator.model.values import CaseResult, Counter, Measurement, RunResult, Verdict
+from orchestrator.results.store import list_runs, load
+
+if TYPE_CHECKING:
+    import sqlite3
+
+SCHEMA_VERSION = 1
+# "mmlb": tells our file from any other SQLite database (PRAGMA application_id).
+_APPLICATION_ID = 0x6D6D6C62
+_BUSY_SECONDS = 30.0
+
+_TABLES = """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, started TEXT NOT NULL, finished TEXT NOT NULL, profile TEXT NOT NULL,
+    command TEXT NOT NULL, exit_status INTEGER NOT NULL, lab_version TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    passed INTEGER NOT NULL, failed INTEGER NOT NULL, skipped INTEGER NOT NULL,
+    errors INTEGER NOT NULL);
+CREATE TABLE cases (
+    n INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    id TEXT NOT NULL, key TEXT NOT NULL, kernel TEXT NOT NULL, version TEXT NOT NULL,
+    series_digest TEXT NOT NULL, workload TEXT NOT NULL, name TEXT NOT NULL,
+    verdict TEXT NOT NULL, reason TEXT NOT NULL, seconds REAL, hits TEXT NOT NULL);
+CREATE INDEX cases_by_id ON cases(id);
+CREATE INDEX cases_by_run ON cases(run);
+CREATE TABLE counters (
+    n INTEGER NOT NULL REFERENCES cases(n) ON DELETE CASCADE, name TEXT NOT NULL,
+    before INTEGER NOT NULL, peak INTEGER NOT NULL, after INTEGER NOT NULL,
+    walk INTEGER, at_walk INTEGER);
+CREATE INDEX counters_by_case ON counters(n);
+CREATE TABLE measurements (
+    n INTEGER NOT NULL REFERENCES cases(n) ON DELETE CASCADE, name TEXT NOT NULL,
+    value REAL, unit TEXT NOT NULL);
+CREATE INDEX measurements_by_case ON measurements(n);
+"""
+
+
+@dataclass(frozen=True)
+class HistoryRun:
+    """A run as the history knows it.  Instants are UTC ISO 8601; ``folder`` may be gone by now."""
+
+    id: str
+    started: str
+    finished: str
+    profile: str
+    command: str
+    exit_status: int
+    lab_version: str
+    folder: str
+    passed: int
+    failed: int
+    skipped: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class HistoryCase:
+    """One case of one run.  ``version`` and ``series_digest`` tell what the kernel was made of."""
+
+    run: str
+    started: str
+    id: str
+    verdict: Verdict
+    reason: str
+    seconds: float | None
+    version: str
+    series_digest: str
+    hits: tuple[str, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+
+
+def record(db: Path, run: RunResult, folder: Path | None = None) -> None:
+    """Put a run into the history, replacing what it knew of it.
+
+    :param folder: where the run is stored, if it is to be found again.
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    :raises HostError: it cannot be written, or stays locked for 30 s.
+    """
+    with _open(db) as connection:
+        _insert(connection, run, folder)
+
+
+def runs(db: Path, limit: int = 20) -> tuple[HistoryRun, ...]:
+    """The latest runs, newest first.
+
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
+    if not db.exists():
+        return ()
+    with _open(db) as connection:
+        rows = connection.execute("SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?",
+                                  (limit,))  # fmt: skip
+        return tuple(HistoryRun(*row) for row in rows)
+
+
+def query(
+    db: Path, case_glob: str = "*", verdict: Verdict | None = None, limit: int = 100
+) -> tuple[HistoryCase, ...]:
+    """Cases that ``case_glob`` fits, newest run first, within a run in its own order.
+
+    The glob (``*``, ``?``, ``[...]``; ``*`` crosses slashes) is tried on the whole id
+    ``KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``, on the id without the kernel, on ``WORKLOAD:CASE``
+    and on the case's bare name.
+
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
+    if not db.exists():
+        return ()
+    glob = _text(case_glob)
+    with _open(db) as connection:
+        rows = connection.execute(
+            "SELECT c.n, r.id, r.started, c.id, c.verdict, c.reason, c.seconds, c.version,"
+            " c.series_digest, c.hits FROM cases c JOIN runs r ON r.id = c.run"
+            " WHERE (c.id GLOB :g OR c.key GLOB :g OR c.workload || ':' || c.name GLOB :g"
+            " OR c.name GLOB :g) AND (:v IS NULL OR c.verdict = :v)"
+            " ORDER BY r.started DESC, r.id DESC, c.n LIMIT :limit",
+            {"g": glob, "v": verdict.value if verdict else None, "limit": limit},
+        ).fetchall()
+        return tuple(_case(connection, row) for row in rows)
+
+
+def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
+    """How far each measurement lies apart in runs of one kernel, by case key and name.
+
+    A kernel is its name, version and series: runs of an edited tree under one name widen the noise,
+    which hides a change sooner than it invents one.
+
+    :param runs: as many of the newest runs are looked at.
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
+    if not db.exists():
+        return {}
+    with _open(db) as connection:
+        rows = connection.execute(
+            "SELECT c.key, m.name, c.kernel || ' ' || c.version || ' ' || c.series_digest, m.value"
+            " FROM measurements m JOIN cases c ON c.n = m.n"
+            " WHERE c.run IN (SELECT id FROM runs ORDER BY started DESC, id DESC LIMIT ?)"
+            " AND c.verdict = ? AND m.value IS NOT NULL",
+            (runs, Verdict.PASS.value),
+        ).fetchall()
+    groups: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for key, name, kernel, value in rows:
+        groups.setdefault((key, name), {}).setdefault(kernel, []).append(value)
+    found = {place: noise_of(kernels.values()) for place, kernels in groups.items()}
+    return {place: known for place, known in found.items() if known is not None}
+
+
+def forget(db: Path, run_id: str) -> None:
+    """Take a run out of the history (its folder was deleted)."""
+    if db.exists():
+        with _open(db) as connection:
+            connection.execute("DELETE FROM runs WHERE id = ?", (_text(run_id),))
+
+
+def rebuild(db: Path, reports: Path) -> tuple[str, ...]:
+    """Make the history anew from the runs stored below ``reports``.
+
+    :returns: one line for each stored run that could not be read.
+    :raises HostError: the new file cannot be written.
+    """
+    problems: list[str] = []
+    fresh = db.with_name(f".{db.name}.{os.getpid()}.tmp")
+    try:
+        fresh.unlink(missing_ok=True)
+        with _open(fresh) as connection:
+            for folder in list_runs(reports):
+                try:
+                    _insert(connection, load(folder), folder)
+                except UserError as error:
+                    problems.append(error.message)
+        # The old one's journal must not be replayed into the new file.
+        db.with_name(f"{db.name}-journal").unlink(missing_ok=True)
+        fresh.replace(db)
+    except OSError as error:
+        raise _unwritable(db, error) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    return tuple(problems)
+
+
+# ---------------------------------------------------------------- inside
+
+
+@contextmanager
+def _open(db: Path) -> Iterator[sqlite3.Connection]:
+    """An open history within one transaction, created or checked; commits unless it raises."""
+    import sqlite3  # 10 ms that `lab --help` need not pay
+
+    try:
+        db.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(db, timeout=_BUSY_SECONDS, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise _unwritable(db, error) from error
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        # IMMEDIATE takes the write lock at once: two first writers cannot both find an empty file,
+        # and no transaction has to be given up halfway because another one was faster.
+        connection.execute("BEGIN IMMEDIATE")
+        _prepare(connection, db)
+        yield connection
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise _unwritable(db, error) from error
+    except sqlite3.DatabaseError as error:
+        raise UserError(
+            f"{db} is damaged or no history of the lab: {error}",
+            "delete it; `lab history --rebuild` makes it anew from the stored runs",
+        ) from error
+    finally:
+        connection.close()  # rolls back what was not committed
+
+
+def _prepare(connection: sqlite3.Connection, db: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
+        return
+    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if owner == 0 and version == 0 and empty:
+        # One by one: executescript() would commit the transaction first.
+        for statement in filter(str.strip, _TABLES.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return
+    if owner != _APPLICATION_ID:
+        raise UserError(f"{db} is no history of the lab", "name another file, or move it away")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{db} was written by a newer lab (history {version}, this one has {SCHEMA_VERSION})",
+            "update this lab, or keep the histories apart",
+        )
+    raise UserError(
+        f"{db} was written by an older lab (history {version}, this one has {SCHEMA_VERSION})",
+        "`lab history --rebuild` makes it anew from the stored runs",
+    )
+
+
+def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None) -> None:
+    info, total = run.run, run.summary
+    connection.execute("DELETE FROM runs WHERE id = ?", (_text(info.id),))
+    texts = (info.id, info.started, info.finished, info.profile, info.command)
+    connection.execute(
+        "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (*map(_text, texts), _whole(info.exit_status), _text(info.lab_version),
+         _text(str(folder.resolve()) if folder else ""),
+         total.passed, total.failed, total.skipped, total.errors),
+    )  # fmt: skip
+    made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
+    for placed in cases_of(run):
+        _insert_case(connection, info.id, placed.case, made_of.get(placed.kernel, ("", "")))
+
+
+def _insert_case(
+    connection: sqlite3.Connection, run_id: str, case: CaseResult, made_of: tuple[str, str]
+) -> None:
+    kernel, key = split_case_id(case.id)
+    titles = json.dumps(list(dict.fromkeys(hit.title for hit in case.hits)))
+    added = connection.execute(
+        "INSERT INTO cases (run, id, key, kernel, version, series_digest, workload, name, verdict,"
+        " reason, seconds, hits) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (*map(_text, (run_id, case.id, key, kernel, *made_of, case.workload, case.case,
+                      case.verdict.value, case.reason)), case.seconds, titles),
+    )  # fmt: skip
+    n = added.lastrowid
+    connection.executemany(
+        "INSERT INTO counters VALUES (?,?,?,?,?,?,?)",
+        [(n, _text(c.name), *map(_whole, (c.before, c.peak, c.after, c.walk, c.at_walk)))
+         for c in case.counters],
+    )  # fmt: skip
+    connection.executemany(
+        "INSERT INTO measurements VALUES (?,?,?,?)",
+        [(n, _text(m.name), m.value, _text(m.unit)) for m in case.measurements],
+    )
+
+
+def _case(connection: sqlite3.Connection, row: tuple[Any, ...]) -> HistoryCase:
+    n, run_id, started, case_id, verdict, reason, seconds, version, digest, hits = row
+    found = HistoryCase(run_id, started, case_id, Verdict(verdict), reason, seconds, version,
+                        digest, tuple(json.loads(hits)))  # fmt: skip
+    counters = connection.execute(
+        "SELECT name, before, peak, after, walk, at_walk FROM counters WHERE n = ? ORDER BY rowid",
+        (n,),
+    )
+    measurements = connection.execute(
+        "SELECT name, value, unit FROM measurements WHERE n = ? ORDER BY rowid", (n,)
+    )
+    return replace(
+        found,
+        counters=tuple(Counter(*values) for values in counters),
+        measurements=tuple(
+            Measurement(name, float("nan") if value is None else value, unit)
+            for name, value, unit in measurements
+        ),
+    )
+
+
+def _text(value: str) -> str:
+    """SQLite takes UTF-8 only; kernel output may hold lone surrogates (undecodable bytes)."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _whole(value: int | None) -> int | None:
+    """SQLite's integers have 64 bits; a guest may print any number."""
+    return None if value is None else max(-(2**63), min(2**63 - 1, value))
+
+
+def _unwritable(db: Path, error: Exception) -> LabError:
+    return HostError(
+        f"cannot use the history {db}: {error}", "check the path, its permissions and free space"
+    )

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell: boot its guest, run its workloads, judge each; a lost guest costs one workload.
+
+A cell is booted once.  With ``fresh_guests`` the booted guest becomes a snapshot, and each workload
+gets a copy of its own; else they share a guest for as long as each leaves it as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import statistics
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from orchestrator.evidence.klog import parse as klog
+from orchestrator.guest import accel, boot, facts, root, snapshot
+from orchestrator.guest.qemu import Qemu
+from orchestrator.guest.ssh import SshLost
+from orchestrator.host.cache.files import scratch
+from orchestrator.host.cores import memory_for
+from orchestrator.judge import verdict
+from orchestrator.kernel.build import kconfig
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError
+from orchestrator.model.values import (
+    BuildResult,
+    Cell,
+    CellRecord,
+    CrashReport,
+    GuestEnd,
+    Hit,
+    LoopRecord,
+    Verdict,
+    WorkloadEvidence,
+    WorkloadSpec,
+)
+from orchestrator.plan.budget import seeded
+from orchestrator.plan.capabilities import broken, promised_to
+from orchestrator.results.store import cell_folder
+from orchestrator.runner import bootcheck, crash
+from orchestrator.runner.collector import CellLog, placed, spoiled, stem, with_crash
+from orchestrator.runner.context import Settings
+from orchestrator.workload import watch
+
+# From power-on to a login; a kernel with KASAN under TCG takes the longest.
+BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
+# What kmemleak's two searches after a workload, and the wait before them, take at most.
+LEAK_SCAN_SECONDS = 30.0
+
+
+def run_cell(cell: Cell, built: BuildResult, settings: Settings) -> CellRecord:
+    """Boot a cell's guest, run its workloads, judge each, and give the record.
+
+    A guest that is lost costs the workload it was running; the others run in a fresh one.
+
+    :raises HostError: when the host cannot run a guest at all.
+    """
+    return _CellRun(cell, built, settings).run()
+
+
+class _CellRun:
+    """One cell while it runs."""
+
+    def __init__(self, cell: Cell, built: BuildResult, settings: Settings) -> None:
+        self.cell = cell
+        self.built = built
+        self.settings = settings
+        self.arch = ARCHES[cell.build.arch]
+        self.log = CellLog(cell, settings)
+        self.folder = self.log.folder
+        self.retried: set[str] = set()
+        self.fresh = cell.fresh_guests
+        self.restores: list[float] = []
+        self.lost: CrashReport | None = None  # of a guest that did not boot
+        self.loops: dict[str, LoopRecord] = {}
+        self.boots = 0
+        self.boot_seconds = 0.0
+        self.page_size = 4096
+        self.accelerator = ""
+        self.command = ""
+
+    def run(self) -> CellRecord:
+        try:
+            return self._run()
+        except OSError as error:
+            raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
+
+    def _run(self) -> CellRecord:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.built.kernel_config:
+            shutil.copyfile(self.built.kernel_config, self.folder / "config")
+        chosen = accel.choose(self.arch, self.settings.cache)
+        self.accelerator = chosen.name
+        if chosen.name == "tcg":
+            self.log.notes.append(f"emulated (TCG): {chosen.reason}")
+            if self.arch.tcg_note:
+                self.log.notes.append(self.arch.tcg_note)
+        if self.cell.shape.cpus > (os.cpu_count() or 1):
+            self.log.notes.append(
+                f"{self.cell.shape.cpus} CPUs on a host with {os.cpu_count() or 1}: "
+                "they wait for each other, and the kernel may report it as a lockup or a stall"
+            )
+        self.log.tell("root", "preparing the guest's root")
+        image = root.ensure_root(self.arch, self.settings.cache)
+        workloads = seeded(self.cell.workloads, self.settings.seed)
+        library = watch.library_folder(workloads)
+        files = watch.compile_all(workloads, library, self.arch, self.settings.cache)
+        archive = watch.pack(files, self.settings.cache)
+        left = list(workloads)
+        why = "the guest did not boot"
+        with scratch(self.settings.cache) as folder:
+            try:
+                while left and self._one_boot(folder, image, archive, left):
+                    if self.boots > 2 * len(workloads) + 4:
+                        raise HostError(f"{self.cell.id}: guests keep getting lost")
+            except (HostError, OSError) as error:
+                if not self.log.cases:
+                    raise
+                # What was found before the host failed stays found.
+                told = error.message if isinstance(error, HostError) else str(error)
+                self.log.case("boot", "host", Verdict.ERROR, told)
+                why = "the host failed"
+        for spec in left:
+            if not self.log.judged(spec.name):
+                reason = f"not run: {why}"
+                self.log.case(spec.name, "guest", Verdict.SKIP, reason)
+        return self._record()
+
+    def _one_boot(self, folder: Path, image: Path, archive: Path, left: list[WorkloadSpec]) -> bool:
+        """Boot once and run what is left until the guest is lost; False when it does not boot."""
+        self.boots += 1
+        request = boot.GuestRequest(
+            arch=self.arch,
+            shape=self.cell.shape,
+            accelerator=self.accelerator,
+            image=self._image(),
+            root=image,
+            folder=folder,
+            console=self.log.console("" if self.boots == 1 else f"-{self.boots}"),
+            deadline=BOOT_DEADLINE[self.accelerator],
+        )
+        if not self.command:
+            self.command = shlex.join(boot.qemu_command(request))
+            (self.folder / "qemu-command.txt").write_text(self.command + "\n", "utf-8")
+        self.log.tell("boot", "booting")
+        kept: snapshot.Snapshot | None = None
+        with contextlib.ExitStack() as stack:
+            if self.fresh and len(left) > 1:
+                request = stack.enter_context(snapshot.memory_files(request))
+            try:
+                with boot.booted(
+                    request, partial(self.log.tell, "boot"), self._boot_lost
+                ) as machine:
+                    self._booted(machine)
+                    try:
+                        self._get_ready(machine, archive)
+                    except SshLost as lost:
+                        return self._lost_between(machine, lost)
+                    if request.memory:
+                        kept = self._snapshot(machine)
+                    else:
+                        self._run_workloads(machine, left)
+                    self.log.outside_windows(machine.console_bytes())
+            except boot.BootFailed as failed:
+                return self._boot_failed(failed, request)
+            if kept:
+                self._run_copies(kept, left)
+        return True
+
+    def _snapshot(self, machine: boot.Guest) -> snapshot.Snapshot | None:
+        """Keep the guest as it is now; where that fails the workloads share one."""
+        try:
+            return snapshot.take(machine)
+        except HostError as error:
+            self._share(error.message)
+            return None
+
+    def _share(self, why: str) -> None:
+        self.fresh = False
+        self.log.notes.append(f"the workloads share a guest: {why}")
+
+    def _run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
+        """Run what is left, each workload in a copy of the snapshot; several where cores are free.
+
+        More copies than cores would make a healthy kernel report lockups.
+        """
+        queue = deque(left)
+        done: list[WorkloadSpec] = []
+        failed: list[str] = []
+
+        def work() -> None:
+            while queue and not failed:
+                try:
+                    spec = queue.popleft()
+                except IndexError:  # another worker was quicker
+                    return
+                try:
+                    while not self._unmet(spec) and self._in_copy(kept, spec):
+                        pass
+                    done.append(spec)
+                except snapshot.RestoreFailed as problem:
+                    failed.append(problem.message)
+
+        def more() -> None:
+            with self.settings.spare(self.cell.shape.cpus) as got:
+                if got and memory_for(self.cell.shape.memory_mib):
+                    work()
+
+        try:
+            with ThreadPoolExecutor(max(1, len(left) - 1)) as pool:
+                others = [pool.submit(more) for _ in left[1:]]
+                work()
+            for other in others:
+                other.result()
+        finally:
+            left[:] = [spec for spec in left if not any(spec is one for one in done)]
+        if failed:
+            self._share(failed[0])
+
+    def _in_copy(self, kept: snapshot.Snapshot, spec: WorkloadSpec) -> bool:
+        """Run one workload in a copy; True when it must be run again."""
+        again = spec.name in self.retried
+        console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
+        self.log.tell("run", f"{spec.name}: restoring")
+        try:
+            with (
+                scratch(self.settings.cache) as folder,
+                snapshot.restored(kept, folder, console) as machine,
+            ):
+                self.restores.append(machine.restore_seconds)
+                lost, _ = self._run_workload(machine, spec)
+                self.log.outside_windows(machine.console_bytes())
+        except snapshot.RestoreFailed:
+            if console.exists():  # it may have been the kernel's doing
+                self.log.outside_windows(console.read_bytes())
+            raise
+        return lost
+
+    def _image(self) -> Path:
+        if self.built.image is None:
+            raise HostError(f"{self.cell.id}: there is no kernel image to boot")
+        return self.built.image
+
+    def _booted(self, machine: boot.Guest) -> None:
+        seconds = machine.boot_seconds
+        self.log.tell("boot", f"booted in {seconds:.1f} s")
+        self.boot_seconds = self.boot_seconds or seconds
+        if not self.log.judged("boot", "boot"):
+            self.log.case("boot", "boot", Verdict.PASS, seconds=seconds)
+
+    def _boot_failed(self, failed: boot.BootFailed, request: boot.GuestRequest) -> bool:
+        """A boot that failed: a report decides, silence is tried once more."""
+        with request.console.open("rb") as console:
+            hits = self.log.hits(console)
+        blamed = bool(hits) or failed.end in (GuestEnd.PANIC, GuestEnd.RESET)
+        if not blamed and "boot" not in self.retried:
+            self.retried.add("boot")
+            self.log.notes.append(f"the first boot was repeated: {failed.reason}")
+            return True
+        reason = f"{failed.reason}; {hits[0].title}" if hits else failed.reason
+        found = Verdict.FAIL if blamed or failed.end is GuestEnd.SILENT else Verdict.ERROR
+        self.log.case("boot", "boot", found, reason, failed.seconds, hits, self.lost)
+        return False
+
+    def _boot_lost(self, qemu: Qemu) -> None:
+        self.lost = self._examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
+
+    def _get_ready(self, machine: boot.Guest, archive: Path) -> None:
+        """Look at the guest while the programs are on their way into it."""
+        with ThreadPoolExecutor(1) as beside:
+            pushed = beside.submit(watch.push, machine, archive)
+            self._check_guest(machine)
+            pushed.result()
+
+    def _check_guest(self, machine: boot.Guest) -> None:
+        """Compare the running guest with what was asked for, once a cell."""
+        self.facts = facts.read_facts(machine)
+        self.page_size = self.facts.page_size
+        bootcheck.refuse_other_kernel(self.built, self.facts)
+        shown = kconfig.parse_dotconfig(self.facts.config)
+        file = self.built.kernel_config
+        made = kconfig.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
+        self.running = shown or made
+        if self.log.judged("config"):
+            return
+        config = bootcheck.check_config(self.built, made, shown)
+        self.log.case("config", "config", config.verdict, config.reason)
+        if config.note:
+            self.log.notes.append(config.note)
+        shape = bootcheck.check_shape(self.cell, self.facts, self.running)
+        self.log.case("boot", "shape", shape.verdict, shape.reason)
+
+    def _run_workloads(self, machine: boot.Guest, left: list[WorkloadSpec]) -> None:
+        """Run what is left until the guest is lost, or is no longer as the next one may expect."""
+        while left:
+            spec = left[0]
+            if self._unmet(spec):
+                left.pop(0)
+                continue
+            again, why = self._run_workload(machine, spec)
+            if not again:
+                left.pop(0)
+            if left and why:
+                log = f"console-{self.boots + 1}.log"
+                note = f"a fresh guest was booted after {spec.name} ({why}): see {log}"
+                self.log.notes.append(note)
+            if why:
+                return
+
+    def _run_workload(self, machine: boot.Guest, spec: WorkloadSpec) -> tuple[bool, str]:
+        """Run and judge one; whether it must be run again, and why others need another guest."""
+        self.log.tell("run", spec.name)
+        tell = partial(_told, self.log, spec.name)
+        start = machine.console_size()
+        found: list[CrashReport] = []
+
+        def examine() -> None:
+            if machine.qemu.alive():
+                hits = tuple(klog.parse(machine.console_bytes(start).split(b"\n")))
+                found.append(self._examine(machine.qemu, stem(spec), hits))
+
+        given = spec
+        if self.running.get("DEBUG_KMEMLEAK") == "y":
+            given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
+        if spec.budget:
+            self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
+        evidence = watch.run_workload(machine, given, self.settings.token, tell, examine)
+        evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
+        return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
+
+    def _examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
+        """Look into a guest that is lost before it is thrown away."""
+        self.log.tell("run", f"{name}: examining the lost guest")
+        folder = self.folder / "crash" / name
+        return crash.examine(qemu, self.arch, self.built, folder, self.settings.folder, hits)
+
+    def _unmet(self, spec: WorkloadSpec) -> bool:
+        """Whether the guest lacks what a workload needs; that is a case of its own then."""
+        if self.log.not_ready(spec):
+            return True
+        reason = facts.unmet(spec.needs, self.facts, self.running)
+        if reason:
+            self._needs(spec, reason)
+        return bool(reason)
+
+    def _needs(self, spec: WorkloadSpec, reason: str) -> None:
+        found = Verdict.SKIP
+        missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
+        if broken(self.cell, missing):
+            found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
+        self.log.case(spec.name, "needs", found, reason)
+
+    def _judge(
+        self, spec: WorkloadSpec, evidence: WorkloadEvidence, found: CrashReport | None
+    ) -> bool:
+        """Judge one workload; True when it must be run again because its guest was lost."""
+        judged = verdict.judge(
+            evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
+        )
+        lost = any(c.case in ("guest", "host") and c.verdict is Verdict.ERROR for c in judged)
+        lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
+        if lost and spec.name not in self.retried:
+            self.retried.add(spec.name)
+            self.log.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
+            return True
+        if evidence.recovered:
+            told = f"{evidence.recovered} lines that the console lost come from /dev/kmsg"
+            self.log.notes.append(f"{spec.name}: {told}")
+        # What was found in the guest stands with the case that tells of its end.
+        for case in with_crash(judged, found):
+            # A hit names its line in the console log, not in the workload's window.
+            hits = tuple(placed(hit, evidence.console_lines) for hit in case.hits)
+            self.log.add(replace(case, hits=hits))
+        # Last, because a full disk must not cost the verdicts.
+        (self.folder / f"{stem(spec)}.ktap").write_text(evidence.stdout, "utf-8")
+        (self.folder / f"{stem(spec)}.samples").write_text(evidence.stderr, "utf-8")
+        return False
+
+    def _lost_between(self, machine: boot.Guest, lost: SshLost) -> bool:
+        """A guest lost before a workload began; True when it is worth another boot."""
+        hits = self.log.hits(machine.console_bytes().splitlines(keepends=True))
+        again = "guest" not in self.retried
+        self.retried.add("guest")
+        if again and not hits:
+            self.log.notes.append(f"a boot was repeated: {lost.message}")
+            return True
+        found = Verdict.FAIL if hits else Verdict.ERROR
+        title = f"; {hits[0].title}" if hits else ""
+        self.log.case("boot", "guest", found, f"{lost.message}{title}", hits=hits)
+        return again
+
+    def _record(self) -> CellRecord:
+        cell, where = self.cell, cell_folder(self.cell.id)
+        return CellRecord(
+            id=cell.id,
+            kernel=cell.build.kernel.name,
+            config=cell.build.config.name,
+            arch=cell.build.arch,
+            shape=cell.shape.name,
+            accelerator=self.accelerator,
+            verdict=verdict.cell_verdict(self.log.cases),
+            boot_seconds=self.boot_seconds,
+            restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
+            cases=self.log.in_order(),
+            page_size=self.page_size,
+            qemu_command=self.command,
+            console_log=f"{where}/console.log",
+            kernel_config=f"{where}/config",
+            notes=tuple(self.log.notes),
+            loops=tuple(self.loops.values()),
+        )
+
+
+def _told(log: CellLog, name: str, text: str) -> None:
+    log.tell("run", f"{name}: {text}")

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The traces of a cell's hits with file and line, and with what the series touched marked.
+
+Done once a cell, after its guest is gone, and only where there is a trace.  Whatever goes wrong
+here costs the lines and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from orchestrator.evidence.klog.frames import Frame, find_frames, worth_looking_up
+from orchestrator.evidence.klog.titles import source_path
+from orchestrator.kernel.lines.excerpts import PatchedSource
+from orchestrator.kernel.lines.lookup import Address, Answer, Linked, resolve
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import Interrupted, LabError
+from orchestrator.model.values import BuildResult, CellRecord, FrameLines, Hit, SourceLine
+from orchestrator.runner.context import Kernel, Settings
+from orchestrator.runner.events import Event
+
+log = logging.getLogger("lab.symbolize")
+
+# Reports of one cell that are looked at, and places of each.
+MAX_HITS = 40
+MAX_FRAMES = 12
+
+
+def with_lines(
+    record: CellRecord, built: BuildResult, kernel: Kernel, settings: Settings
+) -> CellRecord:
+    """Give a cell's record with the source lines of its hits' traces.
+
+    Takes some seconds where there is a trace, up to two minutes on a busy machine, and no time
+    where there is none.  Never fails: a note of the record tells what could not be done.
+
+    :raises Interrupted: when the lab is being stopped.
+    """
+    if built.vmlinux is None:
+        return record
+    try:
+        traces = _traces(record)
+        if not traces:
+            return record
+        settings.listener(Event("cell", record.id, "lines", "looking up source lines"))
+        arch = ARCHES[built.build.arch]
+        objects = f"{kernel.slot}-{built.build.config.name}-{arch.name}"
+        linked = Linked(
+            built.vmlinux, settings.cache / "obj" / objects, kernel.tree, kernel.slot, arch,
+            settings.cache,
+        )  # fmt: skip
+        answers = resolve(linked, _wanted(traces))
+        source = PatchedSource(kernel.tree, settings.cache)
+        told = {text: _frame_lines(frames, answers, source) for text, frames in traces.items()}
+    except Interrupted:
+        raise
+    except Exception as error:
+        if not isinstance(error, LabError | OSError):
+            log.error("source lines of %s", record.id, exc_info=error)
+        why = error.message if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        return replace(record, notes=(*record.notes, f"no source lines in traces: {why}"))
+    cases = tuple(
+        replace(case, hits=tuple(_with(hit, told) for hit in case.hits)) if case.hits else case
+        for case in record.cases
+    )
+    return replace(record, cases=cases)
+
+
+def _traces(record: CellRecord) -> dict[str, tuple[Frame, ...]]:
+    """The frames to look up, by the text of the report; one text may belong to several cases."""
+    texts = dict.fromkeys(hit.text for case in record.cases for hit in case.hits)
+    found = {
+        text: worth_looking_up(find_frames(text), MAX_FRAMES) for text in list(texts)[:MAX_HITS]
+    }
+    return {text: frames for text, frames in found.items() if frames}
+
+
+def _address(frame: Frame) -> Address:
+    return Address(frame.function, frame.offset, frame.size, frame.exact)
+
+
+def _wanted(traces: dict[str, tuple[Frame, ...]]) -> dict[Address, bool]:
+    """Every address, and whether it is worth compiling for, the first report's first."""
+    wanted: dict[Address, bool] = {}
+    for frames in traces.values():
+        for frame in frames:
+            worth = not frame.generic and not frame.guess
+            wanted[_address(frame)] = wanted.get(_address(frame), False) or worth
+    return wanted
+
+
+def _frame_lines(
+    frames: tuple[Frame, ...], answers: dict[Address, Answer], source: PatchedSource
+) -> tuple[FrameLines, ...]:
+    found = []
+    for frame in sorted(frames, key=lambda frame: frame.row):
+        answer = answers.get(_address(frame))
+        if answer is None:
+            continue
+        places: list[SourceLine] = []
+        for place in answer.places:
+            file = source_path(place.file) if place.file.startswith("/") else place.file
+            places.append(source.describe(replace(place, file=file)))
+        found.append(
+            FrameLines(frame.row, frame.function, frame.offset, tuple(places), answer.note)
+        )
+    return tuple(found)
+
+
+def _with(hit: Hit, told: dict[str, tuple[FrameLines, ...]]) -> Hit:
+    return replace(hit, frames=told[hit.text]) if hit.text in told else hit

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`lab compare` and `lab report`."""
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+import sample_run
+
+from orchestrator.commands.compare import comparison_text
+from orchestrator.host import process
+from orchestrator.judge.compare import compare
+from orchestrator.results import store
+
+GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
+
+
+@pytest.fixture(autouse=True)
+def _no_process(monkeypatch):
+    """Reports are made from what is stored: nothing is started for them."""
+
+    def refuse(*words, **_more):
+        raise AssertionError(f"started {words}")
+
+    monkeypatch.setattr(process, "_popen", refuse)
+
+
+def test_regressions_lead_and_the_status_is_1(lab, stored):
+    done = lab("compare", "20240105-11", "latest")
+    assert done.status == 1
+    lines = done.out.splitlines()
+    assert lines[:2] == [f"baseline   {GOOD}", f"candidate  {BROKEN}"]
+    assert lines[3] == "regressed: 5"
+    assert "5 regressed, 2 gone, 11 unchanged" in done.out
+
+
+def test_counters_stand_side_by_side_with_their_drift(lab, stored):
+    out = lab("compare", GOOD, BROKEN).out
+    rows = [line.split() for line in out.splitlines() if line.lstrip().startswith("RssAnon ")]
+    assert ["RssAnon", "18", "82", "18", "0", "|", "18", "146", "82", "64", "*"] in rows
+    assert "RssAnon +64 and VmSwap -64 pages off the page walk at step 'moved'" in out
+
+
+def test_a_regression_tells_how_to_repeat_it(lab, stored):
+    out = lab("compare", GOOD, BROKEN).out
+    assert f"again: lab rerun {BROKEN} 'cli/default/x86_64/small:ledger/swap:kernel-log'" in out
+
+
+def test_the_way_back_is_fixed_and_status_0(lab, stored):
+    done = lab("compare", BROKEN, GOOD)
+    assert done.status == 0
+    assert "fixed: 2" in done.out
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "fail_on", "status"),
+    [
+        (GOOD, BROKEN, "never", 0),
+        (GOOD, BROKEN, "any", 1),
+        (BROKEN, BROKEN, "regression", 0),
+        (BROKEN, BROKEN, "any", 1),
+        (GOOD, GOOD, "any", 0),
+    ],
+)
+def test_what_fails_can_be_chosen(a, b, fail_on, status, lab, stored):
+    assert lab("compare", a, b, "--fail-on", fail_on).status == status
+
+
+def test_it_writes_a_regression_report_whose_links_work(lab, stored):
+    lab("compare", GOOD, BROKEN)
+    own = stored / "reports" / f"compare-{GOOD}-{BROKEN}"
+    page = (own / "index.html").read_text()
+    assert "Against the baseline" in page
+    assert "cells/cli__default__x86_64__small/console.log" in page
+    assert (own / "cells/cli__default__x86_64__small/console.log").is_file()
+    assert not (own / "cells").readlink().is_absolute()
+    root = ET.parse(own / "junit.xml").getroot()
+    failures = root.findall(".//failure")
+    assert failures
+    assert {failure.get("type") for failure in failures} == {"regression"}
+
+
+def test_the_report_of_a_comparison_is_no_run(lab, stored):
+    lab("compare", GOOD, BROKEN)
+    assert [path.name for path in store.list_runs(stored / "reports")] == [GOOD, BROKEN]
+
+
+def test_comparing_again_renews_the_links(lab, stored):
+    lab("compare", GOOD, BROKEN)
+    (stored / "reports" / BROKEN).rename(stored / "elsewhere")
+    lab("compare", GOOD, "elsewhere")
+    own = stored / "reports" / f"compare-{GOOD}-{BROKEN}"
+    assert (own / "cells").resolve() == stored / "elsewhere" / "cells"
+
+
+def test_the_reports_go_where_they_are_wanted(lab, stored):
+    done = lab("compare", GOOD, BROKEN, "--html", "new/page.html")
+    assert done.out.splitlines()[-1] == f"report: {stored / 'new' / 'page.html'}"
+    assert (stored / "new" / "page.html").is_file()
+    assert not (stored / "reports" / f"compare-{GOOD}-{BROKEN}").exists()
+
+
+def test_a_report_that_cannot_be_written_is_the_hosts(lab, stored):
+    done = lab("compare", GOOD, BROKEN, "--html", "/proc/page.html")
+    assert done.status == 3
+    assert "/proc/page.html" in done.err
+
+
+def test_for_scripts(lab, stored):
+    done = lab("compare", GOOD, BROKEN, "--json")
+    told = json.loads(done.out)
+    assert done.status == told["exit_status"] == 1
+    assert told["counts"] == {"regressed": 5, "gone": 2, "unchanged": 11}
+    assert told["cases"][0]["change"] == "regressed"
+    assert all(os.path.exists(path) for path in told["written"])  # noqa: PTH110
+
+
+def test_two_kernels_of_one_run(lab, stored):
+    run = sample_run.good_run()
+    other = [
+        replace(cell, kernel="new", id=cell.id.replace("cli/", "new/", 1),
+                cases=tuple(replace(c, id=c.id.replace("cli/", "new/", 1)) for c in cell.cases))
+        for cell in run.cells
+    ]  # fmt: skip
+    both = replace(run, run=replace(run.run, id="both"), cells=(*run.cells, *other))
+    store.save(both, stored / "reports" / "both")
+    assert lab("compare", "both", "both", "--kernel-a", "cli", "--kernel-b", "new").status == 0
+    done = lab("compare", "both", "both", "--kernel-a", "cli", "--kernel-b", "bogus")
+    assert done.status == 2
+    assert "it has: cli, new" in done.err
+
+
+def test_nothing_in_common_is_no_clean_comparison(lab, stored):
+    run = sample_run.good_run()
+    cells = tuple(replace(cell, kernel="x", cases=(), config="other") for cell in run.cells)
+    alien = replace(run, run=replace(run.run, id="alien"), kernels=(), builds=(), cells=cells)
+    store.save(alien, stored / "reports" / "alien")
+    done = lab("compare", BROKEN, "alien")
+    assert done.status == 2
+    assert "have no case in common" in done.err
+    assert "--kernel-b" in done.err
+
+
+def test_hostile_text_stays_text():
+    run = sample_run.broken_run()
+    cell = run.cells[0]
+    worst = replace(cell.cases[-1], reason="\x1b[2J\udcff\u202e gone\nsecond line")
+    cells = (replace(cell, cases=(*cell.cases[:-1], worst)), *run.cells[1:])
+    text = comparison_text(compare(sample_run.good_run(), replace(run, cells=cells)))
+    assert "\\x1b[2J\\xff\\u202e gone" in text
+    assert "second line" not in text
+
+
+# ---------------------------------------------------------------- report
+
+
+def test_reports_are_made_again(lab, stored):
+    folder = stored / "reports" / BROKEN
+    done = lab("report", "latest")
+    assert done.status == 0
+    assert done.out.splitlines() == [str(folder / "index.html"), str(folder / "junit.xml")]
+    assert "Against the baseline" not in (folder / "index.html").read_text()
+    assert ET.parse(folder / "junit.xml").getroot().findall(".//failure[@type='kernel']")
+
+
+def test_with_a_baseline_it_is_a_regression_report(lab, stored):
+    assert lab("report", BROKEN, "--baseline", GOOD, "--json").status == 0
+    assert "Against the baseline" in (stored / "reports" / BROKEN / "index.html").read_text()
+
+
+def test_a_run_keeps_the_baseline_it_had(lab, stored):
+    run = sample_run.broken_run()
+    store.save(replace(run, run=replace(run.run, baseline=GOOD)), stored / "reports" / BROKEN)
+    page = stored / "reports" / BROKEN / "index.html"
+    assert lab("report", BROKEN).status == 0
+    assert "Against the baseline" in page.read_text()
+    assert lab("report", BROKEN, "--baseline", "none").status == 0
+    assert "Against the baseline" not in page.read_text()
+
+
+def test_a_baseline_that_is_gone_is_not_passed_over(lab, stored):
+    run = sample_run.broken_run()
+    store.save(replace(run, run=replace(run.run, baseline="gone")), stored / "reports" / BROKEN)
+    done = lab("report", BROKEN)
+    assert done.status == 2
+    assert "--baseline none" in done.err
+
+
+def test_a_damaged_run_is_told(lab, stored):
+    (stored / "reports" / GOOD / "results.json").write_text('{"schema": 1, "run"')
+    done = lab("report", GOOD)
+    assert done.status == 2
+    assert "not valid JSON" in done.err
+
+
+def test_missing_evidence_is_told_and_costs_the_traces_only(lab, stored):
+    (stored / "reports" / BROKEN / "cells/cli__default__x86_64__small/evidence.json").unlink()
+    done = lab("report", BROKEN)
+    assert done.status == 0
+    assert "evidence.json is missing" in done.err
+
+
+def test_stored_runs_need_no_lab_yaml(lab, stored, monkeypatch, tmp_path):
+    """CI's artefacts, unpacked anywhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    a, b = (str(stored / "reports" / name) for name in (GOOD, BROKEN))
+    done = lab("compare", a, b)
+    assert done.status == 1, done.err
+    assert "regressed" in done.out
+    assert lab("report", b).status == 0

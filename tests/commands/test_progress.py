@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Progress as lines, as JSON and on a terminal; and nothing a guest says may spoil it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+from typing import TextIO
+
+import pytest
+
+from orchestrator.commands import progress
+from orchestrator.model.values import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec, Verdict
+from orchestrator.runner.events import Event
+
+BUILD = Build("k/c/x86_64", KernelSpec("k", "path:x"), ConfigSpec("c"), "x86_64")
+CELL = Cell("k/c/x86_64/small", BUILD, ShapeSpec("small"), ())
+PLAN = Plan("smoke", (BUILD,), (CELL,))
+RUN = (
+    Event("kernel", "k", "fetch", "linux-source-6.12"),
+    Event("kernel", "k", "done", "6.12.117"),
+    Event("build", BUILD.id, "compile", "CC mm/userfaultfd.o", 0.25, seconds=3.0),
+    Event("build", BUILD.id, "done", "12 s", 1.0, Verdict.PASS, 12.3),
+    Event("cell", CELL.id, "boot", "booting"),
+    Event("cell", CELL.id, "run", "uffd-move/basic"),
+    Event("case", f"{CELL.id}:uffd-move/basic:one", "done", "", None, Verdict.PASS, 0.1),
+    Event("case", f"{CELL.id}:uffd-move/basic:two", "done", "off by 1", None, Verdict.FAIL, 0.2),
+    Event("cell", CELL.id, "done", "", 1.0, Verdict.FAIL),
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def show(how: str, events: tuple[Event, ...], stream: TextIO | None = None) -> str:
+    stream = stream or io.StringIO()
+    with progress.listener(PLAN, how, stream) as listener:
+        for event in events:
+            listener(event)
+    return stream.getvalue() if isinstance(stream, io.StringIO) else ""
+
+
+def test_choose() -> None:
+    assert progress.choose(False, False, Terminal()) == "live"
+    assert progress.choose(True, False, Terminal()) == "plain"
+    assert progress.choose(False, False, io.StringIO()) == "plain"
+    assert progress.choose(True, True, Terminal()) == "json"
+
+
+def test_plain_lines_are_dated_and_complete() -> None:
+    lines = show("plain", RUN).splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
+    assert [line.split(" ", 1)[1] for line in lines] == [
+        "kernel k fetch: linux-source-6.12",
+        "kernel k done: 6.12.117",
+        "build k/c/x86_64 compile  25%: CC mm/userfaultfd.o",
+        "build k/c/x86_64 PASS: 12 s (12.3 s)",
+        "cell k/c/x86_64/small boot: booting",
+        "cell k/c/x86_64/small run: uffd-move/basic",
+        "case k/c/x86_64/small:uffd-move/basic:one PASS (0.1 s)",
+        "case k/c/x86_64/small:uffd-move/basic:two FAIL: off by 1 (0.2 s)",
+        "cell k/c/x86_64/small FAIL",
+    ]
+
+
+def test_plain_does_not_repeat_itself() -> None:
+    compiling = tuple(
+        Event("build", BUILD.id, "compile", f"CC mm/{n}.o", n / 1000) for n in range(1, 900)
+    )
+    running = tuple(Event("cell", CELL.id, "run", f"uffd/basic: ok {n}") for n in range(50))
+    booting = (Event("cell", CELL.id, "boot", "booting"),) * 5
+    lines = show("plain", (*compiling, *running, *booting)).splitlines()
+    assert len(lines) == 3
+
+
+def test_json_is_one_object_a_line() -> None:
+    objects = [json.loads(line) for line in show("json", RUN).splitlines()]
+    assert len(objects) == len(RUN)
+    assert [entry["event"] for entry in objects] == [event.kind for event in RUN]
+    assert all(entry["time"].endswith("Z") for entry in objects)
+    assert objects[2]["share"] == 0.25
+    assert objects[7]["verdict"] == "fail"
+    assert objects[7]["text"] == "off by 1"
+    assert "verdict" not in objects[0]
+
+
+def test_live_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", show("live", RUN, Terminal()))
+    assert "ready  kernel k" in text
+    assert "pass  build k/c/x86_64  12.3 s" in text
+    assert "off by 1" in text
+    assert ":one" not in text  # passing cases are counted at the end, not listed
+
+
+@pytest.mark.parametrize("how", ["plain", "json", "live"])
+@pytest.mark.parametrize(
+    "said",
+    ["[/dev/vdb] [bold", "\x1b[2J\x1b[31mred\r\n\x00", "\ufffd\u2603 {braces} %s", "x" * 5000,
+     "line\nline\u2028line", "[link=file:///etc/passwd]x[/link]"],
+)  # fmt: skip
+def test_a_guests_words_spoil_nothing(how: str, said: str) -> None:
+    events = (
+        Event("cell", CELL.id, "run", said),
+        Event("case", f"{CELL.id}:w:{said}", "done", said, None, Verdict.FAIL, 1.0),
+        Event("cell", CELL.id, "done", said, 1.0, Verdict.ERROR),
+    )
+    text = show(how, events, Terminal() if how == "live" else None)
+    assert "\x1b[2J" not in text
+    assert "\x00" not in text
+    if how != "live":
+        assert len(text.splitlines()) == text.count("\n")
+        assert text.count("\n") == 3
+
+
+@pytest.mark.parametrize("how", ["plain", "json"])
+def test_reader_that_went_away_ends_no_run(how: str) -> None:
+    show(how, RUN, Gone())
+    closed = io.StringIO()
+    closed.close()
+    with progress.listener(PLAN, how, closed) as listener:
+        listener(RUN[0])
+
+
+def test_terminal_with_another_character_set() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    show("plain", (Event("cell", CELL.id, "boot", "\u2018quoted\u2019"),), stream)
+    assert rb"\u2018quoted\u2019" in raw.getvalue()
+
+
+@pytest.mark.parametrize("how", ["plain", "json"])
+def test_lines_of_many_threads_do_not_mix(how: str) -> None:
+    stream = io.StringIO()
+    with progress.listener(PLAN, how, stream) as listener:
+
+        def work(n: int) -> None:
+            for m in range(50):
+                listener(Event("case", f"c{n}:{m}", "done", "t" * 50, None, Verdict.PASS, 1.0))
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 400
+    assert all(line.count("t" * 50) == 1 for line in lines)

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``lab rerun``, with kernels and guests that are played."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.commands import rerun as command
+from orchestrator.commands.same import keep_shapes, same_kernel, stored_shape
+from orchestrator.judge.trials import Subject
+from orchestrator.model.errors import HostError, Interrupted, UserError
+from orchestrator.model.values import (
+    BuildRecord,
+    BuildResult,
+    CaseResult,
+    Cell,
+    CellRecord,
+    KernelRecord,
+    KernelTree,
+    PatchState,
+    Plan,
+    RunInfo,
+    RunResult,
+    ShapeSpec,
+    Summary,
+    Verdict,
+)
+from orchestrator.results import store
+
+CELL = "cli/default/x86_64/small"
+CASE = f"{CELL}:fam/one:counters"
+EXACT = "debian:6.12=6.12.117-1"
+QEMU = "qemu -m 1024M"
+
+LAB = """\
+version: 1
+kernels:
+  v6.12: {source: "debian:6.12"}
+  v6.1: {source: "debian:6.1"}
+configs: {default: {fragments: [base]}}
+shapes: {small: {memory: 1G}}
+default_profile: p
+workload_folders: [guest-tests]
+profiles: {p: {matrix: [{configs: [default], arches: [x86_64], shapes: [small]}]}}
+"""
+MANIFEST = """\
+family: fam
+description: played
+workloads:
+  - {name: one, program: x.py, description: one}
+  - {name: two, program: x.py, description: two}
+"""
+
+
+def case_of(cell: str, name: str, found: Verdict) -> CaseResult:
+    return CaseResult(f"{cell}:fam/one:{name}", "fam/one", name, found, "off by 64")
+
+
+class World:
+    """What the played kernels do: verdicts of the case ``counters`` by kernel, one a trial."""
+
+    def __init__(self) -> None:
+        self.script: dict[str, list[Verdict]] = {}
+        self.booted: list[str] = []
+        self.qemu = QEMU
+        self.error: Exception | None = None
+
+    def run_cell(self, cell: Cell, built: BuildResult, *_: Any) -> CellRecord:
+        if self.error:
+            raise self.error
+        kernel = cell.build.kernel.name
+        self.booted.append(kernel)
+        coming = self.script.get(kernel, [])
+        found = coming.pop(0) if coming else Verdict.PASS
+        cases = (
+            CaseResult(f"{cell.id}:boot:boot", "boot", "boot", Verdict.PASS),
+            case_of(cell.id, "moves", Verdict.ERROR if found is Verdict.ERROR else Verdict.PASS),
+            case_of(cell.id, "counters", found),
+        )
+        worst = found if found in (Verdict.FAIL, Verdict.ERROR) else Verdict.PASS
+        return CellRecord(
+            cell.id, kernel, "default", "x86_64", cell.shape.name, "tcg", worst, 4.0, cases,
+            qemu_command=self.qemu,
+        )  # fmt: skip
+
+    def same_kernel(self, subject: Subject, *_: Any) -> tuple[Any, BuildResult, str]:
+        spec = subject.cell.build.kernel
+        tree = KernelTree(spec, "6.12.117", "a", "b")
+        kernel = SimpleNamespace(tree=tree, slot="", source=spec.source)
+        built = BuildResult(subject.cell.build, Verdict.PASS, "", 0.0, True, Path("i"), "sha")
+        return kernel, built, ""
+
+
+@pytest.fixture
+def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    (folder / "lab.yaml").write_text(LAB)
+    family = folder / "guest-tests" / "fam"
+    family.mkdir(parents=True)
+    (family / "manifest.yaml").write_text(MANIFEST)
+    (family / "x.py").write_text("")
+    played = World()
+    monkeypatch.setattr(command, "run_cell", played.run_cell)
+    monkeypatch.setattr(command, "same_kernel", played.same_kernel)
+    cases = (case_of(CELL, "counters", Verdict.FAIL), case_of(CELL, "moves", Verdict.PASS))
+    cell = CellRecord(
+        CELL, "cli", "default", "x86_64", "small", "tcg", Verdict.FAIL, 4.0, cases,
+        qemu_command=QEMU,
+    )  # fmt: skip
+    build = BuildRecord(
+        "cli/default/x86_64", "cli", "default", "x86_64", Verdict.PASS, "", 1.0, True, "sha"
+    )
+    patches = (PatchState(1, "mm: x", "A", "1", True),)
+    kernel = KernelRecord("cli", EXACT, "6.12.117", patches, "d", series_origin="/a/series")
+    info = RunInfo("r1", "x", "x", "lab run", 1, "0", "p")
+    run = RunResult(info, (kernel,), (build,), (cell,), Summary(1, 1, 0, 0))
+    store.save(run, folder / "reports" / "r1")
+    return played
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "reports/latest/results.json").read_text())
+    return found
+
+
+def test_the_base_runs_first_and_the_series_is_to_blame(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    world.script = {"cli": [Verdict.FAIL]}
+    done = lab("rerun", "r1", CASE, "--plain")
+    assert done.status == 1, done
+    assert world.booted == ["v6.12", "cli"]
+    last = done.out.splitlines()[-1]
+    assert last == (f"{CASE}: fails with the series and not without it: the series is to blame")
+    kept = stored(folder)
+    assert [cell["id"] for cell in kept["cells"]] == ["v6.12/default/x86_64/small", CELL]
+    assert kept["run"]["baseline"] == "v6.12"
+    assert kept["run"]["exit_status"] == 1
+    assert any("the series is to blame" in note for note in kept["cells"][1]["notes"])
+    assert (folder / "reports/latest/junit.xml").exists()
+    assert stored_shape(folder / "reports/latest", CELL) is not None
+
+
+def test_a_failure_of_the_base_is_told_and_does_not_decide(
+    world: World, lab: Callable[..., Any]
+) -> None:
+    world.script = {"v6.12": [Verdict.FAIL], "cli": [Verdict.FAIL]}
+    done = lab("rerun", "r1", CASE, "--plain")
+    assert done.status == 1
+    assert done.out.endswith("fails on the base too: not the series\n")
+    world.script = {"v6.12": [Verdict.FAIL]}
+    done = lab("rerun", "r1", CASE, "--plain")
+    assert done.status == 0, done
+    assert "did not fail again, but fails on v6.12" in done.out
+
+
+def test_until_fail_stops_at_the_first_failure(world: World, lab: Callable[..., Any]) -> None:
+    world.script = {"cli": [Verdict.PASS, Verdict.PASS, Verdict.FAIL]}
+    done = lab("rerun", "r1", CASE, "--plain", "--until-fail", "9")
+    assert done.status == 1
+    assert world.booted == ["v6.12", "cli"] * 3
+    assert done.out.splitlines()[-1].endswith("; 1 of 3 trials failed, 0 of 3 on the base")
+    assert "trial: 3 of up to 9" in done.out
+
+
+def test_until_fail_that_never_does(world: World, lab: Callable[..., Any]) -> None:
+    done = lab("rerun", "r1", CASE, "--json", "--until-fail", "4", "--no-base")
+    assert done.status == 0
+    assert world.booted == ["cli"] * 4
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert events[-1]["event"] == "summary"
+    assert events[-2] == {
+        "event": "rerun", "answer": "did not fail again; 0 of 4 trials failed", "trials": 4
+    }  # fmt: skip
+
+
+def test_another_kernel(world: World, lab: Callable[..., Any]) -> None:
+    done = lab("rerun", "r1", CASE, "--plain", "--on", "v6.1")
+    assert done.status == 0
+    assert world.booted == ["v6.1"]
+    assert done.out.endswith("did not fail again\n")
+
+
+def test_what_the_host_did_is_no_answer(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    world.script = {"cli": [Verdict.ERROR]}
+    done = lab("rerun", "r1", CASE, "--plain", "--until-fail", "5")
+    assert done.status == 3
+    assert world.booted == ["v6.12", "cli"]
+    assert "not known whether it fails again" in done.out
+    world.script = {"v6.12": [Verdict.ERROR], "cli": [Verdict.FAIL]}
+    assert lab("rerun", "r1", CASE, "--plain").status == 3
+    world.error = HostError("no QEMU", "install it")
+    done = lab("rerun", "r1", CASE, "--plain")
+    assert done.status == 3
+    assert "nothing was tried" in done.out
+    assert stored(folder)["problems"] == ["no QEMU (install it)"]
+    world.error = UserError("the series is gone")
+    assert lab("rerun", "r1", CASE, "--plain").status == 2
+
+
+def test_an_interrupted_one_is_kept(
+    world: World, folder: Path, lab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command.process, "cancel", lambda: None)
+    world.error = Interrupted("interrupted")
+    assert lab("rerun", "r1", CASE, "--plain").status == 130
+    assert stored(folder)["run"]["exit_status"] == 130
+
+
+def test_another_guest_than_the_runs_is_told(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    world.qemu = "qemu -m 2048M"
+    done = lab("rerun", "r1", CASE, "--plain")
+    told = "QEMU's command line is not that of the run: -1024M +2048M"
+    assert told in done.out
+    assert any(told in note for note in stored(folder)["cells"][1]["notes"])
+    assert not any(told in note for note in stored(folder)["cells"][0]["notes"])
+
+
+def test_wrong_input(world: World, lab: Callable[..., Any]) -> None:
+    assert lab("rerun", "r2", CASE).status == 2
+    done = lab("rerun", "r1", CASE.replace("counters", "counter"))
+    assert done.status == 2
+    assert CASE in done.err
+    assert lab("rerun", "r1", CASE, "--on", "v9").status == 2
+    assert lab("rerun", "r1", CASE, "--until-fail", "0").status == 2
+    assert lab("rerun", "r1", CASE, "--until-fail", "2", "--gdb").status == 2
+    assert world.booted == []
+
+
+# ---------------------------------------------------------------- the same again
+
+
+def test_a_shape_is_kept_and_read_back(tmp_path: Path) -> None:
+    shape = ShapeSpec("odd", cpus=3, boot_args=("a=b", "c"), swap_disk_mib=5)
+    build = SimpleNamespace(id="k/c/a")
+    cell = Cell("k/c/a/odd", build, shape, ())  # type: ignore[arg-type]
+    keep_shapes(Plan("p", (), (cell,)), tmp_path)
+    assert stored_shape(tmp_path, cell.id) == shape
+    assert stored_shape(tmp_path, "k/c/a/other") is None
+    file = next(tmp_path.rglob("shape.json"))
+    file.write_text('{"name": 3}')
+    assert stored_shape(tmp_path, cell.id) is None
+    blocked = tmp_path / "blocked"
+    blocked.write_text("no folder")
+    keep_shapes(Plan("p", (), (cell,)), blocked)  # a full disk costs no run
+
+
+def test_an_image_that_was_trimmed_is_built_again_and_compared(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from orchestrator.judge.trials import make_repeat
+    from orchestrator.plan.lab_yaml import load_config
+    from orchestrator.runner import stages
+
+    config = load_config(Path("lab.yaml"), ("x86_64",))
+    earlier = store.load(Path("reports/r1"))
+    subject = make_repeat(config, earlier, earlier.cells[0].cases[0]).tested
+    tree = KernelTree(subject.cell.build.kernel, "6.12.117", "a", "b", series_digest="d")
+    built = BuildResult(subject.cell.build, Verdict.PASS, "", 9.0, False, tmp_path, "other")
+    monkeypatch.setattr(stages, "prepare_kernel", lambda *_: stages.Kernel(tree, "s", EXACT))
+    monkeypatch.setattr(stages, "build_one", lambda *_: built)
+    settings = stages.Settings(tmp_path, tmp_path, tmp_path, "r", 1)
+    kernel, found, note = same_kernel(subject, Path("reports/r1"), settings)
+    assert kernel.tree is tree
+    assert found is built
+    assert "is not the image of r1" in note
+    monkeypatch.setattr(stages, "build_one", lambda *_: replace(built, image_sha256="sha"))
+    assert same_kernel(subject, Path("reports/r1"), settings)[2] == ""
+
+    def gone(*_: object) -> None:
+        raise UserError("the series is gone")
+
+    # While the image is there, nothing else is needed.
+    from orchestrator.commands import same
+
+    monkeypatch.setattr(stages, "prepare_kernel", gone)
+    monkeypatch.setattr(same, "find_image", lambda *_: built)
+    kernel, found, note = same_kernel(subject, Path("reports/r1"), settings)
+    assert (found, note) == (built, "")
+    assert kernel.tree.version == "6.12.117"

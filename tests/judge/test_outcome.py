@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The cases of a run as one list, and their summary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sample_run
+
+from orchestrator.judge.cases import cases_of, series_case, summary_of
+from orchestrator.model.values import ApplyFailure, RunResult, Verdict
+
+
+def counted(run: RunResult) -> dict[Verdict, int]:
+    verdicts = [placed.case.verdict for placed in cases_of(run)]
+    return {verdict: verdicts.count(verdict) for verdict in Verdict}
+
+
+def test_the_summary_is_what_the_reports_show() -> None:
+    run = sample_run.broken_run()
+    shown, summary = counted(run), summary_of(run)
+    assert summary.passed == shown[Verdict.PASS] > 0
+    assert summary.failed == shown[Verdict.FAIL] > 0
+    assert summary.skipped == shown[Verdict.SKIP]
+
+
+def test_a_series_that_does_not_apply_is_counted_and_can_be_repeated() -> None:
+    run = sample_run.broken_run()
+    failure = ApplyFailure(1, "mm: x", "mm/x.c", 3, "does not match", "@@", "text")
+    kernel = replace(
+        run.kernels[0], name="cli", source="debian:6.12=1", series_origin="/a b.mbx",
+        failure=failure,
+    )  # fmt: skip
+    lone = replace(run, kernels=(kernel,), builds=(), cells=(), problems=())
+    assert summary_of(lone).failed == 1
+    case = series_case(lone, kernel)
+    assert case is not None
+    assert case.rerun == "lab run --source debian:6.12=1 --series '/a b.mbx'"
+
+
+def test_what_was_never_tried_is_an_error() -> None:
+    run = sample_run.broken_run()
+    empty = replace(run, kernels=(), builds=(), cells=(), problems=("kernel v9: no such package",))
+    assert summary_of(empty).errors == 1

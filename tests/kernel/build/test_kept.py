@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kept build is found by its image, and only while it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from orchestrator.kernel.build.kept import find_image
+from orchestrator.model.values import Build, ConfigSpec, KernelSpec, Verdict
+
+BUILD = Build("k/default/x86_64", KernelSpec("k", "tar:/x"), ConfigSpec("default"), "x86_64")
+
+
+def keep(cache: Path, name: str, image: bytes) -> str:
+    folder = cache / "builds" / name
+    folder.mkdir(parents=True)
+    sha = hashlib.sha256(image).hexdigest()
+    (folder / "image").write_bytes(image)
+    (folder / "config").write_text("CONFIG_MMU=y\n")
+    missed = {"symbol": "KASAN", "wanted": "y", "got": "n", "fragment": "kasan", "unmet": ""}
+    record = {"image_sha256": sha, "command": "make", "mismatches": [missed], "warnings": []}
+    (folder / "build.json").write_text(json.dumps(record))
+    return sha
+
+
+def test_the_image_that_ran_is_found_whatever_the_sources_are_now(tmp_path: Path) -> None:
+    keep(tmp_path, "one", b"first")
+    sha = keep(tmp_path, "two", b"second")
+    found = find_image(BUILD, sha, tmp_path)
+    assert found is not None
+    assert found.image == tmp_path / "builds/two/image"
+    assert found.verdict is Verdict.PASS
+    assert found.build is BUILD
+    assert [entry.symbol for entry in found.mismatches] == ["KASAN"]
+
+
+def test_what_is_not_whole_is_not_taken(tmp_path: Path) -> None:
+    sha = keep(tmp_path, "one", b"first")
+    assert find_image(BUILD, "", tmp_path) is None
+    assert find_image(BUILD, "0" * 64, tmp_path) is None
+    (tmp_path / "builds/bad").mkdir()
+    (tmp_path / "builds/bad/build.json").write_text("[]")
+    assert find_image(BUILD, sha, tmp_path) is not None
+    (tmp_path / "builds/one/image").write_bytes(b"firs")
+    assert find_image(BUILD, sha, tmp_path) is None

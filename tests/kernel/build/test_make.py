@@ -1,0 +1,608 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Building, with a real make and a real compiler on a kernel of one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.host import process
+from orchestrator.host.cache.files import clean_scratch
+from orchestrator.kernel.build import make as build
+from orchestrator.kernel.build.folders import building, workplace
+from orchestrator.kernel.build.make import BuildRequest
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError, UserError
+from orchestrator.model.values import (
+    Build,
+    BuildResult,
+    ConfigSpec,
+    KernelSpec,
+    KernelTree,
+    Verdict,
+)
+
+X86 = ARCHES["x86_64"]
+
+# What the lab asks of Kbuild and no more: configuration targets, one object, an image, in O=.
+# A file below steer/ makes it go wrong in one way or another.
+MAKEFILE = r"""
+SRC := $(CURDIR)
+allnoconfig:
+	@if [ -e $(SRC)/steer/config-error ]; then echo "mm/Kconfig:3: syntax error" >&2; exit 1; fi
+	@if [ -e $(SRC)/steer/no-flex ]; then echo "/bin/sh: 1: flex: not found" >&2; exit 127; fi
+	@echo "#" > $(O)/.config
+	@cat $(KCONFIG_ALLCONFIG) >> $(O)/.config
+	@if [ -e $(SRC)/steer/drop ]; then sed -i "/$$(cat $(SRC)/steer/drop)/d" $(O)/.config; fi
+	@echo "configuration written to .config"
+olddefconfig:
+	@echo "configuration written to .config"
+bzImage Image: $(O)/mm/userfaultfd.o
+	@echo "  LD      vmlinux"
+	@cp $< $(O)/vmlinux
+	@mkdir -p $(O)/arch/x86/boot
+	@if [ -e $(SRC)/steer/disk-full ]; then \
+		echo "cp: error writing: No space left on device"; exit 1; fi
+	@sha256sum < $(O)/vmlinux > $(O)/arch/x86/boot/bzImage
+$(O)/mm/userfaultfd.o: $(SRC)/mm/userfaultfd.c
+	@echo "  CC      mm/userfaultfd.o"
+	@mkdir -p $(O)/mm
+	@$(CC) -Wall -c -o $@ $< $(EXTRA)
+"""
+GOOD = "int move(int n)\n{\n\treturn n + 1;\n}\n"
+WARNS = "int move(int n)\n{\n\tint unused;\n\treturn n + 1;\n}\n"
+BROKEN = "int move(int n)\n{\n\treturn moved;\n}\n"
+KCONFIG = 'config A\n\tbool "A"\n\nconfig B\n\tbool "B"\n\tdepends on SMP && MMU\n'
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "linux"
+    (folder / "mm").mkdir(parents=True)
+    (folder / "steer").mkdir()
+    (folder / "Makefile").write_text(MAKEFILE)
+    (folder / "Kconfig").write_text(KCONFIG)
+    (folder / "mm/userfaultfd.c").write_text(GOOD)
+    return folder
+
+
+@pytest.fixture
+def fragment(tmp_path: Path) -> Callable[..., Path]:
+    def write(text: str, name: str = "base.config") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildRequest]:
+    """Make a request; each keyword replaces one of the things that decide a build's outcome."""
+    base = fragment("CONFIG_A=y\nCONFIG_B=y\n")
+    arch_fragment = fragment("CONFIG_ARCH=y\n", "arch.config")
+
+    def work(
+        *,
+        tree: str = "t1",
+        base_tree: str = "t1",
+        fragments: tuple[Path, ...] = (base,),
+        full: Path | None = None,
+        touched: tuple[str, ...] = ("mm/userfaultfd.c",),
+        config: str = "default",
+        **more: Any,
+    ) -> BuildRequest:
+        kernel = KernelSpec("k", "path:linux")
+        spec = ConfigSpec(config, fragments, full)
+        made = KernelTree(kernel, "6.12.117", base_tree, tree, touched_files=touched)
+        wanted = Build(f"k/{config}/x86_64", kernel, spec, "x86_64")
+        arch = more.pop("arch", X86)
+        return build.request(wanted, made, "slot-6.12", arch, arch_fragment, **more)
+
+    return work
+
+
+@pytest.fixture
+def make(source: Path, tmp_path: Path) -> Callable[..., BuildResult]:
+    def work(wanted: BuildRequest, **more: Any) -> BuildResult:
+        options = {"jobs": 1, "deadline": 60.0, **more}
+        return build.build_kernel(wanted, source, tmp_path / "cache", **options)
+
+    return work
+
+
+# ---------------------------------------------------------------- identity
+
+
+def test_identity_is_stable_and_by_content(
+    ask: Callable[..., BuildRequest], fragment: Callable[..., Path]
+) -> None:
+    same = ask().identity
+    assert same == ask().identity
+    one = fragment("CONFIG_B=y\n", "one.config")
+    other = fragment("# a comment\nCONFIG_A=y\n", "other.config")
+    assert ask(fragments=(one, other)).identity == same
+    assert ask(fragments=(other, one), config="another-name").identity == same
+    assert ask(base_tree="t0").identity == same
+
+
+def test_identity_changes_with_what_decides(
+    ask: Callable[..., BuildRequest], fragment: Callable[..., Path]
+) -> None:
+    full = fragment("CONFIG_A=y\nCONFIG_B=y\nCONFIG_ARCH=y\n", "full")
+    found = [
+        ask(),
+        ask(tree="t2"),
+        ask(fragments=(fragment("CONFIG_A=y\n", "less.config"),)),
+        ask(full=full),
+        ask(arch=replace(X86, name="other")),
+        ask(make_args=("GCOV_PROFILE_userfaultfd.o=y",)),
+    ]
+    assert len({request.identity for request in found}) == len(found)
+
+
+def test_identity_changes_with_the_compiler(
+    ask: Callable[..., BuildRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ask().identity
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "gcc").write_text("#!/bin/sh\necho 'gcc (Other) 99.1.0'\necho more\n")
+    (tools / "gcc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    assert ask().identity != before
+
+
+def test_identity_of_the_base_is_that_of_its_own_build(ask: Callable[..., BuildRequest]) -> None:
+    assert ask(tree="t2", base_tree="t1").base_identity == ask(tree="t1").identity
+
+
+def test_arch_fragment_comes_after_the_first(
+    ask: Callable[..., BuildRequest], fragment: Callable[..., Path]
+) -> None:
+    first = fragment("CONFIG_ARCH=m\n", "first.config")
+    second = fragment("CONFIG_ARCH=n\n", "second.config")
+
+    def value(*fragments: Path, full: Path | None = None) -> list[str]:
+        requests = ask(fragments=fragments, full=full).requests
+        return [entry.value for entry in requests if entry.symbol == "ARCH"]
+
+    assert value(first) == ["y"]
+    assert value(first, second) == ["n"]
+    # A complete .config of the user's is taken as it is.
+    assert value(full=first) == []
+
+
+def test_bad_fragment_is_the_users_mistake(
+    ask: Callable[..., BuildRequest], fragment: Callable[..., Path]
+) -> None:
+    with pytest.raises(UserError, match=r"bad\.config:1"):
+        ask(fragments=(fragment("A=y\n", "bad.config"),))
+
+
+def test_missing_compiler(ask: Callable[..., BuildRequest]) -> None:
+    with pytest.raises(HostError, match="no-such-gcc"):
+        ask(arch=replace(X86, cross="no-such-"))
+
+
+# ---------------------------------------------------------------- builds that work
+
+
+def test_success_and_the_second_time(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    assert build.find(ask(), cache) is None
+    told: list[tuple[float, str]] = []
+    built = make(ask(), on_progress=lambda share, text: told.append((share, text)))
+    assert (built.verdict, built.reason, built.cached) == (Verdict.PASS, "", False)
+    assert built.image
+    assert built.kernel_config
+    assert built.log
+    assert built.vmlinux
+    assert built.image.read_text().endswith("-\n")
+    assert built.kernel_config.read_text() == "#\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_ARCH=y\n"
+    assert "CC      mm/userfaultfd.o" in built.log.read_text()
+    assert built.vmlinux.read_bytes()[:4] == b"\x7fELF"
+    assert built.mismatches == built.errors == built.new_warnings == ()
+    assert built.seconds > 0
+    assert built.cpu_seconds > 0
+    assert built.command.startswith("make -C ")
+    words = shlex.split(built.command)  # it can be pasted into a shell
+    assert "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970" in words
+    assert [text for _, text in told] == ["CC mm/userfaultfd.o", "LD vmlinux"]
+
+    again = build.find(ask(), cache)
+    assert again is not None
+    assert again == replace(built, cached=True, seconds=0.0, cpu_seconds=0.0)
+    # Nothing half-made is left behind.
+    assert [path.name for path in (cache / "builds").iterdir()] == [ask().identity]
+
+
+def test_a_lab_that_waited_takes_what_the_other_built(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    results: list[BuildResult] = []
+    threads = [threading.Thread(target=lambda: results.append(make(ask()))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(result.cached for result in results) == [False, True, True]
+    assert len({result.image_sha256 for result in results}) == 1
+
+
+def test_an_incremental_build_of_another_tree(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    first = make(ask())
+    (source / "mm/userfaultfd.c").write_text(GOOD.replace("+ 1", "+ 2"))
+    second = make(ask(tree="t2"))
+    assert second.verdict is Verdict.PASS
+    assert first.image_sha256 != second.image_sha256
+    assert first.image
+    assert first.image.exists()
+
+
+def test_a_new_config_starts_from_another_ones_objects(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    make(ask())
+    other = ask(config="no-thp", fragments=(fragment("CONFIG_A=y\n", "o.config"),))
+    built = make(other)
+    assert built.verdict is Verdict.PASS
+    assert built.log
+    assert "CC " not in built.log.read_text()
+    assert built.kernel_config
+    assert "CONFIG_B" not in built.kernel_config.read_text()
+
+
+def test_complete_config_with_fragments_on_top(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    full = fragment("CONFIG_X=y\nCONFIG_A=n", "full")
+    built = make(ask(full=full))
+    assert built.kernel_config
+    assert built.kernel_config.read_text() == "CONFIG_X=y\nCONFIG_A=n\nCONFIG_A=y\nCONFIG_B=y\n"
+
+
+def test_symbol_that_does_not_take(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "steer/drop").write_text("CONFIG_B")
+    built = make(ask())
+    assert built.verdict is Verdict.PASS
+    (missed,) = built.mismatches
+    assert (missed.symbol, missed.wanted, missed.got) == ("B", "y", "n")
+    assert missed.fragment == "base.config:2"
+    assert missed.unmet == "needs SMP && MMU (Kconfig)"
+    kept = build.find(ask(), tmp_path / "cache")
+    assert kept is not None
+    assert kept.mismatches == built.mismatches
+
+
+def test_make_arguments_reach_make(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult]
+) -> None:
+    built = make(ask(make_args=("EXTRA=-DNOTHING -g",)))
+    assert built.verdict is Verdict.PASS
+    assert "'EXTRA=-DNOTHING -g'" in built.command
+
+
+# ---------------------------------------------------------------- builds that do not
+
+
+def test_compile_error_blames_the_kernel(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "mm/userfaultfd.c").write_text(BROKEN)
+    built = make(ask())
+    assert built.verdict is Verdict.FAIL
+    assert built.reason.startswith("mm/userfaultfd.c:3: error: ")
+    assert "moved" in built.reason
+    assert (built.errors[0].file, built.errors[0].line) == ("mm/userfaultfd.c", 3)
+    assert built.image is None
+    assert built.log
+    assert "moved" in built.log.read_text()
+    # Not kept: the next run builds again, and only this file.
+    assert build.find(ask(), tmp_path / "cache") is None
+    (source / "mm/userfaultfd.c").write_text(GOOD)
+    assert make(ask()).verdict is Verdict.PASS
+
+
+def test_configuration_that_fails(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    make(ask())  # leaves a .config that must not be taken for the new one's
+    (source / "steer/config-error").touch()
+    built = make(ask(tree="t2"))
+    assert built.verdict is Verdict.FAIL
+    assert built.reason == "the configuration failed: mm/Kconfig:3: syntax error"
+    assert built.mismatches == ()
+
+
+@pytest.mark.parametrize(
+    ("steer", "message"), [("disk-full", "No space left on device"), ("no-flex", "flex: not found")]
+)
+def test_the_hosts_trouble_is_not_the_kernels(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path, steer: str, message: str,
+) -> None:  # fmt: skip
+    (source / "steer" / steer).touch()
+    with pytest.raises(HostError, match=message) as caught:
+        make(ask())
+    assert caught.value.hint
+    left = [path.name for path in (tmp_path / "cache/builds").iterdir()]
+    assert left == [f"{ask().identity}.failed.log"]
+
+
+def test_deadline_is_the_hosts_trouble(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    makefile = source / "Makefile"
+    makefile.write_text(MAKEFILE.replace('@echo "  LD', '@sleep 60; echo "  LD'))
+    with pytest.raises(HostError, match="did not end"):
+        make(ask(), deadline=1.0)
+
+
+# ---------------------------------------------------------------- builds that are cut short
+
+# As in Kbuild each file is a target, and the link writes its target bit by bit.
+LINK = r"""
+bzImage Image: $(O)/arch/x86/boot/bzImage
+$(O)/arch/x86/boot/bzImage: $(O)/vmlinux
+	@mkdir -p $(O)/arch/x86/boot
+	@sha256sum < $< > $@
+$(O)/vmlinux: $(O)/mm/userfaultfd.o
+	@echo "  LD      vmlinux"
+	@head -c 100 $< > $@
+	@if [ -e $(SRC)/steer/slow ]; then echo slow; sleep 60; fi
+	@tail -c +101 $< >> $@
+"""
+HEAD, _, TAIL = MAKEFILE.partition("bzImage Image:")
+LINKING = HEAD + LINK.lstrip() + TAIL[TAIL.index("$(O)/mm/userfaultfd.o: $(SRC)") :]
+
+
+def kill_make_at(word: str) -> Callable[[float, str], None]:
+    """What nobody can catch, as the out-of-memory killer or a killed lab's reaper sends it."""
+
+    def work(_share: float, text: str) -> None:
+        if word in text:
+            time.sleep(0.2)  # the line comes before the deed
+            for group in tuple(process._live):
+                os.killpg(group, signal.SIGKILL)
+
+    return work
+
+
+def test_a_link_that_was_cut_short_is_made_again(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "Makefile").write_text(LINKING)
+    good = make(ask())
+    shutil.rmtree(tmp_path / "cache")
+    (source / "steer/slow").touch()
+    with pytest.raises(HostError, match="killed by signal 9"):
+        make(ask(), on_progress=kill_make_at("LD vmlinux"))
+    (objects,) = (tmp_path / "cache/obj").iterdir()
+    assert (objects / "vmlinux").stat().st_size == 100  # newer than what it is made from
+    (source / "steer/slow").unlink()
+    again = make(ask())
+    assert again.verdict is Verdict.PASS
+    assert again.image_sha256 == good.image_sha256
+    assert not (objects / ".lab-building").exists()
+
+
+def test_deadline_in_a_link(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    (source / "Makefile").write_text(LINKING)
+    (source / "steer/slow").touch()
+    with pytest.raises(HostError, match="did not end"):
+        make(ask(), deadline=1.0)
+    (source / "steer/slow").unlink()
+    built = make(ask())
+    assert built.image
+    assert built.vmlinux
+    digest = hashlib.sha256(built.vmlinux.read_bytes()).hexdigest()
+    assert built.image.read_text() == f"{digest}  -\n"
+
+
+def test_what_a_cut_short_build_wrote_is_not_believed(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    make(ask())
+    (objects,) = (tmp_path / "cache/obj").iterdir()
+    began = time.time() - 100
+    old = ("mm/old.o", "mm/.old.o.cmd", "lib/built-in.a")
+    linked = ("vmlinux", ".tmp_vmlinux1", "arch/x86/boot/compressed/vmlinux.bin")
+    # Kconfig's: the only trace of which symbols changed.
+    kconfig = ("include/config/auto.conf", "include/config/SWAP", "include/generated/autoconf.h")
+    new = ("mm/new.o", "mm/.new.o.cmd", "include/generated/bounds.h", ".config")
+    for name in (*old, *linked, *kconfig, *new):
+        (objects / name).parent.mkdir(parents=True, exist_ok=True)
+        (objects / name).write_text("half")
+        age = -50 if name in (*kconfig, *new) else 50
+        os.utime(objects / name, (began - age, began - age))
+    (objects / "source").symlink_to(source)
+    (objects / ".lab-building").touch()
+    os.utime(objects / ".lab-building", (began, began))
+    with building(objects) as whole:
+        left = {str(path.relative_to(objects)) for path in objects.rglob("*")}
+        assert left.issuperset((*old, *kconfig, "source", ".lab-lock", ".lab-building"))
+        assert left.isdisjoint((*linked, *new))
+        assert (objects / ".lab-building").stat().st_mtime > began + 50
+        whole()
+    assert (source / "mm/userfaultfd.c").exists()
+    assert make(ask(tree="t2")).verdict is Verdict.PASS
+
+
+def test_a_compile_error_is_no_reason_for_distrust(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "mm/userfaultfd.c").write_text(BROKEN)
+    make(ask())
+    assert not list((tmp_path / "cache/obj").glob("*/.lab-building"))
+    (source / "steer/disk-full").touch()
+    (source / "mm/userfaultfd.c").write_text(GOOD)
+    with pytest.raises(HostError):
+        make(ask())
+    assert list((tmp_path / "cache/obj").glob("*/.lab-building"))
+
+
+def test_a_build_that_was_cut_short_is_no_model(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    make(ask())
+    (objects,) = (tmp_path / "cache/obj").iterdir()
+    (objects / "mm/userfaultfd.o").write_bytes(b"half")
+    (objects / ".lab-building").touch()
+    built = make(ask(config="no-thp", make_args=("EXTRA=-O1",)))
+    assert built.verdict is Verdict.PASS
+    assert built.log
+    assert "CC " in built.log.read_text()
+
+
+def test_half_copies_of_a_killed_lab_go_and_others_stay(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with workplace(cache / "obj" / "x") as alive:
+        for kind in ("obj", "builds"):
+            (cache / kind / "x.dead.new").mkdir(parents=True)
+            (cache / kind / "x.dead.new.lock").touch()
+        assert clean_scratch(cache) == 2
+        assert alive.is_dir()
+        assert sorted(path.name for path in (cache / "obj").iterdir()) == [
+            alive.name,
+            f"{alive.name}.lock",
+        ]
+    assert list((cache / "obj").iterdir()) == list((cache / "builds").iterdir()) == []
+
+
+def test_cache_that_cannot_be_written(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/builds").write_text("a file where a folder should be")
+    with pytest.raises(HostError):
+        make(ask())
+
+
+# ---------------------------------------------------------------- warnings
+
+
+def test_only_warnings_that_the_series_brought(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "mm/userfaultfd.c").write_text(WARNS)
+    base = make(ask(touched=()))
+    assert base.new_warnings == ()  # an old warning in a file that nobody touched
+    # A line further down, and one more: the first is known, wherever it stands now.
+    more = "int other(void)\n{\n\tint fresh;\n\treturn 0;\n}\n"
+    (source / "mm/userfaultfd.c").write_text("\n" + WARNS + more)
+    wanted = ask(tree="t2", base_tree="t1")
+    built = make(wanted)
+    assert [(w.file, w.line, w.severity) for w in built.new_warnings] == [
+        ("mm/userfaultfd.c", 9, "warning")
+    ]
+    assert "fresh" in built.new_warnings[0].text
+    again = build.find(wanted, tmp_path / "cache")
+    assert again is not None
+    assert again.new_warnings == built.new_warnings
+    assert again.notes == built.notes == ()
+    elsewhere = make(ask(tree="t3", base_tree="t1", touched=("mm/other.c",)))
+    assert elsewhere.new_warnings == ()
+
+
+def test_warnings_whose_age_is_not_known(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    (source / "mm/userfaultfd.c").write_text(WARNS)
+    alone = make(ask(tree="t2", base_tree="t1"))
+    assert len(alone.new_warnings) == 1
+    assert alone.notes == (build.BASE_UNKNOWN,)
+    make(ask(touched=()))  # the base: nothing to compile, so nothing to warn of
+    again = make(ask(tree="t2", base_tree="t1"))
+    assert again.cached
+    assert again.notes == (build.BASE_UNSEEN,)
+
+
+# ---------------------------------------------------------------- what was kept and is damaged
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '"x"', "{}", '{"image_sha256": "0"}', "\x00\x00"],
+)
+def test_damaged_record(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path,
+    content: str,
+) -> None:  # fmt: skip
+    wanted = ask()
+    folder = tmp_path / "cache/builds" / wanted.identity
+    folder.mkdir(parents=True)
+    (folder / "build.json").write_text(content)
+    (folder / "image").write_text("image")
+    (folder / "config").write_text("")
+    assert build.find(wanted, tmp_path / "cache") is None
+
+
+@pytest.mark.parametrize("damage", ["mismatches", "warnings", "image", "gone", "config"])
+def test_damaged_parts(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path,
+    damage: str,
+) -> None:  # fmt: skip
+    wanted = ask()
+    built = make(wanted)
+    assert built.image
+    folder = built.image.parent
+    record = folder / "build.json"
+    if damage == "image":
+        built.image.write_bytes(built.image.read_bytes()[:5])
+    elif damage == "gone":
+        built.image.unlink()
+    elif damage == "config":
+        (folder / "config").unlink()
+    else:
+        record.write_text(json.dumps(json.loads(record.read_text()) | {damage: [{"no": 1}]}))
+    assert build.find(wanted, tmp_path / "cache") is None
+    assert make(wanted).verdict is Verdict.PASS
+    assert build.find(wanted, tmp_path / "cache") is not None
+
+
+def test_what_was_built_from_a_changed_tree_is_not_kept(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path
+) -> None:
+    wanted = ask()
+    with pytest.raises(HostError, match="somebody else changed files"):
+        make(wanted, intact=lambda: False)
+    assert build.find(wanted, tmp_path / "cache") is None
+    assert make(wanted).verdict is Verdict.PASS
+
+
+def test_a_changed_tree_that_does_not_build_is_not_the_series_fault(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
+) -> None:
+    (source / "mm/userfaultfd.c").write_text(BROKEN)
+    with pytest.raises(HostError, match="somebody else changed files"):
+        make(ask(), intact=lambda: False)

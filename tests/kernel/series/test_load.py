@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: GPL-2.0-only
+from __future__ import annotations
+
+import base64
+import hashlib
+import quopri
+from pathlib import Path
+
+import pytest
+from fake_kernel import user_git
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.kernel.series.load import load_series
+from orchestrator.model.errors import UserError
+
+
+def change(name: str, new: str = "two") -> str:
+    return f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-one\n+{new}\n"
+
+
+def message(subject: str, body: str = "", diff: str = "", extra: str = "") -> bytes:
+    return (
+        f"From: Ann Author <ann@example.org>\nDate: Sat, 23 Sep 2023 01:31:45 +0000\n"
+        f"Subject: {subject}\n{extra}\n{body}\n---\n a | 2 +-\n\n{diff}-- \n2.42.0\n\n"
+    ).encode()
+
+
+def mbox(*mails: bytes) -> bytes:
+    return b"".join(b"From mboxrd@z Thu Jan  1 00:00:00 1970\n" + mail for mail in mails)
+
+
+def save(folder: Path, data: bytes, name: str = "series.mbx") -> str:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def subjects(where: str) -> list[str]:
+    return [p.subject for p in load_series(where).patches]
+
+
+# ---------------------------------------------------------------- mailboxes
+
+
+def test_mailbox_in_any_order_with_cover_replies_and_chatter(tmp_path):
+    where = save(
+        tmp_path,
+        mbox(
+            message("Re: [PATCH v2 1/2] mm: one", "> quoted", change("evil")),
+            message("[PATCH v2 2/2] mm: two", "Two.", change("mm/b")),
+            message("[PATCH v2 0/2] mm: both", "Cover.\n\nbase-commit: 0123456789abcdef"),
+            message("Lunch?", "Nothing to see."),
+            message("[PATCH v2 1/2] mm: one", "One.", change("mm/a")),
+            message("AW: [PATCH v2 0/2] mm: both", "Sehr gut."),
+        ),
+    )
+    series = load_series(where)
+    assert [(p.n, p.subject) for p in series.patches] == [(1, "mm: one"), (2, "mm: two")]
+    assert series.patches[0].author == "Ann Author <ann@example.org>"
+    assert series.patches[0].date == "Sat, 23 Sep 2023 01:31:45 +0000"
+    assert series.patches[0].diff == change("mm/a").encode()
+    assert series.base_commit == "0123456789abcdef"
+    assert series.notes == ("2 replies left out",)
+    assert series.origin == where
+
+
+def test_digests_are_kcidb_patchset_hashes(tmp_path):
+    where = save(tmp_path, mbox(message("[PATCH] a", "", change("a"))))
+    series = load_series(where)
+    own = hashlib.sha256(change("a").encode()).hexdigest()
+    assert series.patches[0].sha256 == own
+    assert series.digest == hashlib.sha256(f"{own}\n".encode()).hexdigest()
+
+
+def test_a_missing_patch_is_named(tmp_path):
+    mails = [message(f"[PATCH v3 {n}/4] p{n}", "", change("a")) for n in (1, 4)]
+    with pytest.raises(UserError, match=r"series.mbx lacks patch 2 of 4, patch 3 of 4 \(v3\)"):
+        load_series(save(tmp_path, mbox(*mails)))
+
+
+def test_one_of_three_beside_its_replies_is_a_missing_patch_too(tmp_path):
+    mails = (message("[PATCH 2/3] p", "", change("a")), message("Re: [PATCH 2/3] p"))
+    with pytest.raises(UserError, match="lacks patch 1 of 3, patch 3 of 3"):
+        load_series(save(tmp_path, mbox(*mails)))
+
+
+def test_one_mail_alone_may_be_any_of_its_series(tmp_path):
+    series = load_series(save(tmp_path, message("[PATCH 2/3] p", "", change("a"))))
+    assert [p.subject for p in series.patches] == ["p"]
+    assert "patch 2 of 3 alone" in series.notes[0]
+
+
+def test_the_newest_version_wins(tmp_path):
+    where = save(
+        tmp_path,
+        mbox(
+            message("[PATCH 1/2] old", "", change("a")),
+            message("[PATCH RFC v10 1/1] newest", "", change("c")),
+            message("[PATCH 2/2] old", "", change("b")),
+            message("[PATCHv2 1/1] newer", "", change("c")),
+        ),
+    )
+    series = load_series(where)
+    assert [p.subject for p in series.patches] == ["newest"]
+    assert "it holds v1, v2, v10: v10 taken" in series.notes
+
+
+def test_the_same_mail_twice_is_one_patch_and_two_claimants_are_an_error(tmp_path):
+    one = message("[PATCH 1/1] a", "", change("a"))
+    assert subjects(save(tmp_path, mbox(one, one))) == ["a"]
+    other = message("[PATCH 1/1] b", "", change("b"))
+    with pytest.raises(UserError, match="two different mails are patch 1 of 1"):
+        load_series(save(tmp_path, mbox(one, other)))
+
+
+def test_two_series_in_one_mailbox(tmp_path):
+    mails = [message("[PATCH 1/1] a", "", change("a")), message("[PATCH 1/2] b", "", change("b"))]
+    with pytest.raises(UserError, match="several series"):
+        load_series(save(tmp_path, mbox(*mails)))
+
+
+def test_unnumbered_patches_keep_their_order(tmp_path):
+    mails = [message(f"[PATCH] {s}", "", change(s)) for s in "cab"]
+    assert subjects(save(tmp_path, mbox(*mails))) == ["c", "a", "b"]
+
+
+def test_a_fixup_without_number_is_left_out_and_told(tmp_path):
+    mails = [message("[PATCH 1/1] a", "", change("a")), message("[PATCH] fix", "", change("b"))]
+    series = load_series(save(tmp_path, mbox(*mails)))
+    assert [p.subject for p in series.patches] == ["a"]
+    assert any("fix" in note for note in series.notes)
+
+
+def test_a_cover_letter_with_an_interdiff_is_no_patch(tmp_path):
+    mails = [
+        message("[PATCH v2 0/1] cover", "", change("interdiff")),
+        message("[PATCH v2 1/1] a", "", change("a")),
+    ]
+    assert subjects(save(tmp_path, mbox(*mails))) == ["a"]
+
+
+def test_only_replies(tmp_path):
+    mails = [message("Re: [PATCH] a", "", change("a")), message("Re: [PATCH] a")]
+    with pytest.raises(UserError, match="holds no diff"):
+        load_series(save(tmp_path, mbox(*mails)))
+
+
+def test_prerequisites_are_told(tmp_path):
+    body = "x\n\nprerequisite-patch-id: 11\nprerequisite-patch-id: 22"
+    series = load_series(save(tmp_path, message("[PATCH] a", body, change("a"))))
+    assert "needs 2 other patches" in series.notes[0]
+
+
+@pytest.mark.parametrize(
+    "separator",
+    [
+        "From ann@example.org Sat Sep 23 01:31:45 2023",  # mutt
+        "From - Sat Sep 23 01:31:45 2023",  # Thunderbird
+        "From 1777@xxx Sat Sep 23 01:31:45 +0000 2023",  # Gmail takeout
+        "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001",  # format-patch
+    ],
+)
+def test_separators_of_mail_clients(tmp_path, separator):
+    mails = [message(f"[PATCH {n}/2] {n}", "", change("a")) for n in (1, 2)]
+    data = b"".join(separator.encode() + b"\n" + mail for mail in mails)
+    assert subjects(save(tmp_path, data)) == ["1", "2"]
+
+
+# ---------------------------------------------------------------- encodings
+
+AWKWARD = change("mm/ä.c", "new = 1; /* ä = €, a long line that would be wrapped: " + "x" * 80)
+
+
+@pytest.mark.parametrize("encoding", ["quoted-printable", "base64", "8bit"])
+def test_transfer_encodings_give_the_same_patch(tmp_path, encoding):
+    body = f"Body.\n---\n{AWKWARD}".encode()
+    coded = {
+        "quoted-printable": quopri.encodestring, "base64": base64.encodebytes, "8bit": bytes
+    }[encoding](body)  # fmt: skip
+    head = (
+        "From: =?UTF-8?q?J=C3=B6rg_M?= <j@example.org>\n"
+        "Subject: =?utf-8?b?W1BBVENIXSBtbTogw6QgPSDigqw=?=\nMIME-Version: 1.0\n"
+        f"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: {encoding}\n\n"
+    )
+    series = load_series(save(tmp_path, head.encode() + coded))
+    (patch,) = series.patches
+    assert (patch.subject, patch.author) == ("mm: ä = €", "Jörg M <j@example.org>")
+    assert patch.diff == AWKWARD.encode()
+    assert series.digest == load_series(save(tmp_path, AWKWARD.encode(), "bare.diff")).digest
+
+
+def test_latin1_becomes_utf8(tmp_path):
+    head = (
+        "From: =?iso-8859-1?q?J=F6rg?= <j@example.org>\nSubject: [PATCH] x\n"
+        "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: 8bit\n\n---\n"
+    )
+    body = change("a", "J\xf6rg").encode("latin-1")
+    (patch,) = load_series(save(tmp_path, head.encode() + body)).patches
+    assert patch.author == "Jörg <j@example.org>"
+    assert patch.diff == change("a", "Jörg").encode()
+
+
+def test_a_mail_with_crlf_is_the_same_patch(tmp_path):
+    plain = message("[PATCH] a", "Body.", change("a"))
+    dos = plain.replace(b"\n", b"\r\n")
+    one = load_series(save(tmp_path, mbox(plain)))
+    two = load_series(save(tmp_path, dos, "dos.eml"))
+    three = load_series(save(tmp_path, mbox(dos).replace(b"\n", b"\r\n"), "dos.mbox"))
+    assert one.digest == two.digest == three.digest
+
+
+def test_an_attached_patch(tmp_path):
+    data = (
+        "From: a@b\nSubject: [PATCH] x\nMIME-Version: 1.0\n"
+        'Content-Type: multipart/mixed; boundary="q"\n\n--q\nContent-Type: text/plain\n\nSee.\n'
+        '--q\nContent-Type: text/x-patch; name="x.patch"\nContent-Transfer-Encoding: base64\n\n'
+        + base64.encodebytes(change("a").encode()).decode()
+        + "--q--\n"
+    )
+    assert load_series(save(tmp_path, data.encode())).patches[0].diff == change("a").encode()
+
+
+def test_the_author_named_in_the_body_is_the_author(tmp_path):
+    body = "From: Andrea Other <andrea@example.org>\n\nText."
+    mails = [message("[PATCH] a", body, change("a"))]
+    (patch,) = load_series(save(tmp_path, mbox(*mails))).patches
+    assert patch.author == "Andrea Other <andrea@example.org>"
+
+
+def test_broken_headers_are_survived(tmp_path):
+    data = b"From: \xff\xfe <x>\nSubject: =?utf-9?q?=ZZ?= \xff [PATCH] \x1b[31mred\n\n---\n"
+    (patch,) = load_series(save(tmp_path, data + change("a").encode())).patches
+    assert "\x1b" not in patch.subject + patch.author
+
+
+# ---------------------------------------------------------------- folders, diffs, git
+
+
+def test_folder_by_name_without_cover(tmp_path):
+    save(tmp_path, message("[PATCH 0/2] c", "base-commit: abcdef1"), "p/0000-cover-letter.patch")
+    save(tmp_path, mbox(message("[PATCH 2/2] b", "", change("b"))), "p/0002-b.patch")
+    save(tmp_path, mbox(message("[PATCH 1/2] a", "", change("a"))), "p/0001-a.patch")
+    save(tmp_path, b"notes", "p/README")
+    series = load_series(str(tmp_path / "p"))
+    assert [p.subject for p in series.patches] == ["a", "b"]
+    assert series.base_commit == "abcdef1"
+
+
+def test_folder_with_an_older_version_left_in_it(tmp_path):
+    save(tmp_path, mbox(message("[PATCH 1/1] a", "", change("a"))), "p/0001-a.patch")
+    save(tmp_path, mbox(message("[PATCH v2 1/1] a2", "", change("a"))), "p/v2-0001-a.patch")
+    assert subjects(str(tmp_path / "p")) == ["a2"]
+
+
+def test_folder_that_lacks_a_patch_says_so(tmp_path):
+    save(tmp_path, mbox(message("[PATCH 1/3] a", "", change("a"))), "p/0001-a.patch")
+    save(tmp_path, mbox(message("[PATCH 3/3] c", "", change("a"))), "p/0003-c.patch")
+    assert "lacks patch 2 of 3" in load_series(str(tmp_path / "p")).notes[0]
+
+
+def test_quilt_series_file_orders(tmp_path):
+    save(tmp_path, change("a").encode(), "p/z.patch")
+    save(tmp_path, change("b").encode(), "p/sub/a.patch")
+    save(tmp_path, change("c").encode(), "p/unused.patch")
+    save(tmp_path, b"# ours\nz.patch -p1 # first\n\nsub/a.patch\n", "p/series")
+    assert subjects(str(tmp_path / "p")) == ["z.patch", "a.patch"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("../x.patch", "not in this folder"), ("a.patch -p0", "only -p1"), ("b.patch", "cannot be")],
+)
+def test_bad_quilt_series_names_the_line(tmp_path, line, said):
+    save(tmp_path, change("a").encode(), "x.patch")
+    save(tmp_path, change("a").encode(), "p/a.patch")
+    save(tmp_path, f"\n{line}\n".encode(), "p/series")
+    with pytest.raises(UserError, match=said):
+        load_series(str(tmp_path / "p"))
+
+
+def test_maildir_and_eml(tmp_path):
+    for n in (2, 1):
+        save(tmp_path, message(f"[PATCH {n}/2] p{n}", "", change("a")), f"m/cur/{3 - n}:2,S")
+        save(tmp_path, message(f"[PATCH {n}/2] p{n}", "", change("a")), f"e/{3 - n}.eml")
+    assert subjects(str(tmp_path / "m")) == subjects(str(tmp_path / "e")) == ["p1", "p2"]
+
+
+def test_bare_diff_is_named_by_its_file_or_its_header(tmp_path):
+    data = change("a").encode()
+    assert subjects(save(tmp_path, data, "fix.diff")) == ["fix.diff"]
+    dep3 = b"Description: mm: mend it\nAuthor: Joe <j@example.org>\n\n" + data
+    (patch,) = load_series(save(tmp_path, dep3, "dep3.patch")).patches
+    assert (patch.subject, patch.author) == ("mm: mend it", "Joe <j@example.org>")
+    assert patch.diff == data
+
+
+def test_git_range(repo):
+    series = load_series(f"git:{repo}#HEAD~2..HEAD")
+    assert [p.subject for p in series.patches] == ["mm: step 3 ten times", "mm: step 9 ten times"]
+    assert series.patches[0].author == "Ann Author <ann@example.org>"
+    assert series.base_commit == user_git(repo, "rev-parse", "HEAD~2")
+    assert load_series(f"git:{repo}#HEAD~1..").patches[0].diff == series.patches[1].diff
+
+
+def test_git_range_does_not_obey_the_repository(repo, tmp_path):
+    for key, value in {
+        "diff.noprefix": "true", "format.attach": "x", "diff.external": f"touch {tmp_path}/ran",
+        "core.fsmonitor": f"touch {tmp_path}/ran", "format.coverLetter": "true",
+        "core.hooksPath": str(tmp_path), "log.showSignature": "true",
+    }.items():  # fmt: skip
+        user_git(repo, "config", key, value)
+    series = load_series(f"git:{repo}#HEAD~2..HEAD")
+    assert len(series.patches) == 2
+    assert series.patches[0].diff.startswith(b"diff --git a/mm/userfaultfd.c b/mm/userfaultfd.c\n")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("range_", "said"),
+    [
+        ("HEAD", "is not git:DIR#A..B"),
+        ("..HEAD", "is not git:DIR#A..B"),
+        ("HEAD...HEAD~1", "is not git:DIR#A..B"),
+        ("nowhere..HEAD", "has no commit 'nowhere'"),
+        ("--output=x..HEAD", "has no commit '--output=x'"),
+        ("HEAD..HEAD", "holds no commit with a change"),
+    ],
+)
+def test_bad_git_ranges(repo, range_, said):
+    with pytest.raises(UserError, match=said):
+        load_series(f"git:{repo}#{range_}")
+
+
+def test_git_range_of_no_repository(tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UserError, match="is not a git repository"):
+        load_series(f"git:{tmp_path}/x#A..B")
+    with pytest.raises(UserError, match="is no folder"):
+        load_series(f"git:{tmp_path}/y#A..B")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\x00\xff" * 50, b"Just prose.\n", b"From me\n"])
+def test_what_holds_no_diff_is_the_users_error(tmp_path, data):
+    with pytest.raises(UserError, match="holds no diff") as caught:
+        load_series(save(tmp_path, data, "x.patch"))
+    assert "git:DIR#A..B" in caught.value.hint
+    (tmp_path / "p").mkdir()
+    save(tmp_path, data, "p/x.patch")
+    with pytest.raises(UserError, match=r"x\.patch holds no diff"):
+        load_series(str(tmp_path / "p"))
+
+
+def test_missing_and_empty_places(tmp_path):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        load_series(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"holds no \*\.patch file"):
+        load_series(str(tmp_path / "empty"))
+
+
+LINES = [
+    b"From mboxrd@z Thu Jan  1 00:00:00 1970", b"From: a <a@b>", b"Subject: [PATCH 1/2] x",
+    b"Subject: [PATCH 99999999/2] x", b"Content-Transfer-Encoding: base64", b"", b"---",
+    b"Content-Type: multipart/mixed; boundary=x", b"--x", b"diff --git a/x b/x", b"--- a/x",
+    b"Content-Type: text/plain; charset=utf-16", b"+++ b/x", b"@@ -1 +1 @@", b"-a", b"+b",
+]  # fmt: skip
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.one_of(st.sampled_from(LINES), st.binary(max_size=12)), max_size=24))
+def test_garbage_is_read_or_refused_but_never_a_crash(tmp_path, lines):
+    try:
+        series = load_series(save(tmp_path, b"\n".join(lines)))
+    except UserError:
+        return
+    assert series.patches
+
+
+def test_a_folder_whose_names_contradict_the_numbers(tmp_path):
+    for n in (1, 2, 3):
+        save(
+            tmp_path,
+            message(f"[PATCH {n}/3] mm: part {n}", "", change(f"mm/{n}")),
+            f"{9 - n}.patch",
+        )
+    series = load_series(str(tmp_path))
+    assert [p.subject for p in series.patches] == ["mm: part 1", "mm: part 2", "mm: part 3"]
+    assert any("subjects' numbers" in note for note in series.notes)
+    (tmp_path / "series").write_text("6.patch\n7.patch\n8.patch\n")  # quilt's word is explicit
+    assert subjects(str(tmp_path))[0] == "mm: part 3"

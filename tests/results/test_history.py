@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The history of runs."""
+
+import multiprocessing
+import sqlite3
+from dataclasses import replace
+
+import pytest
+from sample_run import broken_run, good_run
+
+from orchestrator.model.errors import HostError, UserError
+from orchestrator.model.values import Counter, Measurement, Verdict
+from orchestrator.results import history, store
+
+
+@pytest.fixture
+def db(tmp_path):
+    path = tmp_path / "sub" / "history.sqlite"
+    history.record(path, good_run())
+    history.record(path, broken_run(), tmp_path / "folder")
+    return path
+
+
+def test_runs_newest_first(db, tmp_path):
+    found = history.runs(db)
+    assert [run.exit_status for run in found] == [3, 0]
+    assert found[0].folder == str(tmp_path / "folder")
+    assert (found[0].failed, found[0].errors) == (4, 1)
+    assert len(history.runs(db, limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("glob", "count"),
+    [
+        ("cli/default/x86_64/small:ledger/swap:counters", 2),
+        ("default/x86_64/small:ledger/swap:counters", 2),
+        ("ledger/swap:counters", 4),
+        ("counters", 4),
+        ("*/arm64/*:ledger/swap:*", 3),
+        ("coun[st]ers", 4),
+        ("COUNTERS", 0),
+        ("", 0),
+        ("%", 0),
+        ("' OR 1=1 --", 0),
+        ("\udcff", 0),
+    ],
+)
+def test_globs(db, glob, count):
+    assert len(history.query(db, glob)) == count
+
+
+def test_what_a_case_was(db):
+    new, old = history.query(db, "cli/default/x86_64/small:ledger/swap:counters")
+    assert (new.verdict, old.verdict) == (Verdict.FAIL, Verdict.PASS)
+    assert new.started > old.started
+    assert Counter("RssAnon", 18, 146, 82, 18, 82) in new.counters
+    assert Counter("nr_anon_pages", 10412, 10480, 10411) in old.counters
+    assert new.version == "6.12.48"
+    log = history.query(db, "kernel-log", verdict=Verdict.FAIL)
+    assert len(log) == 1
+    assert log[0].hits[1] == "BUG: Bad rss-counter state type:MM_ANONPAGES"
+    speed = history.query(db, "*throughput", limit=1)[0]
+    assert Measurement("move", 1843.2, "MB/s") in speed.measurements
+
+
+def test_builds_and_series_are_cases_too(db):
+    assert [c.verdict for c in history.query(db, "cli/no-thp/*build:build")] == [Verdict.FAIL]
+    assert [c.verdict for c in history.query(db, "other/*:series:apply")] == [Verdict.FAIL]
+
+
+def test_recording_again_replaces(db):
+    before = len(history.query(db, limit=10_000))
+    history.record(db, broken_run())
+    assert len(history.query(db, limit=10_000)) == before
+    assert len(history.runs(db)) == 2
+    history.forget(db, broken_run().run.id)
+    history.forget(db, good_run().run.id)
+    connection = sqlite3.connect(db)
+    for table in ("runs", "cases", "counters", "measurements"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    connection.close()
+
+
+def test_no_history_yet(tmp_path):
+    path = tmp_path / "none.sqlite"
+    assert history.query(path) == ()
+    assert history.runs(path) == ()
+    history.forget(path, "x")
+    assert not path.exists()
+
+
+def test_garbage_and_huge_numbers(tmp_path):
+    run = good_run()
+    cell = run.cells[0]
+    nasty = replace(
+        cell.cases[0],
+        reason="\udcff\x00 ' \";--",
+        counters=(Counter("\ud800", -(10**30), 10**30, 0),),
+        measurements=(Measurement("nan", float("nan"), "s"),),
+    )
+    run = replace(run, cells=(replace(cell, cases=(nasty,)),))
+    path = tmp_path / "h.sqlite"
+    history.record(path, run)
+    found = history.query(path, nasty.id)[0]
+    assert "\\udcff" in found.reason
+    assert found.counters[0].peak == 2**63 - 1
+    assert found.measurements[0].value != found.measurements[0].value
+
+
+def _write(args):
+    path, n = args
+    run = good_run()
+    history.record(path, replace(run, run=replace(run.run, id=f"run-{n}")))
+
+
+def test_many_writers_at_once(tmp_path):
+    path = tmp_path / "h.sqlite"
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        pool.map(_write, [(path, n) for n in range(12)])
+    assert len(history.runs(path, limit=100)) == 12
+
+
+def test_rebuilt_from_stored_runs(tmp_path):
+    reports = tmp_path / "reports"
+    for run in (good_run(), broken_run()):
+        store.save(run, reports / run.run.id)
+    (reports / "bad").mkdir()
+    (reports / "bad" / "results.json").write_text("{")
+    path = reports / "history.sqlite"
+    path.write_bytes(b"this is no database at all, not even by chance" * 50)
+    problems = history.rebuild(path, reports)
+    assert len(problems) == 1
+    assert "bad/results.json" in problems[0]
+    assert [run.id for run in history.runs(path)] == [broken_run().run.id, good_run().run.id]
+    assert not [p for p in reports.iterdir() if p.name.startswith(".")]
+
+
+def test_files_that_are_not_ours(tmp_path):
+    text = tmp_path / "text"
+    text.write_bytes(b"not a database " * 100)
+    with pytest.raises(UserError, match="damaged or no history"):
+        history.runs(text)
+    foreign = tmp_path / "foreign"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE t (x)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(UserError, match="no history of the lab"):
+        history.record(foreign, good_run())
+
+
+@pytest.mark.parametrize(("version", "told"), [(2, "newer lab"), (0, "older lab")])
+def test_other_schema_versions(db, version, told):
+    connection = sqlite3.connect(db)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.commit()
+    connection.close()
+    with pytest.raises(UserError, match=told) as caught:
+        history.query(db)
+    assert caught.value.hint
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError):
+        history.record(tmp_path / "file" / "h.sqlite", good_run())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(HostError):
+        history.record(tmp_path / "folder", good_run())
+
+
+def test_noise_of_a_figure(tmp_path):
+    path = tmp_path / "history.sqlite"
+    assert history.noise(path) == {}
+    for number, factor in enumerate((1.0, 1.02, 0.98, 1.01, 0.99)):
+        run = good_run()
+        cells = tuple(
+            replace(cell, cases=tuple(
+                replace(case, measurements=tuple(
+                    replace(m, value=m.value * factor) for m in case.measurements))
+                for case in cell.cases))
+            for cell in run.cells
+        )  # fmt: skip
+        info = replace(run.run, id=f"run-{number}")
+        history.record(path, replace(run, run=info, cells=cells))
+    found = {name: noise for (key, name), noise in history.noise(path).items() if "x86_64" in key}
+    assert found
+    for noise in found.values():
+        assert 1 < noise.percent < 3
+        assert noise.runs == 5
+    assert history.noise(path, runs=3) == {}

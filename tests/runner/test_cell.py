@@ -1,0 +1,697 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stages of one cell in order, with a guest that is played: what is lost, repeated, kept."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.guest import accel, facts, root, snapshot
+from orchestrator.guest import boot as guest
+from orchestrator.guest.accel import Accelerator
+from orchestrator.guest.boot import BootFailed, GuestRequest
+from orchestrator.guest.facts import Facts
+from orchestrator.guest.qemu import Memory
+from orchestrator.guest.ssh import SshLost
+from orchestrator.host import cores
+from orchestrator.host.cores import Cores
+from orchestrator.model.errors import HostError
+from orchestrator.model.values import (
+    Build,
+    BuildResult,
+    CaseResult,
+    Cell,
+    CellRecord,
+    ConfigMismatch,
+    ConfigSpec,
+    CrashReport,
+    GuestEnd,
+    KernelSpec,
+    ShapeSpec,
+    Verdict,
+    WorkloadEvidence,
+    WorkloadSpec,
+)
+from orchestrator.runner import crash, stages
+from orchestrator.runner.context import no_cores
+from orchestrator.runner.events import Event
+from orchestrator.workload import watch
+
+TOKEN = "f00d"
+KERNEL = KernelSpec("k", "path:x")
+WARNING = (
+    "[    2.000000][    T1] ------------[ cut here ]------------\n"
+    "[    2.000000][    T1] WARNING: CPU: 0 PID: 1 at mm/userfaultfd.c:12 move_pages+0x1/0x2\n"
+    "[    2.000000][    T1] Call Trace:\n[    2.000000][    T1]  move_pages+0x1/0x2\n"
+    "[    2.000000][    T1] ---[ end trace 0000000000000000 ]---\n"
+)
+PANIC = "[    3.000000][    T9] Kernel panic - not syncing: oops\n"
+PASSES = "KTAP version 1\n1..1\nok 1 case\n"
+SAMPLES = (
+    '{"phase":"before","t":0}\n{"t":0.1,"RssAnon":1}\n{"phase":"after","t":1}\n'
+    '{"phase":"exit","status":0,"signal":0,"seconds":1,"page_size":4096,"cpus":2,"maxrss":1}\n'
+)
+
+
+def work(name: str, **more: Any) -> WorkloadSpec:
+    fields: dict[str, Any] = {"args": (), "timeout": 10.0, **more}
+    return WorkloadSpec(
+        name=f"f/{name}", family="f", folder=Path("/f"), program=f"{name}.c", **fields
+    )
+
+
+class Play:
+    """What each boot and each workload will come to, and what was seen of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.boots: list[Any] = []  # exceptions; nothing left: it boots
+        self.pushes: list[Exception] = []
+        self.outcomes: dict[str, list[Any]] = {}
+        self.between = ""
+        self.dotconfig = "CONFIG_A=y\n# CONFIG_B is not set\n"
+        self.facts = Facts(
+            "CONFIG_A=y\n", frozenset({"swap"}), 4096, "6.12.1", nodes=1, cpus=2, memory_mib=1023.0
+        )
+        self.ran: list[str] = []
+        self.requests: list[GuestRequest] = []
+        self.copies: list[Exception | None] = []
+        self.last_words = ""  # of a copy that does not come to life
+        self.examined: list[tuple[str, tuple[str, ...]]] = []
+
+    @contextlib.contextmanager
+    def booted(
+        self,
+        request: GuestRequest,
+        on_progress: Callable[[str], None] = lambda _: None,
+        on_lost: Callable[[Any], None] = lambda _: None,
+    ) -> Iterator[Machine]:
+        self.requests.append(request)
+        boot = self.boots.pop(0) if self.boots else ""
+        request.console.write_text("[    0.100000][    T0] Linux version 6.12.1\n")
+        if isinstance(boot, tuple):
+            request.console.write_text(boot[1])
+            on_lost("qemu")
+            raise boot[0]
+        if isinstance(boot, Exception):
+            raise boot
+        yield Machine(request)
+
+    def examine(
+        self, qemu: object, arch: object, built: object, folder: Path, run: Path, hits: Any
+    ) -> CrashReport:
+        self.examined.append((folder.name, tuple(hit.kind for hit in hits)))
+        return CrashReport({"Registers": folder.name}, "no types", (), 0, 1.0)
+
+    def push(self, machine: Machine, archive: Path) -> None:
+        if self.pushes:
+            raise self.pushes.pop(0)
+
+    def run_workload(
+        self,
+        machine: Machine,
+        spec: WorkloadSpec,
+        token: str,
+        tell: Callable[[str], None],
+        on_lost: Callable[[], None],
+    ) -> WorkloadEvidence:
+        self.ran.append(spec.name)
+        outcome = (self.outcomes.get(spec.name) or [{}]).pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        inside = outcome.pop("inside", "")
+        spoils = outcome.pop("spoils", "")
+        samples = SAMPLES.replace('"maxrss":1}', f'"maxrss":1,"changed":"{spoils}"}}')
+        lost = outcome.get("guest", GuestEnd.ALIVE) is not GuestEnd.ALIVE
+        with machine.request.console.open("a") as console:
+            console.write(f"[    1.000000][   T50] lab-mark {token} begin {spec.name}\n{inside}")
+            if not lost:
+                console.write(f"[    2.500000][   T50] lab-mark {token} end {spec.name}\n")
+            console.write(self.between)
+        if lost or outcome.get("timed_out"):
+            on_lost()
+        fields = {
+            "stdout": PASSES, "stderr": samples, "exit_status": None if lost else 0,
+            "timed_out": False, "seconds": 1.0, "guest": GuestEnd.ALIVE, "console": inside,
+            "console_complete": not lost,
+        }  # fmt: skip
+        return WorkloadEvidence(workload=spec, **fields | outcome)  # type: ignore[arg-type]
+
+
+class Machine:
+    def __init__(self, request: GuestRequest) -> None:
+        self.request = request
+        self.boot_seconds = 1.5
+        self.command = "unused"
+        self.restore_seconds = 0.0
+        self.qemu = SimpleNamespace(alive=lambda: True)
+
+    def console_size(self) -> int:
+        return self.request.console.stat().st_size
+
+    def console_bytes(self, start: int = 0) -> bytes:
+        return self.request.console.read_bytes()[start:]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    made = Play(tmp_path)
+    monkeypatch.setattr(accel, "choose", lambda arch, cache: Accelerator("tcg", "no KVM"))
+    monkeypatch.setattr(root, "ensure_root", lambda arch, cache: tmp_path / "root.ext2")
+    monkeypatch.setattr(guest, "booted", made.booted)
+    monkeypatch.setattr(facts, "read_facts", lambda machine: made.facts)
+    monkeypatch.setattr(watch, "library_folder", lambda workloads: tmp_path)
+    monkeypatch.setattr(watch, "compile_all", lambda *_: {})
+    monkeypatch.setattr(crash, "examine", made.examine)
+    monkeypatch.setattr(watch, "pack", lambda *_: tmp_path / "archive")
+    monkeypatch.setattr(watch, "push", made.push)
+    monkeypatch.setattr(watch, "run_workload", made.run_workload)
+    return made
+
+
+def go(
+    play: Play,
+    *workloads: WorkloadSpec,
+    shape: ShapeSpec | None = None,
+    config: ConfigSpec | None = None,
+    mismatches: tuple[ConfigMismatch, ...] = (),
+    events: list[Event] | None = None,
+    fresh: bool = False,
+    spare: Any = no_cores,
+) -> CellRecord:
+    build = Build("k/c/x86_64", KERNEL, config or ConfigSpec("c"), "x86_64")
+    cell = Cell(
+        "k/c/x86_64/s",
+        build,
+        shape or ShapeSpec("s"),
+        workloads or (work("a"), work("b")),
+        fresh_guests=fresh,
+    )
+    dotconfig = play.folder / "dotconfig"
+    dotconfig.write_text(play.dotconfig)
+    built = BuildResult(
+        build, Verdict.PASS, "", 1.0, False, image=play.folder / "image", kernel_config=dotconfig,
+        mismatches=mismatches,
+    )  # fmt: skip
+    settings = stages.Settings(
+        play.folder / "cache", play.folder / "run", play.folder, "20260101-000000", 2,
+        listener=events.append if events is not None else lambda _: None, token=TOKEN, spare=spare,
+    )  # fmt: skip
+    return stages.run_cell(cell, built, settings)
+
+
+def told(record: CellRecord) -> dict[str, str]:
+    return {case.id.partition(":")[2]: case.verdict.value for case in record.cases}
+
+
+def find(record: CellRecord, name: str) -> CaseResult:
+    return next(case for case in record.cases if case.id.endswith(f":{name}"))
+
+
+def test_all_goes_well(play: Play) -> None:
+    events: list[Event] = []
+    record = go(play, events=events)
+    assert record.verdict is Verdict.PASS
+    assert play.ran == ["f/a", "f/b"]
+    assert len(play.requests) == 1
+    cases = told(record)
+    for name in ("boot:boot", "config:config", "f/a:case", "f/b:case", "boot:kernel-log"):
+        assert cases[name] == "pass"
+    assert record.boot_seconds == 1.5
+    assert record.accelerator == "tcg"
+    assert record.notes == ("emulated (TCG): no KVM",)
+    folder = play.folder / "run" / "cells/k__c__x86_64__s"
+    assert record.console_log == "cells/k__c__x86_64__s/console.log"
+    assert {path.name for path in folder.iterdir()} == {
+        "config", "console.log", "qemu-command.txt", "f__a.ktap", "f__a.samples", "f__b.ktap",
+        "f__b.samples",
+    }  # fmt: skip
+    assert shlex.split(record.qemu_command)[0] == "qemu-system-x86_64"
+    assert (folder / "qemu-command.txt").read_text() == record.qemu_command + "\n"
+    assert find(record, "f/a:case").rerun == "lab rerun 20260101-000000 k/c/x86_64/s:f/a:case"
+    told_cases = [event.id for event in events if event.kind == "case"]
+    assert sorted(told_cases) == sorted(case.id for case in record.cases)
+    workloads = list(dict.fromkeys(case.workload for case in record.cases))
+    assert workloads == ["boot", "config", "f/a", "f/b"], "in the plan's order, the lab's own first"
+    assert not (play.folder / "cache" / "tmp").exists() or not list(
+        (play.folder / "cache" / "tmp").iterdir()
+    )
+
+
+def test_a_guests_case_name_does_not_reach_the_users_shell(play: Play) -> None:
+    name = "x'; touch owned; echo '$(id)"
+    play.outcomes["f/a"] = [{"stdout": f"KTAP version 1\n1..1\nok 1 {name}\n"}]
+    record = go(play)
+    (case,) = [c for c in record.cases if "touch" in c.id]
+    assert shlex.split(case.rerun) == ["lab", "rerun", "20260101-000000", case.id]
+    own = stages.Settings(play.folder, play.folder, play.folder, "r", 1)
+    assert own.rerun == "lab rerun r {case}"
+
+
+def test_a_panic_costs_one_workload(play: Play) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC, "stdout": ""}]
+    record = go(play)
+    assert play.ran == ["f/a", "f/b"]
+    assert len(play.requests) == 2
+    assert record.verdict is Verdict.FAIL
+    assert find(record, "f/a:kernel-log").verdict is Verdict.FAIL
+    assert "Kernel panic" in find(record, "f/a:kernel-log").reason
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+    # Its words belong to its window, and to nothing else.
+    assert find(record, "boot:kernel-log").verdict is Verdict.PASS
+    assert any("fresh guest" in note for note in record.notes)
+    assert play.requests[1].console.name == "console-2.log"
+
+
+def test_a_guest_lost_without_a_report_is_tried_once_more(play: Play) -> None:
+    lost = {"guest": GuestEnd.SSH_LOST, "stdout": "", "stderr": ""}
+    play.outcomes["f/a"] = [dict(lost)]
+    record = go(play)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert record.verdict is Verdict.PASS
+    assert any("f/a was repeated" in note for note in record.notes)
+
+    play.ran.clear()
+    play.outcomes["f/a"] = [dict(lost), dict(lost)]
+    record = go(play)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert record.verdict is Verdict.ERROR
+    assert find(record, "f/a:guest").verdict is Verdict.ERROR
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+
+
+def test_a_guest_that_takes_no_command_is_tried_once_more(play: Play) -> None:
+    play.outcomes["f/a"] = [
+        {"guest": GuestEnd.SSH_LOST, "stdout": "", "stderr": "", "host_problem": "no command"}
+    ]
+    record = go(play)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert record.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "more", [{"inside": WARNING}, {"stdout": "KTAP version 1\n1..2\nnot ok 1 case\n"}]
+)
+@pytest.mark.parametrize("problem", ["no command", ""])
+def test_a_fail_of_a_lost_guest_is_kept_and_not_repeated(
+    play: Play, more: dict[str, str], problem: str
+) -> None:
+    lost = {"guest": GuestEnd.SSH_LOST, "stdout": "", "stderr": "", "host_problem": problem}
+    play.outcomes["f/a"] = [lost | more]
+    record = go(play)
+    assert play.ran == ["f/a", "f/b"]
+    assert record.verdict is Verdict.FAIL
+    name = "f/a:kernel-log" if "inside" in more else "f/a:case"
+    assert find(record, name).verdict is Verdict.FAIL
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+
+
+def test_what_hangs_leaves_the_rest_a_fresh_guest(play: Play) -> None:
+    play.outcomes["f/a"] = [{"timed_out": True, "exit_status": None}]
+    record = go(play)
+    assert len(play.requests) == 2
+    assert find(record, "f/a:hang").verdict is Verdict.FAIL
+    assert find(record, "f/b:case").verdict is Verdict.PASS
+
+
+def test_reports_outside_the_windows_count(play: Play) -> None:
+    # Printed after a workload's end mark, before the next one begins: a late check of an mm.
+    play.between = WARNING
+    record = go(play)
+    found = find(record, "boot:kernel-log")
+    assert found.verdict is Verdict.FAIL
+    assert "outside the workloads" in found.reason
+    assert len(found.hits) == 2
+    lines = play.requests[0].console.read_text().splitlines()
+    for hit in found.hits:
+        assert "cut here" in lines[hit.line - 1]
+    assert find(record, "f/a:kernel-log").verdict is Verdict.PASS
+
+
+def test_a_boot_that_panics(play: Play) -> None:
+    console = "[    0.100000][    T0] Linux version 6.12.1\n" + PANIC
+    play.boots = [(BootFailed(GuestEnd.PANIC, "the kernel panicked", 3.0), console)]
+    record = go(play)
+    assert record.verdict is Verdict.FAIL
+    case = find(record, "boot:boot")
+    assert case.verdict is Verdict.FAIL
+    assert "the kernel panicked; Kernel panic" in case.reason
+    assert case.hits
+    assert told(record)["f/a:guest"] == "skip"
+    assert play.ran == []
+    assert shlex.split(record.qemu_command)
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [
+        (GuestEnd.SILENT, Verdict.FAIL),
+        (GuestEnd.SSH_LOST, Verdict.ERROR),
+        (GuestEnd.QEMU_DIED, Verdict.ERROR),
+    ],
+)
+def test_a_silent_boot_is_tried_once_more(play: Play, end: GuestEnd, verdict: Verdict) -> None:
+    failed = (BootFailed(end, "no login within 240 s", 240.0), "")
+    play.boots = [failed]
+    record = go(play)
+    assert record.verdict is Verdict.PASS
+    assert any("repeated" in note for note in record.notes)
+
+    play.boots = [failed, failed]
+    record = go(play)
+    assert record.verdict is verdict
+    assert find(record, "boot:boot").verdict is verdict
+    assert len(play.requests) == 4
+
+
+def test_a_guest_lost_before_the_first_workload(play: Play) -> None:
+    play.pushes = [SshLost("broke")]
+    record = go(play)
+    assert record.verdict is Verdict.PASS
+    assert any("a boot was repeated" in note for note in record.notes)
+    play.pushes = [SshLost("broke"), SshLost("broke")]
+    record = go(play)
+    assert record.verdict is Verdict.ERROR
+    assert find(record, "boot:guest").verdict is Verdict.ERROR
+
+
+def test_a_host_that_fails_at_once(play: Play) -> None:
+    play.boots = [HostError("QEMU does not start")]
+    with pytest.raises(HostError, match="QEMU does not start"):
+        go(play)
+
+
+def test_a_host_that_fails_later_takes_no_evidence_with_it(play: Play) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    play.boots = ["", HostError("QEMU does not start")]
+    record = go(play)
+    assert find(record, "f/a:kernel-log").verdict is Verdict.FAIL
+    assert find(record, "boot:host").reason == "QEMU does not start"
+    assert find(record, "f/b:guest").verdict is Verdict.SKIP
+    assert record.verdict is Verdict.FAIL
+
+
+def test_needs_that_are_not_met(play: Play) -> None:
+    record = go(play, work("a", needs=("numa",)), work("b", needs=("swap", "CONFIG_A")))
+    assert play.ran == ["f/b"]
+    case = find(record, "f/a:needs")
+    assert (case.verdict, case.reason) == (Verdict.SKIP, "the guest has one NUMA node")
+
+
+def test_needs_that_were_promised(play: Play) -> None:
+    promise = ConfigSpec("c", provides=("numa", "uffd"))
+    spec = work("a", needs=("numa",), exercises=("uffd",))
+    record = go(play, spec, config=promise, shape=ShapeSpec("s", nodes=2))
+    case = find(record, "f/a:needs")
+    assert case.verdict is Verdict.FAIL
+    assert case.reason == "skipped although provided: the guest has one NUMA node"
+
+
+def test_a_promised_need_of_a_workload_that_exercises_nothing(play: Play) -> None:
+    promise = ConfigSpec("c", provides=("ksm",))
+    record = go(play, work("a", needs=("CONFIG_A", "ksm")), config=promise)
+    assert play.ran == []
+    assert find(record, "f/a:needs").verdict is Verdict.FAIL
+    # Beside a promised need that is met, one that nobody promised is an honest skip.
+    both = work("b", needs=("swap", "CONFIG_NO"))
+    record = go(play, both, config=ConfigSpec("c", provides=("swap",)))
+    assert find(record, "f/b:needs").verdict is Verdict.SKIP
+
+
+def test_config_that_did_not_take(play: Play) -> None:
+    missed = ConfigMismatch("THP", "y", "n", "thp.config:2", "needs HAVE_THP (mm/Kconfig)")
+    play.facts = replace(play.facts, config="CONFIG_A=y\nCONFIG_NEW=y\n")
+    record = go(play, mismatches=(missed,))
+    case = find(record, "config:config")
+    assert case.verdict is Verdict.FAIL
+    assert case.reason == (
+        "CONFIG_THP is n, asked for y (thp.config:2): needs HAVE_THP (mm/Kconfig); "
+        "CONFIG_NEW is y in the running guest, n in .config"
+    )
+
+
+def test_guest_without_its_config(play: Play) -> None:
+    play.facts = replace(play.facts, config="", page_size=16384)
+    # What the workloads need is then looked up in .config.
+    record = go(play, work("a", needs=("CONFIG_A",)))
+    assert find(record, "config:config").verdict is Verdict.PASS
+    assert find(record, "f/a:case").verdict is Verdict.PASS
+    assert any("/proc/config.gz" in note for note in record.notes)
+    assert record.page_size == 16384
+
+
+def test_guest_that_should_have_shown_its_config(play: Play) -> None:
+    play.dotconfig += "CONFIG_IKCONFIG_PROC=y\n"
+    play.facts = replace(play.facts, config="")
+    record = go(play)
+    case = find(record, "config:config")
+    assert case.verdict is Verdict.ERROR
+    assert case.reason == "the guest showed no /proc/config.gz although IKCONFIG_PROC is on"
+    missed = ConfigMismatch("THP", "y", "n", "thp.config:2")
+    assert find(go(play, mismatches=(missed,)), "config:config").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("config", "facts", "provides", "verdict", "reason"),
+    [
+        ("CONFIG_NUMA=y\nCONFIG_NUMA_EMU=y\n", {}, (), "fail", "1 NUMA nodes instead of 2"),
+        ("", {}, (), "skip", "1 NUMA nodes instead of 2 (the kernel has no CONFIG_NUMA)"),
+        ("", {}, ("numa",), "fail", "1 NUMA nodes instead of 2 (the kernel has no CONFIG_NUMA)"),
+        ("", {"nodes": 2}, (), "pass", ""),
+        ("", {"nodes": 2, "cpus": 0}, (), "error", "the guest did not tell its CPUs"),
+    ],
+)
+def test_shape(
+    play: Play, config: str, facts: dict[str, int], provides: tuple[str, ...], verdict: str,
+    reason: str,
+) -> None:  # fmt: skip
+    play.dotconfig += config
+    play.facts = replace(play.facts, config=f"CONFIG_A=y\n{config}", **facts)
+    record = go(play, shape=ShapeSpec("s", nodes=2), config=ConfigSpec("c", provides=provides))
+    case = find(record, "boot:shape")
+    assert (case.verdict.value, case.reason) == (verdict, reason)
+
+
+def test_a_shape_with_more_cpus_than_the_host(play: Play) -> None:
+    play.facts = replace(play.facts, cpus=512)
+    record = go(play, shape=ShapeSpec("s", cpus=512))
+    assert any(note.startswith("512 CPUs on a host with ") for note in record.notes)
+
+
+def test_a_full_disk_takes_no_verdict_with_it(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.write_text
+
+    def write(path: Path, *words: Any) -> int:
+        if path.name == "f__a.ktap":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *words)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    record = go(play)
+    assert find(record, "f/a:case").verdict is Verdict.PASS
+    assert "No space left" in find(record, "boot:host").reason
+    assert find(record, "f/b:guest").reason == "not run: the host failed"
+    assert "f/a:guest" not in told(record)
+    assert record.verdict is Verdict.ERROR
+
+
+def test_a_disk_that_is_full_from_the_start(play: Play) -> None:
+    play.boots = [OSError(errno.ENOSPC, "No space left on device")]
+    with pytest.raises(HostError, match="No space left"):
+        go(play)
+
+
+def test_every_id_is_unique(play: Play) -> None:
+    play.between = WARNING
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = go(play)
+    ids = [case.id for case in record.cases]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.fixture
+def copies(play: Play, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Snapshots that are played too; the consoles of the copies that were made, by name."""
+    made: list[str] = []
+
+    @contextlib.contextmanager
+    def memory_files(request: GuestRequest) -> Iterator[GuestRequest]:
+        yield replace(request, memory=Memory((7,)))
+
+    @contextlib.contextmanager
+    def restored(kept: object, folder: Path, console: Path) -> Iterator[Machine]:
+        console.write_text(play.last_words)
+        assert folder.is_dir()
+        assert kept == "kept"
+        made.append(console.name)
+        fate = play.copies.pop(0) if play.copies else None
+        if fate:
+            raise fate
+        console.write_text("")
+        machine = Machine(replace(play.requests[0], console=console))
+        machine.restore_seconds = 0.5
+        yield machine
+
+    monkeypatch.setattr(snapshot, "memory_files", memory_files)
+    monkeypatch.setattr(snapshot, "take", lambda machine: "kept")
+    monkeypatch.setattr(snapshot, "restored", restored)
+    return made
+
+
+def test_a_lost_guest_is_examined_before_it_goes(play: Play) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = go(play)
+    assert play.examined == [("f__a", ("panic",))]
+    told_in = [case.id.partition(":")[2] for case in record.cases if case.crash]
+    assert told_in == ["f/a:kernel-log"]
+    play.examined.clear()
+    play.outcomes["f/a"] = [{"timed_out": True, "exit_status": None}]
+    record = go(play)
+    assert play.examined == [("f__a", ())], "a live guest in which a workload hangs is one too"
+    assert find(record, "f/a:hang").crash is not None
+    play.boots = [(BootFailed(GuestEnd.PANIC, "the kernel panicked", 3.0), PANIC)]
+    assert find(go(play), "boot:boot").crash is not None
+
+
+def test_a_kernel_that_hangs_twice_fails(play: Play) -> None:
+    dead = {"guest": GuestEnd.SILENT, "hang": "its kernel does not react", "inside": ""}
+    play.outcomes["f/a"] = [dict(dead), dict(dead)]
+    record = go(play)
+    case = find(record, "f/a:hang")
+    assert case.verdict is Verdict.FAIL
+    assert case.reason == "the kernel hung twice without a report (its kernel does not react)"
+    assert told(record)["f/b:case"] == "pass"
+    play.outcomes["f/a"] = [dict(dead)]
+    assert go(play).verdict is Verdict.PASS, "once may be the host's doing"
+
+
+def test_each_workload_gets_a_copy_of_the_guest(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = go(play, work("a"), work("b"), work("c", needs=("ksm",)), work("d"), fresh=True)
+    assert play.ran == ["f/a", "f/b", "f/d"]
+    assert len(play.requests) == 1, "the panic cost a copy and no boot"
+    assert copies == ["console-f__a.log", "console-f__b.log", "console-f__d.log"]
+    cases = told(record)
+    assert cases["f/b:case"] == cases["f/d:case"] == "pass"
+    assert cases["f/c:needs"] == "skip"
+    where = "cells/k__c__x86_64__s"
+    assert find(record, "f/a:kernel-log").console == f"{where}/console-f__a.log"
+    assert find(record, "boot:boot").console == f"{where}/console.log"
+    assert record.restore_seconds == 0.5
+    assert not any("fresh guest was booted" in note for note in record.notes)
+
+
+def test_copies_run_side_by_side_where_cores_are_free(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three at a time of four with cores for two more; each with its own console."""
+    together = threading.Barrier(3, timeout=10)
+    run_workload = watch.run_workload
+    left = itertools.count()
+
+    def meet(*words: Any) -> WorkloadEvidence:
+        if next(left) < 3:
+            together.wait()
+        return run_workload(*words)
+
+    monkeypatch.setattr(watch, "run_workload", meet)
+    names = [work(name) for name in "abcd"]
+    record = go(play, *names, fresh=True, spare=Cores(4).spare)
+    assert record.verdict is Verdict.PASS
+    assert [c.id.split(":")[1] for c in record.cases if c.case == "case"] == [
+        "f/a", "f/b", "f/c", "f/d",
+    ]  # fmt: skip
+    for case in record.cases:
+        if case.case == "case":
+            assert case.console.endswith(f"console-f__{case.workload[-1]}.log")
+
+
+def test_no_more_copies_than_memory(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "SPARE_MIB", 1 << 30)
+    running = threading.Lock()
+    run_workload = watch.run_workload
+
+    def alone(*words: Any) -> WorkloadEvidence:
+        assert running.acquire(blocking=False), "two at a time"
+        try:
+            return run_workload(*words)
+        finally:
+            running.release()
+
+    monkeypatch.setattr(watch, "run_workload", alone)
+    assert go(play, fresh=True, spare=Cores(64).spare).verdict is Verdict.PASS
+
+
+def test_what_spoils_a_copy_harms_nobody(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{"spoils": "/proc/swaps "}]
+    record = go(play, fresh=True)
+    assert record.verdict is Verdict.PASS
+    assert (len(play.requests), len(copies)) == (1, 2)
+
+
+def test_a_copy_lost_without_a_report_is_tried_again(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{"guest": GuestEnd.SSH_LOST}]
+    record = go(play, fresh=True)
+    assert play.ran == ["f/a", "f/a", "f/b"]
+    assert copies == ["console-f__a.log", "console-f__a-2.log", "console-f__b.log"]
+    assert record.verdict is Verdict.PASS
+
+
+def test_where_no_copy_comes_to_life_they_share_a_guest(play: Play, copies: list[str]) -> None:
+    play.copies = [None, snapshot.RestoreFailed("QEMU said no")]
+    record = go(play, work("a"), work("b"), work("c"), fresh=True)
+    assert play.ran == ["f/a", "f/b", "f/c"]
+    assert len(play.requests) == 2
+    assert "the workloads share a guest: QEMU said no" in record.notes
+    assert record.verdict is Verdict.PASS
+
+
+def test_a_copy_that_oopses_before_its_login_is_a_hit(play: Play, copies: list[str]) -> None:
+    play.copies = [snapshot.RestoreFailed("a copy died")]
+    play.last_words = PANIC
+    record = go(play, work("a"), work("b"), fresh=True)
+    case = find(record, "boot:kernel-log-2")
+    assert case.verdict is Verdict.FAIL
+    assert [hit.kind for hit in case.hits] == ["panic"]
+    assert play.ran == ["f/a", "f/b"], "and the workloads run in a guest that they share"
+
+
+def test_where_no_snapshot_can_be_taken_they_share_a_guest(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(machine: object) -> None:
+        raise HostError("no room")
+
+    monkeypatch.setattr(snapshot, "take", take)
+    record = go(play, fresh=True)
+    assert play.ran == ["f/a", "f/b"]
+    assert copies == []
+    assert "the workloads share a guest: no room" in record.notes
+    assert record.verdict is Verdict.PASS
+
+
+def test_one_workload_needs_no_copy(play: Play, copies: list[str]) -> None:
+    assert go(play, work("a"), fresh=True).verdict is Verdict.PASS
+    assert copies == []
+
+
+def test_what_a_workload_spoils_is_not_the_next_ones(play: Play) -> None:
+    """One that switches swap off costs the others a boot, and fails none of them."""
+    play.outcomes["f/a"] = [{"spoils": "/proc/swaps "}]
+    record = go(play, work("a"), work("b"), work("c"))
+    assert record.verdict is Verdict.PASS
+    assert play.ran == ["f/a", "f/b", "f/c"]
+    assert len(play.requests) == 2
+    assert any("it left changed: /proc/swaps" in note for note in record.notes)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""tools/bench.py: what it can do without a kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bench as program
+import bench_measure as measure
+import pytest
+
+from orchestrator import HOME
+from orchestrator.model.arch import ARCHES
+from orchestrator.workload.watch import guest_command
+
+FULL = {
+    "cli": {"help": 0.1, "plan": 0.4, "python": 0.02},
+    "boot-x86_64": {"lab": 4.0, "bare": 3.0},
+    "boot-arm64": {"lab": 5.5, "bare": 3.0},
+    "second-kernel": {"build": 11.0, "cpu": 10.0, "whole": 14.0},
+    "edit-loop": {"lab": 20.0, "bare": 18.0, "make": 10.0, "boot": 3.0, "workloads": 5.0},
+    "cold-build": {"lab": 550.0, "bare": 500.0, "lab_wall": 280.0, "bare_wall": 250.0},
+    "first-run": {"first": 900.0, "cpu": 1200.0, "again": 25.0},
+}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> measure.Bench:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
+    work = tmp_path / "work"
+    work.mkdir()
+    return measure.Bench(work, 2, lambda _: None)
+
+
+def samples(tmp_path: Path) -> program.Samples:
+    return program.Samples(tmp_path / "samples.json", False)
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def test_cpu_seconds_of_grandchildren_count(bench: measure.Bench) -> None:
+    busy = "import time; t = time.process_time()\nwhile time.process_time() < t + 0.2: pass"
+    argv = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, busy]
+    spent = measure.timed(argv, bench, 30)
+    assert 0.2 <= spent.cpu < 3
+    assert spent.wall >= 0.2
+
+
+def test_a_command_that_fails_is_told_with_its_last_words(bench: measure.Bench) -> None:
+    with pytest.raises(measure.BenchError, match=r"status 7(.|\n)*no such thing"):
+        measure.timed(["sh", "-c", "echo no such thing; exit 7"], bench, 30)
+
+
+def test_a_deadline_ends_the_whole_group(bench: measure.Bench) -> None:
+    began = time.monotonic()
+    with pytest.raises(measure.BenchError, match="status -9"):
+        measure.timed(["sh", "-c", "sleep 60; true"], bench, 0.3)
+    assert time.monotonic() - began < 10
+
+
+def test_makes_own_flags_reach_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKEFLAGS", "-j7")
+    monkeypatch.setenv("MAKELEVEL", "1")
+    found = measure.environment(LAB_CACHE="/x")
+    assert {"MAKEFLAGS", "MAKELEVEL", "LAB_TOKEN"}.isdisjoint(found)
+    assert found["LAB_CACHE"] == "/x"
+
+
+def test_a_cache_of_its_own_leaves_the_users_alone(bench: measure.Bench) -> None:
+    users = bench.places.cache / "trees" / "debian-6.12"
+    users.mkdir(parents=True)
+    (users / "Makefile").write_text("all:\n")
+    with bench.cache("cold", ("trees", "records")) as cache:
+        assert (cache / "trees" / "debian-6.12" / "Makefile").exists()
+        (cache / "obj").mkdir()
+    assert not cache.exists()
+    assert (users / "Makefile").exists()
+    cache.mkdir()
+    (cache / "obj").mkdir()  # what an interrupted bench leaves must not warm a cold build
+    with bench.cache("cold", ("trees",)) as cache:
+        assert sorted(path.name for path in cache.iterdir()) == ["trees"]
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHES))
+def test_bare_programs_are_those_of_the_lab(bench: measure.Bench, arch: str) -> None:
+    cell = measure.planned(bench, arch)
+    script = measure._script(cell)
+    for spec in cell.workloads:
+        assert guest_command(spec, "token").partition(" -- ")[2] in script
+    assert measure.settings(bench).cache == bench.places.cache
+
+
+def test_project_is_a_lab_of_its_own(bench: measure.Bench) -> None:
+    folder = bench.project()
+    assert bench.project() == folder
+    done = subprocess.run(
+        [sys.executable, "-c", "from orchestrator.cli import main; main()", "plan", "--json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["cells"]
+
+
+# ---------------------------------------------------------------- table
+
+
+def test_table_says_what_was_reached(tmp_path: Path) -> None:
+    kept = samples(tmp_path)
+    for figure in program.FIGURES:
+        kept.missing(figure, 1)
+        kept.add(figure, FULL[figure.name], 0.1)
+    text = program.table(kept)
+    reached = {
+        line.split("|")[1].strip(): line.split("|")[4].strip() for line in text.splitlines()[2:]
+    }
+    assert reached["`lab --help` answers"] == "yes"
+    assert reached["`lab plan` answers"] == "**no**"
+    assert reached["boot to a usable SSH session, TCG, x86_64"] == "yes"
+    assert reached["boot to a usable SSH session, TCG, arm64"] == "**no**"
+    assert reached["the same against bare `make`, CPU seconds"] == "**no**"
+    assert reached["the same again, nothing changed"] == ""
+    assert "busy" not in text
+
+
+def test_median_and_ratio() -> None:
+    taken = [{"lab": 10.0, "bare": 8.0}, {"lab": 90.0, "bare": 9.0}, {"lab": 11.0, "bare": 100.0}]
+    assert program.middle(taken, "lab") == 11.0
+    assert program.ratio(taken) == pytest.approx(11.0 / 9.0)
+
+
+def test_samples_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = program.FIGURES[0]
+    monkeypatch.setattr(program, "_commit", lambda: "abc")
+    kept = samples(tmp_path)
+    assert kept.missing(figure, 3) == 3
+    kept.add(figure, FULL["cli"], 0.1)
+    assert samples(tmp_path).missing(figure, 3) == 2
+    monkeypatch.setattr(program, "_commit", lambda: "def")
+    assert len(samples(tmp_path).of(figure)) == 1  # an older figure is still shown
+    assert samples(tmp_path).missing(figure, 3) == 3
+
+
+def test_partial_results_are_written_as_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "figures.md"
+    page.write_text(f"before\n{program.BEGIN}\nSTALE\n{program.END}\nafter\n")
+    taken = [{"help": 0.1, "plan": 0.1, "python": 0.1}]
+
+    @contextlib.contextmanager
+    def prepare(_: Any) -> Iterator[Any]:
+        yield taken.pop  # the second sample fails
+
+    figure = program.Figure("cli", "", 2, prepare, program.FIGURES[0].rows)
+    bench: Any = None
+    with pytest.raises(IndexError):
+        program.measure(figure, 2, bench, samples(tmp_path), page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "STALE" not in text
+    assert "0.10 s" in text
+    assert "Machine: " in text
+
+
+def test_figures_md_tells_how_each_is_measured() -> None:
+    text = (HOME / "docs" / "figures.md").read_text()
+    assert program.BEGIN in text
+    assert program.END in text
+    method = text.partition(program.END)[2]
+    for figure in program.FIGURES:
+        assert f"`{figure.name}`" in method, figure.name
+        assert f"**{figure.name.removesuffix('-x86_64').removesuffix('-arm64')}**" in method or (
+            figure.name == "cli"
+        )
+
+
+def test_list_needs_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, str(HOME / "tools" / "bench.py"), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        figure.name for figure in program.FIGURES
+    ]
