@@ -67,7 +67,7 @@ def _seconds(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> float | None:
     """A duration such as ``90s``, ``30m`` or ``8h``, in seconds."""
-    from orchestrator.plan.kernels import parse_seconds
+    from orchestrator.model.formats import parse_seconds
 
     if value is None:
         return None

@@ -19,7 +19,7 @@ from orchestrator.cli import cli
 from orchestrator.kernel.build import kconfig
 from orchestrator.plan.manifest import read_workloads
 from orchestrator.plan.problems import Problems
-from orchestrator.workload.watch import TOOLS
+from orchestrator.workload.programs import TOOLS
 
 LIBRARY = HOME / "guest-tests" / "lib"
 TEXT = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")

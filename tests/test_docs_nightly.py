@@ -18,7 +18,8 @@ import yaml
 from orchestrator import HOME
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.codec import plain
-from orchestrator.model.values import CaseResult, CellRecord, Verdict
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult, CellRecord
 
 TEXT = (HOME / "docs" / "nightly.md").read_text(encoding="utf-8")
 

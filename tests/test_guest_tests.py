@@ -20,11 +20,12 @@ import pytest
 from orchestrator import HOME
 from orchestrator.evidence import counters, ktap
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import Verdict, WorkloadSpec
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import WorkloadSpec
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.manifest import read_workloads
 from orchestrator.plan.problems import Problems
-from orchestrator.workload.watch import TOOLS
+from orchestrator.workload.programs import TOOLS
 
 GUEST_TESTS = HOME / "guest-tests"
 LIB = GUEST_TESTS / "lib"

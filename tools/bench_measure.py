@@ -26,16 +26,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.commands.workspace import Places, find_places, load
+from orchestrator.commands.workspace import find_places, load
 from orchestrator.guest import boot as guest
 from orchestrator.guest import root, seed, ssh
 from orchestrator.host import process
+from orchestrator.host.cache import files as files_module
 from orchestrator.kernel.source import fetch, store, worktree
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import BuildResult, Cell, KernelSpec
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.spec import Cell, KernelSpec
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.runner import stages
-from orchestrator.workload import watch
+from orchestrator.runner.context import Places
+from orchestrator.workload import programs, watch
 
 HOME = Path(__file__).resolve().parent.parent
 PYTHON = HOME / ".venv" / "bin" / "python"
@@ -233,8 +236,8 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
     cell's programs one after another, without a sampler, seen from the host.
     """
     arch = ARCHES[cell.build.arch]
-    library = watch.library_folder(cell.workloads)
-    files = watch.compile_all(cell.workloads, library, arch, bench.places.cache)
+    library = programs.library_folder(cell.workloads)
+    files = programs.compile_all(cell.workloads, library, arch, bench.places.cache)
     request = guest.GuestRequest(
         arch, cell.shape, "tcg", image, root.ensure_root(arch, bench.places.cache),
         bench.work / "guest", bench.work / "guest" / "console.log", BOOT_DEADLINE,
@@ -262,7 +265,7 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
         spent = {"boot": time.monotonic() - began}
         if run_workloads:
             with ssh.connected(port, keys, BOOT_DEADLINE) as session:
-                packed = watch.pack(files, bench.places.cache).read_bytes()
+                packed = programs.pack(files, bench.places.cache).read_bytes()
                 session.unpack(packed, watch.GUEST_FOLDER, BOOT_DEADLINE)
                 began = time.monotonic()
                 session.run(_script(cell), RUN_DEADLINE)
@@ -391,7 +394,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
         slot = fetch.fetch_base(
             KernelSpec("bench", f"path:{tree}"), cache, bench.tell, BUILD_DEADLINE
         ).slot
-        (store.store_path(cache) / "lab-indexes" / slot).unlink(missing_ok=True)
+        (files_module.store_path(cache) / "lab-indexes" / slot).unlink(missing_ok=True)
     remove(tree)
     remove(objects)
 

@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from orchestrator.workload import programs
+
 HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
@@ -162,13 +164,14 @@ def find_workloads() -> list[Workload]:
     """All workloads with the digests of what runs in the guest."""
     from orchestrator.commands.workspace import find_places, load
     from orchestrator.model.arch import ARCHES as TABLE
-    from orchestrator.workload import watch
 
     os.chdir(HOME)
     places = find_places()
     specs = [s for s in load(places).workloads if not s.name.startswith(LEFT_OUT)]
-    library = watch.library_folder(specs)
-    files = {arch: watch.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES}
+    library = programs.library_folder(specs)
+    files = {
+        arch: programs.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES
+    }
 
     judges = [_git("rev-parse", f"HEAD:{path}") for path in JUDGES]
 

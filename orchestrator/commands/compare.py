@@ -13,22 +13,15 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.record import known_noise
-from orchestrator.commands.workspace import Places, find_places, places_here
-from orchestrator.judge.cases import counter_drift, decisive, kernels_of
+from orchestrator.commands.workspace import find_places, places_here
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
+from orchestrator.judge.outcome import counter_drift, decisive, kernels_of
 from orchestrator.model.codec import plain
 from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
-from orchestrator.model.values import (
-    CaseComparison,
-    CaseResult,
-    Change,
-    Comparison,
-    Counter,
-    Measurement,
-    RunResult,
-    Verdict,
-)
+from orchestrator.model.evidence import Counter, Measurement
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseComparison, CaseResult, Change, Comparison, RunResult
 from orchestrator.report.figures import (
     beyond_noise,
     change_counts,
@@ -38,7 +31,8 @@ from orchestrator.report.figures import (
 )
 from orchestrator.report.text import visible
 from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
-from orchestrator.results import store
+from orchestrator.results import runs, store
+from orchestrator.runner.context import Places
 
 _SHOWN = 30
 _LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED)
@@ -76,7 +70,7 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
     :raises UserError: when a run or kernel is unknown, or nothing is in both.
     """
     places = _places(name_a, name_b)
-    folder_a, folder_b = (store.find_run(places.reports, name) for name in (name_a, name_b))
+    folder_a, folder_b = (runs.find_run(places.reports, name) for name in (name_a, name_b))
     run_a, run_b = store.load(folder_a), store.load(folder_b)
     comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
     _require_common(comparison, run_a, run_b)
@@ -105,7 +99,7 @@ def report(name: str, baseline: str | None, as_json: bool) -> int:
     :raises UserError: when a run is unknown or damaged.
     """
     places = _places(name)
-    folder = store.find_run(places.reports, name)
+    folder = runs.find_run(places.reports, name)
     run = store.load(folder)
     comparison = _against(places.reports, run, baseline)
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
@@ -133,7 +127,7 @@ def _against(reports: Path, run: RunResult, baseline: str | None) -> Comparison 
             )
         return set_beside(run, run, wanted, others[0])
     try:
-        return set_beside(store.load(store.find_run(reports, wanted)), run)
+        return set_beside(store.load(runs.find_run(reports, wanted)), run)
     except UserError as error:
         raise UserError(
             f"baseline {wanted}: {error.message}",

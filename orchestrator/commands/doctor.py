@@ -15,11 +15,11 @@ import click
 
 from orchestrator.commands.workspace import cache_folder, find_places, load
 from orchestrator.host import process, tools
-from orchestrator.host.orphans import orphans
+from orchestrator.host.reaper import orphans
 from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
-from orchestrator.model.values import LabConfig
+from orchestrator.model.spec import LabConfig
 
 OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
 

@@ -20,8 +20,6 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.run import RunOptions
-from orchestrator.commands.same import same_kernel
-from orchestrator.commands.workspace import Places
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import accel, boot, qemu, root
 from orchestrator.guest.seed import write_seed
@@ -29,13 +27,18 @@ from orchestrator.guest.ssh import Channel
 from orchestrator.host import process
 from orchestrator.host.cache.files import scratch
 from orchestrator.judge.trials import Repeat
-from orchestrator.kernel.build.kconfig import parse_dotconfig
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, UserError
-from orchestrator.model.values import BuildResult, Cell, GuestEnd, Verdict
+from orchestrator.model.evidence import GuestEnd
+from orchestrator.model.formats import parse_dotconfig
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Cell
 from orchestrator.report.text import visible
 from orchestrator.runner import stages
-from orchestrator.workload import watch as workload
+from orchestrator.runner.context import Places
+from orchestrator.runner.repeat import same_kernel
+from orchestrator.workload import programs, watch
 
 # A session that is left open over a weekend ends with it.
 DEADLINE = 3 * 86400.0
@@ -139,9 +142,9 @@ class _Session:
         _tell(f"{self.cell.id}: booting; console: {request.console}")
         try:
             with boot.booted(request) as machine:
-                library = workload.library_folder((self.spec,))
-                files = workload.compile_all((self.spec,), library, request.arch, self.places.cache)
-                workload.push(machine, workload.pack(files, self.places.cache))
+                library = programs.library_folder((self.spec,))
+                files = programs.compile_all((self.spec,), library, request.arch, self.places.cache)
+                watch.push(machine, programs.pack(files, self.places.cache))
                 self._arm(machine)
                 _tell(f"booted in {machine.boot_seconds:.1f} s; {self.spec.name} is ready")
                 start = machine.console_size()
@@ -175,7 +178,7 @@ class _Session:
         """
         assert self.spec is not None
         machine.ssh.run(f"busybox mkfifo {_FIFO}", 30.0 * machine.slowness)
-        command = workload.guest_command(self.spec, "gdb")
+        command = watch.guest_command(self.spec, "gdb")
         self.channel = machine.ssh.start(f"read go <{_FIFO} && {command}")
         self.starter = machine.ssh.start(f"cat >{_FIFO}")
 

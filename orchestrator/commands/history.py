@@ -9,7 +9,7 @@ import click
 
 from orchestrator.commands.workspace import find_places
 from orchestrator.model.codec import plain
-from orchestrator.model.values import Verdict
+from orchestrator.model.names import Verdict
 from orchestrator.report.figures import figures
 from orchestrator.report.text import visible
 from orchestrator.results import history as store

@@ -14,7 +14,7 @@ import click
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.codec import plain
-from orchestrator.model.values import (
+from orchestrator.model.spec import (
     ConfigSpec,
     KernelSpec,
     LabConfig,

@@ -6,18 +6,17 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import secrets
 import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.commands.workspace import Places
 from orchestrator.judge.compare import FigureChange, figure_changes
 from orchestrator.judge.noise import NoiseTable
-from orchestrator.model.errors import HostError, LabError, UserError
-from orchestrator.model.values import Comparison, RunResult
-from orchestrator.results import store
+from orchestrator.model.errors import LabError
+from orchestrator.model.results import Comparison, RunResult
+from orchestrator.results import runs, store
+from orchestrator.runner.context import Places
 
 
 def write_reports(
@@ -45,7 +44,7 @@ def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison 
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     write_reports(run, folder, comparison, changes)
     if folder.parent == places.reports:
-        store.update_latest(places.reports, folder)
+        runs.update_latest(places.reports, folder)
     history.record(places.history, run, folder)
 
 
@@ -56,46 +55,6 @@ def known_noise(places: Places) -> NoiseTable:
     with contextlib.suppress(LabError):
         return history.noise(places.history)
     return {}
-
-
-def run_folder(places: Places, out: Path | None) -> Path:
-    """Make the run's folder: ``out``, or a new one below reports/ that no other lab has taken.
-
-    :raises UserError: when ``out`` is not new or empty.
-    :raises HostError: when it cannot be made.
-    """
-    began, number = stamp(), 1
-    while True:
-        folder = places.reports / (began if number == 1 else f"{began}-{number}")
-        if out is not None:
-            folder = out.resolve()
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError as error:
-            if out is None:
-                number += 1
-                continue
-            if not folder.is_dir() or any(folder.iterdir()):
-                raise UserError(
-                    f"--out {out}: it exists and is no empty folder", "name a new one"
-                ) from error
-        except OSError as error:
-            raise HostError(
-                f"cannot make {folder}: {error.strerror}", "name another with --out"
-            ) from error
-        return folder
-
-
-def run_id(places: Places, folder: Path) -> str:
-    """The folder's name below reports/; elsewhere an id that no other run can have."""
-    if folder.parent == places.reports:
-        return folder.name
-    return f"{stamp()}-{secrets.token_hex(3)}"
-
-
-def stamp() -> str:
-    """This second, as a run's id begins."""
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def host(places: Places) -> dict[str, str]:

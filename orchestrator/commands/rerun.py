@@ -15,23 +15,10 @@ from pathlib import Path
 from orchestrator import __version__
 from orchestrator.commands import record
 from orchestrator.commands.run import RunOptions, _expect, compare_kernels
-from orchestrator.commands.same import keep_shapes, same_kernel, stored_shape
-from orchestrator.commands.workspace import Places, find_places, load
+from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process
-from orchestrator.judge.cases import SERIES, apply_reason, cases_of, summary_of
-from orchestrator.judge.outcome import exit_status
-from orchestrator.judge.trials import (
-    Repeat,
-    Shown,
-    Subject,
-    Trial,
-    answer,
-    command_difference,
-    find_case,
-    judge_trial,
-    make_repeat,
-)
-from orchestrator.kernel.build.kconfig import parse_dotconfig
+from orchestrator.judge.outcome import apply_reason, cases_of, exit_status, summary_of
+from orchestrator.judge.trials import Repeat, Shown, Subject, Trial, answer, judge_trial
 from orchestrator.model.errors import (
     EXIT_HOST,
     EXIT_KERNEL,
@@ -40,22 +27,24 @@ from orchestrator.model.errors import (
     LabError,
     UserError,
 )
-from orchestrator.model.values import (
+from orchestrator.model.formats import parse_dotconfig
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import SERIES, Verdict
+from orchestrator.model.results import (
     BuildRecord,
-    BuildResult,
     CellRecord,
     KernelRecord,
-    Plan,
     RunInfo,
     RunResult,
     Summary,
-    Verdict,
 )
+from orchestrator.model.spec import Plan
 from orchestrator.report.text import visible
-from orchestrator.results import store
-from orchestrator.results.store import cell_folder
-from orchestrator.runner.events import Event
+from orchestrator.results import runs, store
+from orchestrator.results.runs import cell_folder, keep_shapes, stored_shape
+from orchestrator.runner.context import Event, Places
 from orchestrator.runner.local import Progress
+from orchestrator.runner.repeat import command_difference, find_case, make_repeat, same_kernel
 from orchestrator.runner.stages import Kernel, Settings, expand_cell, prepare_kernel, run_cell
 
 
@@ -81,13 +70,13 @@ def rerun(run_name: str, case_id: str, options: RunOptions, how: RerunOptions) -
     """
     places = find_places()
     config = load(places)
-    old = store.find_run(places.reports, run_name)
+    old = runs.find_run(places.reports, run_name)
     earlier = store.load(old)
     case = find_case(earlier, case_id)
     shape = stored_shape(old, case.id.split(":", 1)[0])
     with_base = how.base and not how.gdb
     repeat = make_repeat(config, earlier, case, on=how.on, shape=shape, with_base=with_base)
-    from orchestrator.host.cache.use import using
+    from orchestrator.host.cache.locks import using
 
     places.cache.mkdir(parents=True, exist_ok=True)
     with using(places.cache):
@@ -112,8 +101,8 @@ class _Rerun:
         self.old = old
         self.options = options
         self.how = how
-        self.folder = record.run_folder(places, options.out)
-        self.run_id = record.run_id(places, self.folder)
+        self.folder = runs.run_folder(places.reports, options.out)
+        self.run_id = runs.run_id(places.reports, self.folder)
         self.state = Progress()
         self.trials: list[Trial] = []
         self.ready: dict[str, tuple[Kernel, BuildResult | None, str]] = {}

@@ -14,22 +14,24 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.commands import record
-from orchestrator.commands.workspace import Places, find_places, load
-from orchestrator.judge.cases import summary_of
+from orchestrator.commands.workspace import find_places, load
+from orchestrator.judge.outcome import summary_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
-from orchestrator.model.values import (
+from orchestrator.model.results import (
     CellRecord,
     Comparison,
     IssueRecord,
-    LabConfig,
-    Plan,
     RunInfo,
     RunResult,
     Summary,
 )
+from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection, make_plan
+from orchestrator.results import runs
 from orchestrator.results import store as results
+from orchestrator.runner.context import Places
+from orchestrator.workload import programs
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def command_of(run_name: str) -> list[str]:
 
     :raises UserError: when there is no such run, or another command made it.
     """
-    earlier = results.load(results.find_run(find_places().reports, run_name))
+    earlier = results.load(runs.find_run(find_places().reports, run_name))
     words = shlex.split(earlier.run.command)
     if words[:2] != ["lab", "run"]:
         raise UserError(
@@ -93,7 +95,7 @@ def execute(
     places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None = None
 ) -> int:
     """Carry out a plan, store and report it, and give the exit status."""
-    from orchestrator.host.cache.use import using
+    from orchestrator.host.cache.locks import using
 
     with using(places.cache):
         if options.boot:
@@ -106,29 +108,28 @@ def _compile_workloads(places: Places, plan: Plan) -> None:
 
     :raises UserError: with the compiler's first error.
     """
-    from orchestrator.workload import watch
 
     for arch in dict.fromkeys(cell.build.arch for cell in plan.cells):
         cells = [cell for cell in plan.cells if cell.build.arch == arch]
         specs = tuple(dict.fromkeys(spec for cell in cells for spec in cell.workloads))
         if specs:
-            library = watch.library_folder(specs)
-            watch.compile_all(specs, library, ARCHES[arch], places.cache)
+            library = programs.library_folder(specs)
+            programs.compile_all(specs, library, ARCHES[arch], places.cache)
 
 
 def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResult | None) -> int:
     from orchestrator.commands import progress
-    from orchestrator.commands.same import keep_shapes
+    from orchestrator.results.runs import keep_shapes
     from orchestrator.runner import local, stages
     from orchestrator.runner.capsule import leave_capsules
 
     earlier = None
     if options.resume:
-        folder = results.find_run(places.reports, options.resume)
+        folder = runs.find_run(places.reports, options.resume)
         earlier = results.load(folder)
     else:
-        folder = record.run_folder(places, options.out)
-    run_id = earlier.run.id if earlier else record.run_id(places, folder)
+        folder = runs.run_folder(places.reports, options.out)
+    run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
     started = record.now()
     record.log_to(folder / "lab.log")
     keep_shapes(plan, folder)
@@ -198,7 +199,7 @@ def _baseline(
     if any(kernel.name == name for kernel in config.kernels):
         return None, replace(selection, baseline=name)
     try:
-        return results.load(results.find_run(places.reports, name)), selection
+        return results.load(runs.find_run(places.reports, name)), selection
     except UserError as error:
         kernels = ", ".join(kernel.name for kernel in config.kernels)
         raise UserError(
@@ -226,7 +227,7 @@ def _baseline_name(places: Places, plan: Plan, options: RunOptions) -> str:
     """The baseline as the run's record keeps it, so that its report can be made again."""
     if plan.baseline or options.baseline in (None, "none"):
         return plan.baseline or ""
-    folder = results.find_run(places.reports, str(options.baseline))
+    folder = runs.find_run(places.reports, str(options.baseline))
     return folder.name if folder.parent == places.reports.resolve() else str(folder)
 
 

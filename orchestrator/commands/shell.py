@@ -19,19 +19,21 @@ from orchestrator.commands.workspace import find_places, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import accel, boot, root
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
-from orchestrator.host.cache.use import using
-from orchestrator.judge.cases import apply_reason
-from orchestrator.kernel.source.store import clean_leftovers
+from orchestrator.host.cache.files import clean_leftovers, scratch
+from orchestrator.host.cache.locks import using
+from orchestrator.judge.outcome import apply_reason
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, HostError
-from orchestrator.model.values import BuildResult, Cell, GuestEnd, Verdict
+from orchestrator.model.evidence import GuestEnd
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Cell
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.report.text import visible
-from orchestrator.results.store import cell_folder
+from orchestrator.results.runs import cell_folder
 from orchestrator.runner import stages
-from orchestrator.runner.events import Event
-from orchestrator.workload import watch as workload
+from orchestrator.runner.context import Event
+from orchestrator.workload import programs, watch
 
 # Nobody is timed while typing; a session left open over a weekend ends with it.
 SESSION_DEADLINE = 3 * 86400.0
@@ -130,10 +132,10 @@ def _session(
 
 
 def _push(machine: boot.Guest, cell: Cell, cache: Path) -> None:
-    library = workload.library_folder(cell.workloads)
-    files = workload.compile_all(cell.workloads, library, ARCHES[cell.build.arch], cache)
-    workload.push(machine, workload.pack(files, cache))
-    _tell(f"workloads are in {workload.GUEST_FOLDER}")
+    library = programs.library_folder(cell.workloads)
+    files = programs.compile_all(cell.workloads, library, ARCHES[cell.build.arch], cache)
+    watch.push(machine, programs.pack(files, cache))
+    _tell(f"workloads are in {watch.GUEST_FOLDER}")
 
 
 def _log_in(machine: boot.Guest, folder: Path, command: tuple[str, ...]) -> int:

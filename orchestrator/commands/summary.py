@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from orchestrator.judge.cases import cases_of, decisive
-from orchestrator.judge.outcome import not_run, not_run_text
+from orchestrator.judge.outcome import cases_of, decisive, not_run, not_run_text
 from orchestrator.model.codec import plain
-from orchestrator.model.values import Change, Comparison, RunResult, Verdict
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import Change, Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report.text import issue_name, issue_standing, visible
 from orchestrator.report.trace import touched_places

@@ -5,28 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import LabConfig
+from orchestrator.model.spec import LabConfig
 from orchestrator.plan.lab_yaml import find_config, load_config
-
-
-@dataclass(frozen=True)
-class Places:
-    """The folders of one lab; ``fragments`` is ``kernel-configs``."""
-
-    lab_yaml: Path
-    reports: Path
-    cache: Path
-    fragments: Path
-
-    @property
-    def history(self) -> Path:
-        """The SQLite file with every run."""
-        return self.reports / "history.sqlite"
+from orchestrator.runner.context import Places
 
 
 def cache_folder() -> Path:
@@ -63,7 +48,7 @@ def _clean_up(cache: Path) -> None:
     imports = cache / "kernels.git" / "objects" / "pack"
     with contextlib.suppress(OSError):
         if any((cache / "tmp").glob("*")) or any(imports.glob("*tmp*")):
-            from orchestrator.kernel.source.store import clean_leftovers
+            from orchestrator.host.cache.files import clean_leftovers
 
             clean_leftovers(cache)
 

@@ -23,7 +23,8 @@ from orchestrator.evidence.readings import (
     parse_measurements,
     parse_samples,
 )
-from orchestrator.model.values import Counter, LedgerStep, WorkloadSpec
+from orchestrator.model.evidence import Counter, LedgerStep
+from orchestrator.model.spec import WorkloadSpec
 
 __all__ = [
     "INVARIANTS",

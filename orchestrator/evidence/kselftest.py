@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from orchestrator.evidence import ktap
-from orchestrator.model.values import KtapCase, KtapReport, Verdict
+from orchestrator.model.evidence import KtapCase, KtapReport
+from orchestrator.model.names import Verdict
 
 #: The case that stands for the program as a whole.
 PROGRAM = "program"

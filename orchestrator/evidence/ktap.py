@@ -17,7 +17,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from orchestrator.model.values import KtapCase, KtapReport, Verdict
+from orchestrator.model.evidence import KtapCase, KtapReport
+from orchestrator.model.names import Verdict
 
 # Deeper nesting than any real test's; keeps names short.
 MAX_DEPTH = 12

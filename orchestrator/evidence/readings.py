@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.model.values import LedgerStep, Measurement, Sample
+from orchestrator.model.evidence import LedgerStep, Measurement, Sample
 
 DEFAULT_CPUS = 2
 MAX_PROBLEMS = 20

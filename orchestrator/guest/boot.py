@@ -17,7 +17,8 @@ from orchestrator.guest.ssh import Ssh, SshLost, connected
 from orchestrator.host import process
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import GuestEnd, ShapeSpec
+from orchestrator.model.evidence import GuestEnd
+from orchestrator.model.spec import ShapeSpec
 
 READY = b"lab: guest ready"
 PANIC = b"Kernel panic - not syncing"
@@ -27,6 +28,10 @@ POLL = 0.02
 FAST_BOOT = 1.5
 # A booting kernel prints all the time; one whose console is quiet for this many seconds hangs.
 BOOT_SILENCE = {"kvm": 20.0, "tcg": 60.0}
+
+
+# From power-on to a login; a kernel with KASAN under TCG takes the longest.
+BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.host import process
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import ShapeSpec
+from orchestrator.model.spec import ShapeSpec
 
 START_DEADLINE = 20.0
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")

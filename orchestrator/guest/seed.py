@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.model.values import ShapeSpec
+from orchestrator.model.spec import ShapeSpec
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from orchestrator.judge.cases import BUILD, SERIES, PlacedCase, cases_of, kernels_of
 from orchestrator.judge.noise import Noise, NoiseTable
-from orchestrator.judge.outcome import BUDGET, not_run
+from orchestrator.judge.outcome import BUDGET, PlacedCase, cases_of, kernels_of, not_run
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
-    CaseComparison,
-    CaseResult,
-    Change,
-    Comparison,
-    Hit,
-    Measurement,
-    RunResult,
-    Verdict,
-)
+from orchestrator.model.evidence import Hit, Measurement
+from orchestrator.model.names import APPLY, BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
+from orchestrator.model.results import CaseComparison, CaseResult, Change, Comparison, RunResult
 
 _ORDER = (
     Change.REGRESSED,
@@ -132,22 +124,23 @@ def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, Case
     """Why a run has no such case: not planned, or something before it went wrong."""
     if kernel not in kernels_of(run):
         return f"no kernel {kernel} in that run"
-    place = key.partition(":")[0]
-    build = place.rpartition("/")[0]
-    for earlier in (f"-/-/-:{SERIES}:apply", f"{build}/-:{BUILD}:{BUILD}"):
+    cell = CaseId.parse(f"{kernel}/{key}").cell
+    no_shape = replace(cell, shape=NOT_ANY)
+    series, build = CaseId(CellId(kernel), SERIES, APPLY), CaseId(no_shape, BUILD, BUILD)
+    for earlier in (series.key, build.key):
         case = cases.get(earlier)
         bad = case is not None and (case.verdict in (Verdict.FAIL, Verdict.ERROR) or case.expected)
         if earlier != key and case is not None and bad:
             what = "its series does not apply" if case.workload == SERIES else "its build failed"
             host = " (host error)" if case.verdict is Verdict.ERROR else ""
             return f"not run: {what}{host}"
-    for cell in not_run(run.cells):
-        at_build = place.endswith("/-") and f"{cell.kernel}/{cell.config}/{cell.arch}"
-        if cell.id == f"{kernel}/{place}" or at_build == f"{kernel}/{build}":
+    for left in not_run(run.cells):
+        at_build = cell == no_shape and CellId.parse(left.id).build == cell.build
+        if left.id == str(cell) or at_build:
             return f"not run: {BUDGET}"
     if not run.run.finished:
         return f"not run: run {run.run.id} did not finish"
-    if any(cell.id == f"{kernel}/{place}" for cell in run.cells):
+    if any(there.id == str(cell) for there in run.cells):
         return "its cell ran without it"
     return "not part of that run"
 

@@ -14,20 +14,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 
-from orchestrator.judge.cases import build_case, series_case
-from orchestrator.judge.outcome import cell_verdict
-from orchestrator.model.values import (
-    BuildRecord,
-    CaseResult,
-    CellRecord,
-    Expectation,
-    KernelRecord,
-    RunResult,
-    Verdict,
-)
+from orchestrator.judge.outcome import build_case, cell_verdict, series_case
+from orchestrator.model.names import EXPECT, NOT_ANY, CaseId, CellId, Verdict
+from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord, RunResult
+from orchestrator.model.spec import Expectation
 
 # The pseudo-workload of an expectation that nothing met, and what a partly expected fail tells.
-EXPECT = "expect"
 OTHERS = "not expected: "
 _VANISHED = "and nothing failed with it"
 
@@ -136,17 +128,14 @@ def _build_as_found(build: BuildRecord) -> BuildRecord:
 
 def _place(case: CaseResult) -> str:
     """``KERNEL/CONFIG/ARCH/SHAPE`` of a case, without the ``-`` of parts that do not apply."""
-    parts = case.id.split(":", 1)[0].split("/")
-    while parts and parts[-1] in ("-", ""):
-        parts.pop()
-    return "/".join(parts)
+    parts = CaseId.parse(case.id).cell.parts
+    return "/".join(part for part in parts if part != NOT_ANY)
 
 
 def _covers(expectation: Expectation, place: str) -> bool:
-    kernel, _, rest = place.partition("/")
-    config = rest.split("/", 1)[0]
-    return fnmatchcase(kernel, expectation.kernel) and (
-        expectation.config == "*" or fnmatchcase(config, expectation.config)
+    cell = CellId.parse(place)
+    return fnmatchcase(cell.kernel, expectation.kernel) and (
+        expectation.config == "*" or fnmatchcase(cell.config, expectation.config)
     )
 
 

@@ -21,26 +21,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 
-from orchestrator.judge.cases import summary_of
-from orchestrator.judge.expectations import EXPECT, OTHERS, expect_of_run
-from orchestrator.judge.outcome import STAGES, SYNTHETIC, UNFINISHED, cell_verdict, executed
-from orchestrator.model.values import (
-    CaseResult,
-    CellRecord,
-    Expectation,
-    Hit,
-    IssueRecord,
-    KnownIssue,
-    RunResult,
+from orchestrator.judge.expectations import OTHERS, expect_of_run
+from orchestrator.judge.outcome import cell_verdict, executed, summary_of
+from orchestrator.model.evidence import Hit
+from orchestrator.model.formats import in_range
+from orchestrator.model.names import (
+    BOOT,
+    BUILD,
+    COUNTERS,
+    EXPECT,
+    GUEST,
+    HANG,
+    KERNEL_LOG,
+    NEEDS,
+    RESET,
+    STAGES,
+    SYNTHETIC,
+    UNFINISHED,
+    CaseId,
     Verdict,
+    is_named,
 )
-from orchestrator.plan.kernels import in_range
-from orchestrator.plan.select import is_named
-from orchestrator.plan.selftests import BUILD, NEEDS
+from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, RunResult
+from orchestrator.model.spec import Expectation, KnownIssue
 
 SEEN, NOT_SEEN, NOT_TRIED = "seen", "not seen", "not tried"
 
-BOOT = "boot"
 # The lab's cases of ``boot`` are numbered where a cell booted again.
 _NUMBER = re.compile(r"-[0-9]+$", re.ASCII)
 # A kernel log's reason has such a line for each message that is there, or missing, against a rule.
@@ -49,7 +55,7 @@ _BROKEN_RULE = ("forbidden message", "required message")
 _LONGEST_REASON = 2000
 _NAMED = 8
 # The lab's own cases of a workload that are there only where something went wrong.
-_ONLY_BAD = (SYNTHETIC - {"kernel-log", "counters"}) | {BUILD, NEEDS}
+_ONLY_BAD = (SYNTHETIC - {KERNEL_LOG, COUNTERS}) | {BUILD, NEEDS}
 
 
 def settle(
@@ -119,15 +125,10 @@ def excused(case: CaseResult) -> CaseResult:
 
 def _speaks_of(issue: KnownIssue, case: CaseResult, version: str) -> bool:
     return (
-        _at(issue, *_place(case))
+        _at(issue, *CaseId.parse(case.id).cell.parts)
         and is_named(case.workload, issue.workload)
         and _in_ranges(issue, version)
     )
-
-
-def _place(case: CaseResult) -> tuple[str, str, str, str]:
-    parts = [*case.id.partition(":")[0].split("/"), "", "", "", ""]
-    return parts[0], parts[1], parts[2], parts[3]
 
 
 def _at(issue: KnownIssue, kernel: str, config: str, arch: str, shape: str) -> bool:
@@ -235,7 +236,7 @@ def _own(case: CaseResult) -> str:
 
 
 def _is_log(case: CaseResult) -> bool:
-    return _own(case) in ("kernel-log", "reset")
+    return _own(case) in (KERNEL_LOG, RESET)
 
 
 def _all_known(case: CaseResult) -> bool:
@@ -249,12 +250,12 @@ def _all_known(case: CaseResult) -> bool:
 
 
 def _ends_the_guest(case: CaseResult) -> bool:
-    return _own(case) == "reset" or any(hit.fatal for hit in case.hits)
+    return _own(case) == RESET or any(hit.fatal for hit in case.hits)
 
 
 def _is_start(case: CaseResult) -> bool:
     """Whether a case says how a guest came up, or was lost between workloads."""
-    return case.workload == BOOT and _own(case) in (BOOT, "guest")
+    return case.workload == BOOT and _own(case) in (BOOT, GUEST)
 
 
 def _lost_boot(case: CaseResult) -> CaseResult:
@@ -270,25 +271,24 @@ def _lost_boot(case: CaseResult) -> CaseResult:
 def _following(case: CaseResult, lost: Mapping[str, str], no_boot: str) -> CaseResult:
     """A case that says no more than that the guest was lost, where a known issue ended it."""
     told, own = lost.get(case.workload, ""), _own(case)
-    failed = case.verdict is Verdict.FAIL and own in ("guest", "hang") and case.workload != BOOT
+    failed = case.verdict is Verdict.FAIL and own in (GUEST, HANG) and case.workload != BOOT
     skipped = case.verdict is Verdict.SKIP and own != ""
     if told and not case.known and (failed or skipped):
         return _changed(case, Verdict.SKIP, f"known: {told}\n{case.reason}", told)
-    if no_boot and case.verdict is Verdict.SKIP and own == "guest" and not case.known:
+    if no_boot and case.verdict is Verdict.SKIP and own == GUEST and not case.known:
         return _changed(case, Verdict.SKIP, f"{case.reason}: known: {no_boot}", no_boot)
     return case
 
 
 def _counters(case: CaseResult, workload: str, told: str) -> CaseResult:
-    if case.workload != workload or _own(case) != "counters" or case.verdict is not Verdict.FAIL:
+    if case.workload != workload or _own(case) != COUNTERS or case.verdict is not Verdict.FAIL:
         return case
     return _changed(case, Verdict.PASS, f"known: {told}\n{case.reason}", told)
 
 
 def _unfinished(sample: CaseResult, told: str) -> CaseResult:
-    place = sample.id.partition(":")[0]
     return CaseResult(
-        id=f"{place}:{sample.workload}:{UNFINISHED}",
+        id=str(replace(CaseId.parse(sample.id), workload=sample.workload, case=UNFINISHED)),
         workload=sample.workload,
         case=UNFINISHED,
         verdict=Verdict.SKIP,
@@ -372,8 +372,8 @@ def _passed(issue: KnownIssue, own: list[CaseResult]) -> bool:
 def _watched(workload: str, cases: Iterable[CaseResult]) -> bool:
     """Whether a workload ran, and its kernel log was judged from begin to end."""
     own = [case for case in cases if case.workload == workload]
-    logs = [case for case in own if _own(case) == "kernel-log"]
+    logs = [case for case in own if _own(case) == KERNEL_LOG]
     judged = bool(logs) and all(case.verdict in (Verdict.PASS, Verdict.FAIL) for case in logs)
     cut = any(hit.fatal for case in own for hit in case.hits)
-    cut |= any(_own(case) in ("guest", "hang", "reset") for case in own)
+    cut |= any(_own(case) in (GUEST, HANG, RESET) for case in own)
     return judged and not cut and (workload == BOOT or any(map(executed, own)))

@@ -1,23 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the cases of a cell, and the cells of a run, come to together."""
+"""What a case is, and what the cases of a cell and the cells of a run come to together.  Pure.
+
+results.json keeps a series and a build as records of their own.  Who compares or reports wants one
+list of cases, and wants the same one everywhere; it is made here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from orchestrator.model.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
-from orchestrator.model.values import BuildRecord, CaseResult, CellRecord, KernelRecord, Verdict
-
-# What a workload had not done when a known issue took its guest.
-UNFINISHED = "unfinished"
-# Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
-SYNTHETIC = frozenset(
-    {"kernel-log", "counters", "hang", "exit-status", "guest", "reset", "ktap", "host", "expect"}
-    | {UNFINISHED}
+from orchestrator.model.evidence import Counter, LedgerStep
+from orchestrator.model.kernel import ApplyFailure
+from orchestrator.model.names import (
+    APPLY,
+    BUILD,
+    CASES,
+    CELL,
+    CLI_KERNEL,
+    SERIES,
+    STAGES,
+    SYNTHETIC,
+    CaseId,
+    CellId,
+    Verdict,
 )
-# Pseudo-workloads of cases that the lab makes itself.
-STAGES = frozenset({"series", "build", "boot", "config", "kernel", "cell"})
-
+from orchestrator.model.results import (
+    BuildRecord,
+    CaseResult,
+    CellRecord,
+    KernelRecord,
+    RunResult,
+    Summary,
+)
 
 # How the note of a cell begins that was not run for want of time.
 BUDGET = "the time budget was spent"
@@ -104,3 +121,173 @@ def exit_status(
         # Nothing regressed only because nothing was tried; that is never a success.
         return EXIT_KERNEL if failed else EXIT_HOST
     return EXIT_OK
+
+
+@dataclass(frozen=True)
+class PlacedCase:
+    """A case and where it belongs: ``kernel`` and ``key`` (its id without the kernel part)."""
+
+    kernel: str
+    key: str
+    case: CaseResult
+
+
+def summary_of(run: RunResult) -> Summary:
+    """How many of all cases came to which verdict: those that the reports show, and no others."""
+    verdicts = [placed.case.verdict for placed in cases_of(run)]
+    return Summary(
+        passed=verdicts.count(Verdict.PASS),
+        failed=verdicts.count(Verdict.FAIL),
+        skipped=verdicts.count(Verdict.SKIP),
+        # What kept a kernel from being tried at all has no case, and is an error all the same.
+        errors=verdicts.count(Verdict.ERROR) or len(run.problems),
+    )
+
+
+def kernels_of(run: RunResult) -> tuple[str, ...]:
+    """The names of the kernels that took part, in the run's order."""
+    names = [k.name for k in run.kernels]
+    names += [b.kernel for b in run.builds] + [c.kernel for c in run.cells]
+    return tuple(dict.fromkeys(names))
+
+
+def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
+    """All cases of ``run`` (of one kernel): series, then builds, then the cells' in their order."""
+    for record in run.kernels:
+        if kernel in (None, record.name) and (case := series_case(run, record)) is not None:
+            yield PlacedCase(record.name, CaseId.parse(case.id).key, case)
+    for build in run.builds:
+        if kernel in (None, build.kernel):
+            case = build_case(run, build)
+            yield PlacedCase(build.kernel, CaseId.parse(case.id).key, case)
+    for cell in run.cells:
+        if kernel in (None, cell.kernel):
+            for case in cell_cases(run, cell):
+                yield PlacedCase(cell.kernel, case.id.removeprefix(f"{cell.kernel}/"), case)
+
+
+def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
+    """A cell's own cases.
+
+    What a cell repeats of its series and build is left to those.  A cell that has no other case
+    although they are good becomes one case, since missing evidence is never a pass.
+    """
+    place = (cell.kernel, cell.config, cell.arch)
+    builds = [b for b in run.builds if (b.kernel, b.config, b.arch) == place]
+    kernels = [k for k in run.kernels if k.name == cell.kernel and (k.series or k.failure)]
+    told = {BUILD} if builds else set()
+    told |= {SERIES} if kernels else set()
+    own = tuple(c for c in cell.cases if c.workload not in told)
+    explained = (
+        any(b.verdict is not Verdict.PASS or b.expected for b in builds)
+        or any(k.failure is not None for k in kernels)
+        or any(c.verdict is not Verdict.PASS or c.expected for c in cell.cases)
+    )
+    if own or explained:
+        return own
+    verdict = Verdict.ERROR if cell.verdict is Verdict.PASS else cell.verdict
+    reason = "; ".join(cell.notes) or "the cell has no case: nothing was executed in it"
+    return (CaseResult(f"{cell.id}:{CELL}:{CASES}", CELL, CASES, verdict, reason),)
+
+
+def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
+    """Whether the series applies, as a case; None where the kernel has no series."""
+    if not kernel.series and kernel.failure is None:
+        return None
+    verdict, reason = Verdict.PASS, ""
+    if kernel.failure is not None:
+        verdict, reason = Verdict.FAIL, apply_reason(kernel.failure)
+    elif any(patch.applied is not True for patch in kernel.series):
+        bad = next(patch for patch in kernel.series if patch.applied is not True)
+        verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
+    rerun = f"lab run --kernel {shlex.quote(kernel.name)}"
+    if kernel.name == CLI_KERNEL:  # defined by --source and --series
+        words = ["lab", "run", "--source", kernel.source, "--series", kernel.series_origin]
+        rerun = shlex.join(words) if kernel.series_origin else run.run.command
+    case_id = str(CaseId(CellId(kernel.name), SERIES, APPLY))
+    if kernel.expected and verdict is Verdict.FAIL:
+        verdict = Verdict.PASS
+    case = CaseResult(
+        case_id, SERIES, APPLY, verdict, reason, rerun=rerun, expected=kernel.expected
+    )
+    return _as_told(case, (c for c in run.cells if c.kernel == kernel.name))
+
+
+def apply_reason(failure: ApplyFailure) -> str:
+    """One sentence on why a series does not apply."""
+    place = f" at {failure.file}:{failure.line}" if failure.file else ""
+    return f"patch {failure.n} ({failure.subject}) does not apply{place}: {failure.message}"
+
+
+def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
+    """A build as a case, its reason made from the first compiler error where it has none."""
+    reason = build.reason
+    if not reason and build.errors:
+        first = build.errors[0]
+        reason = f"{first.file}:{first.line}: {first.text}"
+    place = CellId(build.kernel, build.config, build.arch)
+    words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
+    case = CaseResult(
+        id=str(CaseId(place, BUILD, BUILD)),
+        workload=BUILD,
+        case=BUILD,
+        verdict=build.verdict,
+        reason=reason,
+        seconds=build.seconds,
+        rerun=shlex.join([*words, "--arch", build.arch]),
+        expected=build.expected,
+    )
+    return _as_told(case, (c for c in run.cells if CellId.parse(c.id).build == place.build))
+
+
+def _as_told(case: CaseResult, cells: Iterable[CellRecord]) -> CaseResult:
+    """``case`` with what its cells know better: how to repeat it, and that it was expected."""
+    for cell in cells:
+        for told in cell.cases:
+            if told.workload == case.workload and told.verdict is not Verdict.SKIP:
+                case = replace(case, rerun=told.rerun or case.rerun)
+                if told.expected:
+                    return replace(case, verdict=told.verdict, expected=told.expected)
+    return case
+
+
+def counter_drift(counter: Counter) -> int | None:
+    """Counter minus page walk, in pages, both taken at the same standstill; None without a walk."""
+    if counter.walk is None or counter.at_walk is None:
+        return None
+    return counter.at_walk - counter.walk
+
+
+def ledger_drift(step: LedgerStep) -> tuple[tuple[str, int], ...]:
+    """What of a ledger step is beyond its tolerance: (counter, counter minus walk in pages)."""
+    pairs = (
+        ("RssAnon", step.rss_anon - step.walk_anon),
+        ("VmSwap", step.vm_swap - step.walk_swap),
+    )
+    return tuple((name, drift) for name, drift in pairs if abs(drift) > step.tolerance)
+
+
+def decisive(case: CaseResult) -> str:
+    """The hit and the drifting counter of a failing case in one phrase; empty without either.
+
+    A fatal hit comes before others, a clean one before a corrupted one; the first drift counts.
+    Known issues are not why it fails.
+    """
+    parts: list[str] = []
+    hits = [hit for hit in case.hits if not hit.known]
+    hits = list(case.hits) if case.verdict is not Verdict.FAIL else hits
+    if hits:
+        hit = min(hits, key=lambda h: (not h.fatal, h.corrupted))
+        more = len({h.signature for h in hits}) - 1
+        parts.append(hit.title + (f" (and {more} other kinds of hit)" if more > 0 else ""))
+    # The first step at which the books are wrong is the one to look at.
+    step = next((step for step in case.ledger if ledger_drift(step)), None)
+    if step is not None:
+        drifts = " and ".join(f"{name} {drift:+d}" for name, drift in ledger_drift(step))
+        parts.append(f"{drifts} pages off the page walk at step {step.step!r} (pid {step.pid})")
+    elif case.verdict is Verdict.FAIL:
+        off = [(c.name, drift) for c in case.counters if (drift := counter_drift(c))]
+        if off:
+            drifts = " and ".join(f"{name} {drift:+d}" for name, drift in off[:3])
+            parts.append(f"{drifts} pages off the page walk")
+    return "; ".join(parts)

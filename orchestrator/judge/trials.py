@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What it takes to run a case of an earlier run again, and what the trials come to.  Pure.
+"""What trials of one case come to, on the kernel under test and its base.  Pure.
 
 A *subject* is one kernel in the guest that the case had.  Where the kernel has a series there are
 two: its base comes first, since only the two together tell whether the series is to blame.
@@ -7,34 +7,14 @@ two: its base comes first, since only the two together tell whether the series i
 
 from __future__ import annotations
 
-import difflib
-import re
-import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
-from orchestrator.judge.cases import BUILD, SERIES, cases_of
-from orchestrator.judge.outcome import STAGES, executed
-from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
-    CaseResult,
-    Cell,
-    KernelRecord,
-    KernelSpec,
-    LabConfig,
-    Plan,
-    RunResult,
-    ShapeSpec,
-    Verdict,
-)
-from orchestrator.plan.budget import as_ran
-from orchestrator.plan.matrix import Selection, make_plan
-from orchestrator.plan.selftests import named
-
-# What the base is called where lab.yaml has no kernel of that source.
-BASE = "base"
+from orchestrator.judge.outcome import executed
+from orchestrator.model.names import STAGES, Verdict
+from orchestrator.model.results import CaseResult, KernelRecord
+from orchestrator.model.spec import Cell, Plan
 
 
 @dataclass(frozen=True)
@@ -77,156 +57,6 @@ class Repeat:
 
 
 # ---------------------------------------------------------------- what to run
-
-
-def find_case(earlier: RunResult, case_id: str) -> CaseResult:
-    """The case of a run that is called so.
-
-    :raises UserError: when there is none, with the nearest name.
-    """
-    cases = [placed.case for placed in cases_of(earlier)]
-    for case in cases:
-        if case.id == case_id:
-            return case
-    near = difflib.get_close_matches(case_id, [case.id for case in cases], 1, 0.5)
-    raise UserError(
-        f"run {earlier.run.id} has no case {case_id!r}",
-        f"did you mean {near[0]!r}?" if near else "its cases are in results.json",
-    )
-
-
-def place_of(case: CaseResult) -> tuple[str, str, str, str]:
-    """Kernel, config, architecture and shape of a case; ``-`` where it has none."""
-    parts = [*case.id.split(":", 1)[0].split("/"), "-", "-", "-", "-"]
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def make_repeat(
-    config: LabConfig,
-    earlier: RunResult,
-    case: CaseResult,
-    *,
-    on: str | None = None,
-    shape: ShapeSpec | None = None,
-    with_base: bool = True,
-) -> Repeat:
-    """Work out the kernels and the guest.
-
-    :param on: the name of a kernel of lab.yaml to take instead of the case's own.
-    :param shape: the guest's shape as that run had it; None: as lab.yaml has it now.
-    :raises UserError: when lab.yaml no longer has what it takes.
-    """
-    kernel, config_name, arch, shape_name = place_of(case)
-    record = next((entry for entry in earlier.kernels if entry.name == kernel), None)
-    workloads = _workloads(config, earlier, case)
-    defined = {entry.name for entry in config.shapes}
-    selection = Selection(
-        arches=() if arch == "-" else (arch,),
-        configs=() if config_name == "-" else (config_name,),
-        shapes=(shape_name,) if shape is None and shape_name != "-" else (),
-        workloads=workloads,
-    )
-    if shape is not None and shape.name in defined:
-        selection = replace(selection, shapes=(shape.name,))
-    known = any(entry.name == kernel for entry in config.kernels)
-    if on is not None:
-        selection = replace(selection, kernels=(on,))
-    elif known:
-        selection = replace(selection, kernels=(kernel,))
-    elif record is not None:
-        selection = replace(selection, source=record.source, series=record.series_origin or None)
-    else:
-        raise UserError(
-            f"lab.yaml has no kernel {kernel!r}, and run {earlier.run.id} does not tell its source",
-            "name another kernel with --on",
-        )
-    plan = make_plan(config, selection, tuple(ARCHES))
-    place = case.id.split(":", 1)[0]
-    loops = (loop for ran in earlier.cells if ran.id == place for loop in ran.loops)
-    cell = as_ran(plan.cells[0], loops)
-    if shape is not None:
-        cell = replace(cell, shape=shape)
-    if on is None:
-        cell = _on(cell, _as_run(cell.build.kernel, kernel, record))
-        tested = _told(Subject(cell, record=record), earlier)
-    else:
-        tested = Subject(cell)
-    with_base &= case.workload != SERIES  # a base has none
-    base = _base(config, earlier, tested) if with_base else None
-    subjects = (tested,) if base is None else (base, tested)
-    cells = tuple(subject.cell for subject in subjects)
-    again = replace(
-        plan,
-        builds=tuple(dict.fromkeys(cell.build for cell in cells)),
-        cells=cells,
-        baseline=base.cell.build.kernel.name if base else None,
-        time_budget=None,
-        spend_budget=False,
-    )
-    return Repeat(case, subjects, again, boots=case.workload not in (BUILD, SERIES))
-
-
-def _workloads(config: LabConfig, earlier: RunResult, case: CaseResult) -> tuple[str, ...]:
-    """The case's workload; of a case of boot or config all that the cell ran."""
-    known = {spec.name for spec in config.workloads}
-    if case.workload in known or named(case.workload, config.workloads) is not None:
-        return (case.workload,)
-    if case.workload not in STAGES:
-        raise UserError(
-            f"there is no workload {case.workload!r} any more", "`lab list` shows those there are"
-        )
-    place = case.id.split(":", 1)[0]
-    ran = (c.workload for cell in earlier.cells if cell.id == place for c in cell.cases)
-    return tuple(dict.fromkeys(n for n in ran if n in known or named(n, config.workloads)))
-
-
-def _as_run(spec: KernelSpec, name: str, record: KernelRecord | None) -> KernelSpec:
-    """The kernel as the run had it, whatever lab.yaml makes of its name now."""
-    if record is None:
-        return replace(spec, name=name)
-    series = record.series_origin or None
-    return replace(spec, name=name, source=record.source, series=series)
-
-
-def _on(cell: Cell, kernel: KernelSpec) -> Cell:
-    """The same guest with another kernel."""
-    old = cell.build
-    build = replace(old, id=f"{kernel.name}/{old.config.name}/{old.arch}", kernel=kernel)
-    return replace(cell, id=f"{build.id}/{cell.shape.name}", build=build)
-
-
-def _told(subject: Subject, earlier: RunResult) -> Subject:
-    """A subject with what the earlier run tells of it."""
-    cell = subject.cell
-    shas = (b.image_sha256 for b in earlier.builds if b.id == cell.build.id)
-    commands = (c.qemu_command for c in earlier.cells if c.id == cell.id)
-    return replace(subject, image_sha256=next(shas, ""), command=next(commands, ""))
-
-
-def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | None:
-    """The kernel without the series; else the kernel that the run compared with; else none."""
-    kernel = tested.cell.build.kernel
-    if kernel.series is None:
-        record = next((k for k in earlier.kernels if k.name == earlier.run.baseline), None)
-        if record is None or record.name == kernel.name or tested.record is None:
-            return None
-    else:
-        record = next(
-            (k for k in earlier.kernels if k.source == kernel.source and not k.series), None
-        )
-    plain = [k for k in config.kernels if k.series is None]
-    if record is not None:
-        like = next((k for k in plain if k.name == record.name), KernelSpec(record.name, ""))
-        series = record.series_origin or None
-        spec = replace(like, source=record.source, series=series)
-    else:
-        bare = kernel.source.partition("=")[0]
-        sources = (kernel.source, bare) if kernel.source.startswith("debian:") else (kernel.source,)
-        like = next((k for k in plain if k.source in sources), KernelSpec(BASE, ""))
-        spec = replace(like, source=kernel.source)
-    if spec.name == kernel.name:
-        spec = replace(spec, name=BASE)
-    return _told(Subject(_on(tested.cell, spec), is_base=True, record=record), earlier)
 
 
 # ---------------------------------------------------------------- what the trials come to
@@ -339,32 +169,3 @@ def _counts(trials: tuple[Trial, ...]) -> str:
 
 
 # ---------------------------------------------------------------- the same guest
-
-
-def command_difference(before: str, after: str) -> str:
-    """What differs between two QEMU command lines of a cell; empty where nothing does.
-
-    Folders are left out: where the files of a guest lie is no part of it.  The root's name holds
-    what it was made from.
-    """
-    old, new = _words(before), _words(after)
-    if not old or old == new:
-        return ""
-    gone = [word for word in old if word not in new]
-    come = [word for word in new if word not in old]
-    told = [f"-{word}" for word in gone] + [f"+{word}" for word in come]
-    return " ".join(told) or "the order of its words"
-
-
-def _words(command: str) -> list[str]:
-    try:
-        split = shlex.split(command)
-    except ValueError:
-        return command.split()
-    words: list[str] = []
-    for word in split:
-        name = re.sub(r"(^|[=:])/(?:[^,]|,,)*/", r"\1", word)
-        name = re.sub(r"logfile=console(-\d+)?\.log", "logfile=console.log", name)
-        # The kernel's words one by one, so that one boot argument is told and not all.
-        words += name.split(" ") if "console=" in name and " " in name else [name]
-    return words

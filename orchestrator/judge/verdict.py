@@ -24,23 +24,32 @@ from orchestrator.evidence import counters, kselftest, ktap
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.lines import read
 from orchestrator.judge.expectations import apply_expectations
-from orchestrator.judge.outcome import SYNTHETIC, cell_verdict, executed, exit_status
-from orchestrator.model.values import (
-    CaseResult,
+from orchestrator.judge.outcome import cell_verdict, executed, exit_status
+from orchestrator.model.evidence import (
     GuestEnd,
     Hit,
     KtapCase,
     KtapReport,
     Measurement,
-    MessageRules,
-    Verdict,
     WorkloadEvidence,
 )
+from orchestrator.model.names import (
+    COUNTERS,
+    EXIT_STATUS,
+    GUEST,
+    HANG,
+    HOST,
+    KERNEL_LOG,
+    KTAP,
+    RESET,
+    SYNTHETIC,
+    Verdict,
+)
+from orchestrator.model.results import CaseResult
+from orchestrator.model.spec import MessageRules
 
 __all__ = ["allowed", "apply_expectations", "cell_verdict", "executed", "exit_status", "judge"]
 
-KERNEL_LOG = "kernel-log"
-COUNTERS = "counters"
 
 # kselftest: 4 is skip (tools/testing/selftests/kselftest.h); timeout(1) ends with 124; the shell
 # with 126 and 127 where the program could not be started.
@@ -153,10 +162,10 @@ def _how_it_ended(
     evidence = out.evidence
     if evidence.host_problem and bad:
         # What the kernel printed comes first: a guest that oopsed may well take no command.
-        out.add("guest", Verdict.FAIL, f"lost with a report: {evidence.host_problem}")
+        out.add(GUEST, Verdict.FAIL, f"lost with a report: {evidence.host_problem}")
         out.explained = f"the guest was lost with a report ({evidence.host_problem})"
     elif evidence.host_problem:
-        out.add("host", Verdict.ERROR, evidence.host_problem)
+        out.add(HOST, Verdict.ERROR, evidence.host_problem)
         out.explained = "the host had a problem"
     _guest(out, bad)
     status = evidence.exit_status
@@ -164,7 +173,7 @@ def _how_it_ended(
         how = evidence.hang or evidence.guest.value
         where = "" if evidence.guest is GuestEnd.ALIVE else f"; the guest: {how}"
         if evidence.guest is not GuestEnd.QEMU_DIED and not evidence.host_problem:
-            out.add("hang", Verdict.FAIL, f"still running after {evidence.seconds:.0f} s{where}")
+            out.add(HANG, Verdict.FAIL, f"still running after {evidence.seconds:.0f} s{where}")
         out.explained = out.explained or "the workload hung"
     if not out.explained:
         _exit_status(out, report, log)
@@ -177,15 +186,15 @@ def _guest(out: _Verdicts, bad: tuple[Hit, ...]) -> None:
         return
     out.explained = out.explained or f"the guest was lost ({end.value})"
     if end is GuestEnd.RESET and not any(hit.fatal for hit in bad):
-        out.add("reset", Verdict.FAIL, "the guest started again without a panic before")
+        out.add(RESET, Verdict.FAIL, "the guest started again without a panic before")
         out.amend(hits=(_reset_hit(),))
     elif not bad and not out.evidence.host_problem and not _hung(out.evidence):
         how = f" ({out.evidence.hang})" if out.evidence.hang else ""
         if end is GuestEnd.SILENT and out.evidence.repeated:
             # Once may be the host's doing; a kernel that goes dead twice hangs.
-            out.add("hang", Verdict.FAIL, f"the kernel hung twice without a report{how}")
+            out.add(HANG, Verdict.FAIL, f"the kernel hung twice without a report{how}")
             return
-        out.add("guest", Verdict.ERROR, f"lost without a report on its console: {end.value}{how}")
+        out.add(GUEST, Verdict.ERROR, f"lost without a report on its console: {end.value}{how}")
 
 
 def _hung(evidence: WorkloadEvidence) -> bool:
@@ -206,10 +215,10 @@ def _exit_status(out: _Verdicts, report: KtapReport, log: counters.SampleLog) ->
     elif log.ended and log.exit_status and not status:
         status = log.exit_status
     if status is None:
-        out.add("exit-status", Verdict.ERROR, "how the program ended was not recorded")
+        out.add(EXIT_STATUS, Verdict.ERROR, "how the program ended was not recorded")
         out.explained = "the program's end was not recorded"
     elif status in _STATUS_NOT_STARTED and not report.cases:
-        out.add("exit-status", Verdict.ERROR, f"the program could not be started (exit {status})")
+        out.add(EXIT_STATUS, Verdict.ERROR, f"the program could not be started (exit {status})")
         out.explained = "the program was not started"
     elif status != 0 and not _foreseen(status, report, out.evidence.workload.selftests is not None):
         reason = f"ended with {_describe(status)}"
@@ -217,7 +226,7 @@ def _exit_status(out: _Verdicts, report: KtapReport, log: counters.SampleLog) ->
             reason += "; its output is incomplete: " + "; ".join(report.problems[:_MAX_NAMED])
         elif not any(c.verdict is Verdict.FAIL for c in report.cases):
             reason += " although no case failed"
-        out.add("exit-status", Verdict.FAIL, reason)
+        out.add(EXIT_STATUS, Verdict.FAIL, reason)
         out.explained = f"the program {reason}"
 
 
@@ -251,9 +260,9 @@ def _completeness(out: _Verdicts, report: KtapReport) -> None:
         return
     if not report.cases and not report.skip_all:
         what = "; ".join(report.problems[:_MAX_NAMED]) or "the workload printed no KTAP"
-        out.add("ktap", Verdict.ERROR, f"no case was executed: {what}")
+        out.add(KTAP, Verdict.ERROR, f"no case was executed: {what}")
     elif report.problems:
-        out.add("ktap", Verdict.ERROR, "incomplete: " + "; ".join(report.problems[:_MAX_NAMED]))
+        out.add(KTAP, Verdict.ERROR, "incomplete: " + "; ".join(report.problems[:_MAX_NAMED]))
 
 
 # ---------------------------------------------------------------- kernel log

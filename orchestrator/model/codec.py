@@ -16,7 +16,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from orchestrator.model.values import CaseResult, Excerpt, Hit, SourceLine, Summary
+from orchestrator.model.evidence import Excerpt, Hit, SourceLine
+from orchestrator.model.results import CaseResult, Summary
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 """The one family of expected errors, each with a hint and an exit status.
 
 Anything else that escapes is a bug of the lab.  Test outcomes are never exceptions: a kernel that
-does not build or boot is a value (see :mod:`orchestrator.model.values`).
+does not build or boot is a value (see :mod:`orchestrator.model.names`).
 """
 
 from __future__ import annotations

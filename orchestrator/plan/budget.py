@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from orchestrator.model.values import Cell, LoopRecord, WorkloadSpec
+from orchestrator.model.results import LoopRecord
+from orchestrator.model.spec import Cell, WorkloadSpec
 
 #: Seconds that a kernel build and a cell without its loops are taken to need before one was seen.
 BUILD_GUESS = 600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.model.values import Cell, KernelSpec, WorkloadSpec
+from orchestrator.model.spec import Cell, KernelSpec, WorkloadSpec
 
 #: What is told of a source that lab.yaml does not know.
 UNPROMISED = (

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
+from orchestrator.model.formats import check_range, parse_size_mib
+from orchestrator.model.names import BOOT, CLI_KERNEL
+from orchestrator.model.spec import (
     ConfigSpec,
     Expectation,
     KernelSpec,
@@ -26,13 +28,12 @@ from orchestrator.model.values import (
     ShapeSpec,
     WorkloadSpec,
 )
-from orchestrator.plan.kernels import check_range, parse_size_mib, resolve_series, resolve_source
-from orchestrator.plan.manifest import NEEDS, SYNTHETIC, read_workloads
+from orchestrator.plan.kernels import resolve_series, resolve_source
+from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
 from orchestrator.plan.problems import ConfigError, KeyPath, Problems, nearest, suggest
-from orchestrator.plan.regex import check_regex, regexes
 from orchestrator.plan.schema import LAB_SCHEMA, check
 from orchestrator.plan.selftests import named
-from orchestrator.plan.yaml_reader import Document, View, read_document
+from orchestrator.plan.yaml_reader import Document, View, check_regex, read_document, regexes
 
 __all__ = ["ConfigError", "find_config", "init_text", "load_config", "match_workloads"]
 
@@ -44,12 +45,7 @@ ENV_FILE = "LAB_YAML"
 FRAGMENT_FOLDER = "kernel-configs"
 DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
 
-#: ``--baseline`` takes a kernel's name or one of these words; ``cli`` is what --source defines.
-CLI_KERNEL = "cli"
 RESERVED_KERNELS = (CLI_KERNEL, "latest", "none")
-
-#: The workload that a known issue names for what stands outside of all workloads.
-BOOT = "boot"
 
 # A guest below this does not get as far as its SSH server.
 _LEAST_MEMORY_MIB = 128
@@ -137,7 +133,7 @@ class _Reader:
         self.names = {key: list(top.child(key).data) for key in ("kernels", "configs", "shapes")}
         self.workloads = workloads
         self.complete = all_there and all_read
-        self.capabilities = {word for word in NEEDS if word != "root"}
+        self.capabilities = {word for word in CAPABILITIES if word != "root"}
         self.capabilities.update(word for w in workloads for word in w.exercises)
         default_kernels = self._known(top, "default_kernels", "kernels")
         profiles = tuple(self._profile(*item) for item in top.children("profiles"))
@@ -394,7 +390,7 @@ class _Reader:
     def _expectation(self, view: View) -> Expectation:
         case = view.text("case") or "*"
         workload = case.partition(":")[0]
-        if workload not in SYNTHETIC:
+        if workload not in RESERVED_FAMILIES:
             self._check_workloads(workload, view.at("case"))
         return Expectation(
             kernel=self._check_glob(view, "kernel", self.names["kernels"]),

@@ -6,20 +6,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import MessageRules, SelftestSpec, WorkloadSpec
+from orchestrator.model.spec import MessageRules, SelftestSpec, WorkloadSpec
 from orchestrator.plan.problems import Problem, Problems, suggest
-from orchestrator.plan.regex import regexes
 from orchestrator.plan.schema import MANIFEST_SCHEMA, check
 from orchestrator.plan.selftest_table import read_table
-from orchestrator.plan.yaml_reader import View, read_document
+from orchestrator.plan.yaml_reader import View, read_document, regexes
 
 MANIFEST = "manifest.yaml"
 
 #: What a workload may need besides ``CONFIG_X``.
-NEEDS = ("swap", "thp", "ksm", "numa", "hugepages", "root")
+CAPABILITIES = ("swap", "thp", "ksm", "numa", "hugepages", "root")
 
 #: Workload names of synthetic cases: no family may be called so.
-SYNTHETIC = ("build", "boot", "config", "counters", "guest", "kernel", "series")
+RESERVED_FAMILIES = ("build", "boot", "config", "counters", "guest", "kernel", "series")
 
 # Sources that several families share; it has no manifest and runs nothing by itself.
 _SHARED = "lib"
@@ -81,7 +80,7 @@ def _read_manifest(folder: Path, name: str, problems: Problems) -> list[Workload
     family = folder.name
     if top.text("family") != family:
         problems.add(document.problem(("family",), f"expected {family!r}, the name of the folder"))
-    if family in SYNTHETIC:
+    if family in RESERVED_FAMILIES:
         problems.add(document.problem(("family",), f"{family!r} names the lab's own cases"))
     found: list[WorkloadSpec] = []
     lines: dict[str, int] = {}

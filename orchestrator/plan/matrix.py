@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
+from orchestrator.model.names import is_named
+from orchestrator.model.spec import (
     Build,
     Cell,
     ConfigSpec,
@@ -25,7 +26,7 @@ from orchestrator.model.values import (
 )
 from orchestrator.plan.capabilities import may_skip
 from orchestrator.plan.problems import suggest
-from orchestrator.plan.select import Block, Names, is_named, match
+from orchestrator.plan.select import Block, Names, match
 from orchestrator.plan.selftests import asked_for, named
 
 #: The kernel that --source and --series define.

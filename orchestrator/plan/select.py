@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import ProfileSpec
+from orchestrator.model.names import is_named
+from orchestrator.model.spec import ProfileSpec
 from orchestrator.plan.problems import suggest
 
 
@@ -30,15 +31,6 @@ class Block:
     def put(self, dimension: str, names: tuple[str, ...]) -> Block:
         """The block with other names in one dimension."""
         return replace(self, **{dimension: names})
-
-
-def is_named(workload: str, pattern: str) -> bool:
-    """Whether ``pattern`` selects the workload: by its name or by any leading part of it.
-
-    FAMILY/NAME has one, the family; FAMILY/COLLECTION/PROGRAM has two.
-    """
-    parts = workload.split("/")
-    return any(fnmatchcase("/".join(parts[:n]), pattern) for n in range(len(parts), 0, -1))
 
 
 def match(dimension: str, patterns: Collection[str], names: Collection[str]) -> tuple[str, ...]:

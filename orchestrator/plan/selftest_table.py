@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.model.values import KnownIssue, MessageRules, SelftestRun, SelftestSpec
-from orchestrator.plan.kernels import check_range
+from orchestrator.model.formats import check_range
+from orchestrator.model.spec import KnownIssue, MessageRules, SelftestRun, SelftestSpec
 from orchestrator.plan.problems import Problems
-from orchestrator.plan.regex import check_regex, regexes
 from orchestrator.plan.schema import check
-from orchestrator.plan.yaml_reader import View, read_document
+from orchestrator.plan.yaml_reader import View, check_regex, read_document, regexes
 
 SCHEMA = "selftests.schema.json"
 

@@ -16,20 +16,17 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
+from orchestrator.model.kernel import Selftest, Selftests
+from orchestrator.model.names import BUILD, NEEDS, Verdict
+from orchestrator.model.spec import (
     Cell,
     MessageRules,
     NotReady,
-    Selftest,
     SelftestRun,
-    Selftests,
     SelftestSpec,
-    Verdict,
     WorkloadSpec,
 )
 
-BUILD = "build"
-NEEDS = "needs"
 # tools/testing/selftests/kselftest/runner.sh: where a collection has no settings.
 DEFAULT_TIMEOUT = 45.0
 # What a collection without a limit gets.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.model.codec import plain
-from orchestrator.model.values import (
+from orchestrator.model.spec import (
     Build,
     Cell,
     ConfigSpec,

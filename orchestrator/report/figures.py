@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.judge.compare import SPREAD, FigureChange
-from orchestrator.model.values import CaseResult, Measurement
+from orchestrator.model.evidence import Measurement
+from orchestrator.model.results import CaseResult
 
 
 @dataclass(frozen=True)

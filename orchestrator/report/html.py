@@ -14,10 +14,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.judge.cases import apply_reason, build_case, counter_drift, ledger_drift
 from orchestrator.judge.compare import FigureChange
-from orchestrator.judge.outcome import not_run_text
-from orchestrator.model.values import BuildRecord, CellRecord, Comparison, RunResult
+from orchestrator.judge.outcome import (
+    apply_reason,
+    build_case,
+    counter_drift,
+    ledger_drift,
+    not_run_text,
+)
+from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.report import figures, plot, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 from orchestrator.report.text import excerpt, headline, issue_name, issue_standing, visible

@@ -12,19 +12,26 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.judge.cases import build_case, cases_of, cell_cases, series_case
-from orchestrator.judge.outcome import executed, not_run, not_run_text
-from orchestrator.model.values import (
+from orchestrator.judge.outcome import (
+    build_case,
+    cases_of,
+    cell_cases,
+    executed,
+    not_run,
+    not_run_text,
+    series_case,
+)
+from orchestrator.model.evidence import Hit
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
     CaseComparison,
     CaseResult,
     CellRecord,
     Change,
     Comparison,
-    Hit,
     KernelRecord,
     RunResult,
-    Verdict,
 )
 from orchestrator.report.text import (
     EXIT_MEANING,

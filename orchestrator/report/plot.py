@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.model.values import Sample
+from orchestrator.model.evidence import Sample
 
 # User units of the SVG; the page scales it.  Small enough that its text can be read at 340 px.
 WIDTH, HEIGHT = 400, 190

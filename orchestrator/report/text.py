@@ -5,15 +5,10 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.judge.cases import counter_drift, decisive, ledger_drift
-from orchestrator.model.values import (
-    CaseResult,
-    Counter,
-    IssueRecord,
-    LedgerStep,
-    RunResult,
-    Verdict,
-)
+from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
+from orchestrator.model.evidence import Counter, LedgerStep
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 
 # Not allowed in XML 1.0 (section 2.2), or discouraged there; the lone surrogates are what Python
 # makes of undecodable bytes.  Bidirectional controls are legal and can make a text read as another

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestrator.model.values import CaseResult, FrameLines, Hit, SourceLine
+from orchestrator.model.evidence import FrameLines, Hit, SourceLine
+from orchestrator.model.results import CaseResult
 
 # A sign beside the colour, and words for both.
 _MARKS = {

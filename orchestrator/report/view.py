@@ -7,21 +7,18 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.judge.cases import PlacedCase, cases_of, cell_cases
+from orchestrator.judge.outcome import PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import (
+from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
     CaseComparison,
     CaseResult,
     CellRecord,
     Change,
     Comparison,
-    Counter,
-    Hit,
-    Measurement,
     RunResult,
-    Sample,
-    Verdict,
 )
 from orchestrator.report.plot import Plot, plot
 from orchestrator.report.text import EXIT_MEANING, answer, headline, verdict_counts

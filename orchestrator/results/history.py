@@ -16,11 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.judge.cases import cases_of, split_case_id
 from orchestrator.judge.noise import Noise, noise_of
+from orchestrator.judge.outcome import cases_of
 from orchestrator.model.errors import HostError, LabError, UserError
-from orchestrator.model.values import CaseResult, Counter, Measurement, RunResult, Verdict
-from orchestrator.results.store import list_runs, load
+from orchestrator.model.evidence import Counter, Measurement
+from orchestrator.model.names import CaseId, Verdict
+from orchestrator.model.results import CaseResult, RunResult
+from orchestrator.results.runs import list_runs
+from orchestrator.results.store import load
 
 if TYPE_CHECKING:
     import sqlite3
@@ -276,7 +279,7 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
 def _insert_case(
     connection: sqlite3.Connection, run_id: str, case: CaseResult, made_of: tuple[str, str]
 ) -> None:
-    kernel, key = split_case_id(case.id)
+    kernel, key = CaseId.parse(case.id).cell.kernel, CaseId.parse(case.id).key
     titles = json.dumps(list(dict.fromkeys(hit.title for hit in case.hits)))
     added = connection.execute(
         "INSERT INTO cases (run, id, key, kernel, version, series_digest, workload, name, verdict,"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Store, load and find runs: results.json (schema 1) and what lies beside it.
+"""Store and load runs: results.json (schema 1) and what lies beside it.
 
 results.json holds the facts; what is bulky (texts of hits, pieces of sources, live samples) lies in
 one ``evidence.json`` per cell, written before results.json names it.  Both are replaced atomically,
@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,21 +20,12 @@ from typing import Any
 
 from orchestrator.model import codec
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import CellRecord, Excerpt, Hit, RunResult, Sample
+from orchestrator.model.evidence import Excerpt, Hit, Sample
+from orchestrator.model.results import CellRecord, RunResult
+from orchestrator.results.runs import RESULTS, cell_folder
 
 SCHEMA = 1
-RESULTS = "results.json"
 EVIDENCE = "evidence.json"
-LATEST = "latest"
-
-
-def cell_folder(cell_id: str) -> str:
-    """The folder of a cell inside a run's folder: ``cells/KERNEL__CONFIG__ARCH__SHAPE``.
-
-    Anything a file name should not hold becomes ``_``, so that no id leads outside the run.
-    """
-    name = re.sub(r"[^A-Za-z0-9._+=@~-]", "_", cell_id.replace("/", "__"))
-    return f"cells/_{name}" if name.startswith(".") or not name else f"cells/{name}"
 
 
 # ---------------------------------------------------------------- save
@@ -269,78 +259,3 @@ def _rows(block: dict[str, Any]) -> Iterator[Sample]:
 
 
 # ---------------------------------------------------------------- find
-
-
-def list_runs(reports: Path) -> tuple[Path, ...]:
-    """The folders below ``reports`` that hold a results.json, oldest id first."""
-    if not reports.is_dir():
-        return ()
-    return tuple(
-        sorted(
-            entry
-            for entry in reports.iterdir()
-            if not entry.is_symlink() and (entry / RESULTS).is_file()
-        )
-    )
-
-
-def find_run(reports: Path, name: str) -> Path:
-    """The folder of the run called ``name``: ``latest``, an id, the start of one, or a path.
-
-    :raises UserError: there is none, or the start of an id fits several.
-    """
-    runs = list_runs(reports)
-    by_id = {run.name: run for run in runs}
-    if name == LATEST:
-        link = reports / LATEST
-        if (link / RESULTS).is_file():
-            return link.resolve()
-        if runs:  # the link's run was deleted
-            return max(runs, key=lambda run: ((run / RESULTS).stat().st_mtime, run.name))
-        raise UserError(f"there is no run in {reports} yet", "start one with `lab run`")
-    if name in by_id:
-        return by_id[name]
-    try:
-        path = Path(name).expanduser()
-        if path.name == RESULTS and path.is_file():
-            return path.resolve().parent
-        if name and (path / RESULTS).is_file():
-            return path.resolve()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
-        pass
-    fitting = [run_id for run_id in by_id if name and run_id.startswith(name)]
-    if len(fitting) == 1:
-        return by_id[fitting[0]]
-    if fitting:
-        raise UserError(
-            f"{name!r} is the start of {len(fitting)} runs: {', '.join(fitting[:5])}",
-            "give more of the id",
-        )
-    newest = ", ".join(list(by_id)[-3:])
-    raise UserError(
-        f"no run {name!r} in {reports}, and no folder of that name with a {RESULTS}",
-        f"the newest are: {newest}" if newest else "start one with `lab run`",
-    )
-
-
-def update_latest(reports: Path, folder: Path) -> None:
-    """Point ``reports/latest`` at ``folder``, in one step.
-
-    The link is relative where the run lies below ``reports``, so that the folder can be moved.
-
-    :raises HostError: the link cannot be made (``latest`` is a real folder, or no symlinks here).
-    """
-    folder, base = folder.resolve(), reports.resolve()
-    goal = folder.relative_to(base) if folder.is_relative_to(base) else folder
-    temporary = reports / f".{LATEST}.{os.getpid()}.tmp"
-    try:
-        reports.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(goal)
-        temporary.replace(reports / LATEST)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise HostError(
-            f"cannot point {reports / LATEST} at {folder}: {error.strerror or error}",
-            f"remove {reports / LATEST} if it is no symbolic link",
-        ) from error

@@ -18,35 +18,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.evidence.counters import COUNTER_EQUALS_WALK
-from orchestrator.guest.boot import FAST_BOOT
+from orchestrator.guest.boot import BOOT_DEADLINE, FAST_BOOT
 from orchestrator.guest.qemu import GuestFiles, command_line
 from orchestrator.guest.root import ensure_root
 from orchestrator.guest.seed import write_seed
-from orchestrator.judge.outcome import SYNTHETIC
 from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError
-from orchestrator.model.values import (
-    BuildRecord,
-    CaseResult,
-    Cell,
-    CellRecord,
-    Hit,
-    KernelRecord,
-    Plan,
-    RunResult,
-    Verdict,
-    WorkloadSpec,
-)
+from orchestrator.model.evidence import Hit
+from orchestrator.model.names import BOOT, COUNTERS, GUEST, KERNEL_LOG, SYNTHETIC, Verdict
+from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord, RunResult
+from orchestrator.model.spec import Cell, Plan, WorkloadSpec
 from orchestrator.plan.budget import as_ran
 from orchestrator.report.text import visible
-from orchestrator.results.store import cell_folder
-from orchestrator.runner.cell import BOOT_DEADLINE
-from orchestrator.workload import watch
+from orchestrator.results.runs import cell_folder
+from orchestrator.workload import programs, watch
 
 FOLDER = "capsules"
 MOST = 8
-_BOOT = "boot"
 _TOKEN = "repro"
 _PORT = "127.0.0.1:0-"
 # A ruler, or the dump of a page, stands above the line that says what is wrong.
@@ -76,7 +65,7 @@ class _Job:
 
     @property
     def name(self) -> str:
-        what = self.spec.name if self.spec else _BOOT
+        what = self.spec.name if self.spec else BOOT
         return cell_folder(f"{self.cell.id}/{what}").partition("/")[2]
 
 
@@ -91,7 +80,7 @@ def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Path) -> Run
     for number, job in enumerate(jobs):
         told = notes.setdefault(job.cell.id, [])
         if number >= MOST:
-            over.setdefault(job.cell.id, []).append(job.spec.name if job.spec else _BOOT)
+            over.setdefault(job.cell.id, []).append(job.spec.name if job.spec else BOOT)
             continue
         where = folder / FOLDER / job.name
         try:
@@ -100,7 +89,7 @@ def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Path) -> Run
         except (LabError, OSError) as error:
             shutil.rmtree(where, ignore_errors=True)
             why = error.message if isinstance(error, LabError) else str(error)
-            told.append(f"no capsule for {job.spec.name if job.spec else _BOOT}: {why}")
+            told.append(f"no capsule for {job.spec.name if job.spec else BOOT}: {why}")
     for cell_id, names in over.items():
         notes[cell_id].append(f"a run has {MOST} capsules: none for {', '.join(names)}")
     cells = tuple(
@@ -126,10 +115,10 @@ def _jobs(plan: Plan, run: RunResult) -> list[_Job]:
             continue
         ran = as_ran(cell, found.loops).workloads
         specs: dict[str, WorkloadSpec | None] = {spec.name: spec for spec in ran}
-        for name, spec in {_BOOT: None, **specs}.items():
+        for name, spec in {BOOT: None, **specs}.items():
             bad = tuple(
                 c for c in found.cases if c.workload == name and c.verdict is Verdict.FAIL
-                and (spec is not None or c.case.startswith(("boot", "kernel-log", "guest")))
+                and (spec is not None or c.case.startswith((BOOT, KERNEL_LOG, GUEST)))
             )  # fmt: skip
             if bad:
                 jobs.append(_Job(cell, found, spec, bad))
@@ -163,8 +152,8 @@ def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Path) ->
     keys = write_seed(where, job.cell.shape)
     (where / "known_hosts").write_text(f"lab-guest ssh-ed25519 {keys.host_public}\n")
     if job.spec is not None:
-        library = watch.library_folder((job.spec,))
-        for name, path in watch.compile_all((job.spec,), library, arch, cache).items():
+        library = programs.library_folder((job.spec,))
+        for name, path in programs.compile_all((job.spec,), library, arch, cache).items():
             target = where / "workload" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -248,7 +237,7 @@ def _judged(job: _Job) -> bool:
     if job.spec is None:
         return True
     for case in job.cases:
-        if case.case != "counters":
+        if case.case != COUNTERS:
             return True
         if COUNTER_EQUALS_WALK in job.spec.invariants and any(
             abs(a) > step.tolerance

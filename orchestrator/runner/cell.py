@@ -20,36 +20,28 @@ from pathlib import Path
 
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import accel, boot, facts, root, snapshot
+from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host.cache.files import scratch
 from orchestrator.host.cores import memory_for
 from orchestrator.judge import verdict
-from orchestrator.kernel.build import kconfig
+from orchestrator.model import formats
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import (
-    BuildResult,
-    Cell,
-    CellRecord,
-    CrashReport,
-    GuestEnd,
-    Hit,
-    LoopRecord,
-    Verdict,
-    WorkloadEvidence,
-    WorkloadSpec,
-)
+from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import BOOT, CONFIG, GUEST, HOST, NEEDS, SHAPE, Verdict
+from orchestrator.model.results import CellRecord, LoopRecord
+from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.budget import seeded
 from orchestrator.plan.capabilities import broken, promised_to
-from orchestrator.results.store import cell_folder
+from orchestrator.results.runs import cell_folder
 from orchestrator.runner import bootcheck, crash
 from orchestrator.runner.collector import CellLog, placed, spoiled, stem, with_crash
 from orchestrator.runner.context import Settings
-from orchestrator.workload import watch
+from orchestrator.workload import programs, watch
 
-# From power-on to a login; a kernel with KASAN under TCG takes the longest.
-BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
 # What kmemleak's two searches after a workload, and the wait before them, take at most.
 LEAK_SCAN_SECONDS = 30.0
 
@@ -109,9 +101,9 @@ class _CellRun:
         self.log.tell("root", "preparing the guest's root")
         image = root.ensure_root(self.arch, self.settings.cache)
         workloads = seeded(self.cell.workloads, self.settings.seed)
-        library = watch.library_folder(workloads)
-        files = watch.compile_all(workloads, library, self.arch, self.settings.cache)
-        archive = watch.pack(files, self.settings.cache)
+        library = programs.library_folder(workloads)
+        files = programs.compile_all(workloads, library, self.arch, self.settings.cache)
+        archive = programs.pack(files, self.settings.cache)
         left = list(workloads)
         why = "the guest did not boot"
         with scratch(self.settings.cache) as folder:
@@ -124,12 +116,12 @@ class _CellRun:
                     raise
                 # What was found before the host failed stays found.
                 told = error.message if isinstance(error, HostError) else str(error)
-                self.log.case("boot", "host", Verdict.ERROR, told)
+                self.log.case(BOOT, HOST, Verdict.ERROR, told)
                 why = "the host failed"
         for spec in left:
             if not self.log.judged(spec.name):
                 reason = f"not run: {why}"
-                self.log.case(spec.name, "guest", Verdict.SKIP, reason)
+                self.log.case(spec.name, GUEST, Verdict.SKIP, reason)
         return self._record()
 
     def _one_boot(self, folder: Path, image: Path, archive: Path, left: list[WorkloadSpec]) -> bool:
@@ -251,8 +243,8 @@ class _CellRun:
         seconds = machine.boot_seconds
         self.log.tell("boot", f"booted in {seconds:.1f} s")
         self.boot_seconds = self.boot_seconds or seconds
-        if not self.log.judged("boot", "boot"):
-            self.log.case("boot", "boot", Verdict.PASS, seconds=seconds)
+        if not self.log.judged(BOOT, BOOT):
+            self.log.case(BOOT, BOOT, Verdict.PASS, seconds=seconds)
 
     def _boot_failed(self, failed: boot.BootFailed, request: boot.GuestRequest) -> bool:
         """A boot that failed: a report decides, silence is tried once more."""
@@ -265,7 +257,7 @@ class _CellRun:
             return True
         reason = f"{failed.reason}; {hits[0].title}" if hits else failed.reason
         found = Verdict.FAIL if blamed or failed.end is GuestEnd.SILENT else Verdict.ERROR
-        self.log.case("boot", "boot", found, reason, failed.seconds, hits, self.lost)
+        self.log.case(BOOT, BOOT, found, reason, failed.seconds, hits, self.lost)
         return False
 
     def _boot_lost(self, qemu: Qemu) -> None:
@@ -283,18 +275,18 @@ class _CellRun:
         self.facts = facts.read_facts(machine)
         self.page_size = self.facts.page_size
         bootcheck.refuse_other_kernel(self.built, self.facts)
-        shown = kconfig.parse_dotconfig(self.facts.config)
+        shown = formats.parse_dotconfig(self.facts.config)
         file = self.built.kernel_config
-        made = kconfig.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
+        made = formats.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
         self.running = shown or made
-        if self.log.judged("config"):
+        if self.log.judged(CONFIG):
             return
         config = bootcheck.check_config(self.built, made, shown)
-        self.log.case("config", "config", config.verdict, config.reason)
+        self.log.case(CONFIG, CONFIG, config.verdict, config.reason)
         if config.note:
             self.log.notes.append(config.note)
         shape = bootcheck.check_shape(self.cell, self.facts, self.running)
-        self.log.case("boot", "shape", shape.verdict, shape.reason)
+        self.log.case(BOOT, SHAPE, shape.verdict, shape.reason)
 
     def _run_workloads(self, machine: boot.Guest, left: list[WorkloadSpec]) -> None:
         """Run what is left until the guest is lost, or is no longer as the next one may expect."""
@@ -354,7 +346,7 @@ class _CellRun:
         missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
         if broken(self.cell, missing):
             found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
-        self.log.case(spec.name, "needs", found, reason)
+        self.log.case(spec.name, NEEDS, found, reason)
 
     def _judge(
         self, spec: WorkloadSpec, evidence: WorkloadEvidence, found: CrashReport | None
@@ -363,7 +355,7 @@ class _CellRun:
         judged = verdict.judge(
             evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
         )
-        lost = any(c.case in ("guest", "host") and c.verdict is Verdict.ERROR for c in judged)
+        lost = any(c.case in (GUEST, HOST) and c.verdict is Verdict.ERROR for c in judged)
         lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
         if lost and spec.name not in self.retried:
             self.retried.add(spec.name)
@@ -392,7 +384,7 @@ class _CellRun:
             return True
         found = Verdict.FAIL if hits else Verdict.ERROR
         title = f"; {hits[0].title}" if hits else ""
-        self.log.case("boot", "guest", found, f"{lost.message}{title}", hits=hits)
+        self.log.case(BOOT, GUEST, found, f"{lost.message}{title}", hits=hits)
         return again
 
     def _record(self) -> CellRecord:

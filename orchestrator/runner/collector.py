@@ -10,22 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.evidence.klog import parse as klog
+from orchestrator.evidence.klog.window import outside_windows
 from orchestrator.evidence.readings import parse_samples
 from orchestrator.judge.verdict import allowed
-from orchestrator.model.values import (
-    CaseResult,
-    Cell,
-    CrashReport,
-    GuestEnd,
-    Hit,
-    Verdict,
-    WorkloadEvidence,
-    WorkloadSpec,
-)
-from orchestrator.results.store import cell_folder
-from orchestrator.runner.context import Settings
-from orchestrator.runner.events import Event
-from orchestrator.workload.watch import outside_windows
+from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
+from orchestrator.model.names import BOOT, GUEST, HANG, KERNEL_LOG, RESET, CaseId, CellId, Verdict
+from orchestrator.model.results import CaseResult
+from orchestrator.model.spec import Cell, WorkloadSpec
+from orchestrator.results.runs import cell_folder
+from orchestrator.runner.context import Event, Settings
 
 
 class CellLog:
@@ -58,7 +51,7 @@ class CellLog:
         crash: CrashReport | None = None,
     ) -> None:
         """Add a case of the lab's own making."""
-        case_id = f"{self.cell.id}:{workload}:{name}"
+        case_id = str(CaseId(CellId.parse(self.cell.id), workload, name))
         rerun = self.settings.rerun.replace("{case}", shlex.quote(case_id))
         case = CaseResult(case_id, workload, name, found, reason, seconds, hits, rerun=rerun)
         self.add(replace(case, crash=crash))
@@ -109,10 +102,10 @@ class CellLog:
             for before, lines in outside_windows(console, self.settings.token)
             for hit in self.hits(lines)
         )
-        if hits or not self.judged("boot", "kernel-log"):
+        if hits or not self.judged(BOOT, KERNEL_LOG):
             found = Verdict.FAIL if hits else Verdict.PASS
             reason = f"outside the workloads: {hits[0].title}" if hits else ""
-            self.case("boot", "kernel-log", found, reason, hits=hits)
+            self.case(BOOT, KERNEL_LOG, found, reason, hits=hits)
 
 
 def stem(spec: WorkloadSpec) -> str:
@@ -146,7 +139,7 @@ def with_crash(judged: tuple[CaseResult, ...], found: CrashReport | None) -> lis
     bad = [case for case in judged if case.verdict in (Verdict.FAIL, Verdict.ERROR)]
 
     def tells(case: CaseResult) -> tuple[bool, bool, bool]:
-        ended = case.case in ("hang", "guest", "reset")
+        ended = case.case in (HANG, GUEST, RESET)
         return any(hit.fatal for hit in case.hits), bool(case.hits), ended
 
     best = max(bad, key=tells, default=None)

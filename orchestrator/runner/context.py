@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the stages of one run share: where things are, who listens; and a kernel ready to build."""
+"""What the stages of one run share: where things are, what happens, who listens.
+
+What happens while a run goes on is told as values; renderers (terminal, lines, JSON) listen.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,56 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.model.values import KernelTree
-from orchestrator.runner.events import Listener, nobody
+from orchestrator.model.kernel import KernelTree
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened.
+
+    ``kind`` is ``kernel``, ``build``, ``cell`` or ``case``; ``id`` names it.  ``stage`` is what it
+    is at (``fetch``, ``apply``, ``compile``, ``root``, ``boot``, ``run``, ``done``).  ``share`` is
+    the done part of the stage (0 to 1) where it is known; ``seconds`` counts from the stage's
+    beginning; ``verdict`` comes with ``done`` and with each case.  ``version`` comes with a kernel
+    that is done, ``case`` with a case; ``foreseen`` says that a failure was ``expected`` or is a
+    ``known issue``.
+    """
+
+    kind: str
+    id: str
+    stage: str
+    text: str = ""
+    share: float | None = None
+    verdict: Verdict | None = None
+    seconds: float | None = None
+    version: str = ""
+    foreseen: str = ""
+    case: CaseResult | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+def nobody(_: Event) -> None:
+    """A listener that does not listen."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one lab; ``fragments`` is ``kernel-configs``."""
+
+    lab_yaml: Path
+    reports: Path
+    cache: Path
+    fragments: Path
+
+    @property
+    def history(self) -> Path:
+        """The SQLite file with every run."""
+        return self.reports / "history.sqlite"
+
 
 Spare = Callable[[int], AbstractContextManager[bool]]
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from orchestrator.evidence.vmcore import questions
 from orchestrator.guest import dump, kdump
-from orchestrator.kernel.build.kconfig import parse_dotconfig
 from orchestrator.model import codec
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import BuildResult, CrashReport, Hit
+from orchestrator.model.evidence import CrashReport, Hit
+from orchestrator.model.formats import parse_dotconfig
+from orchestrator.model.kernel import BuildResult
 
 #: Bytes of dumps that one run keeps; a dump that does not fit goes once its questions are answered.
 KEPT_BYTES = 64 << 20

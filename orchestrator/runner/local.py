@@ -22,22 +22,15 @@ from orchestrator.host.cores import BUILD_RANK, Cores, Ticket
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.kernel.build import kconfig
 from orchestrator.model.errors import HostError, Interrupted, LabError, UserError
-from orchestrator.model.values import (
-    Build,
-    BuildRecord,
-    BuildResult,
-    Cell,
-    CellRecord,
-    KernelRecord,
-    Plan,
-    RunResult,
-    Verdict,
-)
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, RunResult
+from orchestrator.model.spec import Build, Cell, Plan
 from orchestrator.plan import budget
 from orchestrator.plan.capabilities import unpromised
-from orchestrator.results.store import cell_folder
+from orchestrator.results.runs import cell_folder
 from orchestrator.runner import stages, symbolize
-from orchestrator.runner.events import Event
+from orchestrator.runner.context import Event
 
 log = logging.getLogger("lab.executor")
 

@@ -6,15 +6,17 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.kernel.build import make
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, worktree
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import Build, BuildResult, Cell, KernelSpec, Verdict
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, Cell, KernelSpec
 from orchestrator.plan.selftests import collections, expand
-from orchestrator.runner.cell import BOOT_DEADLINE, run_cell
-from orchestrator.runner.context import Kernel, Settings
-from orchestrator.runner.events import Event
+from orchestrator.runner.cell import run_cell
+from orchestrator.runner.context import Event, Kernel, Settings
 from orchestrator.workload import selftests
 
 __all__ = [

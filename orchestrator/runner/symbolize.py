@@ -16,9 +16,10 @@ from orchestrator.kernel.lines.excerpts import PatchedSource
 from orchestrator.kernel.lines.lookup import Address, Answer, Linked, resolve
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import Interrupted, LabError
-from orchestrator.model.values import BuildResult, CellRecord, FrameLines, Hit, SourceLine
-from orchestrator.runner.context import Kernel, Settings
-from orchestrator.runner.events import Event
+from orchestrator.model.evidence import FrameLines, Hit, SourceLine
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.results import CellRecord
+from orchestrator.runner.context import Event, Kernel, Settings
 
 log = logging.getLogger("lab.symbolize")
 

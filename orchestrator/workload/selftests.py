@@ -26,13 +26,12 @@ from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import scratch
-from orchestrator.host.cache.locks import Notice, locked
-from orchestrator.host.cache.use import looking
+from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.kernel.build.log import host_trouble
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import KernelTree, Selftest, Selftests
+from orchestrator.model.kernel import KernelTree, Selftest, Selftests
 from orchestrator.workload import target_libs
 from orchestrator.workload.selftest_log import (
     failures,

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import scratch
-from orchestrator.host.cache.locks import Notice, locked
-from orchestrator.host.cache.use import looking
+from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 

@@ -1,156 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Workloads: compile on the host, push into the guest, start, watch, fetch what they said."""
+"""Workloads in the guest: push them, start, watch, fetch what they said."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import shlex
-import tarfile
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
-from orchestrator import HOME
-from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.window import LogWindow, read_window
 from orchestrator.guest import hang
 from orchestrator.guest.boot import Guest
 from orchestrator.guest.qemu import boot_arguments
 from orchestrator.guest.ssh import Channel, SshLost
 from orchestrator.host import process
-from orchestrator.host.cache.locks import locked
-from orchestrator.kernel.build.log import host_trouble
-from orchestrator.model.arch import Arch
-from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import GuestEnd, WorkloadEvidence, WorkloadSpec
+from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
+from orchestrator.model.spec import WorkloadSpec
 
 GUEST_FOLDER = "/tmp/lab"
-# For families that stand in a folder of their own.
-OWN_LIBRARY = HOME / "guest-tests" / "lib"
-COMPILE_DEADLINE = 120.0
 PUSH_DEADLINE = 60.0
-# Small programs: every byte goes through a cipher that TCG emulates.
-FLAGS = (
-    "-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-pthread",
-    "-ffunction-sections", "-Wl,--gc-sections",
-)  # fmt: skip
-# The lab's own programs in the guest, built alone: one watches a workload, the other sets the clock
-# and the random state of a restored guest.
-TOOLS = ("sampler", "revive")
 POLL = 0.01
 # The sampler prints at least once a second; a guest that says nothing for this long is asked.
 SILENCE = 6.0
 ANSWER = 6.0
 END_MARK = 5.0
-
-
-def compile_all(
-    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Path
-) -> dict[str, Path]:
-    """Compile what is C and collect the rest: name in the guest to file on the host.
-
-    :param library: the folder with the sources all families share, and with ``TOOLS``.
-    :raises UserError: when a workload does not compile, with the compiler's first error.
-    """
-    files: dict[str, Path] = {}
-    bundles: set[tuple[str, Path]] = set()
-    shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
-    sources = {name: library / f"{name}.c" for name in TOOLS}
-    for workload in workloads:
-        program = workload.folder / workload.program
-        if program.suffix == ".c":
-            sources[f"{workload.family}/{program.stem}"] = program
-        else:
-            files[f"{workload.family}/{workload.program}"] = program
-        for module in sorted(library.glob("*.py")) if program.suffix == ".py" else ():
-            files[f"{workload.family}/{module.name}"] = module
-        if workload.bundle is not None:
-            bundles.add((workload.family, workload.bundle))
-    for family, folder in sorted(bundles):
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                files[f"{family}/{path.relative_to(folder)}"] = path
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        # What all share is compiled once: dozens of programs are linked with it.
-        parts = [pool.submit(_compile, path, (), library, arch, cache) for path in shared]
-        objects = tuple(part.result() for part in parts)
-        made = {
-            name: pool.submit(
-                _compile, path, () if name in TOOLS else objects, library, arch, cache, link=True
-            )
-            for name, path in sources.items()
-        }
-    return files | {name: future.result() for name, future in made.items()}
-
-
-def _compile(
-    source: Path, objects: tuple[Path, ...], library: Path, arch: Arch, cache: Path,
-    *, link: bool = False,
-) -> Path:  # fmt: skip
-    """An object of ``source``, or a program of it and of ``objects``; kept by what it is made of.
-
-    An object's name tells its content, so the names stand for the objects here.
-    """
-    recipe = hashlib.sha256("\0".join((arch.gcc, *FLAGS, *(o.name for o in objects))).encode())
-    headers = sorted({*library.glob("*.h"), *source.parent.glob("*.h")})
-    for path in [source, *headers]:
-        recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    folder = cache / "workloads"
-    suffix = "" if link else "-o"  # no dot: what is trimmed finds the lock by the name
-    made = folder / f"{arch.name}-{source.stem}-{recipe.hexdigest()[:24]}{suffix}"
-    with locked(folder / f"{made.name}.lock", deadline=COMPILE_DEADLINE, what=made.name):
-        if not made.exists():
-            new = folder / f"{made.name}.new"
-            how: list[str | Path] = [*objects] if link else ["-c"]
-            argv = [arch.gcc, *FLAGS, "-I", library, "-o", new, source, *how]
-            done = process.run(argv, deadline=COMPILE_DEADLINE, check=False)
-            if done.status != 0:
-                _explain(done.stderr.decode(errors="replace"), arch)
-            new.rename(made)
-        made.touch()  # under the lock, so that trimming sees it
-    return made
-
-
-def _explain(said: str, arch: Arch) -> NoReturn:
-    trouble = host_trouble(said)
-    if trouble is not None:
-        raise HostError(f"a workload cannot be compiled: {trouble[0]}", trouble[1])
-    lines = said.splitlines()
-    signs = (" error:", "undefined reference")
-    first = next(
-        (line for line in lines if any(sign in line for sign in signs)), "".join(lines[:1])
-    )
-    raise UserError(f"a workload does not compile for {arch.name}: {first}")
-
-
-def pack(files: dict[str, Path], cache: Path) -> Path:
-    """All programs of a cell in one archive, name in the guest to file on the host.
-
-    It is kept, so that it may be packed well: statically linked programs are mostly one and the
-    same C library, and every byte goes through a cipher that TCG emulates.
-
-    :raises HostError: when the cache cannot be written.
-    """
-    content = {name: path.read_bytes() for name, path in sorted(files.items())}
-    recipe = hashlib.sha256()
-    for name, data in content.items():
-        recipe.update(f"{name}\0{len(data)}\0".encode() + data)
-    archive = cache / "workloads" / f"pack-{recipe.hexdigest()[:24]}"
-    with locked(archive.with_name(f"{archive.name}.lock"), deadline=COMPILE_DEADLINE):
-        if not archive.exists():
-            new = archive.with_name(f"{archive.name}.new")
-            with tarfile.open(new, "w:xz", preset=1) as tar:
-                for name, data in content.items():
-                    entry = tarfile.TarInfo(name)
-                    entry.size, entry.mode = len(data), 0o755
-                    tar.addfile(entry, io.BytesIO(data))
-            new.rename(archive)
-        archive.touch()  # under the lock, so that trimming sees it
-    return archive
 
 
 def push(guest: Guest, archive: Path) -> None:
@@ -331,41 +204,8 @@ def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int
         process.sleep(POLL)
 
 
-def outside_windows(console: bytes, token: str) -> list[tuple[int, list[str]]]:
-    """What no workload's window holds of a console log: how many lines precede it, and its lines.
-
-    Where a window has no end the guest was lost in it: what follows belongs to it.  Where one has
-    no begin, what is before its end counts as outside too.
-    """
-    lines = console.decode(errors="replace").split("\n")
-    pieces: list[tuple[int, list[str]]] = []
-    since: int | None = 0
-    for mark in klog.find_marks(lines, token):
-        if mark.action == "end":
-            if since is not None:
-                # The console lost its begin: looked at twice rather than not at all.
-                pieces.append((since, lines[since : mark.line - 1]))
-            since = mark.line
-        elif since is not None:
-            pieces.append((since, lines[since : mark.line - 1]))
-            since = None
-    return pieces if since is None else [*pieces, (since, lines[since:])]
-
-
 def _last_case(stdout: bytearray) -> str:
     for line in reversed(stdout[-4096:].decode(errors="replace").splitlines()):
         if line.lstrip().startswith(("ok ", "not ok ")):
             return line.strip()
     return ""
-
-
-def library_folder(workloads: Iterable[WorkloadSpec]) -> Path:
-    """The ``lib`` folder beside the families, or else the lab's own.
-
-    :raises HostError: when it is missing.
-    """
-    beside = [workload.folder.parent / "lib" for workload in workloads]
-    for library in (*beside, OWN_LIBRARY):
-        if (library / "sampler.c").is_file():
-            return library
-    raise HostError("guest-tests/lib/sampler.c is missing", "restore the folder guest-tests/lib")

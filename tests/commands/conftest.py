@@ -16,7 +16,7 @@ from orchestrator import HOME
 from orchestrator.cli import cli
 from orchestrator.commands import entry
 from orchestrator.plan.lab_yaml import init_text
-from orchestrator.results import store
+from orchestrator.results import runs, store
 
 GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
 
@@ -53,7 +53,7 @@ def stored(folder: Path) -> Path:
         where = folder / "reports" / run.run.id
         store.save(run, where)
         sample_run.write_files(run, where)
-        store.update_latest(folder / "reports", where)
+        runs.update_latest(folder / "reports", where)
     return folder
 
 

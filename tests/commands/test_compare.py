@@ -12,7 +12,7 @@ import sample_run
 from orchestrator.commands.compare import comparison_text
 from orchestrator.host import process
 from orchestrator.judge.compare import compare
-from orchestrator.results import store
+from orchestrator.results import runs, store
 
 GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
 
@@ -84,7 +84,7 @@ def test_it_writes_a_regression_report_whose_links_work(lab, stored):
 
 def test_the_report_of_a_comparison_is_no_run(lab, stored):
     lab("compare", GOOD, BROKEN)
-    assert [path.name for path in store.list_runs(stored / "reports")] == [GOOD, BROKEN]
+    assert [path.name for path in runs.list_runs(stored / "reports")] == [GOOD, BROKEN]
 
 
 def test_comparing_again_renews_the_links(lab, stored):

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.commands import doctor
 from orchestrator.commands.doctor import Check
-from orchestrator.host import orphans, process
+from orchestrator.host import process, reaper
 from orchestrator.host import tools as hosttools
 from orchestrator.host.tools import Need, Tool
 from orchestrator.model.arch import ARCHES
@@ -255,10 +255,10 @@ def test_orphans_are_those_whose_reaper_is_gone(tmp_path):
     put(14, b"bash\0", b"NOT_LAB_TOKEN=bbbb\0")
     put(15, b"", b"")
     (tmp_path / "16").mkdir()  # gone between listing and reading
-    assert orphans.orphans(tmp_path) == (12, 13)
+    assert reaper.orphans(tmp_path) == (12, 13)
 
 
 def test_a_living_labs_children_are_no_orphans():
     with process.start(["sleep", "20"]) as child:
-        assert child.pid not in orphans.orphans()
-    assert os.getpid() not in orphans.orphans()
+        assert child.pid not in reaper.orphans()
+    assert os.getpid() not in reaper.orphans()

@@ -16,25 +16,25 @@ import pytest
 
 from orchestrator.commands import gdb as command
 from orchestrator.commands.run import RunOptions
-from orchestrator.commands.workspace import Places
 from orchestrator.guest import boot
 from orchestrator.guest.ssh import Answer
 from orchestrator.host import process
 from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
+from orchestrator.model.evidence import GuestEnd
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult
+from orchestrator.model.spec import (
     Build,
-    BuildResult,
-    CaseResult,
     Cell,
     ConfigSpec,
-    GuestEnd,
     KernelSpec,
     Plan,
     ShapeSpec,
-    Verdict,
     WorkloadSpec,
 )
+from orchestrator.runner.context import Places
 
 HIT = (
     "[    5.261129][   T80] BUG: Bad rss-counter state mm:00000000009d8310 "
@@ -124,9 +124,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(command.root, "ensure_root", lambda *_: tmp_path / "root")
     chosen = SimpleNamespace(name="tcg", reason="")
     monkeypatch.setattr(command.accel, "choose", lambda *_: chosen)
-    monkeypatch.setattr(command.workload, "library_folder", lambda _: tmp_path)
-    monkeypatch.setattr(command.workload, "compile_all", lambda *_: {})
-    monkeypatch.setattr(command.workload, "push", lambda *_: None)
+    monkeypatch.setattr(command.programs, "library_folder", lambda _: tmp_path)
+    monkeypatch.setattr(command.programs, "compile_all", lambda *_: {})
+    monkeypatch.setattr(command.watch, "push", lambda *_: None)
     monkeypatch.setattr(command, "_debugger", lambda _: "gdb-multiarch")
     return world
 

@@ -12,8 +12,9 @@ from typing import TextIO
 import pytest
 
 from orchestrator.commands import progress
-from orchestrator.model.values import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec, Verdict
-from orchestrator.runner.events import Event
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
+from orchestrator.runner.context import Event
 
 BUILD = Build("k/c/x86_64", KernelSpec("k", "path:x"), ConfigSpec("c"), "x86_64")
 CELL = Cell("k/c/x86_64/small", BUILD, ShapeSpec("small"), ())

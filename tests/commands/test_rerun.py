@@ -13,26 +13,23 @@ from typing import Any
 import pytest
 
 from orchestrator.commands import rerun as command
-from orchestrator.commands.same import keep_shapes, same_kernel, stored_shape
 from orchestrator.judge.trials import Subject
 from orchestrator.model.errors import HostError, Interrupted, UserError
-from orchestrator.model.values import (
+from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
-    BuildResult,
     CaseResult,
-    Cell,
     CellRecord,
     KernelRecord,
-    KernelTree,
-    PatchState,
-    Plan,
     RunInfo,
     RunResult,
-    ShapeSpec,
     Summary,
-    Verdict,
 )
+from orchestrator.model.spec import Cell, Plan, ShapeSpec
 from orchestrator.results import store
+from orchestrator.results.runs import keep_shapes, stored_shape
+from orchestrator.runner.repeat import same_kernel
 
 CELL = "cli/default/x86_64/small"
 CASE = f"{CELL}:fam/one:counters"
@@ -258,9 +255,9 @@ def test_a_shape_is_kept_and_read_back(tmp_path: Path) -> None:
 def test_an_image_that_was_trimmed_is_built_again_and_compared(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from orchestrator.judge.trials import make_repeat
     from orchestrator.plan.lab_yaml import load_config
     from orchestrator.runner import stages
+    from orchestrator.runner.repeat import make_repeat
 
     config = load_config(Path("lab.yaml"), ("x86_64",))
     earlier = store.load(Path("reports/r1"))
@@ -281,10 +278,10 @@ def test_an_image_that_was_trimmed_is_built_again_and_compared(
         raise UserError("the series is gone")
 
     # While the image is there, nothing else is needed.
-    from orchestrator.commands import same
+    from orchestrator.runner import repeat
 
     monkeypatch.setattr(stages, "prepare_kernel", gone)
-    monkeypatch.setattr(same, "find_image", lambda *_: built)
+    monkeypatch.setattr(repeat, "find_image", lambda *_: built)
     kernel, found, note = same_kernel(subject, Path("reports/r1"), settings)
     assert (found, note) == (built, "")
     assert kernel.tree.version == "6.12.117"

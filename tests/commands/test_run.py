@@ -17,13 +17,14 @@ from orchestrator import HOME
 from orchestrator.commands import record
 from orchestrator.commands import run as command
 from orchestrator.commands.summary import print_summary
-from orchestrator.commands.workspace import Places
+from orchestrator.host.cache import files
 from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.errors import LabError, UserError
-from orchestrator.model.values import Build, ConfigSpec, KernelSpec, Plan
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec, Plan
 from orchestrator.plan.matrix import Selection
-from orchestrator.results import history
+from orchestrator.results import history, runs
+from orchestrator.runner.context import Places
 
 
 def places(tmp_path: Path) -> Places:
@@ -33,27 +34,27 @@ def places(tmp_path: Path) -> Places:
 def test_two_runs_in_one_second_have_two_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "stamp", lambda: "20260101-000000")
-    made = [record.run_folder(places(tmp_path), None).name for _ in range(3)]
+    monkeypatch.setattr(runs, "stamp", lambda: "20260101-000000")
+    made = [runs.run_folder(places(tmp_path).reports, None).name for _ in range(3)]
     assert made == ["20260101-000000", "20260101-000000-2", "20260101-000000-3"]
 
 
 def test_out_must_be_new_or_empty(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert record.run_folder(places(tmp_path), empty) == empty
+    assert runs.run_folder(places(tmp_path).reports, empty) == empty
     (empty / "results.json").write_text("{}")
     with pytest.raises(UserError, match="no empty folder"):
-        record.run_folder(places(tmp_path), empty)
+        runs.run_folder(places(tmp_path).reports, empty)
     with pytest.raises(UserError, match="no empty folder"):
-        record.run_folder(places(tmp_path), empty / "results.json")
+        runs.run_folder(places(tmp_path).reports, empty / "results.json")
 
 
 @pytest.mark.parametrize("bad", ["damaged", "newer", "unreadable"])
 def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> None:
     where = places(tmp_path)
     run = sample_run.good_run()
-    folder = record.run_folder(where, None)
+    folder = runs.run_folder(where.reports, None)
     if bad == "unreadable":
         where.history.mkdir()
     elif bad == "newer":
@@ -147,7 +148,6 @@ def test_a_run_that_is_not_over_has_the_status_of_one_that_was_cut(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at any time, its results must not read as a success."""
-    from orchestrator.kernel.source import store
     from orchestrator.runner import local
 
     seen: list[int] = []
@@ -161,7 +161,7 @@ def test_a_run_that_is_not_over_has_the_status_of_one_that_was_cut(
         return state
 
     cleaned: list[Path] = []
-    monkeypatch.setattr(store, "clean_leftovers", cleaned.append)
+    monkeypatch.setattr(files, "clean_leftovers", cleaned.append)
     monkeypatch.setattr(local, "carry_out", carry_out)
     options = command.RunOptions(out=folder / "out", plain=True, boot=False)
     (folder / "cache-of-the-lab").mkdir()

@@ -11,7 +11,9 @@ import pytest
 from orchestrator.commands import shell
 from orchestrator.guest.seed import Keys
 from orchestrator.host import process
-from orchestrator.model.values import ApplyFailure, BuildResult, GuestEnd, KernelTree, Verdict
+from orchestrator.model.evidence import GuestEnd
+from orchestrator.model.kernel import ApplyFailure, BuildResult, KernelTree
+from orchestrator.model.names import Verdict
 
 PANIC = (
     "[    2.012345][    T1] Kernel panic - not syncing: sysrq triggered crash\n"

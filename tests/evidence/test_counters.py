@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from orchestrator import HOME
 from orchestrator.evidence import counters
 from orchestrator.evidence.counters import SampleLog
-from orchestrator.model.values import LedgerStep, Measurement, Sample, WorkloadSpec
+from orchestrator.model.evidence import LedgerStep, Measurement, Sample
+from orchestrator.model.spec import WorkloadSpec
 
 ALL = ("counter-equals-walk", "move-conserves", "back-after-exit", "no-leak")
 

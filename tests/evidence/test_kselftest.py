@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.evidence import kselftest
-from orchestrator.model.values import KtapReport, Verdict
+from orchestrator.model.evidence import KtapReport
+from orchestrator.model.names import Verdict
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 

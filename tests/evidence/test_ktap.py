@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.evidence import ktap
-from orchestrator.model.values import KtapReport, Verdict
+from orchestrator.model.evidence import KtapReport
+from orchestrator.model.names import Verdict
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 

@@ -16,7 +16,8 @@ from orchestrator.guest.boot import BootFailed, GuestRequest
 from orchestrator.guest.ssh import SshLost
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import GuestEnd, ShapeSpec
+from orchestrator.model.evidence import GuestEnd
+from orchestrator.model.spec import ShapeSpec
 
 
 class PlayedQemu:

@@ -17,7 +17,7 @@ from orchestrator.guest import qemu
 from orchestrator.guest.qemu import GuestFiles, boot_arguments, command_line
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import ShapeSpec
+from orchestrator.model.spec import ShapeSpec
 
 GOLDEN = HOME / "tests" / "data" / "qemu"
 X86 = ARCHES["x86_64"].qemu

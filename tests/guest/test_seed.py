@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from orchestrator.guest.seed import write_seed
-from orchestrator.model.values import ShapeSpec
+from orchestrator.model.spec import ShapeSpec
 
 SHAPE = ShapeSpec("small", zram_mib=256)
 

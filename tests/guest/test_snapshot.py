@@ -21,7 +21,7 @@ from orchestrator.guest.snapshot import RestoreFailed, Snapshot
 from orchestrator.guest.ssh import Answer, SshLost
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import ShapeSpec
+from orchestrator.model.spec import ShapeSpec
 
 KEYS = Keys(Path("/key"), "host")
 

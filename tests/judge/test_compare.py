@@ -20,7 +20,9 @@ from orchestrator.judge.compare import compare, figure_changes, kernel_regressed
 from orchestrator.judge.noise import Noise
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import Change, Measurement, RunResult, Verdict
+from orchestrator.model.evidence import Measurement
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import Change, RunResult
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 KEY = "default/x86_64/small:move/basic:one"

@@ -7,26 +7,24 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from orchestrator.commands.run import _expect
-from orchestrator.judge.cases import cell_cases, series_case
 from orchestrator.judge.compare import compare
 from orchestrator.judge.expectations import apply_expectations, expect_of_run
-from orchestrator.judge.outcome import cell_verdict, exit_status
+from orchestrator.judge.outcome import cell_cases, cell_verdict, exit_status, series_case
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK
-from orchestrator.model.values import (
-    ApplyFailure,
+from orchestrator.model.evidence import Hit
+from orchestrator.model.kernel import ApplyFailure
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
     CellRecord,
     Change,
-    Expectation,
-    Hit,
     KernelRecord,
-    Plan,
     RunInfo,
     RunResult,
     Summary,
-    Verdict,
 )
+from orchestrator.model.spec import Expectation, Plan
 from orchestrator.report import junit
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR

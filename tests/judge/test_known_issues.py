@@ -16,28 +16,24 @@ from orchestrator.commands.summary import summary_text
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.known_issues import mark, settle
-from orchestrator.judge.outcome import UNFINISHED, cell_verdict, exit_status
+from orchestrator.judge.outcome import cell_verdict, exit_status
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK
-from orchestrator.model.values import (
+from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
+from orchestrator.model.formats import check_range, in_range
+from orchestrator.model.names import UNFINISHED, Verdict
+from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
     CellRecord,
     Change,
-    Expectation,
-    GuestEnd,
-    Hit,
     IssueRecord,
     KernelRecord,
-    KnownIssue,
-    MessageRules,
     RunInfo,
     RunResult,
     Summary,
-    Verdict,
-    WorkloadEvidence,
 )
-from orchestrator.plan.kernels import check_range, in_range
+from orchestrator.model.spec import Expectation, KnownIssue, MessageRules
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.problems import Problems
 from orchestrator.plan.selftest_table import read_table

@@ -10,7 +10,8 @@ from sample_run import good_run
 
 from orchestrator.judge.compare import compare, figure_changes
 from orchestrator.judge.noise import Noise, noise_of, student_t
-from orchestrator.model.values import Measurement, RunResult
+from orchestrator.model.evidence import Measurement
+from orchestrator.model.results import RunResult
 
 FIGURES = 10_000
 LOUD = {"better", "worse"}

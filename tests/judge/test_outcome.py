@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import sample_run
 
-from orchestrator.judge.cases import cases_of, series_case, summary_of
-from orchestrator.model.values import ApplyFailure, RunResult, Verdict
+from orchestrator.judge.outcome import cases_of, series_case, summary_of
+from orchestrator.model.kernel import ApplyFailure
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import RunResult
 
 
 def counted(run: RunResult) -> dict[Verdict, int]:

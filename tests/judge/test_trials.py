@@ -8,32 +8,23 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import HOME
-from orchestrator.judge.trials import (
-    Repeat,
-    Shown,
-    Trial,
-    answer,
-    command_difference,
-    find_case,
-    judge_trial,
-    make_repeat,
-)
+from orchestrator.judge.trials import Repeat, Shown, Trial, answer, judge_trial
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
+from orchestrator.model.kernel import PatchState
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
     CellRecord,
     KernelRecord,
-    LabConfig,
-    PatchState,
     RunInfo,
     RunResult,
-    ShapeSpec,
     Summary,
-    Verdict,
 )
+from orchestrator.model.spec import LabConfig, ShapeSpec
 from orchestrator.plan.lab_yaml import load_config
+from orchestrator.runner.repeat import command_difference, find_case, make_repeat
 
 CELL = "cli/default/x86_64/small"
 EXACT = "debian:6.12=6.12.117-1"

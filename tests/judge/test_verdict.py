@@ -17,20 +17,11 @@ from orchestrator.judge.verdict import (
     judge,
 )
 from orchestrator.model.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
-from orchestrator.model.values import (
-    ApplyFailure,
-    BuildRecord,
-    CaseResult,
-    CellRecord,
-    Expectation,
-    GuestEnd,
-    Hit,
-    KernelRecord,
-    MessageRules,
-    SelftestSpec,
-    Verdict,
-    WorkloadEvidence,
-)
+from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
+from orchestrator.model.kernel import ApplyFailure
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord
+from orchestrator.model.spec import Expectation, MessageRules, SelftestSpec
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 LEDGER = "# LEDGER step=a pid=1 rss_anon={} walk_anon=5 vm_swap=0 walk_swap=0 tolerance=0\n"

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.model.values import (
-    Build,
-    Cell,
-    ConfigSpec,
-    KernelSpec,
-    LoopRecord,
-    ShapeSpec,
-    WorkloadSpec,
-)
+from orchestrator.model.results import LoopRecord
+from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSpec, WorkloadSpec
 from orchestrator.plan.budget import LONGEST, Ahead, as_ran, loop_seconds, seeded, stretched
 
 BUILD = Build("k/c/x86_64", KernelSpec("k", "path:x"), ConfigSpec("c"), "x86_64")

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.summary import summary_text
-from orchestrator.model.values import (
-    Comparison,
-    KernelRecord,
-    KernelSpec,
-    RunInfo,
-    RunResult,
-    Summary,
-)
+from orchestrator.model.results import Comparison, KernelRecord, RunInfo, RunResult, Summary
+from orchestrator.model.spec import KernelSpec
 from orchestrator.plan.capabilities import UNPROMISED, unpromised
 
 

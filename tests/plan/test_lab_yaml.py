@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_USAGE, UserError
-from orchestrator.model.values import LabConfig
-from orchestrator.plan.kernels import parse_seconds, parse_size_mib, resolve_series, resolve_source
+from orchestrator.model.formats import parse_seconds, parse_size_mib
+from orchestrator.model.spec import LabConfig
+from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.lab_yaml import (
     ConfigError,
     find_config,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
+from orchestrator.model.spec import (
     Cell,
     ConfigSpec,
     Expectation,

@@ -10,29 +10,29 @@ import pytest
 
 from orchestrator.judge.known_issues import settle
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import (
-    Build,
+from orchestrator.model.kernel import Selftest, Selftests
+from orchestrator.model.names import Verdict, is_named
+from orchestrator.model.results import (
     CaseResult,
-    Cell,
     CellRecord,
-    ConfigSpec,
     KernelRecord,
-    KernelSpec,
-    KnownIssue,
     RunInfo,
     RunResult,
-    Selftest,
+    Summary,
+)
+from orchestrator.model.spec import (
+    Build,
+    Cell,
+    ConfigSpec,
+    KernelSpec,
+    KnownIssue,
     SelftestRun,
-    Selftests,
     SelftestSpec,
     ShapeSpec,
-    Summary,
-    Verdict,
     WorkloadSpec,
 )
 from orchestrator.plan import selftests
 from orchestrator.plan.problems import Problems
-from orchestrator.plan.select import is_named
 from orchestrator.plan.selftest_table import read_table
 from orchestrator.workload.watch import guest_command
 

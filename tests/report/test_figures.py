@@ -5,7 +5,9 @@ import pytest
 
 from orchestrator.judge.compare import FigureChange
 from orchestrator.judge.noise import Noise
-from orchestrator.model.values import CaseResult, Measurement, Verdict
+from orchestrator.model.evidence import Measurement
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult
 from orchestrator.report import figures
 
 

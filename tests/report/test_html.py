@@ -14,7 +14,9 @@ from sample_run import broken_run, good_run, rss_hit, samples, write_files
 
 from orchestrator.judge.compare import FigureChange, compare
 from orchestrator.judge.noise import Noise
-from orchestrator.model.values import Change, Measurement, Sample, Verdict
+from orchestrator.model.evidence import Measurement, Sample
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import Change
 from orchestrator.report import html, view
 from orchestrator.report.kconfig_diff import config_differences, config_tables, parse_config
 from orchestrator.report.plot import nice_step, plot, short

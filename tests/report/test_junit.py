@@ -13,7 +13,8 @@ from sample_run import broken_run, good_run, rss_hit
 from orchestrator import HOME
 from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import BUDGET
-from orchestrator.model.values import Measurement, Verdict
+from orchestrator.model.evidence import Measurement
+from orchestrator.model.names import Verdict
 from orchestrator.report import html, junit
 from orchestrator.report.text import excerpt, visible
 

@@ -9,7 +9,8 @@ from lxml import html as lxml_html
 from sample_run import good_run, rss_hit, warn_hit
 
 from orchestrator.commands.summary import summary_text
-from orchestrator.model.values import Excerpt, FrameLines, SourceLine, Verdict
+from orchestrator.model.evidence import Excerpt, FrameLines, SourceLine
+from orchestrator.model.names import Verdict
 from orchestrator.report import html, junit, trace
 
 

@@ -9,7 +9,8 @@ import pytest
 from sample_run import broken_run, good_run
 
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import Counter, Measurement, Verdict
+from orchestrator.model.evidence import Counter, Measurement
+from orchestrator.model.names import Verdict
 from orchestrator.results import history, store
 
 

@@ -12,7 +12,8 @@ import pytest
 from sample_run import broken_run, good_run, rss_hit
 
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import Excerpt, FrameLines, Measurement, Sample, SourceLine
+from orchestrator.model.evidence import Excerpt, FrameLines, Measurement, Sample, SourceLine
+from orchestrator.results import runs as runs_module
 from orchestrator.results import store
 
 
@@ -83,14 +84,14 @@ def test_the_lines_of_a_trace_come_back_and_their_text_lies_beside(tmp_path):
     assert stored[0]["places"][1] == {
         "function": "move_swap_pte", "file": "mm/userfaultfd.c", "line": 1187, "touched": "line",
     }  # fmt: skip
-    beside = path.parent / store.cell_folder(run.cells[0].id) / "evidence.json"
+    beside = path.parent / runs_module.cell_folder(run.cells[0].id) / "evidence.json"
     assert list(json.loads(beside.read_text())["excerpts"]) == ["mm/userfaultfd.c:1187"]
 
 
 @pytest.mark.parametrize("excerpts", [[], {"mm/userfaultfd.c:1187": {"first": "x"}}, "x"])
 def test_unfit_pieces_of_source_cost_the_traces_only(excerpts, tmp_path):
     path = store.save(with_frames(good_run()), tmp_path)
-    beside = path.parent / store.cell_folder(good_run().cells[0].id) / "evidence.json"
+    beside = path.parent / runs_module.cell_folder(good_run().cells[0].id) / "evidence.json"
     beside.write_text(json.dumps({**json.loads(beside.read_text()), "excerpts": excerpts}))
     frames = store.load(path).cells[0].cases[0].hits[0].frames
     assert [place.line for place in frames[0].places] == [12, 1187]
@@ -225,12 +226,12 @@ def test_lost_evidence_costs_the_traces_only(damage, tmp_path):
 
 def test_no_id_leads_outside():
     for name in ("../../etc", "..", "", "/abs", "a/../../b", "a\x00b", ".hidden"):
-        folder = store.cell_folder(name)
+        folder = runs_module.cell_folder(name)
         assert folder.startswith("cells/")
         parts = folder.removeprefix("cells/")
         assert "/" not in parts
         assert not parts.startswith(".")
-    assert store.cell_folder("k/c/arm64/s") == "cells/k__c__arm64__s"
+    assert runs_module.cell_folder("k/c/arm64/s") == "cells/k__c__arm64__s"
 
 
 def test_an_unwritable_folder_is_the_hosts_fault(tmp_path):
@@ -242,28 +243,28 @@ def test_an_unwritable_folder_is_the_hosts_fault(tmp_path):
 def test_finding_runs(tmp_path, monkeypatch):
     reports = tmp_path / "reports"
     with pytest.raises(UserError, match="no run"):
-        store.find_run(reports, "latest")
+        runs_module.find_run(reports, "latest")
     for run_id in ("20240101-a", "20240102-b", "20240102-c"):
         store.save(good_run(), reports / run_id)
     (reports / "empty").mkdir()
-    assert [run.name for run in store.list_runs(reports)] == [
+    assert [run.name for run in runs_module.list_runs(reports)] == [
         "20240101-a",
         "20240102-b",
         "20240102-c",
     ]
-    assert store.find_run(reports, "20240102-b").name == "20240102-b"
-    assert store.find_run(reports, "20240101").name == "20240101-a"
+    assert runs_module.find_run(reports, "20240102-b").name == "20240102-b"
+    assert runs_module.find_run(reports, "20240101").name == "20240101-a"
     with pytest.raises(UserError, match="start of 2 runs"):
-        store.find_run(reports, "20240102")
+        runs_module.find_run(reports, "20240102")
     outside = tmp_path / "elsewhere"
     store.save(good_run(), outside)
-    assert store.find_run(reports, str(outside)) == outside
-    assert store.find_run(reports, str(outside / "results.json")) == outside
+    assert runs_module.find_run(reports, str(outside)) == outside
+    assert runs_module.find_run(reports, str(outside / "results.json")) == outside
     monkeypatch.chdir(tmp_path)
-    assert store.find_run(reports, "elsewhere") == outside
+    assert runs_module.find_run(reports, "elsewhere") == outside
     for name in ("nonsense", "", "\x00", "~nobody-here/x", "x" * 5000, "../.."):
         with pytest.raises(UserError, match="no run") as caught:
-            store.find_run(reports, name)
+            runs_module.find_run(reports, name)
         assert "20240102-c" in caught.value.hint
 
 
@@ -271,24 +272,24 @@ def test_latest(tmp_path):
     reports = tmp_path / "reports"
     for run_id in ("one", "two"):
         store.save(good_run(), reports / run_id)
-        store.update_latest(reports, reports / run_id)
-        assert store.find_run(reports, "latest") == reports / run_id
+        runs_module.update_latest(reports, reports / run_id)
+        assert runs_module.find_run(reports, "latest") == reports / run_id
     assert str((reports / "latest").readlink()) == "two"
-    assert [run.name for run in store.list_runs(reports)] == ["one", "two"]
+    assert [run.name for run in runs_module.list_runs(reports)] == ["one", "two"]
 
     outside = tmp_path / "out"
     store.save(good_run(), outside)
-    store.update_latest(reports, outside)
-    assert store.find_run(reports, "latest") == outside
+    runs_module.update_latest(reports, outside)
+    assert runs_module.find_run(reports, "latest") == outside
 
     (outside / "results.json").unlink()  # the newest that is left
     os.utime(reports / "one" / "results.json", (2e9, 2e9))
-    assert store.find_run(reports, "latest") == reports / "one"
+    assert runs_module.find_run(reports, "latest") == reports / "one"
 
 
 def test_latest_is_a_real_folder(tmp_path):
     store.save(good_run(), tmp_path / "run")
     (tmp_path / "latest" / "x").mkdir(parents=True)
     with pytest.raises(HostError, match="latest"):
-        store.update_latest(tmp_path, tmp_path / "run")
+        runs_module.update_latest(tmp_path, tmp_path / "run")
     assert not list(Path(tmp_path).glob(".latest*"))

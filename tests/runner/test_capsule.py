@@ -18,23 +18,24 @@ from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import (
-    Build,
+from orchestrator.model.evidence import Hit, LedgerStep
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
-    Cell,
     CellRecord,
-    ConfigSpec,
-    Hit,
     KernelRecord,
-    KernelSpec,
-    LedgerStep,
-    Plan,
     RunInfo,
     RunResult,
-    ShapeSpec,
     Summary,
-    Verdict,
+)
+from orchestrator.model.spec import (
+    Build,
+    Cell,
+    ConfigSpec,
+    KernelSpec,
+    Plan,
+    ShapeSpec,
     WorkloadSpec,
 )
 from orchestrator.runner import capsule
@@ -81,15 +82,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (kept / "config").write_text("")
     sha = hashlib.sha256(IMAGE).hexdigest()
     (kept / "build.json").write_text(
-        json.dumps({"image_sha256": sha, "command": "", "mismatches": []})
+        json.dumps({"image_sha256": sha, "command": "", "mismatches": [], "warnings": []})
     )
     root, program = cache / "root.ext2", cache / "program"
     root.write_bytes(b"\0" * (2 << 20) + b"x")
     program.write_text("ELF")
     monkeypatch.setattr(capsule, "ensure_root", lambda *_: root)
-    monkeypatch.setattr(capsule.watch, "library_folder", lambda _: cache)
+    monkeypatch.setattr(capsule.programs, "library_folder", lambda _: cache)
     monkeypatch.setattr(
-        capsule.watch, "compile_all", lambda *_: {"sampler": program, "mem/move": program}
+        capsule.programs, "compile_all", lambda *_: {"sampler": program, "mem/move": program}
     )
     return cache
 

@@ -26,26 +26,14 @@ from orchestrator.guest.ssh import SshLost
 from orchestrator.host import cores
 from orchestrator.host.cores import Cores
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import (
-    Build,
-    BuildResult,
-    CaseResult,
-    Cell,
-    CellRecord,
-    ConfigMismatch,
-    ConfigSpec,
-    CrashReport,
-    GuestEnd,
-    KernelSpec,
-    ShapeSpec,
-    Verdict,
-    WorkloadEvidence,
-    WorkloadSpec,
-)
+from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
+from orchestrator.model.kernel import BuildResult, ConfigMismatch
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSpec, WorkloadSpec
 from orchestrator.runner import crash, stages
-from orchestrator.runner.context import no_cores
-from orchestrator.runner.events import Event
-from orchestrator.workload import watch
+from orchestrator.runner.context import Event, no_cores
+from orchestrator.workload import programs, watch
 
 TOKEN = "f00d"
 KERNEL = KernelSpec("k", "path:x")
@@ -170,10 +158,10 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setattr(root, "ensure_root", lambda arch, cache: tmp_path / "root.ext2")
     monkeypatch.setattr(guest, "booted", made.booted)
     monkeypatch.setattr(facts, "read_facts", lambda machine: made.facts)
-    monkeypatch.setattr(watch, "library_folder", lambda workloads: tmp_path)
-    monkeypatch.setattr(watch, "compile_all", lambda *_: {})
+    monkeypatch.setattr(programs, "library_folder", lambda workloads: tmp_path)
+    monkeypatch.setattr(programs, "compile_all", lambda *_: {})
     monkeypatch.setattr(crash, "examine", made.examine)
-    monkeypatch.setattr(watch, "pack", lambda *_: tmp_path / "archive")
+    monkeypatch.setattr(programs, "pack", lambda *_: tmp_path / "archive")
     monkeypatch.setattr(watch, "push", made.push)
     monkeypatch.setattr(watch, "run_workload", made.run_workload)
     return made

@@ -15,14 +15,10 @@ from orchestrator.evidence.vmcore import questions
 from orchestrator.guest import dump, kdump
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import (
-    Build,
-    BuildResult,
-    ConfigSpec,
-    CrashReport,
-    KernelSpec,
-    Verdict,
-)
+from orchestrator.model.evidence import CrashReport
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 from orchestrator.report import html
 from orchestrator.runner import crash
 

@@ -15,29 +15,28 @@ import pytest
 
 from orchestrator.host import process
 from orchestrator.model.errors import HostError, Interrupted, UserError
-from orchestrator.model.values import (
-    ApplyFailure,
-    Build,
+from orchestrator.model.kernel import ApplyFailure, BuildResult, ConfigMismatch, KernelTree
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
     BuildRecord,
-    BuildResult,
     CaseResult,
-    Cell,
     CellRecord,
-    ConfigMismatch,
-    ConfigSpec,
-    KernelSpec,
-    KernelTree,
-    Plan,
     RunInfo,
     RunResult,
-    ShapeSpec,
     Summary,
-    Verdict,
+)
+from orchestrator.model.spec import (
+    Build,
+    Cell,
+    ConfigSpec,
+    KernelSpec,
+    Plan,
+    ShapeSpec,
     WorkloadSpec,
 )
 from orchestrator.runner import local
 from orchestrator.runner import stages as run
-from orchestrator.runner.events import Event
+from orchestrator.runner.context import Event
 from orchestrator.runner.local import Cores, Progress
 
 SHAPES = (ShapeSpec("small", cpus=2), ShapeSpec("wide", cpus=4))

@@ -11,15 +11,10 @@ from sample_run import warn_hit as hit_with_lines
 from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.kernel.lines.lookup import Answer
 from orchestrator.model.errors import HostError, Interrupted
-from orchestrator.model.values import (
-    Build,
-    BuildResult,
-    ConfigSpec,
-    KernelSpec,
-    KernelTree,
-    SourceLine,
-    Verdict,
-)
+from orchestrator.model.evidence import SourceLine
+from orchestrator.model.kernel import BuildResult, KernelTree
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 from orchestrator.runner import symbolize
 from orchestrator.runner.context import Kernel, Settings
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.judge.verdict import judge
-from orchestrator.model.values import CaseResult, GuestEnd, WorkloadEvidence, WorkloadSpec
+from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
+from orchestrator.model.results import CaseResult
+from orchestrator.model.spec import WorkloadSpec
 
 CELL = "stock/default/x86_64/small"
 GOOD = "KTAP version 1\n1..2\nok 1 basic\nok 2 holes\n"

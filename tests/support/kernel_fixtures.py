@@ -10,7 +10,7 @@ import pytest
 from fake_kernel import commit_all, write_kernel
 
 from orchestrator.kernel.source.fetch import BaseSource, fetch_base
-from orchestrator.model.values import KernelSpec
+from orchestrator.model.spec import KernelSpec
 
 
 @pytest.fixture

@@ -6,27 +6,26 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.model.values import (
-    ApplyFailure,
-    BuildRecord,
-    CaseResult,
-    CellRecord,
-    CompilerMessage,
-    ConfigMismatch,
+from orchestrator.model.evidence import (
     Counter,
     Excerpt,
     FrameLines,
     Hit,
-    KernelRecord,
     LedgerStep,
     Measurement,
-    PatchState,
-    RunInfo,
-    RunResult,
     Sample,
     SourceLine,
+)
+from orchestrator.model.kernel import ApplyFailure, CompilerMessage, ConfigMismatch, PatchState
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
+    BuildRecord,
+    CaseResult,
+    CellRecord,
+    KernelRecord,
+    RunInfo,
+    RunResult,
     Summary,
-    Verdict,
 )
 
 ID = "20240105-142233-smoke"

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import KernelSpec, KernelTree, Selftests
+from orchestrator.model.kernel import KernelTree, Selftests
+from orchestrator.model.spec import KernelSpec
 from orchestrator.workload import target_libs
 from orchestrator.workload.selftest_log import failures, missing_library, parse_settings
 from orchestrator.workload.selftests import Repair, build_selftests

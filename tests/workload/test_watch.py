@@ -17,14 +17,16 @@ from typing import Any
 import pytest
 
 from orchestrator import HOME
+from orchestrator.evidence.klog import window
 from orchestrator.guest import hang
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host import process
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import GuestEnd, ShapeSpec, WorkloadEvidence, WorkloadSpec
+from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
+from orchestrator.model.spec import ShapeSpec, WorkloadSpec
 from orchestrator.plan.lab_yaml import load_config
-from orchestrator.workload import watch
+from orchestrator.workload import programs, watch
 
 LIBRARY = HOME / "guest-tests" / "lib"
 X86 = ARCHES["x86_64"]
@@ -45,11 +47,11 @@ def spec(program: str = "w.c", folder: Path = Path("/f"), **more: Any) -> Worklo
 def test_each_family_that_ships_compiles(tmp_path: Path) -> None:
     # All their programs, one by one and with all warnings, are compiled in test_guest_tests.
     config = load_config(HOME / "lab.yaml", tuple(ARCHES))
-    assert watch.library_folder(config.workloads) == LIBRARY
+    assert programs.library_folder(config.workloads) == LIBRARY
     kinds = {(entry.family, Path(entry.program).suffix): entry for entry in config.workloads}
     chosen = kinds.values()
     assert {Path(entry.program).suffix for entry in chosen} == {".c", ".py", ".sh"}
-    files = watch.compile_all(chosen, LIBRARY, X86, tmp_path)
+    files = programs.compile_all(chosen, LIBRARY, X86, tmp_path)
     for entry in chosen:
         assert f"{entry.family}/{entry.program.removesuffix('.c')}" in files
     for name, path in files.items():
@@ -60,7 +62,7 @@ def test_each_family_that_ships_compiles(tmp_path: Path) -> None:
         assert b'"status":0' in done.stderr
     # The second time nothing is compiled.
     inodes = {path: path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()}
-    assert watch.compile_all(chosen, LIBRARY, X86, tmp_path) == files
+    assert programs.compile_all(chosen, LIBRARY, X86, tmp_path) == files
     assert {path: path.stat().st_ino for path in inodes} == inodes
 
 
@@ -72,7 +74,7 @@ def family(tmp_path: Path) -> Path:
     library.mkdir()
     (library / "shared.h").write_text("int shared(void);\n")
     (library / "shared.c").write_text("int shared(void)\n{\n\treturn 0;\n}\n")
-    for tool in watch.TOOLS:
+    for tool in programs.TOOLS:
         (library / f"{tool}.c").write_text("int main(void)\n{\n\treturn 0;\n}\n")
     (library / "ktap.py").write_text("")
     (folder / "w.c").write_text('#include "shared.h"\nint main(void)\n{\n\treturn shared();\n}\n')
@@ -82,7 +84,7 @@ def family(tmp_path: Path) -> Path:
 @needs_gcc
 def test_a_changed_source_or_header_is_compiled_anew(family: Path, tmp_path: Path) -> None:
     def binary() -> Path:
-        made = watch.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
+        made = programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
         return made["family/w"]
 
     first = binary()
@@ -109,44 +111,44 @@ def test_a_workload_that_does_not_compile(
 ) -> None:
     (family / "w.c").write_text(text)
     with pytest.raises(UserError, match=reason):
-        watch.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
+        programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
 
 
 def test_a_missing_compiler_is_the_hosts_trouble(family: Path, tmp_path: Path) -> None:
     arch = replace(X86, cross="no-such-")
     with pytest.raises(HostError, match="no-such-gcc"):
-        watch.compile_all([spec(folder=family)], tmp_path / "lib", arch, tmp_path / "c")
+        programs.compile_all([spec(folder=family)], tmp_path / "lib", arch, tmp_path / "c")
 
 
 def test_a_full_disk_is_the_hosts_trouble() -> None:
     with pytest.raises(HostError, match="No space left"):
-        watch._explain("cc1: fatal error: error writing to x: No space left on device\n", X86)
+        programs._explain("cc1: fatal error: error writing to x: No space left on device\n", X86)
 
 
 @needs_gcc
 def test_python_comes_with_its_library(family: Path, tmp_path: Path) -> None:
     (family / "w.py").write_text("")
     library = tmp_path / "lib"
-    files = watch.compile_all([spec("w.py", family)], library, X86, tmp_path / "c")
+    files = programs.compile_all([spec("w.py", family)], library, X86, tmp_path / "c")
     assert files["family/w.py"] == family / "w.py"
     assert files["family/ktap.py"] == library / "ktap.py"
-    assert set(files) == {*watch.TOOLS, "family/w.py", "family/ktap.py"}
+    assert set(files) == {*programs.TOOLS, "family/w.py", "family/ktap.py"}
 
 
 def test_a_family_elsewhere_has_the_labs_own_library(tmp_path: Path) -> None:
-    assert watch.library_folder([spec(folder=tmp_path / "family")]) == LIBRARY
+    assert programs.library_folder([spec(folder=tmp_path / "family")]) == LIBRARY
     own = tmp_path / "lib"
     own.mkdir()
     (own / "sampler.c").write_text("")
-    assert watch.library_folder([spec(folder=tmp_path / "family")]) == own
+    assert programs.library_folder([spec(folder=tmp_path / "family")]) == own
 
 
 def test_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "OWN_LIBRARY", tmp_path / "gone")
+    monkeypatch.setattr(programs, "OWN_LIBRARY", tmp_path / "gone")
     with pytest.raises(HostError, match=r"sampler\.c"):
-        watch.library_folder([spec(folder=tmp_path / "family")])
+        programs.library_folder([spec(folder=tmp_path / "family")])
     with pytest.raises(HostError):
-        watch.library_folder([])
+        programs.library_folder([])
 
 
 # ---------------------------------------------------------------- the command
@@ -192,29 +194,29 @@ def test_outside_windows() -> None:
         "inside", mark("end"), "after", "",
     ]  # fmt: skip
     console = "\r\n".join(log).encode()
-    found = watch.outside_windows(console, TOKEN)
+    found = window.outside_windows(console, TOKEN)
     assert [(n, [line.strip() for line in lines]) for n, lines in found] == [
         (0, ["boot 1", "boot 2"]), (5, ["between"]), (9, ["after", ""]),
     ]  # fmt: skip
-    assert watch.outside_windows(console, "other-token") == [(0, console.decode().split("\n"))]
+    assert window.outside_windows(console, "other-token") == [(0, console.decode().split("\n"))]
 
 
 def test_a_window_without_its_end_reaches_to_the_next_or_the_end() -> None:
     log = ["boot", mark("begin"), "lost"]
-    assert watch.outside_windows("\n".join(log).encode(), TOKEN) == [(0, ["boot"])]
+    assert window.outside_windows("\n".join(log).encode(), TOKEN) == [(0, ["boot"])]
     log += [mark("begin", "family/x"), "x", mark("end", "family/x"), "late"]
-    assert watch.outside_windows("\n".join(log).encode(), TOKEN) == [
+    assert window.outside_windows("\n".join(log).encode(), TOKEN) == [
         (0, ["boot"]), (6, ["late"]),
     ]  # fmt: skip
 
 
 def test_an_end_without_its_begin_hides_nothing() -> None:
     log = ["boot", mark("end"), "after"]
-    assert watch.outside_windows("\n".join(log).encode(), TOKEN) == [
+    assert window.outside_windows("\n".join(log).encode(), TOKEN) == [
         (0, ["boot"]), (2, ["after"]),
     ]  # fmt: skip
-    assert watch.outside_windows(b"", TOKEN) == [(0, [""])]
-    assert watch.outside_windows(b"\xff\x00\n", TOKEN) == [(0, ["\ufffd\x00", ""])]
+    assert window.outside_windows(b"", TOKEN) == [(0, [""])]
+    assert window.outside_windows(b"\xff\x00\n", TOKEN) == [(0, ["\ufffd\x00", ""])]
 
 
 # ---------------------------------------------------------------- watching
@@ -478,12 +480,12 @@ def test_programs_are_packed_once(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"\x7fELF" * 1000)
     (tmp_path / "two").write_text("print()\n")
     files = {"family/b": tmp_path / "one", "sampler": tmp_path / "two"}
-    archive = watch.pack(files, tmp_path / "cache")
+    archive = programs.pack(files, tmp_path / "cache")
     with tarfile.open(archive, "r:xz") as tar:
         assert tar.getnames() == ["family/b", "sampler"]
         assert [(m.mode, m.size) for m in tar.getmembers()] == [(0o755, 4000), (0o755, 8)]
     before = archive.stat().st_ino
-    assert watch.pack(files, tmp_path / "cache") == archive
+    assert programs.pack(files, tmp_path / "cache") == archive
     assert archive.stat().st_ino == before
     (tmp_path / "two").write_text("print(1)")
-    assert watch.pack(files, tmp_path / "cache") != archive
+    assert programs.pack(files, tmp_path / "cache") != archive

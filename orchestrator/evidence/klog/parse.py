@@ -15,7 +15,7 @@ import itertools
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from orchestrator.evidence.klog.lines import LogLine, read
 from orchestrator.evidence.klog.report import (
@@ -28,7 +28,8 @@ from orchestrator.evidence.klog.report import (
 )
 from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify
 from orchestrator.evidence.klog.titles import is_frame
-from orchestrator.model.values import Hit
+from orchestrator.evidence.klog.window import _MARK
+from orchestrator.model.evidence import Hit
 
 # A report is over when its task or CPU has printed nothing for so long (seconds of kernel time; a
 # stack dump over an emulated serial port takes well under one) or so many lines of others passed.
@@ -51,17 +52,7 @@ _DUMP = re.compile(
 _SECOND_HALF = re.compile(r"(?:Oops: (?:Oops: )?|Internal error: Oops: )[0-9a-f]{4,16} \[#")
 MAX_HALVES = 30
 _BANNER = re.compile(r"Linux version \d+\.\d+")
-_MARK = re.compile(r"lab-mark (?P<token>\S+) (?P<action>begin|end) (?P<workload>\S.*)")
 _FOREIGN = "~"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A line that the lab wrote into /dev/kmsg; ``action`` is ``begin`` or ``end``."""
-
-    line: int
-    action: str
-    workload: str
 
 
 class _Caller:
@@ -285,30 +276,6 @@ def parse(lines: Iterable[str | bytes]) -> Iterator[Hit]:
             yield from reader.ready(number)
     reader.finish()
     yield from reader.ready(number)
-
-
-def find_marks(lines: Iterable[str | bytes], token: str) -> tuple[Mark, ...]:
-    """The lab's own marks with this token, in order."""
-    found = []
-    for line in read(lines):
-        match = _MARK.match(line.text)
-        if match and match["token"] == token:
-            found.append(Mark(line.number, match["action"], match["workload"].strip()))
-    return tuple(found)
-
-
-def window(console: str, token: str, workload: str) -> tuple[str, bool]:
-    """The part of a console log between a workload's two marks, and whether both were found.
-
-    With a mark missing the window reaches to the log's beginning or end: text that cannot be
-    placed is looked at rather than lost.
-    """
-    marks = [m for m in find_marks(console.split("\n"), token) if m.workload == workload.strip()]
-    begin = next((m.line for m in marks if m.action == "begin"), None)
-    end = next((m.line for m in marks if m.action == "end" and m.line > (begin or 0)), None)
-    raw = console.split("\n")
-    inside = raw[begin or 0 : len(raw) if end is None else end - 1]
-    return "\n".join(inside), begin is not None and end is not None
 
 
 def boot_banners(lines: Iterable[str | bytes]) -> int:

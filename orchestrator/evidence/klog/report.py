@@ -11,7 +11,7 @@ from orchestrator.evidence.klog import titles
 from orchestrator.evidence.klog.facts import place
 from orchestrator.evidence.klog.lines import LogLine
 from orchestrator.evidence.klog.rules import Reach, Role, Rule
-from orchestrator.model.values import Hit
+from orchestrator.model.evidence import Hit
 
 MAX_LINES = 400
 MAX_CHARS = 64 * 1024

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.evidence.klog import kmsg
-from orchestrator.evidence.klog import parse as klog
+from orchestrator.evidence.klog.lines import read
 
 # The sampler's copy of /dev/kmsg, a record a line (guest-tests/lib/kmsgcopy.h).
 _COPY = "kmsg: "
+
+
+_MARK = re.compile(r"lab-mark (?P<token>\S+) (?P<action>begin|end) (?P<workload>\S.*)")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def read_window(console: str, stderr: str, token: str, workload: str) -> LogWind
 
     :param stderr: what the sampler said, its copy of /dev/kmsg among it.
     """
-    text, complete = klog.window(console, token, workload)
+    text, complete = window(console, token, workload)
     kept = text if complete else console
     line = console[: max(console.find(kept), 0)].count("\n")
     copied, whole = _between_marks(_copied(stderr), token, workload)
@@ -72,3 +76,57 @@ def _between_marks(
         else:
             inside.append(record)
     return inside, False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line that the lab wrote into /dev/kmsg; ``action`` is ``begin`` or ``end``."""
+
+    line: int
+    action: str
+    workload: str
+
+
+def find_marks(lines: Iterable[str | bytes], token: str) -> tuple[Mark, ...]:
+    """The lab's own marks with this token, in order."""
+    found = []
+    for line in read(lines):
+        match = _MARK.match(line.text)
+        if match and match["token"] == token:
+            found.append(Mark(line.number, match["action"], match["workload"].strip()))
+    return tuple(found)
+
+
+def window(console: str, token: str, workload: str) -> tuple[str, bool]:
+    """The part of a console log between a workload's two marks, and whether both were found.
+
+    With a mark missing the window reaches to the log's beginning or end: text that cannot be
+    placed is looked at rather than lost.
+    """
+    marks = [m for m in find_marks(console.split("\n"), token) if m.workload == workload.strip()]
+    begin = next((m.line for m in marks if m.action == "begin"), None)
+    end = next((m.line for m in marks if m.action == "end" and m.line > (begin or 0)), None)
+    raw = console.split("\n")
+    inside = raw[begin or 0 : len(raw) if end is None else end - 1]
+    return "\n".join(inside), begin is not None and end is not None
+
+
+def outside_windows(console: bytes, token: str) -> list[tuple[int, list[str]]]:
+    """What no workload's window holds of a console log: how many lines precede it, and its lines.
+
+    Where a window has no end the guest was lost in it: what follows belongs to it.  Where one has
+    no begin, what is before its end counts as outside too.
+    """
+    lines = console.decode(errors="replace").split("\n")
+    pieces: list[tuple[int, list[str]]] = []
+    since: int | None = 0
+    for mark in find_marks(lines, token):
+        if mark.action == "end":
+            if since is not None:
+                # The console lost its begin: looked at twice rather than not at all.
+                pieces.append((since, lines[since : mark.line - 1]))
+            since = mark.line
+        elif since is not None:
+            pieces.append((since, lines[since : mark.line - 1]))
+            since = None
+    return pieces if since is None else [*pieces, (since, lines[since:])]

@@ -20,7 +20,7 @@ from drgn.helpers.linux import percpu, sched
 from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.pid import for_each_task
 
-from orchestrator.evidence.vmcore import words
+from orchestrator.evidence.vmcore import walk
 from orchestrator.evidence.vmcore.questions import Address, Area, Clues, Folio, Frame, Mm, Task
 from orchestrator.evidence.vmcore.walk import Pages, Walk
 from orchestrator.model import codec
@@ -119,7 +119,7 @@ class Dump:
             return
         trace = list(self.prog.stack_trace(self.found.task))
         frames = [self._frame(frame) for frame in self._past_exception(trace)[:FRAMES]]
-        short = words.short_sources([frame.source for frame in frames])
+        short = walk.short_sources([frame.source for frame in frames])
         tell(
             frames=[replace(frame, source=text) for frame, text in zip(frames, short, strict=True)]
         )
@@ -318,7 +318,7 @@ class Dump:
         order = int(mmhelp.compound_order(page))
         flags = int(mmhelp.page_flags(page))
         bits = [(name, bit) for name, bit in self.prog.type("enum pageflags").enumerators or ()]
-        names = " ".join(words.page_flags(bits, flags, anon=bool(int(folio.mapping) & 1)))
+        names = " ".join(walk.page_flags(bits, flags, anon=bool(int(folio.mapping) & 1)))
         raw = int(folio._mapcount.counter)
         detail = []
         mapcount: int | None = raw + 1
@@ -341,7 +341,7 @@ class Dump:
             detail.append(f"memcg_data {int(page.memcg_data):#x}")
         return Folio(
             place, address, self.pages.pfn(address) or 0, order, f"{names} ({flags:#x})".strip(),
-            int(folio._refcount.counter), mapcount, words.mapping(mapping), int(folio.index),
+            int(folio._refcount.counter), mapcount, walk.mapping(mapping), int(folio.index),
             tuple(detail),
         )  # fmt: skip
 
@@ -382,7 +382,7 @@ def _area(vma: drgn.Object) -> Area:
     return Area(
         int(vma.vm_start),
         int(vma.vm_end),
-        f"{words.vma_flags(bits)} ({bits:#x})",
+        f"{walk.vma_flags(bits)} ({bits:#x})",
         name or "(anonymous)",
     )
 

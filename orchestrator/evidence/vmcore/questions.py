@@ -22,7 +22,7 @@ from orchestrator import HOME
 from orchestrator.host import process
 from orchestrator.model import codec
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import Hit
+from orchestrator.model.evidence import Hit
 
 #: Most addresses taken from a report; each costs a walk of the page tables.
 CLUES = 64

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel stage's housekeeping in the cache folder: scratch folders, small records, room."""
+"""Where things are in the cache: its folders, scratch folders and small records; and its room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.host.cache.locks import try_lock
+from orchestrator.host.cache.locks import locked, try_lock
 from orchestrator.model.errors import HostError
 
 
@@ -106,4 +106,27 @@ def clean_scratch(cache: Path) -> int:
                     shutil.rmtree(lock.with_name(lock.name.removesuffix(".lock")), True)
                     lock.unlink(missing_ok=True)
                     removed += 1
+    return removed
+
+
+def store_path(cache: Path) -> Path:
+    """Give the bare repository of a cache folder; :func:`open_store` creates it."""
+    return cache / "kernels.git"
+
+
+def clean_leftovers(cache: Path) -> int:
+    """Remove what labs that were killed left of the kernel stage; give how many pieces.
+
+    What a running lab still uses is told by its locks and left alone.
+    """
+    removed = clean_scratch(cache)
+    folder = store_path(cache)
+    try:
+        with locked(cache / "locks" / "import", deadline=0.0):
+            for pattern in ("objects/pack/tmp_*", "objects/pack/.tmp-*", "fast_import_crash_*"):
+                for path in folder.glob(pattern):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+    except HostError:
+        pass  # an import is under way
     return removed

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Locks on files of the cache: they end with their process, and waiting for one has an end too."""
+"""Locks of the cache: on its files, and on the cache as a whole.
+
+Locks end with their process, and waiting for one has an end too.  Three rules make it safe to trim
+while other labs work.  A lab registers before its first look into the cache (:func:`using`).
+Looking something up and marking it as used happens within :func:`looking`.  Trimming removes,
+within :func:`trimming`, only what was last used before the oldest lab at work began.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +22,11 @@ from orchestrator.host import process
 from orchestrator.model.errors import HostError
 
 Notice = Callable[[str], None]
+
+
+# The longest that one side keeps the other waiting is a few renames; a stopped process may be more.
+_PATIENCE = 120.0
+_WHAT = "the cache"
 
 
 @contextlib.contextmanager
@@ -73,6 +85,74 @@ def try_lock(file: IO[bytes], kind: int) -> bool:
     """Take an flock(2) without waiting; False where somebody else has it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def using(cache: Path) -> Iterator[None]:
+    """Be a user of the cache for a with block, which ends with the process at the latest.
+
+    :raises HostError: when the cache cannot be written.
+    """
+    folder = cache / "locks" / "labs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"cannot use the cache: {folder}: {error.strerror}",
+            "set LAB_CACHE to a folder of yours",
+        ) from error
+    with looking(cache):
+        descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+        file = os.fdopen(descriptor, "wb")
+        _lock(file.fileno())
+    with file:
+        try:
+            yield
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def looking(cache: Path) -> Iterator[None]:
+    """Look something up and mark it as used, while nothing is being removed.  Keep it short."""
+    with locked(_gate(cache), deadline=_PATIENCE, shared=True, what=_WHAT):
+        yield
+
+
+@contextlib.contextmanager
+def trimming(cache: Path) -> Iterator[float | None]:
+    """Remove things for the length of a with block: nobody registers or looks anything up.
+
+    Gives the instant (seconds since the epoch) before which a thing must have been used last to be
+    free, or None when no lab is at work.  Keep it short: rename, and delete afterwards.
+    """
+    with locked(_gate(cache), deadline=_PATIENCE, what=_WHAT):
+        yield _oldest_start(cache)
+
+
+def _oldest_start(cache: Path) -> float | None:
+    starts = []
+    for path in (cache / "locks" / "labs").glob("*"):
+        with contextlib.suppress(FileNotFoundError), path.open("ab") as file:
+            if _lock(file.fileno()):
+                path.unlink(missing_ok=True)  # its lab was killed
+            else:
+                starts.append(os.fstat(file.fileno()).st_mtime)
+    return min(starts, default=None)
+
+
+def _gate(cache: Path) -> Path:
+    return cache / "locks" / "trim"
+
+
+def _lock(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

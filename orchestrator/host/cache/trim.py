@@ -2,7 +2,7 @@
 """Trim the cache: what was used least recently goes first, what a lab at work uses stays.
 
 Everything in the cache can be made again, so deleting costs time and nothing else.  An entry is
-renamed away while nobody looks things up (:mod:`orchestrator.host.cache.use`), and then deleted.
+renamed away while nobody looks things up (:mod:`.locks`), and then deleted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -17,13 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.locks import locked
+from orchestrator.host.cache.files import clean_leftovers
+from orchestrator.host.cache.locks import locked, trimming
 from orchestrator.host.cache.survey import RUBBISH, Entry, disk_size, last_use, mtime, survey
-from orchestrator.host.cache.use import trimming
-from orchestrator.kernel.source.store import clean_leftovers
-from orchestrator.kernel.source.worktree import remove_slot
 from orchestrator.model.errors import HostError, LabError, UserError
-from orchestrator.plan.kernels import parse_size_mib
+from orchestrator.model.formats import parse_size_mib
 
 log = logging.getLogger("lab.trim")
 
@@ -36,6 +35,9 @@ _CCACHE_DEADLINE = 300.0
 _CCACHE_LEAST = 64 << 20
 # What a build or a root leaves when its lab is killed; nothing is at work on one for so long.
 _UNFINISHED = 86400.0
+
+
+_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
 
 
 @dataclass(frozen=True)
@@ -266,3 +268,21 @@ _IN_PLACE: dict[str, Callable[[Path, Entry, Wish, int], int | None]] = {
     "ccache": _trim_ccache,
     "tmp": _remove_scratch,
 }
+
+
+def remove_slot(slot: str, cache: Path) -> bool:
+    """Delete a slot's work tree unless it is in use; tell whether it is gone."""
+    folder = cache / "trees" / slot
+    try:
+        with locked(_beside(folder, ".lock"), deadline=0.0):
+            _beside(folder, ".tree").unlink(missing_ok=True)
+            _beside(folder, ".index").unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+    except HostError:
+        return False
+    return not folder.exists()
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    # with_suffix() would eat the ".12" of "debian-6.12".
+    return folder.parent / (folder.name + suffix)

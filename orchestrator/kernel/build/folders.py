@@ -14,8 +14,7 @@ from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import owned_folder
-from orchestrator.host.cache.locks import Notice, locked
-from orchestrator.host.cache.use import looking
+from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.model.errors import HostError
 
 COPY_DEADLINE = 600.0

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import ConfigMismatch
+from orchestrator.model.formats import _SET
+from orchestrator.model.kernel import ConfigMismatch
 
-_SET = re.compile(
-    r"^CONFIG_(?P<symbol>\w+)=(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s#\"][^\s#]*)\s*(?P<rest>#.*)?$"
-)
 _UNSET = re.compile(r"^# CONFIG_(?P<symbol>\w+) is not set\s*(?P<rest>#.*)?$")
 _BOUND = re.compile(r"\b(since|until) (\d+(?:\.\d+)*)")
 
@@ -91,16 +89,6 @@ def digest(requests: Sequence[Request], full: Path | None) -> str:
     text = render(sorted(requests, key=lambda request: request.symbol))
     base = full.read_bytes() if full else b""
     return hashlib.sha256(base + b"\0" + text.encode()).hexdigest()
-
-
-def parse_dotconfig(text: str) -> dict[str, str]:
-    """Read a ``.config`` (or /proc/config.gz's text): symbol to value; unset symbols are absent."""
-    values = {}
-    for line in text.splitlines():
-        found = _SET.match(line)
-        if found:
-            values[found["symbol"]] = found["value"]
-    return values
 
 
 def mismatches(

@@ -1,14 +1,64 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kept build found by what came out of it: the very image that a run booted."""
+"""Kept builds: read back by their identity, or found by the very image that came out of one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.host.cache.use import looking
-from orchestrator.model.values import Build, BuildResult, ConfigMismatch, Verdict
+from orchestrator.host.cache.locks import looking
+from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A kept build, and every warning that its compile printed."""
+
+    built: BuildResult
+    warnings: tuple[CompilerMessage, ...]
+
+
+def kept_folder(cache: Path, identity: str) -> Path:
+    """Where the build of this identity is kept."""
+    return cache / "builds" / identity
+
+
+def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
+    """Read a kept build back as a build of ``wanted``, and mark it as used.
+
+    None where it is not whole (a disk that was full, a machine that lost power), or where its image
+    has another checksum than ``sha256``.
+    """
+    try:
+        kept = json.loads((folder / "build.json").read_text())
+        digest = str(kept["image_sha256"])
+        if sha256 not in ("", digest) or not (folder / "config").is_file():
+            return None
+        if hashlib.sha256((folder / "image").read_bytes()).hexdigest() != digest:
+            return None
+        warnings = tuple(CompilerMessage(**entry) for entry in kept["warnings"])
+        built = BuildResult(
+            build=wanted,
+            verdict=Verdict.PASS,
+            reason="",
+            seconds=0.0,
+            cached=True,
+            image=folder / "image",
+            image_sha256=digest,
+            kernel_config=folder / "config",
+            vmlinux=folder / "vmlinux",
+            log=folder / "build.log",
+            command=str(kept["command"]),
+            mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
+        )
+        (folder / "build.json").touch()  # the cache is trimmed by last use
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Kept(built, warnings)
 
 
 def find_image(wanted: Build, sha256: str, cache: Path) -> BuildResult | None:
@@ -20,36 +70,7 @@ def find_image(wanted: Build, sha256: str, cache: Path) -> BuildResult | None:
         return None
     with looking(cache):  # trimming takes it before, or sees that it was used
         for record in sorted((cache / "builds").glob("*/build.json")):
-            found = _read(wanted, record, sha256)
+            found = read_kept(record.parent, wanted, sha256)
             if found is not None:
-                record.touch()
-                return found
+                return found.built
     return None
-
-
-def _read(wanted: Build, record: Path, sha256: str) -> BuildResult | None:
-    folder = record.parent
-    try:
-        kept = json.loads(record.read_text())
-        if kept["image_sha256"] != sha256 or not (folder / "config").is_file():
-            return None
-        if hashlib.sha256((folder / "image").read_bytes()).hexdigest() != sha256:
-            return None
-        mismatches = tuple(ConfigMismatch(**entry) for entry in kept["mismatches"])
-        command = str(kept["command"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return BuildResult(
-        build=wanted,
-        verdict=Verdict.PASS,
-        reason="",
-        seconds=0.0,
-        cached=True,
-        image=folder / "image",
-        image_sha256=sha256,
-        kernel_config=folder / "config",
-        vmlinux=folder / "vmlinux",
-        log=folder / "build.log",
-        command=command,
-        mismatches=mismatches,
-    )

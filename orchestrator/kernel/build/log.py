@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.model.values import CompilerMessage
+from orchestrator.model.kernel import CompilerMessage
 
 _STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
 _MESSAGE = re.compile(

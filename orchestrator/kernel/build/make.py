@@ -19,21 +19,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.use import looking
+from orchestrator.host.cache.locks import looking
 from orchestrator.kernel.build import ccache, kconfig, kdeps
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, workplace
+from orchestrator.kernel.build.kept import kept_folder, read_kept
 from orchestrator.kernel.build.log import Progress, first_reason, host_trouble, messages
+from orchestrator.model import formats
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import (
-    Build,
-    BuildResult,
-    CompilerMessage,
-    ConfigMismatch,
-    KernelTree,
-    Verdict,
-)
+from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch, KernelTree
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build
 
 # Part of every build's identity: raise it when the recipe below changes what comes out.
 RECIPE = 2
@@ -114,30 +111,8 @@ def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
 
 
 def _find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
-    folder = _folder(cache, wanted.identity)
-    try:
-        kept = json.loads((folder / "build.json").read_text())
-        digest = hashlib.sha256((folder / "image").read_bytes()).hexdigest()
-        if kept["image_sha256"] != digest or not (folder / "config").exists():
-            return None
-        (folder / "build.json").touch()  # the cache is trimmed by last use
-        found = BuildResult(
-            build=wanted.build,
-            verdict=Verdict.PASS,
-            reason="",
-            seconds=0.0,
-            cached=True,
-            image=folder / "image",
-            image_sha256=digest,
-            kernel_config=folder / "config",
-            vmlinux=folder / "vmlinux",
-            log=folder / "build.log",
-            command=kept["command"],
-            mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
-        )
-        return _add_warnings(found, wanted, _load_messages(kept["warnings"]), cache)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    kept = read_kept(kept_folder(cache, wanted.identity), wanted.build)
+    return _add_warnings(kept.built, wanted, kept.warnings, cache) if kept else None
 
 
 def build_kernel(
@@ -170,7 +145,7 @@ def build_kernel(
         cache / "obj", f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}",
         f"{wanted.slot}-*-{wanted.arch.name}", wait,
     )  # fmt: skip
-    folder = _folder(cache, wanted.identity)
+    folder = kept_folder(cache, wanted.identity)
     with held(objects, wait), workplace(folder) as work:
         kept = find(wanted, cache)  # another lab may have built it while this one waited
         if kept is not None:
@@ -186,7 +161,7 @@ def build_kernel(
                 tree=wanted.tree.tree, key=wanted.key, log=log,
             )  # fmt: skip
             if not problem:
-                dotconfig = kconfig.parse_dotconfig(_read(objects / ".config"))
+                dotconfig = formats.parse_dotconfig(_read(objects / ".config"))
                 missed = _mismatches(wanted, source, dotconfig)
                 progress = Progress(objects, on_progress)
                 done = process.run(
@@ -289,7 +264,7 @@ def _add_warnings(
     mine = [message for message in warnings if message.file in touched]
     if not mine:
         return built
-    base = _folder(cache, wanted.base_identity)
+    base = kept_folder(cache, wanted.base_identity)
     try:
         kept = json.loads((base / "build.json").read_text())
         known = {(entry["file"], entry["text"]) for entry in kept["warnings"]}
@@ -300,14 +275,6 @@ def _add_warnings(
     # The base's build may have taken an object from another config's, where the warning was told.
     unseen = any(m.file.endswith(".c") and f" {m.file[:-2]}.o\n" not in log for m in new)
     return replace(built, new_warnings=new, notes=built.notes + (BASE_UNSEEN,) * unseen)
-
-
-def _load_messages(entries: list[dict[str, object]]) -> tuple[CompilerMessage, ...]:
-    return tuple(CompilerMessage(**entry) for entry in entries)  # type: ignore[arg-type]
-
-
-def _folder(cache: Path, identity: str) -> Path:
-    return cache / "builds" / identity
 
 
 def _keep_failed_log(log: Path, cache: Path, identity: str) -> Path:

@@ -10,8 +10,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.kernel.series import diff
 from orchestrator.kernel.source import store
-from orchestrator.model.values import Excerpt, KernelTree, SourceLine
+from orchestrator.kernel.source.store import git
+from orchestrator.model.evidence import Excerpt, SourceLine
+from orchestrator.model.kernel import KernelTree
 
 AROUND = 5
 # Lines of sources are short; generated tables are not.
@@ -79,7 +82,7 @@ class PatchedSource:
 
 def _touched(tree: KernelTree, cache: Path) -> dict[str, _Touched]:
     found = {}
-    for file in store.changes(tree.base_tree, tree.tree, cache):
+    for file in changes(tree.base_tree, tree.tree, cache):
         if file.new is not None:
             added = {n for h in file.hunks for n in range(h.new_start, h.new_start + h.new_lines)}
             cut = {hunk.new_start for hunk in file.hunks if hunk.new_lines == 0}
@@ -118,3 +121,14 @@ def function_range(lines: list[str], line: int) -> tuple[int, int]:
 def _is_break(text: str) -> bool:
     """Whether a line stands between two definitions."""
     return re.match(r"\s*$|#|\}|.*\*/\s*$|\S.*;\s*$", text) is not None
+
+
+def changes(base_tree: str, tree: str, cache: Path) -> tuple[diff.FileDiff, ...]:
+    """Give what ``tree`` changed, file by file, in hunks without context."""
+    if base_tree == tree:
+        return ()
+    done = git(
+        cache, "diff-tree", "-r", "-p", "-U0", "--no-renames", "--no-color", "--no-ext-diff",
+        "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", base_tree, tree,
+    )  # fmt: skip
+    return diff.parse(done.stdout)

@@ -28,7 +28,7 @@ from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.kernel.lines.objects import LineObjects, NoObject, same_code
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import KernelTree
+from orchestrator.model.kernel import KernelTree
 
 log = logging.getLogger("lab.lines")
 

@@ -25,7 +25,7 @@ from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import KernelTree
+from orchestrator.model.kernel import KernelTree
 
 # An object is compiled in one to three seconds; under a sanitizer, or beside a build, in more.
 COMPILE_DEADLINE = 90.0

@@ -22,14 +22,8 @@ from orchestrator.kernel.source import store
 from orchestrator.kernel.source.archive import leaves_tree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import (
-    ApplyFailure,
-    KernelSpec,
-    KernelTree,
-    Patch,
-    PatchState,
-    Series,
-)
+from orchestrator.model.kernel import ApplyFailure, KernelTree, Patch, PatchState, Series
+from orchestrator.model.spec import KernelSpec
 
 _LINK, _SUBMODULE = b"120000", b"160000"
 # What git says when not the patch but the host is at fault.

@@ -17,7 +17,7 @@ from orchestrator.kernel.series.mail import Mail
 from orchestrator.kernel.source import store
 from orchestrator.kernel.source.git import resolve_commit
 from orchestrator.model.errors import UserError
-from orchestrator.model.values import Patch, Series
+from orchestrator.model.kernel import Patch, Series
 
 FORMS = "give a folder of *.patch files, an mbox, one patch or diff, or git:DIR#A..B"
 _LARGEST = 64 << 20

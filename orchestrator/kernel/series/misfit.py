@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.kernel.series import diff
 from orchestrator.kernel.source import store
-from orchestrator.model.values import ApplyFailure, Patch
+from orchestrator.model.kernel import ApplyFailure, Patch
 
 _AROUND = 3  # lines of the file shown before and after the place, as a diff's context has
 _SHOWN = 80  # lines of a hunk or a file shown at most

@@ -22,7 +22,7 @@ from orchestrator.kernel.source import debian, store
 from orchestrator.kernel.source.archive import import_tar
 from orchestrator.kernel.source.git import fetch_commit, is_local, remote_commit, resolve_commit
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import KernelSpec
+from orchestrator.model.spec import KernelSpec
 
 SCHEMES = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"
 

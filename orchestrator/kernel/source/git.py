@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache import files
 from orchestrator.host.cache.files import need_space
 from orchestrator.host.cache.locks import Notice, locked
 from orchestrator.kernel.source import store
@@ -81,7 +82,7 @@ def fetch_commit(cache: Path, origin: str, commit: str, tell: Notice, deadline: 
         need_space(cache, 64 << 20)
         tell(f"fetching {commit[:12]} from {origin}")
         # A lock of git's own that is older than ours was left by a killed lab.
-        (store.store_path(cache) / "shallow.lock").unlink(missing_ok=True)
+        (files.store_path(cache) / "shallow.lock").unlink(missing_ok=True)
         arguments = (
             "fetch", "-q", "--depth=1", "--no-tags", "--no-write-fetch-head",
             "--no-auto-maintenance", "--no-recurse-submodules", "--", origin, f"+{commit}:{ref}",

@@ -18,9 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import clean_scratch, write_atomic
+from orchestrator.host.cache.files import store_path, write_atomic
 from orchestrator.host.cache.locks import locked
-from orchestrator.kernel.series import diff
 from orchestrator.model.errors import HostError
 
 _CONFIG = """\
@@ -55,11 +54,6 @@ _CONFIG = """\
 _ATTRIBUTES = "* -text -ident !filter !eol !crlf !working-tree-encoding !diff !merge !whitespace\n"
 # The user names the repositories to read, so git's guess about their ownership is not asked for.
 _GLOBAL = "[safe]\n\tdirectory = *\n"
-
-
-def store_path(cache: Path) -> Path:
-    """Give the bare repository of a cache folder; :func:`open_store` creates it."""
-    return cache / "kernels.git"
 
 
 def open_store(cache: Path) -> Path:
@@ -215,17 +209,6 @@ def touched_files(base_tree: str, tree: str, cache: Path) -> tuple[str, ...]:
     return tuple(sorted(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
 
 
-def changes(base_tree: str, tree: str, cache: Path) -> tuple[diff.FileDiff, ...]:
-    """Give what ``tree`` changed, file by file, in hunks without context."""
-    if base_tree == tree:
-        return ()
-    done = git(
-        cache, "diff-tree", "-r", "-p", "-U0", "--no-renames", "--no-color", "--no-ext-diff",
-        "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", base_tree, tree,
-    )  # fmt: skip
-    return diff.parse(done.stdout)
-
-
 def read_files(tree: str, paths: Iterable[str], cache: Path) -> dict[str, bytes]:
     """Read many files of a tree at once; those that it has not are left out."""
     # A name with a line end cannot be asked for this way, and stands in no kernel.
@@ -265,21 +248,3 @@ def version_of_makefile(makefile: bytes) -> str | None:
     if not all(number.isdigit() for number in numbers[:2]):
         return None
     return ".".join(filter(None, numbers)) + values.get("EXTRAVERSION", "")
-
-
-def clean_leftovers(cache: Path) -> int:
-    """Remove what labs that were killed left of the kernel stage; give how many pieces.
-
-    What a running lab still uses is told by its locks and left alone.
-    """
-    removed = clean_scratch(cache)
-    folder = store_path(cache)
-    try:
-        with locked(cache / "locks" / "import", deadline=0.0):
-            for pattern in ("objects/pack/tmp_*", "objects/pack/.tmp-*", "fast_import_crash_*"):
-                for path in folder.glob(pattern):
-                    path.unlink(missing_ok=True)
-                    removed += 1
-    except HostError:
-        pass  # an import is under way
-    return removed

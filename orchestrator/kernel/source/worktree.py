@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.host.cache.files import write_atomic
 from orchestrator.host.cache.locks import Notice, locked, try_lock
+from orchestrator.host.cache.trim import _SLOT, _beside
 from orchestrator.kernel.source import store
-from orchestrator.model.errors import HostError
-from orchestrator.model.values import KernelTree
+from orchestrator.model.kernel import KernelTree
 
-_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
 # The first checkout writes 1.7 GB; a slow disk may take minutes for it.
 _SWITCH_DEADLINE = 1800.0
 
@@ -100,24 +97,6 @@ def intact(slot: str, cache: Path) -> bool:
         return True
     _beside(folder, ".tree").unlink(missing_ok=True)
     return False
-
-
-def remove_slot(slot: str, cache: Path) -> bool:
-    """Delete a slot's work tree unless it is in use; tell whether it is gone."""
-    folder = cache / "trees" / slot
-    try:
-        with locked(_beside(folder, ".lock"), deadline=0.0):
-            _beside(folder, ".tree").unlink(missing_ok=True)
-            _beside(folder, ".index").unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-    except HostError:
-        return False
-    return not folder.exists()
-
-
-def _beside(folder: Path, suffix: str) -> Path:
-    # with_suffix() would eat the ".12" of "debian-6.12".
-    return folder.parent / (folder.name + suffix)
 
 
 def _holds(folder: Path, tree: str) -> bool:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
+from orchestrator.evidence.klog import window
 from orchestrator.evidence.klog.rules import RULES, classify
 from orchestrator.evidence.klog.titles import guilty, is_generic, neutral, plain_function
-from orchestrator.model.values import Hit
+from orchestrator.model.evidence import Hit
 
 DATA = HOME / "tests" / "data" / "klog"
 LOGS = sorted(DATA.glob("*.log"))
@@ -296,25 +297,25 @@ CONSOLE = "\n".join([
 
 
 def test_window() -> None:
-    text, both = klog.window(CONSOLE, "tok", "move/basic")
+    text, both = window.window(CONSOLE, "tok", "move/basic")
     assert both
     assert "inside 1" in text
     assert text.endswith("inside 2")
-    text, both = klog.window(CONSOLE, "tok", "move/swap")
+    text, both = window.window(CONSOLE, "tok", "move/swap")
     assert not both
     assert "second" in text
     assert "after" in text
     assert "inside" not in text
-    assert klog.window(CONSOLE, "nope", "move/basic") == (CONSOLE, False)
-    assert klog.window("", "tok", "x") == ("", False)
-    assert klog.window("lab-mark tok end x\nrest", "tok", "x") == ("", False)
+    assert window.window(CONSOLE, "nope", "move/basic") == (CONSOLE, False)
+    assert window.window("", "tok", "x") == ("", False)
+    assert window.window("lab-mark tok end x\nrest", "tok", "x") == ("", False)
 
 
 def test_marks_end_a_report() -> None:
     lines = stamped("BUG: Bad page map in process x  pte:1 pmd:2", "lab-mark tok end x", "outside")
     (hit,) = klog.parse(lines)
     assert "outside" not in hit.text
-    marks = klog.find_marks(CONSOLE.split("\n"), "tok")
+    marks = window.find_marks(CONSOLE.split("\n"), "tok")
     assert [(m.action, m.workload) for m in marks] == [
         ("begin", "move/basic"), ("end", "move/basic"), ("begin", "move/swap")
     ]  # fmt: skip
@@ -357,7 +358,7 @@ def test_no_mixture_raises(lines: list[str]) -> None:
         hit.text.encode()
         assert "\x1b" not in hit.text
         assert hit.line >= 1
-    klog.window("\n".join(lines), "t", "w")
+    window.window("\n".join(lines), "t", "w")
     klog.was_reset(lines)
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
-from orchestrator.evidence.vmcore import questions, words
+from orchestrator.evidence.vmcore import questions
+from orchestrator.evidence.vmcore import walk as walk_module
 from orchestrator.evidence.vmcore.walk import Pages, Walk
 from orchestrator.model import codec
-from orchestrator.model.values import Hit
+from orchestrator.model.evidence import Hit
 
 LOGS = HOME / "tests" / "data" / "klog"
 
@@ -144,23 +145,23 @@ def test_a_child_that_does_not_end(tmp_path: Path) -> None:
 def test_page_flags_have_one_name_a_bit() -> None:
     flags = [("PG_locked", 0), ("PG_active", 8), ("PG_owner_2", 11), ("__NR_PAGEFLAGS", 22)]
     flags += [("PG_mappedtodisk", 11), ("PG_anon_exclusive", 11), ("PG_has_hwpoisoned", 8)]
-    assert words.page_flags(flags, 0x901, anon=True) == ("locked", "active", "anon_exclusive")
-    assert words.page_flags(flags, 0x20000901, anon=False) == ("locked", "active", "owner_2")
+    assert walk_module.page_flags(flags, 0x901, anon=True) == ("locked", "active", "anon_exclusive")
+    assert walk_module.page_flags(flags, 0x20000901, anon=False) == ("locked", "active", "owner_2")
 
 
 def test_flags_and_mappings() -> None:
-    assert words.vma_flags(0x40200273) == "rd wr mr mw me um nr nh"
-    assert words.mapping(0xFFFF888000A7A821) == "anon_vma 0xffff888000a7a820"
-    assert words.mapping(0xFFFF888000A7A820).startswith("address_space")
-    assert words.mapping(0) == "none"
+    assert walk_module.vma_flags(0x40200273) == "rd wr mr mw me um nr nh"
+    assert walk_module.mapping(0xFFFF888000A7A821) == "anon_vma 0xffff888000a7a820"
+    assert walk_module.mapping(0xFFFF888000A7A820).startswith("address_space")
+    assert walk_module.mapping(0) == "none"
 
 
 def test_sources_lose_their_tree() -> None:
     tree = "/var/lib/kernel/mm"
     files = [f"{tree}/arch/x86/lib/delay.c:208", "", f"{tree}/mm/a.c:1", "./arch/x86/x.h:2"]
-    short = words.short_sources(files)
+    short = walk_module.short_sources(files)
     assert short == ("arch/x86/lib/delay.c:208", "", "mm/a.c:1", "arch/x86/x.h:2")
-    assert words.short_sources([]) == ()
+    assert walk_module.short_sources([]) == ()
 
 
 # ---------------------------------------------------------------- page tables

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import HOME
-from orchestrator.host.cache import trim, use
+from orchestrator.host.cache import locks, trim
 from orchestrator.host.cache.locks import locked
 from orchestrator.host.cache.survey import Entry, disk_size, survey, survey_kind
 from orchestrator.host.cache.trim import Wish, choose, keep_budget
@@ -226,7 +226,7 @@ def test_everything(cache):
 
 
 def test_what_a_lab_at_work_may_have_used_stays(cache):
-    with use.using(cache):
+    with locks.using(cache):
         (cache / "builds" / "young" / "build.json").touch()
         (cache / "obj" / "debian-6.12-default-x86_64" / ".lab-lock").touch()
         done = trim.trim(cache, Wish(everything=True))
@@ -250,7 +250,7 @@ def test_what_is_looked_up_after_the_survey_stays(cache, monkeypatch):
         return found
 
     monkeypatch.setattr(trim, "survey", then_used)
-    with use.using(cache):
+    with locks.using(cache):
         done = trim.trim(cache, Wish(max_age=5 * DAY))
     assert "builds/old" in names(done.in_use)
     assert (cache / "builds" / "old" / "image").exists()
@@ -307,40 +307,40 @@ def test_ccache_trims_itself(cache):
 
 
 def test_a_users_registration_ends_with_it(cache):
-    with use.using(cache), use.using(cache):
+    with locks.using(cache), locks.using(cache):
         assert len(list((cache / "locks" / "labs").iterdir())) == 2
     assert list((cache / "locks" / "labs").iterdir()) == []
-    with use.trimming(cache) as oldest:
+    with locks.trimming(cache) as oldest:
         assert oldest is None
 
 
 def test_the_oldest_lab_counts(cache):
-    with use.using(cache):
+    with locks.using(cache):
         first = next((cache / "locks" / "labs").iterdir())
         set_age(first, 3600)
-        with use.using(cache), use.trimming(cache) as oldest:
+        with locks.using(cache), locks.trimming(cache) as oldest:
             assert oldest == pytest.approx(NOW - 3600, abs=1)
 
 
 def test_a_killed_labs_registration_counts_no_more(cache):
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from orchestrator.host.cache.use import using\n"
+        "from orchestrator.host.cache.locks import using\n"
         "with using(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = {"PYTHONPATH": str(HOME)}
     subprocess.run([sys.executable, "-c", code, cache], timeout=30, env=os.environ | root)
     assert len(list((cache / "locks" / "labs").iterdir())) == 1
-    with use.trimming(cache) as oldest:
+    with locks.trimming(cache) as oldest:
         assert oldest is None
     assert list((cache / "locks" / "labs").iterdir()) == []
 
 
 def test_nobody_looks_things_up_while_trimming_takes_them(cache, monkeypatch):
-    monkeypatch.setattr(use, "_PATIENCE", 0.0)
-    with use.trimming(cache), pytest.raises(HostError), use.looking(cache):
+    monkeypatch.setattr(locks, "_PATIENCE", 0.0)
+    with locks.trimming(cache), pytest.raises(HostError), locks.looking(cache):
         pass
-    with use.looking(cache), pytest.raises(HostError), use.trimming(cache):
+    with locks.looking(cache), pytest.raises(HostError), locks.trimming(cache):
         pass
 
 

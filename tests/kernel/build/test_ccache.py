@@ -13,7 +13,9 @@ from orchestrator.host import process
 from orchestrator.kernel.build import ccache
 from orchestrator.kernel.lines import elf
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import Build, BuildResult, ConfigSpec, KernelSpec, Verdict
+from orchestrator.model.kernel import BuildResult
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 from orchestrator.runner import bootcheck
 
 needs_ccache = pytest.mark.skipif(

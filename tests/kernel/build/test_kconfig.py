@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.build.kconfig import Request
+from orchestrator.model import formats
 from orchestrator.model.errors import EXIT_USAGE, UserError
 
 
@@ -115,8 +116,8 @@ def test_dotconfig() -> None:
         "#\n# Automatically generated file; DO NOT EDIT.\n#\nCONFIG_A=y\n# CONFIG_B is not set\n"
         'CONFIG_S="x y"\nCONFIG_N=17\ngarbage \x00\nCONFIG_CUT'
     )
-    assert kconfig.parse_dotconfig(text) == {"A": "y", "S": '"x y"', "N": "17"}
-    assert kconfig.parse_dotconfig("") == {}
+    assert formats.parse_dotconfig(text) == {"A": "y", "S": '"x y"', "N": "17"}
+    assert formats.parse_dotconfig("") == {}
 
 
 def test_mismatches_are_named_with_their_fragment_and_reason() -> None:

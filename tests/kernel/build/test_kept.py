@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from orchestrator.kernel.build.kept import find_image
-from orchestrator.model.values import Build, ConfigSpec, KernelSpec, Verdict
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 
 BUILD = Build("k/default/x86_64", KernelSpec("k", "tar:/x"), ConfigSpec("default"), "x86_64")
 

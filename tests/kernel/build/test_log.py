@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.kernel.build.log import Progress, first_reason, host_trouble, messages
-from orchestrator.model.values import CompilerMessage
+from orchestrator.model.kernel import CompilerMessage
 
 SOURCE = Path("/cache/trees/debian-6.12")
 

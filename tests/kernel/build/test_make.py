@@ -25,14 +25,9 @@ from orchestrator.kernel.build.folders import building, workplace
 from orchestrator.kernel.build.make import BuildRequest
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import (
-    Build,
-    BuildResult,
-    ConfigSpec,
-    KernelSpec,
-    KernelTree,
-    Verdict,
-)
+from orchestrator.model.kernel import BuildResult, KernelTree
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 
 X86 = ARCHES["x86_64"]
 

@@ -7,7 +7,9 @@ import pytest
 
 from orchestrator.kernel.lines.excerpts import PatchedSource, Place, function_range
 from orchestrator.kernel.source import store
-from orchestrator.model.values import Excerpt, KernelSpec, KernelTree
+from orchestrator.model.evidence import Excerpt
+from orchestrator.model.kernel import KernelTree
+from orchestrator.model.spec import KernelSpec
 
 CODE = """\
 #include <linux/mm.h>

@@ -21,7 +21,8 @@ from orchestrator.kernel.source import worktree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.values import KernelSpec, KernelTree
+from orchestrator.model.kernel import KernelTree
+from orchestrator.model.spec import KernelSpec
 
 ARCH = next(arch for arch in ARCHES.values() if not arch.cross)
 

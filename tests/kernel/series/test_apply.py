@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from fake_kernel import commit_all, snapshot, user_git
 
+from orchestrator.kernel.lines import excerpts
 from orchestrator.kernel.series.apply import apply_series
 from orchestrator.kernel.series.load import load_series, series_digest
 from orchestrator.kernel.source import store
 from orchestrator.kernel.source.worktree import checkout
-from orchestrator.model.values import KernelSpec, KernelTree, Patch, Series
+from orchestrator.model.kernel import KernelTree, Patch, Series
+from orchestrator.model.spec import KernelSpec
 
 SPEC = KernelSpec("k", "path:linux")
 
@@ -72,7 +74,7 @@ def test_a_series_applies_and_is_recorded(base, cache):
     assert tree.touched_files == ("mm/userfaultfd.c",)
     touched = {
         file.new: {n for h in file.hunks for n in range(h.new_start, h.new_start + h.new_lines)}
-        for file in store.changes(tree.base_tree, tree.tree, cache)
+        for file in excerpts.changes(tree.base_tree, tree.tree, cache)
     }
     assert touched == {"mm/userfaultfd.c": {13}}
     assert apply_series(base, series, SPEC, cache).tree == tree.tree

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from fake_kernel import commit_all, snapshot, user_git, write_kernel
 
+from orchestrator.host.cache import files
 from orchestrator.host.cache.files import need_space, scratch
 from orchestrator.host.cache.locks import locked
 from orchestrator.kernel.source import git, store
 from orchestrator.kernel.source.fetch import fetch_base
 from orchestrator.kernel.source.worktree import checkout
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.values import KernelSpec
+from orchestrator.model.spec import KernelSpec
 
 
 def names(tree: str, cache: Path) -> set[str]:
@@ -285,7 +286,7 @@ def test_a_cut_archive_is_the_users_error(kernel, tmp_path, fetch, cache, cut):
     archive.write_bytes(archive.read_bytes()[:cut])
     with pytest.raises(UserError, match=r"a\.tar\.xz"):
         fetch(f"tar:{archive}")
-    assert store.clean_leftovers(cache) == 0
+    assert files.clean_leftovers(cache) == 0
 
 
 def test_an_archive_cut_between_two_members_is_noticed(kernel, tmp_path, fetch):
@@ -437,8 +438,8 @@ def test_leftovers_of_a_killed_lab_are_removed_and_live_ones_are_not(cache):
         packs.mkdir()
         (packs / "tmp_pack_x").write_text("x")
         with locked(cache / "locks" / "import", deadline=1):
-            assert store.clean_leftovers(cache) == 1
-        assert store.clean_leftovers(cache) == 1
+            assert files.clean_leftovers(cache) == 1
+        assert files.clean_leftovers(cache) == 1
         assert not list(packs.iterdir())
         assert live.is_dir()
         assert not dead.exists()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from fake_kernel import write_kernel
 
+from orchestrator.host.cache.trim import remove_slot
 from orchestrator.kernel.source import store
-from orchestrator.kernel.source.worktree import checkout, intact, remove_slot
+from orchestrator.kernel.source.worktree import checkout, intact
 from orchestrator.model.errors import HostError
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.guest.facts import Facts
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.values import ShapeSpec
-from orchestrator.runner.shapecheck import deviations
+from orchestrator.model.spec import ShapeSpec
+from orchestrator.runner.bootcheck import deviations
 
 SHAPE = ShapeSpec("s", cpus=2, memory_mib=1024, swap_disk_mib=512)
 FACTS = Facts("", frozenset(), 4096, "6.12", ("/dev/vdc",), 1, 2, 1023.6)

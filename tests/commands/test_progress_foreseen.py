@@ -7,8 +7,11 @@ import io
 import json
 
 from orchestrator.commands import progress
-from orchestrator.model.values import CaseResult, Expectation, Hit, KnownIssue, Plan, Verdict
-from orchestrator.runner.events import Event
+from orchestrator.model.evidence import Hit
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult
+from orchestrator.model.spec import Expectation, KnownIssue, Plan
+from orchestrator.runner.context import Event
 
 P, F = Verdict.PASS, Verdict.FAIL
 CELL = "bad/default/x86_64/small"

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What was seen of a guest: reports, counters, samples, cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import WorkloadSpec
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A piece of a source file: from line ``first`` on; ``added`` are the series' lines of it."""
+
+    first: int = 1
+    text: str = ""
+    added: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of the patched source, in ``function``.
+
+    ``touched`` is ``line`` where the series wrote this line, ``function`` where it changed another
+    one of the same function, else empty.
+    """
+
+    function: str
+    file: str
+    line: int
+    touched: str = ""
+    excerpt: Excerpt = Excerpt()
+
+
+@dataclass(frozen=True)
+class FrameLines:
+    """What ``function+offset`` in line ``row`` (from 1) of a hit's text stands for.
+
+    ``places`` has the innermost inlined call first and ``function`` itself last; ``note`` tells
+    why there are none.
+    """
+
+    row: int
+    function: str
+    offset: int
+    places: tuple[SourceLine, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One kernel-log report.
+
+    ``title`` reads like ``BUG: Bad rss-counter state type:MM_ANONPAGES``; ``kind`` groups titles
+    (``bad-rss-counter``); ``signature`` is stable over addresses, pids, CPUs, offsets and builds.
+    ``line`` is the 1-based line of the log it was read from, ``seconds`` the kernel's own time
+    stamp, ``caller`` printk's ``T123``/``C0``.  ``text`` is the whole report.  ``known`` is the
+    reason of the known issue that it is.  ``frames`` are the source lines of its trace.
+    ``end_line`` and ``end_seconds`` are those of its last line, ``cpu`` and ``task`` (``comm/pid``)
+    where and in whose name it happened, ``blamed`` the function that its trace leads to.
+    """
+
+    title: str
+    kind: str
+    signature: str
+    line: int
+    text: str
+    seconds: float | None = None
+    caller: str = ""
+    corrupted: bool = False
+    fatal: bool = False
+    known: str = ""
+    frames: tuple[FrameLines, ...] = ()
+    end_line: int = 0
+    end_seconds: float | None = None
+    cpu: int | None = None
+    task: str = ""
+    blamed: str = ""
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter over one workload, in pages: before, highest, after, and the page walk's value.
+
+    ``walk`` is the page walk taken where the process stood still, beside ``at_walk``, the counter
+    read at that very moment; None where no walk belongs to this counter.
+    """
+
+    name: str
+    before: int
+    peak: int
+    after: int
+    walk: int | None = None
+    at_walk: int | None = None
+
+
+@dataclass(frozen=True)
+class LedgerStep:
+    """Counter against page walk at a barrier of the workload's own, in pages."""
+
+    step: str
+    pid: int
+    rss_anon: int
+    walk_anon: int
+    vm_swap: int
+    walk_swap: int
+    tolerance: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One live sample: seconds since the workload started, values in pages.  No proof, a plot."""
+
+    seconds: float
+    values: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A figure a workload reports, with its unit (``MB/s``, ``us``)."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class KtapCase:
+    """One line of KTAP output, its diagnostics beside it; ``name`` carries parents with dots."""
+
+    name: str
+    verdict: Verdict
+    reason: str = ""
+    diagnostics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KtapReport:
+    """A parsed KTAP stream.  ``problems`` lists what makes it incomplete (plan unmet, no plan)."""
+
+    cases: tuple[KtapCase, ...]
+    planned: int | None
+    problems: tuple[str, ...] = ()
+    skip_all: str = ""
+
+
+class GuestEnd(str, Enum):
+    """How a guest was found at the end of a workload."""
+
+    ALIVE = "alive"
+    PANIC = "panic"
+    RESET = "reset"
+    SILENT = "silent"
+    SSH_LOST = "ssh-lost"
+    QEMU_DIED = "qemu-died"
+
+
+@dataclass(frozen=True)
+class WorkloadEvidence:
+    """Everything collected about one workload, before anything is judged.
+
+    ``exit_status`` is None where the program did not end by itself.  ``console`` is the window of
+    the serial console that belongs to the workload; ``console_complete`` is False where the begin
+    or end mark is missing from it although the guest is alive; ``console_lines`` has for each of
+    its lines the line of the console log.  ``hang`` says how dead a silent guest was found,
+    ``repeated`` that the workload's guest was lost once before, ``recovered`` how many lines of
+    ``console`` the console itself had lost.
+    """
+
+    workload: WorkloadSpec
+    stdout: str
+    stderr: str
+    exit_status: int | None
+    timed_out: bool
+    seconds: float
+    guest: GuestEnd
+    console: str
+    console_complete: bool
+    samples: tuple[Sample, ...] = ()
+    page_size: int = 4096
+    host_problem: str = ""
+    console_lines: tuple[int, ...] = ()
+    hang: str = ""
+    repeated: bool = False
+    recovered: int = 0
+
+
+@dataclass(frozen=True)
+class CrashReport:
+    """A crashed or hung guest, examined before it was thrown away.
+
+    ``answers`` is question to answer, in a reader's order; ``skipped`` says why the questions that
+    need a memory dump were not asked.  ``files`` are relative to the run's folder; ``dump_bytes``
+    is the size of the dump among them, 0 where none was kept.
+    """
+
+    answers: dict[str, str]
+    skipped: str = ""
+    files: tuple[str, ...] = ()
+    dump_bytes: int = 0
+    seconds: float = 0.0

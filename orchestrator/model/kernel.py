@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sources, series, builds and selftests: what the kernel stage gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import Build, KernelSpec
+
+
+@dataclass(frozen=True)
+class Selftest:
+    """A program of a selftest collection that was built, or was not.
+
+    ``role`` is ``test`` for what kselftest itself runs, ``built`` for a file that may be a helper
+    of one or be run by the collection's own script, ``file`` for what was only copied.
+    ``problem`` is the compiler's first error; ``lacks`` names the host's library for want of which
+    it was, ``repaired`` the flags with which it was built in the end.
+    """
+
+    name: str
+    role: str = "test"
+    problem: str = ""
+    lacks: str = ""
+    repaired: str = ""
+
+
+@dataclass(frozen=True)
+class Selftests:
+    """A selftest collection, built: ``files`` goes into the guest, programs in ``folder`` of it.
+
+    ``missing`` says that the tree has none, ``failure`` why none of it could be built.
+    ``timeout`` is what its ``settings`` file states in seconds, 0 for no limit.
+    """
+
+    collection: str
+    folder: str = ""
+    files: Path | None = None
+    tests: tuple[Selftest, ...] = ()
+    missing: str = ""
+    failure: str = ""
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One patch of a series, parsed.  ``n`` counts from 1; ``diff`` is what git applies."""
+
+    n: int
+    subject: str
+    author: str
+    date: str
+    diff: bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """An ordered series.  ``digest`` is sha256 over the patches' sha256 (KCIDB patchset_hash)."""
+
+    origin: str
+    patches: tuple[Patch, ...]
+    digest: str
+    base_commit: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PatchState:
+    """A patch as results.json records it; ``applied`` is None when an earlier one failed."""
+
+    n: int
+    subject: str
+    author: str
+    sha256: str
+    applied: bool | None
+
+
+@dataclass(frozen=True)
+class ApplyFailure:
+    """Why a series does not apply: the patch, the hunk that failed, the file's real text there."""
+
+    n: int
+    subject: str
+    file: str
+    line: int
+    message: str
+    hunk: str
+    context: str
+
+
+@dataclass(frozen=True)
+class KernelTree:
+    """A kernel's sources, content-addressed: ``tree`` is a git tree id in the cache's object store.
+
+    ``base_tree`` is the tree without the series; equal to ``tree`` when there is none.
+    ``failure`` is set, and ``tree`` is the last good one, when the series did not apply.
+    """
+
+    spec: KernelSpec
+    version: str
+    base_tree: str
+    tree: str
+    patches: tuple[PatchState, ...] = ()
+    series_digest: str = ""
+    notes: tuple[str, ...] = ()
+    failure: ApplyFailure | None = None
+    touched_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConfigMismatch:
+    """A requested symbol that did not take.  ``unmet`` tells the dependency that was not met."""
+
+    symbol: str
+    wanted: str
+    got: str
+    fragment: str
+    unmet: str = ""
+
+
+@dataclass(frozen=True)
+class CompilerMessage:
+    """A compiler error or warning: where and what."""
+
+    file: str
+    line: int
+    text: str
+    severity: str = "error"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What one build came to.  Paths are absolute and may be None where the build failed."""
+
+    build: Build
+    verdict: Verdict
+    reason: str
+    seconds: float
+    cached: bool
+    image: Path | None = None
+    image_sha256: str = ""
+    kernel_config: Path | None = None
+    vmlinux: Path | None = None
+    log: Path | None = None
+    command: str = ""
+    mismatches: tuple[ConfigMismatch, ...] = ()
+    errors: tuple[CompilerMessage, ...] = ()
+    new_warnings: tuple[CompilerMessage, ...] = ()
+    cpu_seconds: float = 0.0
+    notes: tuple[str, ...] = ()

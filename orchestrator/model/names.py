@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's words: verdicts, the names of its own cases and workloads, ids of cells and cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+
+
+class Verdict(str, Enum):
+    """What a case, a build or a cell came to.
+
+    ``FAIL`` blames the kernel under test, ``ERROR`` the host; ``SKIP`` is only honest where nobody
+    promised otherwise.
+    """
+
+    PASS = "pass"
+    FAIL = "fail"
+    SKIP = "skip"
+    ERROR = "error"
+
+
+# ---------------------------------------------------------------- names of the lab's own
+
+# Pseudo-workloads of cases that the lab makes itself.
+SERIES = "series"
+BUILD = "build"
+BOOT = "boot"
+CONFIG = "config"
+KERNEL = "kernel"
+CELL = "cell"
+STAGES = frozenset({SERIES, BUILD, BOOT, CONFIG, KERNEL, CELL})
+
+# Cases of the pseudo-workloads that are not named like their workload.
+APPLY = "apply"
+SHAPE = "shape"
+CASES = "cases"
+#: What a workload needs of its guest and the guest has not.
+NEEDS = "needs"
+
+# Cases beside those that a workload prints.
+KERNEL_LOG = "kernel-log"
+COUNTERS = "counters"
+EXIT_STATUS = "exit-status"
+KTAP = "ktap"
+HANG = "hang"
+RESET = "reset"
+GUEST = "guest"
+HOST = "host"
+#: What ``expect:`` in lab.yaml foresaw and did not happen.
+EXPECT = "expect"
+#: What a workload had not done when a known issue took its guest.
+UNFINISHED = "unfinished"
+#: Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
+SYNTHETIC = frozenset(
+    {KERNEL_LOG, COUNTERS, HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINISHED}
+)
+
+#: The kernel that --source and --series define.
+CLI_KERNEL = "cli"
+
+
+# ---------------------------------------------------------------- ids
+
+#: A part of an id that does not apply: a series has no config, a build no shape.
+NOT_ANY = "-"
+
+
+@dataclass(frozen=True)
+class CellId:
+    """Where something ran: ``KERNEL/CONFIG/ARCH/SHAPE``; names hold no slash."""
+
+    kernel: str
+    config: str = NOT_ANY
+    arch: str = NOT_ANY
+    shape: str = NOT_ANY
+
+    @classmethod
+    def parse(cls, text: str) -> CellId:
+        """Read a cell's id, or the id of a build or kernel: what is not there does not apply."""
+        return cls(*text.split("/")[:4])
+
+    def __str__(self) -> str:
+        return f"{self.build}/{self.shape}"
+
+    @property
+    def build(self) -> str:
+        """The id of the cell's build: ``KERNEL/CONFIG/ARCH``."""
+        return f"{self.kernel}/{self.config}/{self.arch}"
+
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """Kernel, config, architecture, shape."""
+        return self.kernel, self.config, self.arch, self.shape
+
+
+@dataclass(frozen=True)
+class CaseId:
+    """One case of a run: ``CELL:WORKLOAD:CASE``; only a case's name may hold colons."""
+
+    cell: CellId
+    workload: str
+    case: str
+
+    @classmethod
+    def parse(cls, text: str) -> CaseId:
+        """Read a case's id; what is not there is empty, as in an id that somebody typed."""
+        cell, _, rest = text.partition(":")
+        workload, _, case = rest.partition(":")
+        return cls(CellId.parse(cell), workload, case)
+
+    def __str__(self) -> str:
+        return f"{self.cell}:{self.workload}:{self.case}"
+
+    @property
+    def key(self) -> str:
+        """The id without its kernel: what the same case of another kernel has too."""
+        return str(self).removeprefix(f"{self.cell.kernel}/")
+
+
+# ---------------------------------------------------------------- patterns
+
+
+def is_named(workload: str, pattern: str) -> bool:
+    """Whether ``pattern`` selects the workload: by its name or by any leading part of it.
+
+    FAMILY/NAME has one, the family; FAMILY/COLLECTION/PROGRAM has two.
+    """
+    parts = workload.split("/")
+    return any(fnmatchcase("/".join(parts[:n]), pattern) for n in range(len(parts), 0, -1))

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run came to, as results.json holds it, and runs beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from orchestrator.model.evidence import Counter, CrashReport, Hit, LedgerStep, Measurement, Sample
+from orchestrator.model.kernel import ApplyFailure, CompilerMessage, ConfigMismatch, PatchState
+from orchestrator.model.names import Verdict
+from orchestrator.model.spec import KnownIssue
+
+
+@dataclass(frozen=True)
+class IssueRecord(KnownIssue):
+    """A known issue as results.json keeps it: ``state`` is seen, not seen or not tried.
+
+    ``seen`` counts its hits; ``cells`` are those in which it could have shown, ``seen_in`` those
+    in which it did.
+    """
+
+    state: str = "not tried"
+    seen: int = 0
+    cells: tuple[str, ...] = ()
+    seen_in: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case's outcome.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``.
+
+    ``workload`` is ``build``, ``boot``, ``kernel`` ... for synthetic cases.  ``rerun`` is the
+    command that repeats the case.  ``expected`` is the title of an ``expect:`` entry that was met.
+    ``known`` is the reason of the known issues that excuse it, ``judged`` what it came to before
+    those were looked at (``fail: REASON``), empty where they changed nothing.  ``console`` is the
+    log that the hits' lines count in, relative to the run's folder.
+    """
+
+    id: str
+    workload: str
+    case: str
+    verdict: Verdict
+    reason: str = ""
+    seconds: float = 0.0
+    hits: tuple[Hit, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    rerun: str = ""
+    expected: str = ""
+    ledger: tuple[LedgerStep, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    known: str = ""
+    judged: str = ""
+    console: str = ""
+    crash: CrashReport | None = None
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run.
+
+    ``expected`` is the title of an ``expect:`` entry that its failure met: its verdict is a pass.
+    """
+
+    id: str
+    kernel: str
+    config: str
+    arch: str
+    verdict: Verdict
+    reason: str
+    seconds: float
+    cached: bool
+    image_sha256: str
+    command: str = ""
+    log: str = ""
+    kernel_config: str = ""
+    cpu_seconds: float = 0.0
+    errors: tuple[CompilerMessage, ...] = ()
+    new_warnings: tuple[CompilerMessage, ...] = ()
+    mismatches: tuple[ConfigMismatch, ...] = ()
+    expected: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoopRecord:
+    """A workload that looped: for how long (s), and with which seed; ``lab rerun`` takes both."""
+
+    workload: str
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """A cell as results.json keeps it; paths are relative to the run's folder.
+
+    ``restore_seconds`` is what a workload's own copy of the guest took until its login, the median;
+    0 where the workloads shared a guest.  ``loops`` are the workloads that had a budget.
+    """
+
+    id: str
+    kernel: str
+    config: str
+    arch: str
+    shape: str
+    accelerator: str
+    verdict: Verdict
+    boot_seconds: float
+    cases: tuple[CaseResult, ...]
+    page_size: int = 4096
+    qemu_command: str = ""
+    console_log: str = ""
+    kernel_config: str = ""
+    notes: tuple[str, ...] = ()
+    restore_seconds: float = 0.0
+    loops: tuple[LoopRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelRecord:
+    """A kernel as results.json keeps it; ``series_origin`` is where the series was read from.
+
+    ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
+    """
+
+    name: str
+    source: str
+    version: str
+    series: tuple[PatchState, ...] = ()
+    series_digest: str = ""
+    notes: tuple[str, ...] = ()
+    failure: ApplyFailure | None = None
+    series_origin: str = ""
+    expected: str = ""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Who ran what, where and when.  ``host`` holds cpus, memory_mib, accelerators, tools.
+
+    ``baseline`` is what the run was compared with, empty where with nothing: the id or the folder
+    of an earlier run, or the name of a kernel of the run itself.
+    """
+
+    id: str
+    started: str
+    finished: str
+    command: str
+    exit_status: int
+    lab_version: str
+    profile: str
+    host: dict[str, str] = field(default_factory=dict)
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many cases came to which verdict."""
+
+    passed: int
+    failed: int
+    skipped: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A whole run: what results.json says."""
+
+    run: RunInfo
+    kernels: tuple[KernelRecord, ...]
+    builds: tuple[BuildRecord, ...]
+    cells: tuple[CellRecord, ...]
+    summary: Summary
+    problems: tuple[str, ...] = ()
+    schema: int = 1
+    known_issues: tuple[IssueRecord, ...] = ()
+
+
+class Change(str, Enum):
+    """How a case stands against the baseline."""
+
+    REGRESSED = "regressed"
+    FIXED = "fixed"
+    STILL_FAILING = "still failing"
+    NEW = "new"
+    GONE = "gone"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class CaseComparison:
+    """One case of run B beside the same case of run A (either may be missing).
+
+    ``key`` is the case id without its kernel part: ``CONFIG/ARCH/SHAPE:WORKLOAD:CASE``.
+    """
+
+    key: str
+    change: Change
+    before: CaseResult | None
+    after: CaseResult | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A whole comparison, regressions first."""
+
+    baseline: str
+    candidate: str
+    cases: tuple[CaseComparison, ...]
+
+    @property
+    def regressed(self) -> tuple[CaseComparison, ...]:
+        """The cases that got worse."""
+        return tuple(c for c in self.cases if c.change is Change.REGRESSED)

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What lab.yaml and the manifests ask for, and the builds and cells that come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.model.names import Verdict
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """A kernel of lab.yaml: a source plus, or without, a series.
+
+    ``source`` is ``debian:6.12[=VERSION]``, ``path:DIR``, ``git:URL-or-DIR#REF`` or ``tar:FILE``
+    with relative paths already resolved against lab.yaml's folder; ``series`` is a path
+    (folder, mbox, patch) or ``git:DIR#A..B``.  ``where`` is ``file:line`` of the definition.
+    """
+
+    name: str
+    source: str
+    series: str | None = None
+    provides: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class MessageRules:
+    """Regular expressions over the kernel log: of one workload's window, of a config, of the lab.
+
+    ``requires``: each must appear; ``allows``: hits whose title or text matches do not fail;
+    ``forbids``: lines that fail although they are no report.
+    """
+
+    requires: tuple[str, ...] = ()
+    allows: tuple[str, ...] = ()
+    forbids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConfigSpec:
+    """An ordered list of Kconfig fragments, or a complete ``.config`` of the user's.
+
+    ``fragments`` are existing files; the architecture's own fragment is inserted by the kernel
+    stage right after the first one.  With ``full`` set, ``fragments`` are merged on top of it.
+    ``only_arch`` limits the config to some architectures (16K pages exist on arm64 alone).
+    ``lacks`` are capabilities that a kernel may provide and this config takes away.
+    """
+
+    name: str
+    fragments: tuple[Path, ...] = ()
+    full: Path | None = None
+    provides: tuple[str, ...] = ()
+    only_arch: tuple[str, ...] = ()
+    where: str = ""
+    lacks: tuple[str, ...] = ()
+    messages: MessageRules = MessageRules()
+
+
+@dataclass(frozen=True)
+class ShapeSpec:
+    """A guest shape: how the machine that boots a build looks.
+
+    ``machine`` overrides the architecture's QEMU machine; ``nodes`` is the number of NUMA nodes;
+    ``swap_disk_mib`` is the size of a virtio swap disk (0: none), ``zram_mib`` of zram swap.
+    """
+
+    name: str
+    cpus: int = 2
+    memory_mib: int = 1024
+    nodes: int = 1
+    machine: str | None = None
+    boot_args: tuple[str, ...] = ()
+    swap_disk_mib: int = 0
+    zram_mib: int = 0
+    only_arch: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class SelftestRun:
+    """How a program of the kernel's selftests is run, as its collection's table states it.
+
+    ``name`` tells several runs of one program apart.  ``setup`` are lines for the shell that starts
+    it in the guest; ``timeout`` in seconds is the collection's where None.  ``skip`` says why it is
+    not run by itself.  ``repair`` are compiler flags with which a tree's own mistake is got round.
+    """
+
+    program: str
+    name: str = ""
+    args: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    timeout: float | None = None
+    deterministic: bool = True
+    skip: str = ""
+    repair: tuple[str, ...] = ()
+    messages: MessageRules = MessageRules()
+    only_arch: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SelftestSpec:
+    """What of the selftests of the kernel under test a workload stands for.
+
+    ``only`` is a glob of ``PROGRAM`` or ``PROGRAM/RUN``; empty: all.  ``runs`` is the table of the
+    programs that need something; the others run as they are.  With ``helpers`` the files that a
+    collection builds beside its programs (``TEST_GEN_FILES``, ``TEST_GEN_PROGS_EXTENDED``) are
+    programs too.
+    ``left_out`` are files that are no program by themselves, ``known`` the failures that healthy
+    kernels have.
+    """
+
+    collection: str
+    only: str = ""
+    runs: tuple[SelftestRun, ...] = ()
+    helpers: bool = False
+    left_out: tuple[str, ...] = ()
+    known: tuple[KnownIssue, ...] = ()
+
+
+@dataclass(frozen=True)
+class NotReady:
+    """A workload that has a case of its own before it runs; with ``runs`` it runs all the same."""
+
+    case: str
+    verdict: Verdict
+    reason: str
+    runs: bool = False
+
+
+@dataclass(frozen=True)
+class WorkloadSpec:
+    """One program with its arguments, as its family's ``manifest.yaml`` states it.
+
+    ``name`` is ``FAMILY/WORKLOAD``.  ``program`` is a ``.c`` or ``.py`` file of the family folder.
+    ``timeout`` is in seconds on a fast guest and is scaled by the guest's measured speed.
+    ``needs`` are words (``swap``, ``thp``, ``ksm``, ``numa``, ``hugepages``, ``root``) or
+    ``CONFIG_X``; ``exercises`` are capabilities (``uffd-move``): where the kernel or config states
+    that it provides one, a skip of this workload's cases is a fail.
+    ``counters`` names the watched counters, ``invariants`` what must hold of them.
+    ``budget`` is how long a workload loops, in seconds of any guest's clock (0: it comes to its end
+    by itself); such a workload is given its ``seed`` and ``budget`` as arguments.
+    """
+
+    name: str
+    family: str
+    folder: Path
+    program: str
+    args: tuple[str, ...] = ()
+    description: str = ""
+    needs: tuple[str, ...] = ()
+    exercises: tuple[str, ...] = ()
+    timeout: float = 30.0
+    deterministic: bool = True
+    messages: MessageRules = MessageRules()
+    counters: tuple[str, ...] = ()
+    invariants: tuple[str, ...] = ()
+    # A collection of selftests, a program of which the others below are about: see SelftestSpec.
+    selftests: SelftestSpec | None = None
+    # A folder whose files go into the guest with the program, beside it.
+    bundle: Path | None = None
+    not_ready: tuple[NotReady, ...] = ()
+    where: str = ""
+    budget: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """``expect:`` of lab.yaml: a known-bad kernel as a check of the lab.
+
+    ``kernel``, ``config`` and ``case`` are globs over the case id's parts (``*`` where not given);
+    ``title`` must be contained in the failing case's reason or in a hit's title.
+    """
+
+    kernel: str
+    config: str
+    case: str
+    title: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """An entry of ``known_issues:``: a report that is shown and does not fail, and why.
+
+    A hit is meant whose ``signature`` is this (of a report that is whole) and whose title the
+    regular expression ``title`` finds; an empty one asks nothing.  ``kernels`` are version ranges
+    of which one must hold (none: every version), the others globs.  ``counters``: where it was
+    seen, the workload's counters are excused too.
+    With ``case`` it is no report but a failed case of that name (a glob), and ``title`` is searched
+    in its reason.
+    """
+
+    reason: str
+    signature: str = ""
+    title: str = ""
+    kernels: tuple[str, ...] = ()
+    kernel: str = "*"
+    config: str = "*"
+    arch: str = "*"
+    workload: str = "*"
+    counters: bool = False
+    where: str = ""
+    case: str = ""
+    shape: str = "*"
+
+
+@dataclass(frozen=True)
+class ProfileEntry:
+    """One block of a profile's matrix: every combination of its parts is a cell.
+
+    ``workloads`` are globs; ``only_deterministic`` leaves out the racing workloads among them.
+    """
+
+    configs: tuple[str, ...]
+    arches: tuple[str, ...]
+    shapes: tuple[str, ...]
+    workloads: tuple[str, ...]
+    kernels: tuple[str, ...] = ()
+    only_deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class ProfileSpec:
+    """A named selection of the matrix; ``time_budget`` (s) ends a run that takes longer.
+
+    With ``fresh_guests`` each workload gets a copy of the cell's booted guest.
+    With ``spend_budget`` the workloads that loop share what is left of ``time_budget``.
+    """
+
+    name: str
+    entries: tuple[ProfileEntry, ...]
+    description: str = ""
+    time_budget: float | None = None
+    where: str = ""
+    fresh_guests: bool = True
+    spend_budget: bool = False
+
+
+@dataclass(frozen=True)
+class LabConfig:
+    """The whole of lab.yaml and the workload manifests, validated."""
+
+    path: Path
+    kernels: tuple[KernelSpec, ...]
+    configs: tuple[ConfigSpec, ...]
+    shapes: tuple[ShapeSpec, ...]
+    profiles: tuple[ProfileSpec, ...]
+    workloads: tuple[WorkloadSpec, ...]
+    expectations: tuple[Expectation, ...] = ()
+    default_profile: str = "smoke"
+    default_kernels: tuple[str, ...] = ()
+    known_issues: tuple[KnownIssue, ...] = ()
+    messages: MessageRules = MessageRules()
+
+
+@dataclass(frozen=True)
+class Build:
+    """kernel x config x arch.  ``id`` is ``KERNEL/CONFIG/ARCH``."""
+
+    id: str
+    kernel: KernelSpec
+    config: ConfigSpec
+    arch: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """build x guest shape with the workloads it runs.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE``.
+
+    ``messages`` are the lab's and the config's rules; the workloads here have them in their own.
+    With ``fresh_guests`` each workload gets a copy of the booted guest, else they share it.
+    """
+
+    id: str
+    build: Build
+    shape: ShapeSpec
+    workloads: tuple[WorkloadSpec, ...]
+    messages: MessageRules = MessageRules()
+    fresh_guests: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one ``lab run`` will do, in order.
+
+    ``baseline`` names the kernel the others are compared with, where a kernel was asked for.
+    """
+
+    profile: str
+    builds: tuple[Build, ...]
+    cells: tuple[Cell, ...]
+    expectations: tuple[Expectation, ...] = ()
+    time_budget: float | None = None
+    spend_budget: bool = False
+    baseline: str | None = None
+    known_issues: tuple[KnownIssue, ...] = ()
