@@ -28,11 +28,10 @@ WIDTH, ROW, BOX, HIGH, MARGIN = 920, 96, 148, 52, 20
 
 @dataclass(frozen=True)
 class Module:
-    """One file: its path below orchestrator/, first sentence, lines, and the rooms it imports."""
+    """One file: its path below orchestrator/, first sentence, and the rooms it imports."""
 
     path: str
     says: str
-    lines: int
     imports: frozenset[str]
 
     @property
@@ -52,7 +51,6 @@ def read_modules(sources: Path = SOURCES) -> tuple[Module, ...]:
             module = Module(
                 path=str(path.relative_to(sources)),
                 says=first_sentence(ast.get_docstring(tree) or ""),
-                lines=len(text.splitlines()),
                 imports=frozenset(imported(tree) & rooms),
             )
             found.append(module)
@@ -140,9 +138,7 @@ def draw(modules: tuple[Module, ...]) -> str:
         )
     for room, (x, y) in places.items():
         own = [module for module in modules if module.room == room]
-        size = (
-            f"{len(own)} {'file' if len(own) == 1 else 'files'}, {sum(m.lines for m in own)} lines"
-        )
+        size = f"{len(own)} {'module' if len(own) == 1 else 'modules'}"
         name = f"{room}.py" if own[0].path == f"{room}.py" else f"{room}/"
         parts.append(
             f'<rect x="{x - BOX / 2:.0f}" y="{y:.0f}" width="{BOX}" height="{HIGH}" rx="6" '

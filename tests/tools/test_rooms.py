@@ -22,7 +22,8 @@ def house(tmp_path: Path) -> tuple[rooms.Module, ...]:
     write(tmp_path, "middle/work.py", "from orchestrator.ground.value import x\n")
     write(
         tmp_path, "top.py",
-        "def f():\n    from orchestrator.ground import value\n    from orchestrator import middle\n",
+        "def f():\n    from orchestrator.ground import value\n"
+        "    from orchestrator import middle\n",
     )  # fmt: skip
     return rooms.read_modules(tmp_path)
 
