@@ -109,7 +109,7 @@ def ends(error: BaseException, monkeypatch, capsys) -> tuple[int, str]:
         (HostError("the disk is full"), 3, "lab: the disk is full\n"),
         (Interrupted("interrupted"), 130, "lab: interrupted\n"),
         (KeyboardInterrupt(), 130, "lab: interrupted\n"),
-        (click.UsageError("two of them"), 2, "Error: two of them\n"),
+        (click.UsageError("two of them"), 2, "two of them\n"),
     ],
 )
 def test_errors_become_a_line_and_a_status(error, status, told, monkeypatch, capsys, lab):
