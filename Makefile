@@ -2,12 +2,13 @@
 LAB = .venv/bin/lab
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: help run setup test lint unit guest bench proof-evidence proof-detection proof-clean
+.PHONY: help run setup test lint unit guest lock bench proof-evidence proof-detection proof-clean
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
 	@echo 'make test   set up, then lint, unit tests, and the end-to-end test in real guests'
 	@echo 'make setup  system packages and .venv;  make lint, make unit, make guest: parts of test'
+	@echo 'make lock   renew requirements.lock'
 	@echo 'make bench  the figures of docs/figures.md, against the bare commands'
 
 run: setup
@@ -28,6 +29,9 @@ unit: setup
 
 guest: setup
 	$(PYTEST) -q -m guest --durations=0 tests/e2e
+
+lock:
+	@tools/lock.sh
 
 proof-evidence: setup
 	.venv/bin/python tools/proof_evidence.py --write

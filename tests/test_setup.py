@@ -23,7 +23,8 @@ def lab(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "tools/setup.sh", folder / "tools")
     (folder / "orchestrator").mkdir()
     (folder / "orchestrator/hosttools.py").write_text("")
-    (folder / "pyproject.toml").write_text("")
+    for name in ("pyproject.toml", "requirements.lock"):
+        (folder / name).write_text("")
     (folder / ".venv").mkdir()
     (folder / ".venv/.lab-setup").touch()
     (tmp_path / "bin").mkdir()
@@ -96,3 +97,27 @@ def test_an_installation_that_fails(lab: Path) -> None:
     (lab / "orchestrator/hosttools.py").write_text("print('flex')")
     done = play(lab, **{"id": "echo 0", "apt-get": "exit 100"})
     assert done.returncode == 3
+
+
+def environment(lab: Path) -> None:
+    """No .venv yet; the python3 that makes it plays too."""
+    (lab / ".venv/.lab-setup").unlink()
+    (lab / ".venv/bin").mkdir()
+    (lab / ".venv/bin/python").write_text(f'#!/bin/sh\necho "venv: $*" >> {lab}/calls\n')
+    (lab / ".venv/bin/python").chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
+def test_a_change_of_what_is_needed_sets_up_again(lab: Path, name: str) -> None:
+    environment(lab)
+    (lab / ".venv/.lab-setup").touch()
+    os.utime(lab / ".venv/.lab-setup", (1_000_000_000, 1_000_000_000))
+    for other in ("requirements.lock", "pyproject.toml"):
+        os.utime(lab / other, (999_999_999, 999_999_999))
+    assert play(lab, id="echo 0", python3="").returncode == 0
+    assert calls(lab, "venv") == []
+    os.utime(lab / name, (1_000_000_001, 1_000_000_001))
+    assert play(lab, id="echo 0", python3="").returncode == 0
+    assert len(calls(lab, "venv")) == 2
+    assert play(lab, id="echo 0", python3="").returncode == 0
+    assert len(calls(lab, "venv")) == 2

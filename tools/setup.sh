@@ -54,8 +54,12 @@ fi
 install_packages $(python3 orchestrator/hosttools.py --missing)
 update_lists
 
-if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+if [ ! -e "$stamp" ] || [ requirements.lock -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
 	python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	pip=".venv/bin/python -m pip --quiet --disable-pip-version-check"
+	# What the lock names, by its hashes, and nothing that would have to be built.
+	$pip install --require-hashes --only-binary :all: --requirement requirements.lock
+	# The lab itself, from this folder, by the setuptools of the lock.
+	$pip install --no-deps --no-build-isolation --editable .
 	touch "$stamp"
 fi
