@@ -7,7 +7,7 @@ PYTEST = .venv/bin/python -m pytest
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
 	@echo 'make test   set up, then lint, unit tests, and the end-to-end test in real guests'
-	@echo 'make setup  system packages and .venv;  make lint, make unit, make guest: parts of test'
+	@echo 'make setup  .venv and system packages;  make lint, make unit, make guest: parts of test'
 	@echo 'make lock   renew requirements.lock'
 	@echo 'make bench  the figures of docs/figures.md, against the bare commands'
 
