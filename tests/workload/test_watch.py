@@ -101,9 +101,9 @@ def test_a_changed_source_or_header_is_compiled_anew(family: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("int main(void)\n{\n\treturn moved;\n}\n", r"w\.c:3:\d+: error: .*moved"),
-        ('#include "gone.h"\n', r"w\.c:1:\d+: fatal error: gone\.h"),
-        ("int gone(void);\nint main(void)\n{\n\treturn gone();\n}\n", "undefined reference.*gone"),
+        ("int main(void)\n{\n\treturn moved;\n}\n", r"w\.c:3:\d+: .*moved"),
+        ('#include "gone.h"\n', r"w\.c:1:\d+: .*gone\.h"),
+        ("int gone(void);\nint main(void)\n{\n\treturn gone();\n}\n", "gone"),
     ],
 )
 def test_a_workload_that_does_not_compile(
