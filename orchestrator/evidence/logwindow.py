@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.evidence import klog, kmsg
 
-# The sampler's copy of /dev/kmsg, a record a line (guest-tests/lib/kmsgcopy.h).
+# The sampler's copy of /dev/kmsg, a record a line (guest-tests/agent/kmsgcopy.h).
 _COPY = "kmsg: "
 
 
