@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +34,7 @@ static struct {
 	pthread_cond_t moved; /* one more stands still, or all may go on */
 	size_t standing;
 	unsigned int round;
-	int pause, ending, failed; /* atomic */
-	char why[512];
+	int pause, ending; /* atomic */
 	int hangs; /* a thread of an earlier case never came back */
 } race = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -46,28 +44,9 @@ static pid_t tids[THREADS];
 static pthread_t ids[THREADS];
 static size_t thread_count;
 
-void race_fail(const char *format, ...)
-{
-	va_list args;
-
-	pthread_mutex_lock(&race.lock);
-	if (!race.failed) {
-		va_start(args, format);
-		vsnprintf(race.why, sizeof(race.why), format, args);
-		va_end(args);
-		__atomic_store_n(&race.failed, 1, __ATOMIC_RELEASE);
-	}
-	pthread_mutex_unlock(&race.lock);
-}
-
-static int failed(void)
-{
-	return __atomic_load_n(&race.failed, __ATOMIC_ACQUIRE);
-}
-
 int race_over(void)
 {
-	return __atomic_load_n(&race.pause, __ATOMIC_ACQUIRE) || failed();
+	return __atomic_load_n(&race.pause, __ATOMIC_ACQUIRE) || race_failed();
 }
 
 static void nap_us(unsigned long us)
@@ -115,27 +94,6 @@ static void *thread_main(void *argument)
 	}
 }
 
-void race_thread_make(struct race_thread *self, struct race_arena *arena,
-		      const struct race_role *role, const char *name, size_t number)
-{
-	struct race_rng rng = { race_options()->seed };
-	size_t run = arena->unit > RACE_RUN ? arena->unit : RACE_RUN;
-
-	memset(self, 0, sizeof(*self));
-	for (; *name; name++)
-		rng.state = race_random(&rng) ^ (unsigned char)*name;
-	rng.state = race_random(&rng) + number;
-	self->rng.state = race_random(&rng);
-	self->arena = arena;
-	self->role = role;
-	self->number = number;
-	self->peers = 1;
-	self->before = calloc(3 * run, sizeof(*self->before));
-	CHECK(self->before, "out of memory");
-	self->after = self->before + run;
-	self->left = self->after + run;
-}
-
 static void add_threads(struct race_arena *arena, const struct race_role *role, const char *name)
 {
 	size_t count = (size_t)(role->threads ? role->threads : race_options()->intensity);
@@ -168,7 +126,7 @@ static void tell(const struct race_case *what, size_t missing, size_t who, doubl
 static const char *wait_standing(const struct race_case *what)
 {
 	static struct race_watch watches[THREADS];
-	static char why[sizeof(race.why) + 160];
+	static char why[RACE_WHY + 160];
 	double begin = mem_now_ms(), used;
 	size_t missing, who = 0;
 	int told = 0;
@@ -202,7 +160,7 @@ static const char *wait_standing(const struct race_case *what)
 		if (!missing)
 			return NULL;
 		late = mem_now_ms() - begin;
-		if (used > HANG_MS || (failed() && late > TELL_MS))
+		if (used > HANG_MS || (race_failed() && late > TELL_MS))
 			break;
 		if (!told && late > TELL_MS) {
 			told = 1;
@@ -214,11 +172,11 @@ static const char *wait_standing(const struct race_case *what)
 		snprintf(why, sizeof(why),
 			 "%zu of %zu threads hang: no standstill within %.0f s of CPU time of a %s%s%s",
 			 missing, thread_count, HANG_MS / 1000, threads[who].role->name,
-			 failed() ? "; before that: " : "", failed() ? race.why : "");
+			 race_failed() ? "; before that: " : "", race_failed() ? race_why() : "");
 	else
 		snprintf(why, sizeof(why),
 			 "%zu of %zu threads came to no standstill within %d s; before that: %s",
-			 missing, thread_count, TELL_MS / 1000, race.why);
+			 missing, thread_count, TELL_MS / 1000, race_why());
 	return why;
 }
 
@@ -295,7 +253,8 @@ static void start(const struct race_case *what, struct race_arena *arena,
 	thread_count = 0;
 	race.standing = 0;
 	memset(stands, 0, sizeof(stands));
-	race.pause = race.ending = race.failed = 0;
+	race.pause = race.ending = 0;
+	race_clear();
 	add_threads(arena, mover, what->name);
 	movers = thread_count;
 	/* Whole units each; all of them where they are shared. */
@@ -349,7 +308,7 @@ void race_run(const struct race_case *what)
 	int round = 0, late = 0, over;
 
 	CHECK(!race.hangs, "threads of an earlier case never came back");
-	race_arena_make(&arena, what);
+	race_arena_make(&arena, what->flags, what->pages, what->errnos);
 	if (what->prepare)
 		what->prepare(&arena);
 	rss_check(what->name, getpid());
@@ -360,7 +319,7 @@ void race_run(const struct race_case *what)
 
 		if (!late && next > end)
 			next = end;
-		while (mem_now_ms() < next && !failed())
+		while (mem_now_ms() < next && !race_failed())
 			nap_us(10000);
 		__atomic_store_n(&race.pause, 1, __ATOMIC_RELEASE);
 		stuck = wait_standing(what);
@@ -369,15 +328,15 @@ void race_run(const struct race_case *what)
 			FAIL("%s", stuck);
 		}
 		round++;
-		if (!failed())
+		if (!race_failed())
 			standstill(what, &arena, round);
 		idle = idle_role(mover, what);
 		late += mem_now_ms() >= end;
 		if (late == PATIENCE_ROUNDS && idle)
 			ktap_diag("RACE case=%s: %s had no success in %lu tries so far", what->name,
 				  idle->name, tries_of(idle));
-		over = failed() || (late && (!idle || (late >= PATIENCE_ROUNDS &&
-						       tries_of(idle) >= PATIENCE_TRIES)));
+		over = race_failed() || (late && (!idle || (late >= PATIENCE_ROUNDS &&
+							    tries_of(idle) >= PATIENCE_TRIES)));
 		let_go(over);
 	} while (!over);
 	for (size_t i = 0; i < thread_count; i++)
@@ -388,6 +347,14 @@ void race_run(const struct race_case *what)
 		what->finish(&arena);
 	race_arena_drop(&arena);
 	report(what, mover, round);
-	CHECK(!failed(), "%s", race.why);
+	CHECK(!race_failed(), "%s", race_why());
 	CHECK(!idle, "nothing raced: %s never succeeded in %lu tries", idle->name, tries_of(idle));
+}
+
+int race_main(int argc, char **argv, const struct ktap_case *cases, size_t count,
+	      const char *skip_all)
+{
+	race_parse(argc, argv, count);
+	race_catch_signals();
+	return ktap_run(cases, count, skip_all);
 }
