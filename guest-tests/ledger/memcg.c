@@ -10,7 +10,7 @@
  * group's own kernel memory is left, and once it is removed it dies, which one page that is still charged
  * would prevent.  Pages that the older ABI moves into a process of another group stay with their group.
  *
- * lib/cgroup.h tells what makes these counters inexact and how they are read all the same; the first case
+ * cgroup.h tells what makes these counters inexact and how they are read all the same; the first case
  * measures whether that works.  A charge in the wrong place, a charge without an uncharge, a move that
  * copies, and a page or swap entry that leaks show here.
  */
