@@ -187,8 +187,7 @@ static void moves_charge_nothing(void)
 	(void)cgroup_write(GROUP, "memory.max", "max");
 	after = cgroup_charges(GROUP);
 	expect_same("at the limit", &before, &after);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 }
 
 /*

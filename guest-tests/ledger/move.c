@@ -126,8 +126,7 @@ static void child_moves(void)
 	freed = rss_check("child-freed", pid);
 	CHECK_EQ(freed.walk_anon + freed.walk_swap,
 		 theirs[1].walk_anon + theirs[1].walk_swap - half);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 }
 
 /* Both ways many times over: a drift of one a round is far beyond any tolerance then. */

@@ -82,23 +82,14 @@ static void part_of_pinned(void *unused)
 	pin_stop(&pin);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* fork() gives the child a copy of what is pinned, and for that the parent maps it by pages. */
 static void pinned_and_forked(void *unused)
 {
 	struct uffd_pair pair = pages();
 	struct pin pin = pin_start(PIN_BY_IO_URING, pair.src, pair.len);
-	pid_t child = child_start(stand_still, NULL);
 
 	(void)unused;
-	child_meet(child);
-	child_go(child);
-	child_reap(child);
+	child_end(child_sharer());
 	move_some(&pair, pair.len);
 	pin_stop(&pin);
 }
@@ -115,17 +106,6 @@ static void part_of_piped(void *unused)
 	move_some(&pair, pair.len / 2);
 }
 
-/* The CPU time that a process has used, in milliseconds. */
-static double used_ms(pid_t pid)
-{
-	struct timespec used = { 0, 0 };
-	clockid_t clock;
-
-	if (!clock_getcpuclockid(pid, &clock))
-		(void)clock_gettime(clock, &used);
-	return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
-}
-
 static void comes_back(void (*body)(void *))
 {
 	static const struct timespec pause = { 0, 2 * 1000 * 1000 };
@@ -134,13 +114,13 @@ static void comes_back(void (*body)(void *))
 	double start, before;
 
 	child_meet(mover);
-	before = used_ms(mover);
+	before = child_used_ms(mover);
 	start = mem_now_ms();
 	child_go(mover);
 	do {
 		nanosleep(&pause, NULL);
 		CHECK_SYS(waitid(P_PID, (id_t)mover, &over, WEXITED | WNOHANG | WNOWAIT));
-	} while (!over.si_pid && used_ms(mover) - before < PATIENCE_MS &&
+	} while (!over.si_pid && child_used_ms(mover) - before < PATIENCE_MS &&
 		 mem_now_ms() - start < SLEEPER_MS);
 	rss_check("mover-watched", getpid());
 	if (over.si_pid) {
