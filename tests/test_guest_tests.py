@@ -100,7 +100,7 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     # A program that could skip for a reason says so among its needs.
     uses_swap = "mem_why_no_swap())" in text and "kind" not in text and "!mem_why" not in text
     assert uses_swap <= ("swap" in workload.needs)
-    if "mem_map_huge" in text and "kind" not in text:
+    if re.search(r"(mem_map|pair)_huge\(", text) and "kind" not in text:
         # Some take huge pages only where they are told to.
         assert ("thp" in workload.needs) or ('"huge"' in text and "huge" not in workload.args)
     # Invariants over ledger lines need ledger lines, and those over moves pairs of them.

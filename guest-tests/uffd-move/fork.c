@@ -35,19 +35,7 @@ static int huge;
 
 static struct uffd_pair pages(void)
 {
-	struct uffd_pair pair;
-
-	if (!huge)
-		return uffd_pair(PAGES, SEED);
-	pair.len = mem_huge();
-	pair.fd = uffd_open(0);
-	pair.src = mem_map_huge(1, SEED);
-	pair.dst = mem_map(pair.len, mem_huge());
-	/* What gets split stays so: khugepaged keeps off. */
-	mem_no_huge(pair.src, pair.len);
-	mem_no_huge(pair.dst, pair.len);
-	uffd_register(pair.fd, pair.dst, pair.len);
-	return pair;
+	return huge ? moved_pair_huge(SEED) : uffd_pair(PAGES, SEED);
 }
 
 static void busy_while_shared(void)

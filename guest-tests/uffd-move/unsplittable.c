@@ -41,19 +41,6 @@
 #define PATIENCE_MS 1000.0
 #define SLEEPER_MS 20000.0
 
-static struct uffd_pair pages(void)
-{
-	struct uffd_pair pair = { .len = mem_huge() };
-
-	pair.fd = uffd_open(0);
-	pair.src = mem_map_huge(1, SEED);
-	pair.dst = mem_map(pair.len, mem_huge());
-	mem_no_huge(pair.src, pair.len);
-	mem_no_huge(pair.dst, pair.len);
-	uffd_register(pair.fd, pair.dst, pair.len);
-	return pair;
-}
-
 /* Move the first len bytes, wherever that ends, and find every byte on one of the two sides. */
 static void move_some(const struct uffd_pair *pair, size_t len)
 {
@@ -74,7 +61,7 @@ static void move_some(const struct uffd_pair *pair, size_t len)
 
 static void part_of_pinned(void *unused)
 {
-	struct uffd_pair pair = pages();
+	struct uffd_pair pair = moved_pair_huge(SEED);
 	struct pin pin = pin_start(PIN_BY_IO_URING, pair.src, pair.len);
 
 	(void)unused;
@@ -85,7 +72,7 @@ static void part_of_pinned(void *unused)
 /* fork() gives the child a copy of what is pinned, and for that the parent maps it by pages. */
 static void pinned_and_forked(void *unused)
 {
-	struct uffd_pair pair = pages();
+	struct uffd_pair pair = moved_pair_huge(SEED);
 	struct pin pin = pin_start(PIN_BY_IO_URING, pair.src, pair.len);
 
 	(void)unused;
@@ -96,7 +83,7 @@ static void pinned_and_forked(void *unused)
 
 static void part_of_piped(void *unused)
 {
-	struct uffd_pair pair = pages();
+	struct uffd_pair pair = moved_pair_huge(SEED);
 	struct iovec data = { pair.src, mem_page() };
 	int ends[2];
 
