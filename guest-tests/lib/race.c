@@ -212,36 +212,34 @@ static void standstill(const struct race_case *what, struct race_arena *arena, i
 		what->standstill(arena);
 }
 
-static unsigned long acts_of(const struct race_role *role)
+/* What the threads of a role did together; of all roles without one. */
+static struct totals {
+	unsigned long tries, acts, pages, conflicts;
+} totals_of(const struct race_role *role)
 {
-	unsigned long acts = 0;
+	struct totals sum = { 0, 0, 0, 0 };
 
-	for (size_t i = 0; i < thread_count; i++)
-		if (threads[i].role == role)
-			acts += threads[i].acts;
-	return acts;
+	for (size_t i = 0; i < thread_count; i++) {
+		if (role && threads[i].role != role)
+			continue;
+		sum.tries += threads[i].tries;
+		sum.acts += threads[i].acts;
+		sum.pages += threads[i].pages;
+		sum.conflicts += threads[i].conflicts;
+	}
+	return sum;
 }
 
 /* The first role that has not done anything yet, or NULL. */
 static const struct race_role *idle_role(const struct race_role *mover,
 					 const struct race_case *what)
 {
-	if (!acts_of(mover))
+	if (!totals_of(mover).acts)
 		return mover;
 	for (size_t i = 0; i < RACE_ADVERSARIES && what->adversaries[i].step; i++)
-		if (!acts_of(&what->adversaries[i]))
+		if (!totals_of(&what->adversaries[i]).acts)
 			return &what->adversaries[i];
 	return NULL;
-}
-
-static unsigned long tries_of(const struct race_role *role)
-{
-	unsigned long tries = 0;
-
-	for (size_t i = 0; i < thread_count; i++)
-		if (threads[i].role == role)
-			tries += threads[i].tries;
-	return tries;
 }
 
 static void start(const struct race_case *what, struct race_arena *arena,
@@ -283,18 +281,14 @@ static void start(const struct race_case *what, struct race_arena *arena,
 
 static void report(const struct race_case *what, const struct race_role *mover, int rounds)
 {
-	unsigned long moves = acts_of(mover), pages = 0, conflicts = 0, adversary = 0;
+	/* In this order: where threads hang others go on, and all together have done more by then. */
+	struct totals moved = totals_of(mover), all = totals_of(NULL);
 
-	for (size_t i = 0; i < thread_count; i++) {
-		pages += threads[i].role == mover ? threads[i].pages : 0;
-		conflicts += threads[i].role == mover ? threads[i].conflicts : 0;
-		adversary += threads[i].role == mover ? 0 : threads[i].acts;
-	}
 	ktap_diag("RACE case=%s seed=%llu moves=%lu pages=%lu conflicts=%lu adversary=%lu "
 		  "standstills=%d",
-		  what->name, (unsigned long long)race_options()->seed, moves, pages, conflicts,
-		  adversary, rounds);
-	ktap_measure("moves", (double)moves, "1");
+		  what->name, (unsigned long long)race_options()->seed, moved.acts, moved.pages,
+		  moved.conflicts, all.acts - moved.acts, rounds);
+	ktap_measure("moves", (double)moved.acts, "1");
 }
 
 void race_run(const struct race_case *what)
@@ -334,9 +328,10 @@ void race_run(const struct race_case *what)
 		late += mem_now_ms() >= end;
 		if (late == PATIENCE_ROUNDS && idle)
 			ktap_diag("RACE case=%s: %s had no success in %lu tries so far", what->name,
-				  idle->name, tries_of(idle));
-		over = race_failed() || (late && (!idle || (late >= PATIENCE_ROUNDS &&
-							    tries_of(idle) >= PATIENCE_TRIES)));
+				  idle->name, totals_of(idle).tries);
+		over = race_failed() ||
+		       (late && (!idle || (late >= PATIENCE_ROUNDS &&
+					   totals_of(idle).tries >= PATIENCE_TRIES)));
 		let_go(over);
 	} while (!over);
 	for (size_t i = 0; i < thread_count; i++)
@@ -348,7 +343,8 @@ void race_run(const struct race_case *what)
 	race_arena_drop(&arena);
 	report(what, mover, round);
 	CHECK(!race_failed(), "%s", race_why());
-	CHECK(!idle, "nothing raced: %s never succeeded in %lu tries", idle->name, tries_of(idle));
+	CHECK(!idle, "nothing raced: %s never succeeded in %lu tries", idle->name,
+	      totals_of(idle).tries);
 }
 
 int race_main(int argc, char **argv, const struct ktap_case *cases, size_t count,

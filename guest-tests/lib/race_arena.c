@@ -22,7 +22,11 @@
 #define STAMPS 8  /* words of a page that tell which page it is */
 #define COUNTER 1 /* the word that is counted up */
 
-/* Where this thread lands when an access of its own faults. */
+/*
+ * Where this thread lands when an access of its own faults.  Not by trap.h, which sets the handlers for
+ * each access and back, for the main thread alone: here many threads do nothing else all the time, and
+ * five system calls at each access would leave little of the race.
+ */
 static __thread sigjmp_buf landing;
 static __thread volatile sig_atomic_t may_fault;
 
