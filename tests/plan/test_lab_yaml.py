@@ -129,6 +129,8 @@ def make_lab(folder: Path) -> None:
     family.mkdir(parents=True)
     (folder / "guest-tests/lib").mkdir()
     (folder / "guest-tests/lib/shared.c").write_text("")
+    (folder / "guest-tests/agent").mkdir()
+    (folder / "guest-tests/agent/sampler.c").write_text("")
     (folder / "guest-tests/notes").mkdir()
     for name in ("move.c", "race.py"):
         (family / name).write_text("")
@@ -408,6 +410,15 @@ def test_a_family_in_two_folders(lab: Path) -> None:
     shutil.copytree(lab.parent / "guest-tests", lab.parent / "more")
     change(lab, "version: 1", "version: 1\nworkload_folders: [guest-tests, more]")
     assert problems(lab) == ["more/move/manifest.yaml: family 'move' is in guest-tests too"]
+
+
+def test_the_labs_own_folders_are_no_families(lab: Path) -> None:
+    """Unless somebody means so: then they have a manifest."""
+    assert {workload.family for workload in load(lab).workloads} == {"move"}
+    agent = lab.parent / "guest-tests/agent"
+    shutil.copytree(lab.parent / "guest-tests/move", agent, dirs_exist_ok=True)
+    change(agent / "manifest.yaml", "family: move", "family: agent")
+    assert {workload.family for workload in load(lab).workloads} == {"agent", "move"}
 
 
 def laughs(merge: str) -> bytes:
