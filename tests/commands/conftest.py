@@ -50,6 +50,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def kept_programs(folder: Path, tmp_path: Path, programs_cache: Path) -> None:
+    """The lab's private cache has what the session's other tests have compiled."""
+    (programs_cache / "workloads").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "workloads").symlink_to(programs_cache / "workloads")
+
+
+@pytest.fixture
 def stored(folder: Path) -> Path:
     """The same with two stored runs."""
     for run in (sample_run.good_run(), sample_run.broken_run()):

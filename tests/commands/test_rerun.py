@@ -33,6 +33,9 @@ from orchestrator.runner.context import Context, Kernel, Machine, RunValues
 from orchestrator.runner.repeat import same_kernel
 from orchestrator.runner.stages import Ran, Stages
 
+# Nearly all of them compile what watches a workload.
+pytestmark = pytest.mark.usefixtures("kept_programs")
+
 CELL = "cli/default/x86_64/small"
 CASE = f"{CELL}:fam/one:counters"
 EXACT = "debian:6.12=6.12.117-1"

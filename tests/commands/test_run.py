@@ -42,6 +42,7 @@ def test_the_summary_tells_of_cells_that_were_not_run(
     assert "not_run" not in json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.usefixtures("kept_programs")
 def test_a_workload_that_does_not_compile_is_told_first(
     lab: Callable[..., object], folder: Path
 ) -> None:

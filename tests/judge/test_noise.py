@@ -53,18 +53,27 @@ def claimed(groups: tuple[int, ...], change: float = 0.0, known: bool = False) -
     return sum(word in LOUD for word in judged) / FIGURES
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("groups", [(5,), (3, 3), (2, 1, 3), (2,) * 4, (3,) * 10, (10,) * 3, (15,)])
+@pytest.mark.parametrize(
+    "groups",
+    [(5,), (3, 3), *map(slow, [(2, 1, 3), (2,) * 4, (3,) * 10, (10,) * 3, (15,)])],
+)
 def test_equal_kernels_do_not_differ(groups, known):
     assert claimed(groups, known=known) < 0.001
 
 
-@pytest.mark.parametrize(("runs", "least"), [(8, 0.3), (10, 0.6), (15, 0.85), (40, 0.99)])
+@pytest.mark.parametrize(
+    ("runs", "least"), [(8, 0.3), slow(10, 0.6), slow(15, 0.85), slow(40, 0.99)]
+)
 def test_a_true_change_of_ten_deviations_is_found(runs, least):
     assert claimed((runs,), 10.0) > least
 
 
-@pytest.mark.parametrize(("runs", "least"), [(8, 0.75), (10, 0.95), (15, 0.999)])
+@pytest.mark.parametrize(("runs", "least"), [(8, 0.75), slow(10, 0.95), slow(15, 0.999)])
 def test_a_true_change_of_ten_deviations_of_the_difference_is_found(runs, least):
     assert claimed((runs,), 10.0 * math.sqrt(2)) > least
 
