@@ -38,7 +38,10 @@ class Terminal(io.StringIO):
 
 
 class Gone(io.StringIO):
+    tried = 0
+
     def write(self, text: str) -> int:
+        self.tried += 1
         raise BrokenPipeError
 
 
@@ -126,7 +129,9 @@ def test_a_guests_words_spoil_nothing(how: str, said: str) -> None:
 
 @pytest.mark.parametrize("how", ["plain", "json"])
 def test_reader_that_went_away_ends_no_run(how: str) -> None:
-    show(how, RUN, Gone())
+    gone = Gone()
+    show(how, RUN, gone)
+    assert gone.tried
     closed = io.StringIO()
     closed.close()
     with progress.listener(PLAN, how, closed) as listener:

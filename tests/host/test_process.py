@@ -27,6 +27,13 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def ignored(pid: int) -> set[int]:
+    """The signals that a process ignores: proc(5), SigIgn."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigIgn:")[2].split()[0], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
 def wait_gone(pids: list[int], seconds: float) -> list[int]:
     until = time.monotonic() + seconds
     left = [pid for pid in pids if alive(pid)]
@@ -353,19 +360,26 @@ def test_deadline_asks_first(tmp_path: Path) -> None:
 
 def test_interrupt_in_the_main_thread_kills_the_command(tmp_path: Path) -> None:
     code = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
+from pathlib import Path
 from orchestrator.host import process
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests start
-threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-try:
-    process.run(["sh", "-c", "echo $$ > %s; exec sleep 60" % sys.argv[1]], deadline=60)
-except KeyboardInterrupt:
-    pid = open(sys.argv[1]).read().strip()
-    import time; time.sleep(0.2)
+told = Path(sys.argv[1])
+def interrupt():
+    while not (told.exists() and told.read_text().endswith("\\n")): time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+def state(pid):
     try:
-        print(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0])
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        print("gone")
+        return "gone"
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    process.run(["sh", "-c", "echo $$ > %s; exec sleep 60" % told], deadline=60)
+except KeyboardInterrupt:
+    pid, until = told.read_text().strip(), time.monotonic() + 10
+    while state(pid) not in ("Z", "gone") and time.monotonic() < until: time.sleep(0.02)
+    print(state(pid))
 """
     done = in_subprocess(code, str(tmp_path / "pid"))
     assert done.stdout.strip() in ("Z", "gone"), done.stderr
@@ -394,7 +408,7 @@ with process.start(["sh", "-c", script]) as child:
     finally:
         lab.kill()
         lab.wait(10)
-    assert wait_gone(found, 2.0) == []
+    assert wait_gone(found, 20.0) == []
 
 
 def test_temporary_files_go_with_the_lab(tmp_path: Path) -> None:
@@ -489,22 +503,30 @@ def test_reaper_spares_others_processes(tmp_path: Path) -> None:
 
 def test_reaper_ignores_signals_and_ends_with_its_lab() -> None:
     script = HOME / "orchestrator" / "host" / "reaper.py"
-    victim = subprocess.Popen(["sleep", "50"], env={"LAB_TOKEN": "c" * 32, "PATH": "/usr/bin:/bin"})
-    watcher = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(script), "c" * 32], stdin=subprocess.PIPE
-    )
-    try:
-        time.sleep(0.3)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            watcher.send_signal(number)
-        time.sleep(0.1)
-        assert watcher.poll() is None
-        assert alive(victim.pid)
-        assert watcher.stdin
-        watcher.stdin.close()
-        assert victim.wait(2) == -signal.SIGKILL
-        assert watcher.wait(5) == 0
-    finally:
-        for child in (victim, watcher):
-            child.kill()
-            child.wait()
+    token = "c" * 32
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    with (
+        subprocess.Popen(
+            ["sleep", "50"], env={"LAB_TOKEN": token, "PATH": "/usr/bin:/bin"}
+        ) as victim,
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", str(script), token], stdin=subprocess.PIPE
+        ) as watcher,
+    ):
+        try:
+            until = time.monotonic() + 20
+            while not numbers <= ignored(watcher.pid) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert numbers <= ignored(watcher.pid)
+            for number in numbers:
+                watcher.send_signal(number)
+            with pytest.raises(subprocess.TimeoutExpired):
+                watcher.wait(0.1)
+            assert alive(victim.pid)
+            assert watcher.stdin
+            watcher.stdin.close()
+            assert victim.wait(20) == -signal.SIGKILL
+            assert watcher.wait(20) == 0
+        finally:
+            victim.kill()
+            watcher.kill()

@@ -184,12 +184,15 @@ def test_a_range_that_holds_nothing_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["> 6.12, < 6.13-rc3", "> 6.12.3, < 6.13", "= 6.12, < 6.12.30", ">= 6.12-rc3, < 6.12.1",
-     "<= 6.12", "> 6.12", "6.12", ">= 6.12, <= 6.12", "> 6.12-rc3, < 6.12-rc5"],
+    ("text", "held"),
+    [("> 6.12, < 6.13-rc3", "6.13-rc2"), ("> 6.12.3, < 6.13", "6.12.4"),
+     ("= 6.12, < 6.12.30", "6.12.29"), (">= 6.12-rc3, < 6.12.1", "6.12-rc3"),
+     ("<= 6.12", "6.12.30"), ("> 6.12", "6.13"), ("6.12", "6.12.7"),
+     (">= 6.12, <= 6.12", "6.12.30"), ("> 6.12-rc3, < 6.12-rc5", "6.12-rc4")],
 )  # fmt: skip
-def test_a_range_that_holds_something_is_taken(text: str) -> None:
+def test_a_range_that_holds_something_is_taken(text: str, held: str) -> None:
     check_range(text)
+    assert in_range(held, text)
 
 
 def test_the_tables_ranges_hold_for_the_kernels_they_mean() -> None:

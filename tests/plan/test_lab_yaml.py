@@ -477,8 +477,9 @@ def test_tags_and_odd_keys(lab: Path) -> None:
 
 
 def test_byte_order_mark_is_fine(lab: Path) -> None:
+    wanted = load(lab)
     lab.write_bytes(b"\xef\xbb\xbf" + LAB.encode())
-    load(lab)
+    assert load(lab) == wanted
 
 
 def test_missing_file(tmp_path: Path) -> None:
