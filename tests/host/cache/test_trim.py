@@ -2,122 +2,16 @@
 """The cache: who uses it, what is removed first, and what never is."""
 
 import fcntl
-import os
 import shutil
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
+from cache_files import DAY, KIB, NOW, names, put, put_build, set_age
 
-from orchestrator import HOME
 from orchestrator.host.cache import locks, trim
-from orchestrator.host.cache.locks import locked
-from orchestrator.host.cache.survey import Entry, disk_size, survey, survey_kind
+from orchestrator.host.cache.survey import Entry, survey, survey_kind
 from orchestrator.host.cache.trim import Wish, choose, keep_budget
-from orchestrator.model.errors import HostError, UserError
-
-DAY = 86400.0
-NOW = time.time()
-KIB = 1024
-
-
-def put(path: Path, age: float, size: int = 64 * KIB) -> Path:
-    """A file of some size and age (seconds)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(os.urandom(size))
-    set_age(path, age)
-    return path
-
-
-def set_age(path: Path, age: float) -> None:
-    os.utime(path, (NOW - age, NOW - age))
-
-
-def put_build(cache: Path, name: str, age: float) -> Path:
-    folder = cache / "builds" / name
-    put(folder / "image", age)
-    put(folder / "build.json", age, 10)
-    set_age(folder, age)
-    return folder
-
-
-def put_objects(cache: Path, name: str, age: float) -> Path:
-    folder = cache / "obj" / name
-    put(folder / "mm" / "x.o", age)
-    put(folder / ".lab-lock", age, 0)
-    set_age(folder, age)
-    return folder
-
-
-def put_tree(cache: Path, slot: str, age: float) -> Path:
-    folder = cache / "trees" / slot
-    put(folder / "Makefile", age)
-    put(cache / "trees" / f"{slot}.tree", age, 40)
-    set_age(folder, age)
-    return folder
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """A cache with something of every kind, each used some days ago."""
-    cache = tmp_path / "cache"
-    put_build(cache, "old", 9 * DAY)
-    put_build(cache, "young", DAY)
-    put_objects(cache, "debian-6.1-default-x86_64", 8 * DAY)
-    put_objects(cache, "debian-6.12-default-x86_64", 2 * DAY)
-    put_tree(cache, "debian-6.1", 8 * DAY)
-    put_tree(cache, "debian-6.12", 7 * DAY)
-    put(cache / "roots" / "arm64-0123.ext2", 3 * DAY)
-    put(cache / "workloads" / "x86_64-basic-0123", 4 * DAY)
-    put(cache / "workloads" / "x86_64-basic-0123.lock", 4 * DAY, 0)
-    put(cache / "kernels.git" / "objects" / "x", 5 * DAY)
-    put(cache / "records" / "sources" / "x.json", 5 * DAY, 50)
-    (cache / "tmp").mkdir()
-    (cache / "locks").mkdir()
-    return cache
-
-
-def names(entries) -> list[str]:
-    return [f"{entry.kind}/{entry.name}" for entry in entries]
-
-
-# ---------------------------------------------------------------- what there is
-
-
-def test_everything_is_found_least_recently_used_first(cache):
-    assert names(survey(cache)) == [
-        "builds/old",
-        "obj/debian-6.1-default-x86_64",
-        "trees/debian-6.1",
-        "workloads/x86_64-basic-0123",
-        "roots/arm64-0123.ext2",
-        "obj/debian-6.12-default-x86_64",
-        "trees/debian-6.12",  # as used as the last build from it
-        "builds/young",
-        "sources/kernels.git",  # as used as the last build of all
-    ]
-
-
-def test_sizes_are_those_on_disk(cache, tmp_path):
-    sparse = tmp_path / "sparse" / "swap.raw"
-    sparse.parent.mkdir()
-    with sparse.open("wb") as file:
-        file.truncate(1 << 30)
-    assert disk_size(tmp_path / "sparse") < 1 << 20
-    assert disk_size(cache / "builds" / "old") >= 64 * KIB
-    assert disk_size(tmp_path / "nothing") == 0
-
-
-def test_a_link_out_of_the_cache_is_not_followed(cache, tmp_path):
-    put(tmp_path / "precious" / "file", 0, 1 << 20)
-    (cache / "obj" / "link").symlink_to(tmp_path / "precious")
-    (cache / "builds" / "link").symlink_to(tmp_path / "precious")
-    assert disk_size(cache / "builds" / "link") < 64 * KIB
-    trim.trim(cache, Wish(everything=True))
-    assert (tmp_path / "precious" / "file").exists()
+from orchestrator.model.errors import UserError
 
 
 def test_no_cache_is_nothing_to_trim(tmp_path):
@@ -185,28 +79,6 @@ def test_a_workloads_lock_goes_with_it(cache):
         trim.trim(cache, Wish(max_age=3 * DAY))
     left = sorted(path.name for path in (cache / "workloads").iterdir())
     assert left == [kept.name, f"{kept.name}.lock", compiling.name]
-
-
-def test_who_waits_for_a_lock_that_is_removed_takes_the_new_one(tmp_path):
-    path = tmp_path / "lock"
-    entered = []
-
-    def wait():
-        with locked(path, deadline=10, on_wait=entered.append):
-            entered.append(path.stat().st_ino)
-
-    thread = threading.Thread(target=wait)
-    with locked(path, deadline=1):
-        thread.start()
-        while not entered:
-            time.sleep(0.01)
-        path.unlink()
-        with locked(path, deadline=1):
-            ino = path.stat().st_ino
-            time.sleep(0.3)
-            assert len(entered) == 1
-    thread.join(10)
-    assert entered[1:] == [ino]
 
 
 def test_a_dry_run_removes_nothing(cache):
@@ -301,47 +173,6 @@ def test_ccache_trims_itself(cache):
     done = trim.trim(cache, Wish(everything=True))
     assert "ccache/ccache" in names(done.removed)
     assert not (cache / "ccache" / "a" / "b" / "some.o").exists()
-
-
-# ---------------------------------------------------------------- users of the cache
-
-
-def test_a_users_registration_ends_with_it(cache):
-    with locks.using(cache), locks.using(cache):
-        assert len(list((cache / "locks" / "labs").iterdir())) == 2
-    assert list((cache / "locks" / "labs").iterdir()) == []
-    with locks.trimming(cache) as oldest:
-        assert oldest is None
-
-
-def test_the_oldest_lab_counts(cache):
-    with locks.using(cache):
-        first = next((cache / "locks" / "labs").iterdir())
-        set_age(first, 3600)
-        with locks.using(cache), locks.trimming(cache) as oldest:
-            assert oldest == pytest.approx(NOW - 3600, abs=1)
-
-
-def test_a_killed_labs_registration_counts_no_more(cache):
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from orchestrator.host.cache.locks import using\n"
-        "with using(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    root = {"PYTHONPATH": str(HOME)}
-    subprocess.run([sys.executable, "-c", code, cache], timeout=30, env=os.environ | root)
-    assert len(list((cache / "locks" / "labs").iterdir())) == 1
-    with locks.trimming(cache) as oldest:
-        assert oldest is None
-    assert list((cache / "locks" / "labs").iterdir()) == []
-
-
-def test_nobody_looks_things_up_while_trimming_takes_them(cache, monkeypatch):
-    monkeypatch.setattr(locks, "_PATIENCE", 0.0)
-    with locks.trimming(cache), pytest.raises(HostError), locks.looking(cache):
-        pass
-    with locks.looking(cache), pytest.raises(HostError), locks.trimming(cache):
-        pass
 
 
 # ---------------------------------------------------------------- the budget

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sizes and times as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.model.formats import parse_seconds, parse_size_mib
+
+
+@pytest.mark.parametrize(
+    ("value", "mib"), [(512, 512), ("512M", 512), ("2G", 2048), (0, 0), ("0M", 0)]
+)
+def test_sizes(value: object, mib: int) -> None:
+    assert parse_size_mib(value) == mib
+
+
+@pytest.mark.parametrize(
+    "value", ["", "G", "1", "1.5G", "1 G", "1g", "1GiB", "9999999G", -1, True, None, [], 1.5, "१G"]
+)
+def test_no_sizes(value: object) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_size_mib(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(30, 30.0), (0.5, 0.5), ("90s", 90.0), ("1.5m", 90.0), ("8h", 28800.0)]
+)
+def test_durations(value: object, seconds: float) -> None:
+    assert parse_seconds(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, "0s", "1d", "", "s", float("nan"), float("inf"), True, None, "999h"]
+)
+def test_no_durations(value: object) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_seconds(value)
