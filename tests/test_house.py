@@ -163,6 +163,36 @@ def test_the_report_side_starts_nothing() -> None:
             assert "orchestrator.host.process" not in imports_of(path), name_of(path)
 
 
+def composed_names(source: str, names: set[str]) -> list[str]:
+    """Which of the cache's names a source joins to the cache itself: ``cache / "builds"``."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+            continue
+        left, right = node.left, node.right
+        if isinstance(left, ast.Attribute) and left.attr == "folder":
+            left = left.value
+        of = left.attr if isinstance(left, ast.Attribute) else getattr(left, "id", "")
+        if of in ("cache", "_cache") and isinstance(right, ast.Constant) and right.value in names:
+            found.append(str(right.value))
+    return found
+
+
+def test_one_module_knows_what_lies_in_the_cache() -> None:
+    from orchestrator.host.cache.files import Cache
+
+    top = Path("/c")
+    properties = [name for name, kind in vars(Cache).items() if isinstance(kind, property)]
+    names = {getattr(Cache(top), name).relative_to(top).parts[0] for name in properties}
+    assert names > {"builds", "obj", "trees", "locks", "tmp", "kernels.git"}
+    before = 'a = cache / "obj"; b = self.cache.folder / "tmp" / x; c = self._cache / "trees"'
+    assert sorted(composed_names(before, names)) == ["obj", "tmp", "trees"]
+    assert composed_names('cache.folder / kind; work / "obj"; store / "objects"', names) == []
+    for path in [*SOURCES, *sorted((HOME / "tools").glob("*.py"))]:
+        if path != HOME / "orchestrator" / "host" / "cache" / "files.py":
+            assert composed_names(path.read_text(), names) == [], path
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_each_file_is_one_room(path: Path) -> None:
     text = path.read_text()

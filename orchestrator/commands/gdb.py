@@ -25,7 +25,7 @@ from orchestrator.guest import accel, boot, qemu, root
 from orchestrator.guest.seed import write_seed
 from orchestrator.guest.ssh import Channel
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.judge.trials import Repeat
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, UserError

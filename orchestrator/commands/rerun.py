@@ -78,7 +78,7 @@ def rerun(run_name: str, case_id: str, options: RunOptions, how: RerunOptions) -
     repeat = make_repeat(config, earlier, case, on=how.on, shape=shape, with_base=with_base)
     from orchestrator.host.cache.locks import using
 
-    places.cache.mkdir(parents=True, exist_ok=True)
+    places.cache.folder.mkdir(parents=True, exist_ok=True)
     with using(places.cache):
         if how.gdb:
             from orchestrator.commands.gdb import debug

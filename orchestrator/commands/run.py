@@ -133,7 +133,7 @@ def _execute(places: Places, plan: Plan, options: RunOptions, base_run: RunResul
     started = record.now()
     record.log_to(folder / "lab.log")
     keep_shapes(plan, folder)
-    places.cache.mkdir(parents=True, exist_ok=True)
+    places.cache.folder.mkdir(parents=True, exist_ok=True)
     host = record.host(places)
     command = record.command_line()
     baseline = _baseline_name(places, plan, options)

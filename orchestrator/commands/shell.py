@@ -19,8 +19,9 @@ from orchestrator.commands.workspace import find_places, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import accel, boot, root
 from orchestrator.host import process
-from orchestrator.host.cache.files import clean_leftovers, scratch
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import using
+from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.judge.outcome import apply_reason
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, HostError
@@ -66,7 +67,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     plan = make_plan(load(places), selection, tuple(ARCHES))
     cell = plan.cells[0]
     _tell(cell.id)
-    places.cache.mkdir(parents=True, exist_ok=True)
+    places.cache.folder.mkdir(parents=True, exist_ok=True)
     clean_leftovers(places.cache)
     folder = places.reports / "shell"
     how = progress.choose(options.plain, False, sys.stderr)
@@ -131,7 +132,7 @@ def _session(
             return EXIT_HOST if host else EXIT_KERNEL
 
 
-def _push(machine: boot.Guest, cell: Cell, cache: Path) -> None:
+def _push(machine: boot.Guest, cell: Cell, cache: Cache) -> None:
     library = programs.library_folder(cell.workloads)
     files = programs.compile_all(cell.workloads, library, ARCHES[cell.build.arch], cache)
     watch.push(machine, programs.pack(files, cache))

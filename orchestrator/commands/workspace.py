@@ -8,19 +8,20 @@ import os
 from pathlib import Path
 
 from orchestrator import HOME
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.lab_yaml import find_config, load_config
 from orchestrator.runner.context import Places
 
 
-def cache_folder() -> Path:
+def cache_folder() -> Cache:
     """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
     chosen = os.environ.get("LAB_CACHE")
     if chosen:
-        return Path(chosen).expanduser().resolve()
+        return Cache(Path(chosen).expanduser().resolve())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lab"
+    return Cache(Path(base) / "lab")
 
 
 def find_places(lab_yaml: Path | None = None) -> Places:
@@ -43,12 +44,12 @@ def places_here() -> Places:
     return Places(here / "lab.yaml", here / "reports", cache_folder(), here / "kernel-configs")
 
 
-def _clean_up(cache: Path) -> None:
+def _clean_up(cache: Cache) -> None:
     """Remove what a killed lab left; the import is only paid where there is something."""
-    imports = cache / "kernels.git" / "objects" / "pack"
+    imports = cache.store / "objects" / "pack"
     with contextlib.suppress(OSError):
-        if any((cache / "tmp").glob("*")) or any(imports.glob("*tmp*")):
-            from orchestrator.host.cache.files import clean_leftovers
+        if any(cache.tmp.glob("*")) or any(imports.glob("*tmp*")):
+            from orchestrator.host.cache.scratch import clean_leftovers
 
             clean_leftovers(cache)
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
@@ -55,7 +56,7 @@ class Places:
 
     lab_yaml: Path
     reports: Path
-    cache: Path
+    cache: Cache
     fragments: Path
 
     @property
@@ -83,7 +84,7 @@ class Settings:
     ``folder`` is the run's folder; ``run_name`` is what ``lab rerun`` finds it by.
     """
 
-    cache: Path
+    cache: Cache
     folder: Path
     fragments: Path
     run_name: str

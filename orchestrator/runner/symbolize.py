@@ -46,10 +46,9 @@ def with_lines(
             return record
         settings.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        objects = f"{kernel.slot}-{built.build.config.name}-{arch.name}"
+        objects = settings.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
         linked = Linked(
-            built.vmlinux, settings.cache / "obj" / objects, kernel.tree, kernel.slot, arch,
-            settings.cache,
+            built.vmlinux, objects, kernel.tree, kernel.slot, arch, settings.cache,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree, settings.cache)

@@ -25,8 +25,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.build.log import host_trouble
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
@@ -86,7 +87,7 @@ def build_selftests(
     tree: KernelTree,
     collection: str,
     arch: Arch,
-    cache: Path,
+    cache: Cache,
     *,
     jobs: int,
     repairs: Iterable[Repair] = (),
@@ -106,7 +107,7 @@ def build_selftests(
     repairs = tuple(repairs)
     libraries = target_libs.target_libraries(arch, cache, tell)
     job = _job(tree.tree, folder, arch, repairs, libraries, cache)
-    kept = cache / "selftests" / job.identity
+    kept = cache.selftests / job.identity
     lock = kept.with_name(f"{kept.name}.lock")
     what = f"the selftests {collection}"
     with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=what):
@@ -124,7 +125,7 @@ def build_selftests(
     return found
 
 
-def _find(kept: Path, collection: str, cache: Path) -> Selftests | None:
+def _find(kept: Path, collection: str, cache: Cache) -> Selftests | None:
     try:
         with looking(cache):
             record = json.loads((kept / "selftests.json").read_text())
@@ -138,7 +139,7 @@ def _find(kept: Path, collection: str, cache: Path) -> Selftests | None:
 # ---------------------------------------------------------------- what it is made of
 
 
-def _folder_of(tree: str, collection: str, cache: Path) -> str | None:
+def _folder_of(tree: str, collection: str, cache: Cache) -> str | None:
     for folder in (collection, _FORMER.get(collection)):
         if folder and store.read_file(tree, f"{SELFTESTS}/{folder}/Makefile", cache) is not None:
             return folder
@@ -151,7 +152,7 @@ def _job(
     arch: Arch,
     repairs: tuple[Repair, ...],
     libraries: target_libs.TargetLibraries,
-    cache: Path,
+    cache: Cache,
 ) -> _Job:
     own = f"arch/{Path(arch.image).parts[1]}"
     paths = [*_HEADERS, *(f"{own}/{path}" for path in _ARCH_HEADERS), *_TOOLS]
@@ -171,7 +172,7 @@ def _compiler(gcc: str) -> str:
 
 
 def _included(
-    tree: str, under: str, have: Mapping[str, tuple[str, str]], cache: Path
+    tree: str, under: str, have: Mapping[str, tuple[str, str]], cache: Cache
 ) -> dict[str, tuple[str, str]]:
     """Files from elsewhere in the tree that the sources in a folder include, by any way round."""
     found: dict[str, tuple[str, str]] = {}
@@ -204,7 +205,7 @@ class _Maker:
         self,
         job: _Job,
         work: Path,
-        cache: Path,
+        cache: Cache,
         jobs: int,
         libraries: target_libs.TargetLibraries,
         tell: Notice,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.commands import rerun as command
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Subject
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
@@ -266,7 +267,7 @@ def test_an_image_that_was_trimmed_is_built_again_and_compared(
     built = BuildResult(subject.cell.build, Verdict.PASS, "", 9.0, False, tmp_path, "other")
     monkeypatch.setattr(stages, "prepare_kernel", lambda *_: stages.Kernel(tree, "s", EXACT))
     monkeypatch.setattr(stages, "build_one", lambda *_: built)
-    settings = stages.Settings(tmp_path, tmp_path, tmp_path, "r", 1)
+    settings = stages.Settings(Cache(tmp_path), tmp_path, tmp_path, "r", 1)
     kernel, found, note = same_kernel(subject, Path("reports/r1"), settings)
     assert kernel.tree is tree
     assert found is built

@@ -17,7 +17,8 @@ from orchestrator import HOME
 from orchestrator.commands import record
 from orchestrator.commands import run as command
 from orchestrator.commands.summary import print_summary
-from orchestrator.host.cache import files
+from orchestrator.host.cache import scratch
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.errors import LabError, UserError
@@ -28,7 +29,7 @@ from orchestrator.runner.context import Places
 
 
 def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "lab.yaml", tmp_path / "reports", tmp_path / "cache", tmp_path)
+    return Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
 
 
 def test_two_runs_in_one_second_have_two_folders(
@@ -161,11 +162,11 @@ def test_a_run_that_is_not_over_has_the_status_of_one_that_was_cut(
         return state
 
     cleaned: list[Path] = []
-    monkeypatch.setattr(files, "clean_leftovers", cleaned.append)
+    monkeypatch.setattr(scratch, "clean_leftovers", cleaned.append)
     monkeypatch.setattr(local, "carry_out", carry_out)
     options = command.RunOptions(out=folder / "out", plain=True, boot=False)
     (folder / "cache-of-the-lab").mkdir()
-    where = Places(folder / "lab.yaml", folder / "reports", folder / "cache", folder)
+    where = Places(folder / "lab.yaml", folder / "reports", Cache(folder / "cache"), folder)
     assert command.execute(where, Plan("p", (), ()), options) == 3  # nothing was tried
     assert seen == [130]
     assert cleaned == []  # finding the lab's places has done that

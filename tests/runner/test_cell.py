@@ -24,6 +24,7 @@ from orchestrator.guest.facts import Facts
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host import cores
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cores import Cores
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
@@ -192,7 +193,7 @@ def go(
         mismatches=mismatches,
     )  # fmt: skip
     settings = stages.Settings(
-        play.folder / "cache", play.folder / "run", play.folder, "20260101-000000", 2,
+        Cache(play.folder / "cache"), play.folder / "run", play.folder, "20260101-000000", 2,
         listener=events.append if events is not None else lambda _: None, token=TOKEN, spare=spare,
     )  # fmt: skip
     return stages.run_cell(cell, built, settings)
@@ -242,7 +243,7 @@ def test_a_guests_case_name_does_not_reach_the_users_shell(play: Play) -> None:
     record = go(play)
     (case,) = [c for c in record.cases if "touch" in c.id]
     assert shlex.split(case.rerun) == ["lab", "rerun", "20260101-000000", case.id]
-    own = stages.Settings(play.folder, play.folder, play.folder, "r", 1)
+    own = stages.Settings(Cache(play.folder), play.folder, play.folder, "r", 1)
     assert own.rerun == "lab rerun r {case}"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import ApplyFailure, BuildResult, ConfigMismatch, KernelTree
 from orchestrator.model.names import Verdict
@@ -249,7 +250,9 @@ def carry(tmp_path: Path, stages: Stages) -> Callable[..., Progress]:
     def work(plan: Plan, **more: object) -> Progress:
         events = more.pop("events", None)
         listener = events.append if isinstance(events, list) else lambda _: None
-        settings = run.Settings(tmp_path, tmp_path / "run", tmp_path, "r", 2, listener=listener)
+        settings = run.Settings(
+            Cache(tmp_path), tmp_path / "run", tmp_path, "r", 2, listener=listener
+        )
         on_change = more.pop("on_change", lambda _: None)
         return local.carry_out(plan, settings, on_change, cores=2, **more)  # type: ignore[arg-type]
 
@@ -418,7 +421,7 @@ def test_a_listener_that_raises_ends_no_run(
     def listener(event: Event) -> None:
         raise ValueError("broken renderer")
 
-    settings = run.Settings(tmp_path, tmp_path / "run", tmp_path, "r", 2, listener=listener)
+    settings = run.Settings(Cache(tmp_path), tmp_path / "run", tmp_path, "r", 2, listener=listener)
     progress = local.carry_out(make_plan(configs=("a", "b")), settings, lambda _: None, cores=2)
     assert verdicts(progress) == {"k/a/x86_64/small": "pass", "k/b/x86_64/small": "pass"}
     assert progress.problems == []

@@ -14,6 +14,7 @@ import json
 from pathlib import Path, PurePosixPath
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.source import store
 from orchestrator.model.errors import HostError
@@ -32,7 +33,7 @@ def configure(
     requests: tuple[kconfig.Request, ...],
     full: Path | None,
     objects: Path,
-    cache: Path,
+    cache: Cache,
     *,
     tree: str,
     key: str,
@@ -92,7 +93,7 @@ def _record(objects: Path, tree: str, key: str, command: list[str]) -> dict[str,
 
 
 def _stands(
-    mark: Path, objects: Path, cache: Path, tree: str, key: str, command: list[str]
+    mark: Path, objects: Path, cache: Cache, tree: str, key: str, command: list[str]
 ) -> bool:
     """Whether a run of Kconfig would write what is there, as far as the mark vouches for it."""
     try:

@@ -19,11 +19,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
 from orchestrator.kernel.build import ccache, kconfig, kdeps
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, workplace
-from orchestrator.kernel.build.kept import kept_folder, read_kept
+from orchestrator.kernel.build.kept import read_kept
 from orchestrator.kernel.build.log import Progress, first_reason, host_trouble, messages
 from orchestrator.model import formats
 from orchestrator.model.arch import Arch
@@ -101,7 +102,7 @@ def _compiler(gcc: str) -> str:
     return process.run([gcc, "--version"], deadline=20).text.partition("\n")[0]
 
 
-def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
+def find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
     """Give the kept result of an earlier build of the same identity, or None.
 
     None too where what was kept is not whole: a disk that was full, a machine that lost power.
@@ -110,15 +111,15 @@ def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
         return _find(wanted, cache)
 
 
-def _find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
-    kept = read_kept(kept_folder(cache, wanted.identity), wanted.build)
+def _find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
+    kept = read_kept(cache.build(wanted.identity), wanted.build)
     return _add_warnings(kept.built, wanted, kept.warnings, cache) if kept else None
 
 
 def build_kernel(
     wanted: BuildRequest,
     source: Path,
-    cache: Path,
+    cache: Cache,
     *,
     jobs: int,
     deadline: float,
@@ -141,12 +142,10 @@ def build_kernel(
     def wait(text: str) -> None:
         on_progress(0.0, text)
 
-    objects = build_folder(
-        cache / "obj", f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}",
-        f"{wanted.slot}-*-{wanted.arch.name}", wait,
-    )  # fmt: skip
-    folder = kept_folder(cache, wanted.identity)
-    with held(objects, wait), workplace(folder) as work:
+    config = wanted.build.config.name
+    objects = build_folder(cache, wanted.slot, config, wanted.arch.name, wait)
+    folder = cache.build(wanted.identity)
+    with held(cache, objects, wait), workplace(folder) as work:
         kept = find(wanted, cache)  # another lab may have built it while this one waited
         if kept is not None:
             return kept
@@ -257,14 +256,14 @@ def _add_warnings(
     built: BuildResult,
     wanted: BuildRequest,
     warnings: tuple[CompilerMessage, ...],
-    cache: Path,
+    cache: Cache,
 ) -> BuildResult:
     """Add the warnings in files the series touches that the same build without it does not have."""
     touched = set(wanted.tree.touched_files)
     mine = [message for message in warnings if message.file in touched]
     if not mine:
         return built
-    base = kept_folder(cache, wanted.base_identity)
+    base = cache.build(wanted.base_identity)
     try:
         kept = json.loads((base / "build.json").read_text())
         known = {(entry["file"], entry["text"]) for entry in kept["warnings"]}
@@ -277,8 +276,8 @@ def _add_warnings(
     return replace(built, new_warnings=new, notes=built.notes + (BASE_UNSEEN,) * unseen)
 
 
-def _keep_failed_log(log: Path, cache: Path, identity: str) -> Path:
-    kept = cache / "builds" / f"{identity}.failed.log"
+def _keep_failed_log(log: Path, cache: Cache, identity: str) -> Path:
+    kept = cache.failed_log(identity)
     shutil.copyfile(log, kept)
     return kept
 

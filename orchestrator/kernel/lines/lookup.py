@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch, write_atomic
+from orchestrator.host.cache.files import Cache, write_atomic
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.kernel.lines.objects import LineObjects, NoObject, same_code
@@ -86,7 +87,7 @@ class Linked:
     tree: KernelTree
     slot: str
     arch: Arch
-    cache: Path
+    cache: Cache
 
 
 def resolve(
@@ -293,7 +294,7 @@ class _Lookup:
         told = parse_addr2line(done.text)
         if len(told) != len(addresses):
             raise HostError(f"{argv[0]} answered {len(told)} of {len(addresses)} addresses")
-        slot = self.linked.cache / "trees" / self.linked.slot
+        slot = self.linked.cache.slot(self.linked.slot).folder
         roots = [str(source), str(slot), os.path.realpath(slot), str(self.linked.objects),
                  os.path.realpath(self.linked.objects)]  # fmt: skip
         return [

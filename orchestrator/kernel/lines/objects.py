@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
@@ -55,7 +56,7 @@ class LineObjects:
     objects: Path
     slot: str
     arch: Arch
-    cache: Path
+    cache: Cache
     scratch: Path
     _made: dict[str, Path | NoObject] = field(default_factory=dict)
     _extracted: set[str] = field(default_factory=set)
@@ -141,7 +142,7 @@ class LineObjects:
 
     def _roots(self) -> tuple[str, ...]:
         """The work tree as the build named it: make resolves symbolic links."""
-        slot = self.cache / "trees" / self.slot
+        slot = self.cache.slot(self.slot).folder
         return tuple(dict.fromkeys((str(slot), os.path.realpath(slot))))
 
     def _dependencies(self, recipe: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import configure
 from orchestrator.kernel.build.kconfig import Request
 from orchestrator.model.errors import HostError
@@ -26,7 +27,7 @@ ASKED = (Request("A", "y", "base.config", 1),)
 class Bench:
     """A build folder, a tree that can be edited, and a make that counts how often it ran."""
 
-    def __init__(self, folder: Path, cache: Path, tree: Callable[[], str]) -> None:
+    def __init__(self, folder: Path, cache: Cache, tree: Callable[[], str]) -> None:
         self.folder = folder
         self.cache = cache
         self.tree = tree
