@@ -24,7 +24,6 @@ from orchestrator.model.errors import HostError
 
 Notice = Callable[[str], None]
 
-
 # The longest that one side keeps the other waiting is a few renames; a stopped process may be more.
 _PATIENCE = 120.0
 _WHAT = "the cache"
@@ -108,7 +107,7 @@ def using(cache: Cache) -> Iterator[None]:
     with looking(cache):
         descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
         file = os.fdopen(descriptor, "wb")
-        _lock(file.fileno())
+        try_lock(file, fcntl.LOCK_EX)
     with file:
         try:
             yield
@@ -138,18 +137,8 @@ def _oldest_start(cache: Cache) -> float | None:
     starts = []
     for path in cache.labs.glob("*"):
         with contextlib.suppress(FileNotFoundError), path.open("ab") as file:
-            if _lock(file.fileno()):
+            if try_lock(file, fcntl.LOCK_EX):
                 path.unlink(missing_ok=True)  # its lab was killed
             else:
                 starts.append(os.fstat(file.fileno()).st_mtime)
     return min(starts, default=None)
-
-
-def _lock(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

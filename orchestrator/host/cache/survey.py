@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.locks import try_lock
 
 #: What trimming renames things to before it deletes them, below the cache's tmp.
 RUBBISH = "rubbish-"
@@ -51,16 +52,18 @@ def disk_size(path: Path) -> int:
     with contextlib.suppress(OSError):
         total = os.lstat(path).st_blocks * 512
     while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    with contextlib.suppress(OSError):
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-                        if entry.is_dir(follow_symlinks=False):
-                            folders.append(entry.path)
-        except OSError:
-            continue
+        for entry in _entries(folders.pop()):
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
     return total
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder, as far as it can be read."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        yield from entries
 
 
 def _entry(cache: Cache, kind: str, path: Path) -> Entry:
@@ -90,12 +93,9 @@ def _scratch(cache: Cache, kind: str) -> Iterator[Entry]:
 def _held(lock: Path) -> bool:
     try:
         with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not try_lock(file, fcntl.LOCK_SH)
     except OSError:
         return False
-    return False
 
 
 def _ccache(cache: Cache, kind: str) -> Iterator[Entry]:
