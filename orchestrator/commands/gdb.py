@@ -116,7 +116,7 @@ class _Session:
         arch = ARCHES[self.cell.build.arch]
         chosen = accel.choose(arch, self.places.cache)
         assert self.built.image is not None
-        stub = f"unix:{self._escaped(self.short / 'stub')},server=on,wait=off"
+        stub = f"unix:{qemu.escaped(self.short / 'stub')},server=on,wait=off"
         return boot.GuestRequest(
             arch=arch,
             shape=self.cell.shape,
@@ -128,10 +128,6 @@ class _Session:
             deadline=stages.BOOT_DEADLINE[chosen.name],
             extra=("-gdb", stub) if self.spec else ("-gdb", stub, "-S"),
         )
-
-    @staticmethod
-    def _escaped(path: Path) -> str:
-        return str(path).replace(",", ",,")
 
     # ------------------------------------------------------------ the two states
 

@@ -121,7 +121,9 @@ def build_selftests(
                 (work / "new").rename(kept)
             found = _find(kept, collection, cache)
     if found is None:
-        raise HostError(f"what was built of {SELFTESTS}/{folder} cannot be read", "is it full?")
+        raise HostError(
+            f"what was built of {SELFTESTS}/{folder} cannot be read", "is the cache's disk full?"
+        )
     return found
 
 
@@ -154,7 +156,7 @@ def _job(
     libraries: target_libs.TargetLibraries,
     cache: Cache,
 ) -> _Job:
-    own = f"arch/{Path(arch.image).parts[1]}"
+    own = f"arch/{arch.srcarch}"
     paths = [*_HEADERS, *(f"{own}/{path}" for path in _ARCH_HEADERS), *_TOOLS]
     files = store.list_entries(tree, paths, cache)
     files |= _included(tree, f"{SELFTESTS}/{folder}/", files, cache)

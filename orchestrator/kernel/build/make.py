@@ -25,7 +25,7 @@ from orchestrator.kernel.build import ccache, kconfig, kdeps
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, workplace
 from orchestrator.kernel.build.kept import read_kept
-from orchestrator.kernel.build.log import Progress, first_reason, host_trouble, messages
+from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.model import formats
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -162,7 +162,7 @@ def build_kernel(
             if not problem:
                 dotconfig = formats.parse_dotconfig(_read(objects / ".config"))
                 missed = _mismatches(wanted, source, dotconfig)
-                progress = Progress(objects, on_progress)
+                progress = CompileProgress(objects, on_progress)
                 done = process.run(
                     [*command, f"-j{jobs}", wanted.arch.image_target],
                     deadline=deadline, env=ccache.environment(cache, source), log=log,
@@ -240,8 +240,8 @@ def _mismatches(
     missed = kconfig.mismatches(wanted.requests, dotconfig)
     if not missed:
         return ()
-    srcarch = Path(wanted.arch.image).parts[1]
-    unmet = kdeps.explain(source, srcarch, [entry.symbol for entry in missed], dotconfig)
+    symbols = [entry.symbol for entry in missed]
+    unmet = kdeps.explain(source, wanted.arch.srcarch, symbols, dotconfig)
     return kconfig.mismatches(wanted.requests, dotconfig, unmet)
 
 

@@ -154,7 +154,7 @@ class LineObjects:
                     break
 
     def _extract_headers(self, name: str) -> None:
-        folder = f"arch/{Path(self.arch.image).parts[1]}/include"
+        folder = f"arch/{self.arch.srcarch}/include"
         where = ("include", folder, os.path.dirname(name))  # noqa: PTH120
         listing = store.git(
             self.cache, "ls-tree", "-r", "-z", "--name-only", self.tree.tree, "--", *where
