@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import functools
 import re
 import subprocess
@@ -199,6 +200,13 @@ def test_each_file_is_one_room(path: Path) -> None:
     assert text.startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
     assert len(text.splitlines()) <= 430
     assert ast.get_docstring(ast.parse(text))
+
+
+def test_pytest_looks_into_every_folder(pytestconfig: pytest.Config) -> None:
+    skipped = pytestconfig.getini("norecursedirs")
+    for path in (HOME / "tests").rglob("test_*.py"):
+        for part in path.relative_to(HOME / "tests").parts[:-1]:
+            assert not any(fnmatch.fnmatch(part, pattern) for pattern in skipped), path
 
 
 def test_no_command_goes_through_a_shell() -> None:
