@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.kernel.build import make
+from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, worktree
 from orchestrator.model.arch import ARCHES
@@ -63,10 +64,10 @@ def find_build(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult
     return make.find(_build_request(wanted, kernel, settings), settings.cache)
 
 
-def _build_request(wanted: Build, kernel: Kernel, settings: Settings) -> make.BuildRequest:
+def _build_request(wanted: Build, kernel: Kernel, settings: Settings) -> BuildRequest:
     arch = ARCHES[wanted.arch]
     fragment = settings.fragments / f"{arch.name}.config"
-    return make.request(wanted, kernel.tree, kernel.slot, arch, fragment)
+    return build_request(wanted, kernel.tree, kernel.slot, arch, fragment)
 
 
 def expand_cell(cell: Cell, kernel: Kernel, settings: Settings) -> Cell:

@@ -12,7 +12,6 @@ the variables that ``tools/testing/selftests/lib.mk`` documents.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -29,6 +28,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.build.log import host_trouble
+from orchestrator.kernel.build.request import compiler_version
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -161,16 +161,11 @@ def _job(
     files = store.list_entries(tree, paths, cache)
     files |= _included(tree, f"{SELFTESTS}/{folder}/", files, cache)
     words = [
-        str(RECIPE), folder, arch.name, _compiler(arch.gcc), target_libs.recipe(),
+        str(RECIPE), folder, arch.name, compiler_version(arch.gcc), target_libs.recipe(),
         libraries.missing, repr(repairs), *(f"{p} {m} {o}" for p, (m, o) in sorted(files.items())),
     ]  # fmt: skip
     digest = hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
     return _Job(tree, folder, arch, files, f"{folder.replace('/', '-')}-{arch.name}-{digest[:24]}")
-
-
-@functools.cache
-def _compiler(gcc: str) -> str:
-    return process.run([gcc, "--version"], deadline=20).text.partition("\n")[0]
 
 
 def _included(

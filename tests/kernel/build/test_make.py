@@ -23,7 +23,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.scratch import clean_scratch
 from orchestrator.kernel.build import make as build
 from orchestrator.kernel.build.folders import building, workplace
-from orchestrator.kernel.build.make import BuildRequest
+from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
@@ -105,7 +105,7 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
         made = KernelTree(kernel, "6.12.117", base_tree, tree, touched_files=touched)
         wanted = Build(f"k/{config}/x86_64", kernel, spec, "x86_64")
         arch = more.pop("arch", X86)
-        return build.request(wanted, made, "slot-6.12", arch, arch_fragment, **more)
+        return build_request(wanted, made, "slot-6.12", arch, arch_fragment, **more)
 
     return work
 
