@@ -13,7 +13,8 @@ from dataclasses import replace
 from orchestrator.evidence.klog.frames import Frame, find_frames, worth_looking_up
 from orchestrator.evidence.klog.titles import source_path
 from orchestrator.kernel.lines.excerpts import PatchedSource
-from orchestrator.kernel.lines.lookup import Address, Answer, Linked, resolve
+from orchestrator.kernel.lines.lookup import Address, Answer, resolve
+from orchestrator.kernel.lines.objects import Linked
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import Interrupted, LabError
 from orchestrator.model.evidence import FrameLines, Hit, SourceLine

@@ -16,8 +16,8 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines import lookup
 from orchestrator.kernel.lines.elf import NotElf, Symbol, opened
 from orchestrator.kernel.lines.excerpts import Place
-from orchestrator.kernel.lines.lookup import Address, Answer, Linked, parse_addr2line, resolve
-from orchestrator.kernel.lines.objects import NoObject, compile_command
+from orchestrator.kernel.lines.lookup import Address, Answer, parse_addr2line, resolve
+from orchestrator.kernel.lines.objects import Linked, NoObject, compile_command
 from orchestrator.kernel.source import worktree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.arch import ARCHES
