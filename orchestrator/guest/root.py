@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -61,7 +62,7 @@ chmod 755 sbin/lab-init
 """
 
 
-def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
+def ensure_root(arch: Arch, cache: Cache, on_wait: Notice | None = None) -> Path:
     """Give the root image for an architecture, making it when there is none.
 
     :param on_wait: told once when another lab is making an image for this architecture.
@@ -73,12 +74,12 @@ def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, init, version))
     name = hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    roots = cache / "roots"
+    roots = cache.roots
     image = roots / f"{arch.name}-{name}.ext2"
     if _use(image, cache):  # whoever makes another one meanwhile is no reason to wait
         return image
     what = f"the {arch.name} guest root"
-    lock = roots / f"{arch.name}.lock"
+    lock = cache.root_lock(arch.name)
     with locked(lock, deadline=LOCK_DEADLINE, on_wait=on_wait, what=what):
         if not _use(image, cache):
             for left in roots.glob(f"{arch.name}-*.new.ext2"):  # by a lab that was killed
@@ -87,7 +88,7 @@ def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
     return image
 
 
-def _use(image: Path, cache: Path) -> bool:
+def _use(image: Path, cache: Cache) -> bool:
     """Mark an image as used, so that trimming sees it; False where there is none."""
     with looking(cache), contextlib.suppress(FileNotFoundError):
         os.utime(image)

@@ -22,6 +22,7 @@ from orchestrator.guest.boot import BOOT_DEADLINE, FAST_BOOT
 from orchestrator.guest.qemu import GuestFiles, command_line
 from orchestrator.guest.root import ensure_root
 from orchestrator.guest.seed import write_seed
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError
@@ -69,7 +70,7 @@ class _Job:
         return cell_folder(f"{self.cell.id}/{what}").partition("/")[2]
 
 
-def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Path) -> RunResult:
+def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Cache) -> RunResult:
     """Leave a capsule for each workload that failed; what went wrong with one is a cell's note.
 
     :param folder: the run's folder, which gets ``capsules/``.
@@ -133,7 +134,7 @@ def _hits(cases: Iterable[CaseResult]) -> tuple[Hit, ...]:
 # ---------------------------------------------------------------- one capsule
 
 
-def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Path) -> None:
+def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Cache) -> None:
     """Write a capsule; the script comes last, so that one that stands there is whole."""
     build = job.cell.build
     arch = ARCHES[build.arch]

@@ -23,7 +23,7 @@ from orchestrator.guest import accel, boot, facts, root, snapshot
 from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.host.memory import memory_for
 from orchestrator.judge import verdict
 from orchestrator.model import formats

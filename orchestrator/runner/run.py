@@ -136,7 +136,7 @@ class Book:
         run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
         record.log_to(folder / "lab.log")
         runs.keep_shapes(plan, folder)
-        places.cache.mkdir(parents=True, exist_ok=True)
+        places.cache.folder.mkdir(parents=True, exist_ok=True)
         info = RunInfo(
             run_id, record.now(), "", options.command, EXIT_INTERRUPTED, __version__, plan.profile,
             record.host(places), baseline,

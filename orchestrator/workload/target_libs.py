@@ -18,8 +18,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 
@@ -60,13 +61,13 @@ def recipe() -> str:
     return repr((_RECIPE, SUITE, LIBRARIES))
 
 
-def target_libraries(arch: Arch, cache: Path, tell: Notice) -> TargetLibraries:
+def target_libraries(arch: Arch, cache: Cache, tell: Notice) -> TargetLibraries:
     """Give the libraries for an architecture, fetched where the cache does not have them.
 
     Without them most selftests still build: so what goes wrong is told in the value.
     """
     name = f"libs-{arch.name}-{hashlib.sha256(recipe().encode()).hexdigest()[:24]}"
-    folder = cache / "selftests" / name
+    folder = cache.selftests / name
     lock = folder.with_name(f"{name}.lock")
     try:
         with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=f"libraries of {arch.name}"):
@@ -82,7 +83,7 @@ def target_libraries(arch: Arch, cache: Path, tell: Notice) -> TargetLibraries:
     return TargetLibraries(folder / "include", folder / "lib")
 
 
-def _fetch(arch: Arch, folder: Path, cache: Path) -> None:
+def _fetch(arch: Arch, folder: Path, cache: Cache) -> None:
     packages = ",".join(library.package for library in LIBRARIES)
     with scratch(cache) as work:
         archive, new = work / "libraries.tar", work / "new"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Subject
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
@@ -267,7 +268,7 @@ def test_an_image_that_was_trimmed_is_built_again_and_compared(
     subject = make_repeat(config, earlier, earlier.cells[0].cases[0]).tested
     tree = KernelTree(subject.cell.build.kernel, "6.12.117", "a", "b", series_digest="d")
     built = BuildResult(subject.cell.build, Verdict.PASS, "", 9.0, False, tmp_path, "other")
-    context = Context(RunValues("r", 1), Machine(tmp_path, tmp_path, tmp_path))
+    context = Context(RunValues("r", 1), Machine(Cache(tmp_path), tmp_path, tmp_path))
     old = Path("reports/r1")
     stages = Stages(prepare=lambda *_: Kernel(tree, "s", EXACT), build=lambda *_: built)
     kernel, found, note = same_kernel(subject, old, context, stages)

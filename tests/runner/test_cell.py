@@ -24,6 +24,7 @@ from orchestrator.guest.facts import Facts
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host import memory
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
@@ -193,7 +194,7 @@ def go(
     )  # fmt: skip
     context = Context(
         RunValues("20260101-000000", 2, token=TOKEN),
-        Machine(play.folder / "cache", play.folder / "run", play.folder, spare),
+        Machine(Cache(play.folder / "cache"), play.folder / "run", play.folder, spare),
         events.append if events is not None else lambda _: None,
     )
     return run_cell(cell, built, context)

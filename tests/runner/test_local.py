@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import ApplyFailure, BuildResult, ConfigMismatch, KernelTree
 from orchestrator.model.names import Verdict
@@ -137,7 +138,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
 
 
 def context_of(folder: Path, listener: Callable[[Event], None]) -> Context:
-    return Context(RunValues("r", 2), Machine(folder, folder / "run", folder), listener)
+    return Context(RunValues("r", 2), Machine(Cache(folder), folder / "run", folder), listener)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from orchestrator.evidence.klog import window
 from orchestrator.guest import hang
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
@@ -51,7 +52,7 @@ def test_each_family_that_ships_compiles(tmp_path: Path) -> None:
     kinds = {(entry.family, Path(entry.program).suffix): entry for entry in config.workloads}
     chosen = kinds.values()
     assert {Path(entry.program).suffix for entry in chosen} == {".c", ".py", ".sh"}
-    files = programs.compile_all(chosen, LIBRARY, X86, tmp_path)
+    files = programs.compile_all(chosen, LIBRARY, X86, Cache(tmp_path))
     for entry in chosen:
         assert f"{entry.family}/{entry.program.removesuffix('.c')}" in files
     for name, path in files.items():
@@ -62,7 +63,7 @@ def test_each_family_that_ships_compiles(tmp_path: Path) -> None:
         assert b'"status":0' in done.stderr
     # The second time nothing is compiled.
     inodes = {path: path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()}
-    assert programs.compile_all(chosen, LIBRARY, X86, tmp_path) == files
+    assert programs.compile_all(chosen, LIBRARY, X86, Cache(tmp_path)) == files
     assert {path: path.stat().st_ino for path in inodes} == inodes
 
 
@@ -87,7 +88,9 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @needs_gcc
 def test_a_changed_source_or_header_is_compiled_anew(family: Path, tmp_path: Path) -> None:
     def binary() -> Path:
-        made = programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
+        made = programs.compile_all(
+            [spec(folder=family)], tmp_path / "lib", X86, Cache(tmp_path / "c")
+        )
         return made["family/w"]
 
     first = binary()
@@ -114,13 +117,13 @@ def test_a_workload_that_does_not_compile(
 ) -> None:
     (family / "w.c").write_text(text)
     with pytest.raises(UserError, match=reason):
-        programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
+        programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, Cache(tmp_path / "c"))
 
 
 def test_a_missing_compiler_is_the_hosts_trouble(family: Path, tmp_path: Path) -> None:
     arch = replace(X86, cross="no-such-")
     with pytest.raises(HostError, match="no-such-gcc"):
-        programs.compile_all([spec(folder=family)], tmp_path / "lib", arch, tmp_path / "c")
+        programs.compile_all([spec(folder=family)], tmp_path / "lib", arch, Cache(tmp_path / "c"))
 
 
 def test_a_full_disk_is_the_hosts_trouble() -> None:
@@ -132,7 +135,7 @@ def test_a_full_disk_is_the_hosts_trouble() -> None:
 def test_python_comes_with_its_library(family: Path, tmp_path: Path) -> None:
     (family / "w.py").write_text("")
     library = tmp_path / "lib"
-    files = programs.compile_all([spec("w.py", family)], library, X86, tmp_path / "c")
+    files = programs.compile_all([spec("w.py", family)], library, X86, Cache(tmp_path / "c"))
     assert files["family/w.py"] == family / "w.py"
     assert files["family/ktap.py"] == library / "ktap.py"
     assert set(files) == {*programs.TOOLS, "family/w.py", "family/ktap.py"}
@@ -509,12 +512,12 @@ def test_programs_are_packed_once(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"\x7fELF" * 1000)
     (tmp_path / "two").write_text("print()\n")
     files = {"family/b": tmp_path / "one", "sampler": tmp_path / "two"}
-    archive = programs.pack(files, tmp_path / "cache")
+    archive = programs.pack(files, Cache(tmp_path / "cache"))
     with tarfile.open(archive, "r:xz") as tar:
         assert tar.getnames() == ["family/b", "sampler"]
         assert [(m.mode, m.size) for m in tar.getmembers()] == [(0o755, 4000), (0o755, 8)]
     before = archive.stat().st_ino
-    assert programs.pack(files, tmp_path / "cache") == archive
+    assert programs.pack(files, Cache(tmp_path / "cache")) == archive
     assert archive.stat().st_ino == before
     (tmp_path / "two").write_text("print(1)")
-    assert programs.pack(files, tmp_path / "cache") != archive
+    assert programs.pack(files, Cache(tmp_path / "cache")) != archive

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import need_space, scratch
+from orchestrator.host.cache.files import Cache, need_space
 from orchestrator.host.cache.locks import Notice
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.source import store
 from orchestrator.model.errors import HostError, Interrupted, UserError
 
@@ -33,7 +34,7 @@ _BAD_ARCHIVE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
 
 def import_tar(
-    archive: Path, cache: Path, *, on_progress: Notice, deadline: float, shown: str = ""
+    archive: Path, cache: Cache, *, on_progress: Notice, deadline: float, shown: str = ""
 ) -> str:
     """Import an archive of any compression that tarfile knows; give the tree id.
 
@@ -235,7 +236,7 @@ def _quoted(name: str) -> bytes:
     return b'"' + text + b'"'
 
 
-def _strip_top(tree: str, cache: Path) -> tuple[str, str]:
+def _strip_top(tree: str, cache: Cache) -> tuple[str, str]:
     """Give the name (with ``/``) and the tree of a single top folder, or "" and the tree itself."""
     entries = store.git(cache, "ls-tree", "-z", tree).stdout.split(b"\0")[:-1]
     if len(entries) == 1:
