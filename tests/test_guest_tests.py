@@ -29,9 +29,10 @@ from orchestrator.workload.programs import TOOLS
 
 GUEST_TESTS = HOME / "guest-tests"
 LIB = GUEST_TESTS / "lib"
-SHARED = sorted(path for path in LIB.glob("*.c") if path.stem not in TOOLS)
+AGENT = GUEST_TESTS / "agent"
+SHARED = sorted(LIB.glob("*.c"))
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
-C_PROGRAMS = sorted(path for path in GUEST_TESTS.glob("*/*.c") if path.parent != LIB)
+C_PROGRAMS = sorted(p for p in GUEST_TESTS.glob("*/*.c") if p.parent not in (LIB, AGENT))
 SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
 FAMILIES = {"compactor", "ledger", "race", "uffd-move"}
 
@@ -57,7 +58,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("gcc"):
         pytest.skip("no gcc")
     folder = tmp_path_factory.mktemp("native")
-    assert _compile("gcc", [LIB / "sampler.c"], folder / "sampler") == ""
+    assert _compile("gcc", [AGENT / "sampler.c"], folder / "sampler") == ""
     assert _compile("gcc", [GUEST_TESTS / "ledger/anon.c", *SHARED], folder / "anon") == ""
     return folder
 
@@ -75,15 +76,16 @@ def test_every_c_program_compiles_without_a_warning(arch: str, tmp_path: Path) -
     for name in ("basic", "swap"):  # between them they use all that is shared
         program = objects[GUEST_TESTS / "uffd-move" / f"{name}.c"]
         assert _compile(compiler, [program, *shared], tmp_path / name) == ""
+    assert {path.stem for path in AGENT.glob("*.c")} == set(TOOLS)
     for tool in TOOLS:
-        assert _compile(compiler, [LIB / f"{tool}.c"], tmp_path / tool) == ""
+        assert _compile(compiler, [AGENT / f"{tool}.c"], tmp_path / tool) == ""
 
 
 def test_manifests_are_valid_and_cover_every_program() -> None:
     found = _workloads()
     assert {w.family for w in found} == FAMILIES
     used = {w.folder / w.program for w in found}
-    assert used == {p for p in SOURCES if p.parent != LIB}
+    assert used == {p for p in SOURCES if p.parent not in (LIB, AGENT) and p.suffix != ".h"}
 
 
 @pytest.mark.parametrize("workload", _workloads(), ids=lambda w: w.name)
@@ -99,7 +101,7 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     # A program that could skip for a reason says so among its needs.
     uses_swap = "mem_why_no_swap())" in text and "kind" not in text and "!mem_why" not in text
     assert uses_swap <= ("swap" in workload.needs)
-    if "mem_map_huge" in text and "kind" not in text:
+    if re.search(r"(mem_map|pair)_huge\(", text) and "kind" not in text:
         # Some take huge pages only where they are told to.
         assert ("thp" in workload.needs) or ('"huge"' in text and "huge" not in workload.args)
     # Invariants over ledger lines need ledger lines, and those over moves pairs of them.
@@ -280,7 +282,7 @@ def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> No
         }"""
     )
     binary = tmp_path / "state"
-    argv = ["gcc", "-O2", "-Wall", "-Werror", "-I", LIB, "-o", binary, program]
+    argv = ["gcc", "-O2", "-Wall", "-Werror", "-I", LIB, "-I", AGENT, "-o", binary, program]
     subprocess.run(argv, check=True, timeout=60)
     said = subprocess.run([binary], capture_output=True, text=True, timeout=10, check=True).stdout
     assert said == (

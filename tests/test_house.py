@@ -51,6 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {"model", "host", "plan", "commands"},
 }  # fmt: skip
+#: The package whose ``__init__`` offers what stands in it.
+FACE = HOME / "orchestrator" / "runner" / "__init__.py"
 #: The one module of ``evidence`` that may start a process.
 READS_DUMPS = "evidence.vmcore.questions"
 
@@ -113,6 +115,8 @@ def test_imports_have_no_circle() -> None:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         wanted = {n.removeprefix("orchestrator.") for n in imports_of(path) if "." in n}
+        if path == FACE:  # what it offers is imported when it is asked for, and named for types
+            wanted = set()
         graph[name] = {other for other in wanted if other in modules and other != name}
     done: set[str] = set()
 

@@ -37,7 +37,7 @@ from orchestrator.model.kernel import BuildResult
 from orchestrator.model.spec import Cell, KernelSpec
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.runner import stages
-from orchestrator.runner.context import Places
+from orchestrator.runner.context import Context, Kernel, Machine, Places, RunValues
 from orchestrator.workload import programs, watch
 
 HOME = Path(__file__).resolve().parent.parent
@@ -209,18 +209,16 @@ def planned(bench: Bench, arch: str) -> Cell:
     return cell
 
 
-def settings(bench: Bench) -> stages.Settings:
-    """Settings to call the lab's stages with, for what is prepared and not measured."""
+def context(bench: Bench) -> Context:
+    """What the lab's stages are called with, for what is prepared and not measured."""
     places = bench.places
-    return stages.Settings(
-        cache=places.cache, folder=bench.work / "stages", fragments=places.fragments,
-        run_name="bench", jobs=bench.jobs,
-    )  # fmt: skip
+    machine = Machine(places.cache, bench.work / "stages", places.fragments)
+    return Context(RunValues("bench", bench.jobs), machine)
 
 
-def built(bench: Bench, cell: Cell) -> tuple[BuildResult, stages.Kernel]:
+def built(bench: Bench, cell: Cell) -> tuple[BuildResult, Kernel]:
     """A cell's kernel out of the user's cache, built where it is not there."""
-    how = settings(bench)
+    how = context(bench)
     kernel = stages.prepare_kernel(cell.build.kernel, how)
     bench.tell(f"looking for the build {cell.build.id}")
     result = stages.build_one(cell.build, kernel, how)
@@ -409,7 +407,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
 @contextlib.contextmanager
 def cold_build(bench: Bench) -> Iterator[Sampler]:
     """A kernel from nothing but sources, by the lab and by make: CPU seconds of both."""
-    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, settings(bench))
+    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
 
     def shared(cache: Cache) -> tuple[Path, ...]:
         return cache.store, cache.records, cache.locks, cache.trees

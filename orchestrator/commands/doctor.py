@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.workspace import cache_folder, find_places, load
+from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process, tools
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.reaper import orphans
@@ -21,6 +21,7 @@ from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
 from orchestrator.model.spec import LabConfig
+from orchestrator.runner.context import cache_folder
 
 OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
 

@@ -7,9 +7,9 @@ import json
 
 import click
 
-from orchestrator.commands.workspace import cache_folder
 from orchestrator.host.cache import trim
 from orchestrator.host.cache.survey import Entry
+from orchestrator.runner.context import cache_folder
 
 _SHOWN = 20
 

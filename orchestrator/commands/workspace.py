@@ -4,24 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import shlex
+import sys
 from pathlib import Path
 
-from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.lab_yaml import find_config, load_config
-from orchestrator.runner.context import Places
-
-
-def cache_folder() -> Cache:
-    """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
-    chosen = os.environ.get("LAB_CACHE")
-    if chosen:
-        return Cache(Path(chosen).expanduser().resolve())
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Cache(Path(base) / "lab")
+from orchestrator.runner.context import Places, cache_folder
 
 
 def find_places(lab_yaml: Path | None = None) -> Places:
@@ -29,13 +20,9 @@ def find_places(lab_yaml: Path | None = None) -> Places:
 
     :raises UserError: when there is no lab.yaml.
     """
-    path = lab_yaml or find_config(Path.cwd())
-    fragments = path.parent / "kernel-configs"
-    if not fragments.is_dir():
-        fragments = HOME / "kernel-configs"
-    cache = cache_folder()
-    _clean_up(cache)
-    return Places(path, path.parent / "reports", cache, fragments)
+    places = Places.of(lab_yaml or find_config(Path.cwd()))
+    _clean_up(places.cache)
+    return places
 
 
 def places_here() -> Places:
@@ -60,3 +47,8 @@ def load(places: Places) -> LabConfig:
     :raises ConfigError: with every problem found.
     """
     return load_config(places.lab_yaml, tuple(ARCHES))
+
+
+def command_line() -> str:
+    """The command this process was started with, for a shell."""
+    return shlex.join(["lab", *sys.argv[1:]])

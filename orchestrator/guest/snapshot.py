@@ -29,7 +29,7 @@ from orchestrator.model.errors import HostError, LabError
 # Writing and reading the state of the devices: half a megabyte.
 STATE_DEADLINE = 30.0
 LOGIN_DEADLINE = 30.0
-# What the guest does after a copy is restored, see guest-tests/lib/revive.c.
+# What the guest does after a copy is restored, see guest-tests/agent/revive.c.
 REVIVE = "/tmp/lab/revive"
 COPY_DEADLINE = 60.0
 SEED_BYTES = 32

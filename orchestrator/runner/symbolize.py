@@ -20,7 +20,7 @@ from orchestrator.model.errors import Interrupted, LabError
 from orchestrator.model.evidence import FrameLines, Hit, SourceLine
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.results import CellRecord
-from orchestrator.runner.context import Event, Kernel, Settings
+from orchestrator.runner.context import Context, Event, Kernel
 
 log = logging.getLogger("lab.symbolize")
 
@@ -30,7 +30,7 @@ MAX_FRAMES = 12
 
 
 def with_lines(
-    record: CellRecord, built: BuildResult, kernel: Kernel, settings: Settings
+    record: CellRecord, built: BuildResult, kernel: Kernel, context: Context
 ) -> CellRecord:
     """Give a cell's record with the source lines of its hits' traces.
 
@@ -45,14 +45,14 @@ def with_lines(
         traces = _traces(record)
         if not traces:
             return record
-        settings.listener(Event("cell", record.id, "lines", "looking up source lines"))
+        context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        objects = settings.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
+        objects = context.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
         linked = Linked(
-            built.vmlinux, objects, kernel.tree, kernel.slot, arch, settings.cache,
+            built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
-        source = PatchedSource(kernel.tree, settings.cache)
+        source = PatchedSource(kernel.tree, context.cache)
         told = {text: _frame_lines(frames, answers, source) for text, frames in traces.items()}
     except Interrupted:
         raise

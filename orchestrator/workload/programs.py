@@ -29,8 +29,10 @@ FLAGS = (
     "-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-pthread",
     "-ffunction-sections", "-Wl,--gc-sections",
 )  # fmt: skip
-# The lab's own programs in the guest, built alone: one watches a workload, the other sets the clock
+# The lab's own programs in the guest, built alone, of the lab's own sources whatever is beside the
+# families, since it is the lab that they speak to: one watches a workload, the other sets the clock
 # and the random state of a restored guest.
+AGENT = OWN_LIBRARY.parent / "agent"
 TOOLS = ("sampler", "revive")
 
 
@@ -39,13 +41,13 @@ def compile_all(
 ) -> dict[str, Path]:
     """Compile what is C and collect the rest: name in the guest to file on the host.
 
-    :param library: the folder with the sources all families share, and with ``TOOLS``.
+    :param library: the folder with the sources all families share.
     :raises UserError: when a workload does not compile, with the compiler's first error.
     """
     files: dict[str, Path] = {}
     bundles: set[tuple[str, Path]] = set()
-    shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
-    sources = {name: library / f"{name}.c" for name in TOOLS}
+    shared = sorted(library.glob("*.c"))
+    sources: dict[str, Path] = {}
     for workload in workloads:
         program = workload.folder / workload.program
         if program.suffix == ".c":
@@ -65,11 +67,12 @@ def compile_all(
         parts = [pool.submit(_compile, path, (), library, arch, cache) for path in shared]
         objects = tuple(part.result() for part in parts)
         made = {
-            name: pool.submit(
-                _compile, path, () if name in TOOLS else objects, library, arch, cache, link=True
-            )
+            name: pool.submit(_compile, path, objects, library, arch, cache, link=True)
             for name, path in sources.items()
         }
+        for name in TOOLS:
+            path = AGENT / f"{name}.c"
+            made[name] = pool.submit(_compile, path, (), OWN_LIBRARY, arch, cache, link=True)
     return files | {name: future.result() for name, future in made.items()}
 
 
@@ -142,10 +145,12 @@ def pack(files: dict[str, Path], cache: Cache) -> Path:
 def library_folder(workloads: Iterable[WorkloadSpec]) -> Path:
     """The ``lib`` folder beside the families, or else the lab's own.
 
-    :raises HostError: when it is missing.
+    :raises HostError: when it, or a program of ``TOOLS``, is missing.
     """
     beside = [workload.folder.parent / "lib" for workload in workloads]
-    for library in (*beside, OWN_LIBRARY):
-        if (library / "sampler.c").is_file():
-            return library
-    raise HostError("guest-tests/lib/sampler.c is missing", "restore the folder guest-tests/lib")
+    needed = [*(AGENT / f"{name}.c" for name in TOOLS), OWN_LIBRARY / "ktap.h"]
+    for path in needed:
+        if not path.is_file():
+            name = f"guest-tests/{path.parent.name}"
+            raise HostError(f"{name}/{path.name} is missing", f"restore the folder {name}")
+    return next(library for library in (*beside, OWN_LIBRARY) if (library / "ktap.h").is_file())

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A lab folder with two stored runs, and the command line as a user meets it."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,19 @@ class Outcome:
 
 
 Lab = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def lab_log() -> Iterator[None]:
+    """A run's log is the process's own; the tests after it must not find it."""
+    log = logging.getLogger("lab")
+    level, propagate, handlers = log.level, log.propagate, log.handlers[:]
+    yield
+    for handler in set(log.handlers) - set(handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.setLevel(level)
+    log.propagate = propagate
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_bare_programs_are_those_of_the_lab(bench: measure.Bench, arch: str) -> 
     script = measure._script(cell)
     for spec in cell.workloads:
         assert guest_command(spec, "token").partition(" -- ")[2] in script
-    assert measure.settings(bench).cache == bench.places.cache
+    assert measure.context(bench).cache == bench.places.cache
 
 
 def test_project_is_a_lab_of_its_own(bench: measure.Bench) -> None:
