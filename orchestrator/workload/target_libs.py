@@ -66,7 +66,7 @@ def target_libraries(arch: Arch, cache: Cache, tell: Notice) -> TargetLibraries:
     """
     name = f"libs-{arch.name}-{hashlib.sha256(recipe().encode()).hexdigest()[:24]}"
     folder = cache.selftests / name
-    lock = folder.with_name(f"{name}.lock")
+    lock = cache.lock_beside(folder)
     try:
         with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=f"libraries of {arch.name}"):
             with looking(cache):
