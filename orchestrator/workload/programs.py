@@ -91,7 +91,7 @@ def _compile(
     folder = cache.workloads
     suffix = "" if link else "-o"  # no dot: what is trimmed finds the lock by the name
     made = folder / f"{arch.name}-{source.stem}-{recipe.hexdigest()[:24]}{suffix}"
-    with locked(folder / f"{made.name}.lock", deadline=COMPILE_DEADLINE, what=made.name):
+    with locked(cache.lock_beside(made), deadline=COMPILE_DEADLINE, what=made.name):
         if not made.exists():
             new = folder / f"{made.name}.new"
             how: list[str | Path] = [*objects] if link else ["-c"]
@@ -129,7 +129,7 @@ def pack(files: dict[str, Path], cache: Cache) -> Path:
     for name, data in content.items():
         recipe.update(f"{name}\0{len(data)}\0".encode() + data)
     archive = cache.workloads / f"pack-{recipe.hexdigest()[:24]}"
-    with locked(archive.with_name(f"{archive.name}.lock"), deadline=COMPILE_DEADLINE):
+    with locked(cache.lock_beside(archive), deadline=COMPILE_DEADLINE):
         if not archive.exists():
             new = archive.with_name(f"{archive.name}.new")
             with tarfile.open(new, "w:xz", preset=1) as tar:

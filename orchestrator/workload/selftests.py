@@ -108,7 +108,7 @@ def build_selftests(
     libraries = target_libs.target_libraries(arch, cache, tell)
     job = _job(tree.tree, folder, arch, repairs, libraries, cache)
     kept = cache.selftests / job.identity
-    lock = kept.with_name(f"{kept.name}.lock")
+    lock = cache.lock_beside(kept)
     what = f"the selftests {collection}"
     with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=what):
         found = _find(kept, collection, cache)

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from orchestrator.host import process
+from orchestrator.guest.mmdebstrap import DEADLINE, SUITE, unpack
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.host.cache.scratch import scratch
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 
-SUITE = "bookworm"
-DEADLINE = 600.0
 _RECIPE = 1
 
 
@@ -68,7 +66,7 @@ def target_libraries(arch: Arch, cache: Cache, tell: Notice) -> TargetLibraries:
     """
     name = f"libs-{arch.name}-{hashlib.sha256(recipe().encode()).hexdigest()[:24]}"
     folder = cache.selftests / name
-    lock = folder.with_name(f"{name}.lock")
+    lock = cache.lock_beside(folder)
     try:
         with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=f"libraries of {arch.name}"):
             with looking(cache):
@@ -84,26 +82,11 @@ def target_libraries(arch: Arch, cache: Cache, tell: Notice) -> TargetLibraries:
 
 
 def _fetch(arch: Arch, folder: Path, cache: Cache) -> None:
-    packages = ",".join(library.package for library in LIBRARIES)
+    packages = [library.package for library in LIBRARIES]
     with scratch(cache) as work:
         archive, new = work / "libraries.tar", work / "new"
-        try:
-            process.run(
-                [
-                    "mmdebstrap",
-                    "--quiet",
-                    "--variant=extract",
-                    f"--architectures={arch.debian}",
-                    f"--include={packages}",
-                    SUITE,
-                    archive,
-                ],
-                deadline=DEADLINE,
-            )
-        except process.CommandFailed as failed:
-            text = failed.completed.stderr.decode(errors="replace").strip().splitlines()
-            reason = next((line for line in text if line.startswith("E:")), "".join(text[-1:]))
-            raise HostError(f"cannot fetch {packages} for {arch.name}: {reason}") from failed
+        failed = f"cannot fetch {','.join(packages)} for {arch.name}"
+        unpack(packages, arch, archive, failed=failed)
         _take(archive, new)
         new.rename(folder)
 

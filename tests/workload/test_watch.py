@@ -164,7 +164,7 @@ def test_a_family_with_a_library_of_its_own_has_the_labs_agents(tmp_path: Path) 
     elsewhere = [spec(folder=tmp_path / "family")]
     library = programs.library_folder(elsewhere)
     assert library == tmp_path / "lib"
-    files = programs.compile_all(elsewhere, library, X86, tmp_path / "cache")
+    files = programs.compile_all(elsewhere, library, X86, Cache(tmp_path / "cache"))
     assert set(files) == {*programs.TOOLS, "family/w"}
     if platform.machine() == "x86_64":
         done = process.run([files["sampler"], "--", files["family/w"]], deadline=20)

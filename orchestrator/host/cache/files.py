@@ -120,6 +120,15 @@ class Cache:
         """Where the build of this identity is kept."""
         return self.builds / identity
 
+    @staticmethod
+    def build_record(build: Path) -> Path:
+        """What is known of a kept build; its time is the build's last use."""
+        return build / "build.json"
+
+    def build_records(self) -> Iterator[Path]:
+        """Those of all kept builds."""
+        return self.builds.glob(self.build_record(Path("*")).as_posix())
+
     def failed_log(self, identity: str) -> Path:
         """What make printed at this identity's last build that failed."""
         return self.builds / f"{identity}.failed.log"
@@ -155,6 +164,11 @@ class Cache:
         return self.folder / "selftests"
 
     # ------------------------------------------------------------ work under way
+
+    @staticmethod
+    def lock_beside(path: Path) -> Path:
+        """The lock of a scratch folder, a workload or a collection, held by who makes it."""
+        return path.with_name(f"{path.name}.lock")
 
     @property
     def tmp(self) -> Path:

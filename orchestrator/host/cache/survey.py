@@ -85,7 +85,7 @@ def _folders(cache: Cache, kind: str) -> Iterator[Entry]:
 def _scratch(cache: Cache, kind: str) -> Iterator[Entry]:
     """What a killed lab left: scratch folders whose lock is free, and what trimming renamed."""
     for path in (cache.folder / kind).iterdir():
-        lock = path.with_name(f"{path.name}.lock")
+        lock = cache.lock_beside(path)
         if path.name.startswith(RUBBISH) or (path.is_dir() and not _held(lock)):
             yield Entry(kind, path.name, path, disk_size(path), mtime(path))
 
@@ -127,7 +127,7 @@ _READERS: dict[str, Callable[[Cache, str], Iterator[Entry]]] = {
 def last_use(cache: Cache, kind: str, path: Path) -> float:
     """When an entry was used last."""
     if kind == "builds":
-        return max(mtime(path / "build.json"), mtime(path))
+        return max(mtime(cache.build_record(path)), mtime(path))
     if kind == "obj":
         return max(mtime(cache.build_lock(path)), mtime(path))
     if kind == "trees":
@@ -139,7 +139,7 @@ def last_use(cache: Cache, kind: str, path: Path) -> float:
         # Looked into whenever a kernel is prepared, which leaves no trace: as used as its users.
         users = [
             *map(cache.build_lock, cache.objects.glob("*")),
-            *cache.builds.glob("*/build.json"),
+            *cache.build_records(),
         ]
         return max([mtime(path), *map(mtime, users)])
     if kind == "ccache":

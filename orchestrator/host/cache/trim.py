@@ -229,7 +229,7 @@ def _delete(path: Path) -> None:
 def _remove_scratch(cache: Cache, entry: Entry, _wish: Wish, _total: int) -> int | None:
     """What a killed lab left, or a killed trim."""
     clean_leftovers(cache)
-    if entry.name.startswith(RUBBISH) or not entry.path.with_name(f"{entry.name}.lock").exists():
+    if entry.name.startswith(RUBBISH) or not cache.lock_beside(entry.path).exists():
         _delete(entry.path)
     return None if entry.path.exists() else entry.size
 

@@ -30,7 +30,7 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
     has another checksum than ``sha256``.
     """
     try:
-        kept = json.loads((folder / "build.json").read_text())
+        kept = json.loads(Cache.build_record(folder).read_text())
         digest = str(kept["image_sha256"])
         if sha256 not in ("", digest) or not (folder / "config").is_file():
             return None
@@ -51,7 +51,7 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             command=str(kept["command"]),
             mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
         )
-        (folder / "build.json").touch()  # the cache is trimmed by last use
+        Cache.build_record(folder).touch()  # the cache is trimmed by last use
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Kept(built, warnings)
@@ -65,7 +65,7 @@ def find_image(wanted: Build, sha256: str, cache: Cache) -> BuildResult | None:
     if not sha256:
         return None
     with looking(cache):  # trimming takes it before, or sees that it was used
-        for record in sorted(cache.builds.glob("*/build.json")):
+        for record in sorted(cache.build_records()):
             found = read_kept(record.parent, wanted, sha256)
             if found is not None:
                 return found.built

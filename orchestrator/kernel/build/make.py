@@ -258,7 +258,7 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
         "mismatches": [asdict(entry) for entry in made.mismatches],
         "warnings": [asdict(entry) for entry in warnings],
     }
-    (work / "build.json").write_text(json.dumps(record, indent=1))
+    site.cache.build_record(work).write_text(json.dumps(record, indent=1))
     folder = site.cache.build(site.wanted.identity)
     shutil.rmtree(folder, ignore_errors=True)
     work.rename(folder)
@@ -278,7 +278,7 @@ def _add_warnings(
         return built
     base = cache.build(wanted.base_identity)
     try:
-        kept = json.loads((base / "build.json").read_text())
+        kept = json.loads(cache.build_record(base).read_text())
         known = {(entry["file"], entry["text"]) for entry in kept["warnings"]}
     except (OSError, ValueError, KeyError, TypeError):
         return replace(built, new_warnings=tuple(mine), notes=(*built.notes, BASE_UNKNOWN))

@@ -37,6 +37,7 @@ SLOT = CACHE.slot("debian-6.12")
         (CACHE.build_lock(CACHE.objects / "x"), "obj/x/.lab-lock"),
         (CACHE.builds, "builds"),
         (CACHE.build("0123"), "builds/0123"),
+        (CACHE.build_record(CACHE.build("0123")), "builds/0123/build.json"),
         (CACHE.failed_log("0123"), "builds/0123.failed.log"),
         (CACHE.ccache, "ccache"),
         (CACHE.roots, "roots"),
@@ -44,6 +45,7 @@ SLOT = CACHE.slot("debian-6.12")
         (CACHE.kvm_probe("arm64"), "kvm-probe-arm64.json"),
         (CACHE.workloads, "workloads"),
         (CACHE.selftests, "selftests"),
+        (CACHE.lock_beside(CACHE.workloads / "pack-0123"), "workloads/pack-0123.lock"),
         (CACHE.tmp, "tmp"),
         (CACHE.locks, "locks"),
         (CACHE.source_lock("path-0123"), "locks/path-0123"),
@@ -71,6 +73,15 @@ def test_build_folders_of_one_source_and_architecture(tmp_path: Path) -> None:
         (cache.objects / name).mkdir(parents=True)
     found = cache.build_folders("debian-6.12", "*", "arm64")
     assert [path.name for path in found] == ["debian-6.12-thp-arm64"]
+
+
+def test_records_of_kept_builds(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.build("whole").mkdir(parents=True)
+    cache.build("half.new").mkdir()
+    cache.build_record(cache.build("whole")).write_text("{}")
+    cache.failed_log("other").write_text("")
+    assert list(cache.build_records()) == [tmp_path / "builds/whole/build.json"]
 
 
 def test_a_record_comes_back_under_its_own_key_only(tmp_path: Path) -> None:
