@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -53,16 +54,12 @@ def _compile(compiler: str, sources: list[Path], target: Path, *more: str) -> st
 
 
 @pytest.fixture(scope="session")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sampler and one workload, for the machine the tests run on."""
-    if not shutil.which("gcc"):
-        pytest.skip("no gcc")
-    folder = tmp_path_factory.mktemp("native")
-    assert _compile("gcc", [AGENT / "sampler.c"], folder / "sampler") == ""
-    assert _compile("gcc", [GUEST_TESTS / "ledger/anon.c", *SHARED], folder / "anon") == ""
-    return folder
+def native(compiled: Callable[..., dict[str, Path]]) -> dict[str, Path]:
+    """The sampler and one workload, for the machine the tests run on."""
+    return compiled(GUEST_TESTS / "ledger" / "anon.c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", sorted(ARCHES))
 def test_every_c_program_compiles_without_a_warning(arch: str, tmp_path: Path) -> None:
     compiler = ARCHES[arch].gcc
@@ -204,9 +201,11 @@ def test_python_ktap(capfd: pytest.CaptureFixture[str]) -> None:
     assert module.run(cases[:2]) == module.EXIT_OK
 
 
-def _sampler(native: Path, *words: str, stdin: int = subprocess.DEVNULL) -> tuple[int, str, str]:
+def _sampler(
+    native: dict[str, Path], *words: str, stdin: int = subprocess.DEVNULL
+) -> tuple[int, str, str]:
     done = subprocess.run(
-        [native / "sampler", "-i", "20", *words],
+        [native["sampler"], "-i", "20", *words],
         stdin=stdin,
         capture_output=True,
         text=True,
@@ -217,7 +216,7 @@ def _sampler(native: Path, *words: str, stdin: int = subprocess.DEVNULL) -> tupl
     return done.returncode, done.stdout, done.stderr
 
 
-def test_sampler_records_a_program(native: Path) -> None:
+def test_sampler_records_a_program(native: dict[str, Path]) -> None:
     script = "echo out; echo err >&2; sleep 0.15; printf part >&2; exit 3"
     status, out, err = _sampler(native, "--", "sh", "-c", script)
     log = counters.parse_samples(err)
@@ -234,13 +233,13 @@ def test_sampler_records_a_program(native: Path) -> None:
     assert log.before.keys() == log.after.keys()
 
 
-def test_sampler_passes_a_signal_on(native: Path) -> None:
+def test_sampler_passes_a_signal_on(native: dict[str, Path]) -> None:
     status, _, err = _sampler(native, "--", "sh", "-c", "kill -SEGV $$")
     assert status == 128 + 11
     assert counters.parse_samples(err).signal == 11
 
 
-def test_sampler_tells_what_it_could_not_start(native: Path) -> None:
+def test_sampler_tells_what_it_could_not_start(native: dict[str, Path]) -> None:
     status, _, err = _sampler(native, "--", "/no/such/program")
     end = json.loads(err.splitlines()[-1])
     assert (status, end["status"]) == (127, 127)
@@ -248,13 +247,13 @@ def test_sampler_tells_what_it_could_not_start(native: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("-x",), ("-m", "token")])
-def test_sampler_refuses_wrong_usage(native: Path, words: tuple[str, ...]) -> None:
+def test_sampler_refuses_wrong_usage(native: dict[str, Path], words: tuple[str, ...]) -> None:
     status, _, err = _sampler(native, *words)
     assert status == 2
     assert "usage:" in err
 
 
-def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> None:
+def test_sampler_tells_what_was_left_changed(native: dict[str, Path], tmp_path: Path) -> None:
     """Nothing, where nothing was; the comparison by itself, since this machine stays as it is."""
     _, _, err = _sampler(native, "--", "true")
     assert counters.parse_samples(err).changed == ()
@@ -291,7 +290,7 @@ def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", ["stdin", "signal"])
-def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -> None:
+def test_sampler_leaves_nothing_behind(native: dict[str, Path], tmp_path: Path, how: str) -> None:
     pids = tmp_path / "pids"
     # One in the group, one that left it, one orphan.
     script = f"""
@@ -300,7 +299,7 @@ def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -
         (sleep 60 & echo $! >>{pids})
         sleep 60"""
     process = subprocess.Popen(
-        [native / "sampler", "--", "sh", "-c", script],
+        [native["sampler"], "--", "sh", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -325,7 +324,7 @@ def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -
         assert not Path(f"/proc/{pid}").exists()
 
 
-def test_sampler_survives_garbage_on_stderr(native: Path) -> None:
+def test_sampler_survives_garbage_on_stderr(native: dict[str, Path]) -> None:
     script = 'head -c 20000 /dev/urandom >&2; printf \'{"phase":"exit","status":9}\' >&2'
     _, _, err = _sampler(native, "--", "sh", "-c", script)
     log = counters.parse_samples(err)
@@ -333,10 +332,10 @@ def test_sampler_survives_garbage_on_stderr(native: Path) -> None:
     assert log.ended
 
 
-def test_ledger_runs_here(native: Path) -> None:
+def test_ledger_runs_here(native: dict[str, Path]) -> None:
     """The ledger needs neither root nor a guest; its lines are what the lab reads."""
     done = subprocess.run(
-        [native / "anon"], capture_output=True, text=True, timeout=60, check=False
+        [native["ledger/anon"]], capture_output=True, text=True, timeout=60, check=False
     )
     report = ktap.parse(done.stdout)
     assert report.problems == ()
@@ -379,8 +378,9 @@ def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
         assert ((False, True) in used) == (profile.name != "smoke")
 
 
-@pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")
-def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(tmp_path: Path) -> None:
+def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(
+    compiled: Callable[..., dict[str, Path]], tmp_path: Path
+) -> None:
     source = tmp_path / "cached.c"
     source.write_text(
         '#include "ktap.h"\n#include "mem.h"\nstatic void cached(void)\n{\n'
@@ -390,6 +390,6 @@ def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(tmp_path: Path
         'int main(void)\n{\n\tstatic const struct ktap_case cases[] = {{"cached", cached}};\n'
         "\treturn ktap_run(cases, 1, NULL);\n}\n"
     )
-    assert _compile("gcc", [source, *SHARED], tmp_path / "cached") == ""
-    done = subprocess.run(tmp_path / "cached", capture_output=True, text=True, check=False)
+    program = compiled(source)[f"{tmp_path.name}/cached"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert "ok 1 cached" in done.stdout.splitlines(), done.stdout

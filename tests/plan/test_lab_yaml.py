@@ -504,9 +504,7 @@ values = st.recursive(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(load_schema(LAB_SCHEMA)["properties"])), value=values)
 def test_any_value_anywhere_is_told_and_never_raises_anything_else(
     lab: Path, key: str, value: object
@@ -522,9 +520,7 @@ def test_any_value_anywhere_is_told_and_never_raises_anything_else(
     assert all(str(problem).isprintable() for problem in found), found
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(load_schema(MANIFEST_SCHEMA)["properties"])), value=values)
 def test_any_value_in_a_manifest(lab: Path, key: str, value: object) -> None:
     data = yaml.safe_load(MANIFEST)
@@ -542,7 +538,6 @@ def test_any_value_in_a_manifest(lab: Path, key: str, value: object) -> None:
     assert all(str(problem).isprintable() for problem in found), found
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_the_quick_check_never_lets_pass_what_jsonschema_refuses(data: st.DataObject) -> None:
     from jsonschema import Draft202012Validator

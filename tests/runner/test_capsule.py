@@ -256,6 +256,7 @@ def test_the_header_is_found_again_whatever_its_numbers(
     assert not found(other)
 
 
+@pytest.mark.slow
 def test_every_captured_report_has_a_pattern_that_finds_it(tmp_path: Path) -> None:
     """What the parser finds in a captured log, the script finds in the same log."""
     logs = sorted((HOME / "tests" / "data").rglob("*.log"))
