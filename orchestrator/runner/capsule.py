@@ -23,6 +23,7 @@ from orchestrator.guest.qemu import GuestFiles, command_line
 from orchestrator.guest.root import ensure_root
 from orchestrator.guest.seed import write_seed
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import ledger_drift
 from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError
@@ -240,11 +241,7 @@ def _judged(job: _Job) -> bool:
     for case in job.cases:
         if case.case != COUNTERS:
             return True
-        if COUNTER_EQUALS_WALK in job.spec.invariants and any(
-            abs(a) > step.tolerance
-            for step in case.ledger
-            for a in (step.rss_anon - step.walk_anon, step.vm_swap - step.walk_swap)
-        ):
+        if COUNTER_EQUALS_WALK in job.spec.invariants and any(map(ledger_drift, case.ledger)):
             return True
     return False
 

@@ -96,11 +96,9 @@ class Play:
             raise boot
         yield PlayedGuest(request)
 
-    def examine(
-        self, qemu: object, arch: object, built: object, folder: Path, run: Path, hits: Any
-    ) -> CrashReport:
-        self.examined.append((folder.name, tuple(hit.kind for hit in hits)))
-        return CrashReport({"Registers": folder.name}, "no types", (), 0, 1.0)
+    def examine(self, lost: crash.Lost) -> CrashReport:
+        self.examined.append((lost.folder.name, tuple(hit.kind for hit in lost.hits)))
+        return CrashReport({"Registers": lost.folder.name}, "no types", (), 0, 1.0)
 
     def push(self, machine: PlayedGuest, archive: Path) -> None:
         if self.pushes:
