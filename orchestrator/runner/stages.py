@@ -229,6 +229,7 @@ def leave_capsules(plan: Plan, run: RunResult, ran: Iterable[Cell], context: Con
 class Stages:
     """The stages that an engine carries out; picklable, as each is a function of this module."""
 
+    compile: Callable[[Iterable[Cell], Cache], None] = compile_workloads
     prepare: Callable[[KernelSpec, Context], Kernel] = prepare_kernel
     find: Callable[[Build, Kernel, Context], BuildResult | None] = find_build
     build: Callable[[Build, Kernel, Context], BuildResult] = build_one

@@ -107,7 +107,9 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (family / "manifest.yaml").write_text(MANIFEST)
     (family / "x.py").write_text("")
     played = World()
-    monkeypatch.setattr(trials, "Stages", lambda: Stages(run=played.run_cell))
+    monkeypatch.setattr(
+        trials, "Stages", lambda: Stages(compile=lambda *_: None, run=played.run_cell)
+    )
     monkeypatch.setattr(trials, "same_kernel", played.same_kernel)
     cases = (case_of(CELL, "counters", Verdict.FAIL), case_of(CELL, "moves", Verdict.PASS))
     cell = CellRecord(

@@ -126,7 +126,10 @@ class Stages:
 
     @property
     def effects(self) -> Effects:
-        return Effects(self.prepare_kernel, self.find_build, self.build_one, self.run_cell)
+        return Effects(
+            prepare=self.prepare_kernel, find=self.find_build, build=self.build_one,
+            run=self.run_cell,
+        )  # fmt: skip
 
 
 @pytest.fixture

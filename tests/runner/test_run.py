@@ -51,7 +51,7 @@ def played(*fail: str) -> Stages:
         )  # fmt: skip
         return Ran(record, cell)
 
-    return Stages(prepare, lambda *_: None, build, run)
+    return Stages(lambda *_: None, prepare, lambda *_: None, build, run)
 
 
 @pytest.fixture
