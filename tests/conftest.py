@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import WorkloadSpec
 from orchestrator.workload.programs import OWN_LIBRARY, compile_all
@@ -23,17 +24,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
 @pytest.fixture(scope="session")
-def programs_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """A cache of compiled guest programs that all workers of the session fill and use.
 
     The lab keeps them by their content and compiles each under a lock of its own.
     """
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
+    return Cache((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs")
 
 
 @pytest.fixture(scope="session")
-def compiled(programs_cache: Path) -> Callable[..., dict[str, Path]]:
+def compiled(programs_cache: Cache) -> Callable[..., dict[str, Path]]:
     """Compile C programs with the shared library, for the machine that the tests run on."""
     natives = [arch for arch in ARCHES.values() if not arch.cross]
     if not natives or not shutil.which(natives[0].gcc):

@@ -25,7 +25,7 @@ from orchestrator.guest import boot, qemu
 from orchestrator.guest.seed import write_seed
 from orchestrator.guest.ssh import Channel
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.judge.trials import Repeat
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.evidence import GuestEnd
@@ -102,13 +102,9 @@ class _Session:
 
     def _request(self, folder: Path) -> boot.GuestRequest:
         chosen = session.accelerator(self.what, self.context)
-        stub = f"unix:{self._escaped(self.short / 'stub')},server=on,wait=off"
+        stub = f"unix:{qemu.escaped(self.short / 'stub')},server=on,wait=off"
         extra = ("-gdb", stub) if self.spec else ("-gdb", stub, "-S")
         return session.request(self.what, chosen, folder, self.folder / "console.log", extra)
-
-    @staticmethod
-    def _escaped(path: Path) -> str:
-        return str(path).replace(",", ",,")
 
     # ------------------------------------------------------------ the two states
 

@@ -13,8 +13,8 @@ from orchestrator.commands import progress
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot
-from orchestrator.host.cache.files import clean_leftovers, scratch
 from orchestrator.host.cache.locks import using
+from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL
 from orchestrator.model.evidence import GuestEnd
@@ -58,7 +58,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     plan = make_plan(load(places), selection, tuple(ARCHES))
     cell = plan.cells[0]
     _tell(cell.id)
-    places.cache.mkdir(parents=True, exist_ok=True)
+    places.cache.folder.mkdir(parents=True, exist_ok=True)
     clean_leftovers(places.cache)
     machine = Machine(places.cache, places.reports / "shell", places.fragments)
     values = RunValues("shell", options.jobs or record.cpu_count())

@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.lab_yaml import find_config, load_config
@@ -30,12 +31,12 @@ def places_here() -> Places:
     return Places(here / "lab.yaml", here / "reports", cache_folder(), here / "kernel-configs")
 
 
-def _clean_up(cache: Path) -> None:
+def _clean_up(cache: Cache) -> None:
     """Remove what a killed lab left; the import is only paid where there is something."""
-    imports = cache / "kernels.git" / "objects" / "pack"
+    imports = cache.store / "objects" / "pack"
     with contextlib.suppress(OSError):
-        if any((cache / "tmp").glob("*")) or any(imports.glob("*tmp*")):
-            from orchestrator.host.cache.files import clean_leftovers
+        if any(cache.tmp.glob("*")) or any(imports.glob("*tmp*")):
+            from orchestrator.host.cache.scratch import clean_leftovers
 
             clean_leftovers(cache)
 

@@ -138,7 +138,7 @@ def restored(snapshot: Snapshot, folder: Path, console: Path) -> Iterator[Guest]
             limit = LOGIN_DEADLINE * max(1.0, snapshot.boot_seconds / FAST_BOOT)
             ssh = stack.enter_context(connected(port, snapshot.keys, limit, watch))
             machine = Guest(
-                request, qemu, ssh, snapshot.boot_seconds, "", port, snapshot.keys,
+                request, qemu, ssh, snapshot.boot_seconds, port, snapshot.keys,
                 restore_seconds=time.monotonic() - began,
             )  # fmt: skip
             _revive(machine)

@@ -23,10 +23,9 @@ from orchestrator.guest import accel, boot, facts, root, snapshot
 from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.host.memory import memory_for
 from orchestrator.judge import verdict
-from orchestrator.model import formats
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
@@ -73,7 +72,7 @@ class _CellRun:
         self.loops: dict[str, LoopRecord] = {}
         self.boots = 0
         self.boot_seconds = 0.0
-        self.page_size = 4096
+        self.guest = bootcheck.UNSEEN
         self.accelerator = ""
         self.command = ""
 
@@ -272,20 +271,15 @@ class _CellRun:
 
     def _check_guest(self, machine: boot.Guest) -> None:
         """Compare the running guest with what was asked for, once a cell."""
-        self.facts = facts.read_facts(machine)
-        self.page_size = self.facts.page_size
-        bootcheck.refuse_other_kernel(self.built, self.facts)
-        shown = formats.parse_dotconfig(self.facts.config)
-        file = self.built.kernel_config
-        made = formats.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
-        self.running = shown or made
+        found = self.guest = bootcheck.look(facts.read_facts(machine), self.built)
+        bootcheck.refuse_other_kernel(self.built, found.facts)
         if self.log.judged(CONFIG):
             return
-        config = bootcheck.check_config(self.built, made, shown)
+        config = bootcheck.check_config(self.built, found.made, found.shown)
         self.log.case(CONFIG, CONFIG, config.verdict, config.reason)
         if config.note:
             self.log.notes.append(config.note)
-        shape = bootcheck.check_shape(self.cell, self.facts, self.running)
+        shape = bootcheck.check_shape(self.cell, found.facts, found.config)
         self.log.case(BOOT, SHAPE, shape.verdict, shape.reason)
 
     def _run_workloads(self, machine: boot.Guest, left: list[WorkloadSpec]) -> None:
@@ -318,32 +312,36 @@ class _CellRun:
                 found.append(self._examine(machine.qemu, stem(spec), hits))
 
         given = spec
-        if self.running.get("DEBUG_KMEMLEAK") == "y":
+        if self.guest.config.get("DEBUG_KMEMLEAK") == "y":
             given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
         if spec.budget:
             self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
         evidence = watch.run_workload(machine, given, self.context.values.token, tell, examine)
-        evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
+        evidence = replace(
+            evidence, page_size=self.guest.facts.page_size, repeated=spec.name in self.retried
+        )
         return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
 
     def _examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
         """Look into a guest that is lost before it is thrown away."""
         self.log.tell("run", f"{name}: examining the lost guest")
         folder = self.folder / "crash" / name
-        return crash.examine(qemu, self.arch, self.built, folder, self.context.folder, hits)
+        lost = crash.Lost(qemu, self.arch, self.built, folder, self.context.folder, hits)
+        return crash.examine(lost)
 
     def _unmet(self, spec: WorkloadSpec) -> bool:
         """Whether the guest lacks what a workload needs; that is a case of its own then."""
         if self.log.not_ready(spec):
             return True
-        reason = facts.unmet(spec.needs, self.facts, self.running)
+        reason = facts.unmet(spec.needs, self.guest.facts, self.guest.config)
         if reason:
             self._needs(spec, reason)
         return bool(reason)
 
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:
         found = Verdict.SKIP
-        missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
+        guest = self.guest
+        missing = (n for n in spec.needs if facts.unmet((n,), guest.facts, guest.config))
         if broken(self.cell, missing):
             found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
         self.log.case(spec.name, NEEDS, found, reason)
@@ -400,7 +398,7 @@ class _CellRun:
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
             cases=self.log.in_order(),
-            page_size=self.page_size,
+            page_size=self.guest.facts.page_size,
             qemu_command=self.command,
             console_log=f"{where}/console.log",
             kernel_config=f"{where}/config",

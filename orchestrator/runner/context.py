@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import HOME
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
@@ -65,13 +66,13 @@ def no_cores(_wanted: int) -> AbstractContextManager[bool]:
 # ---------------------------------------------------------------- where things are
 
 
-def cache_folder() -> Path:
+def cache_folder() -> Cache:
     """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
     chosen = os.environ.get("LAB_CACHE")
     if chosen:
-        return Path(chosen).expanduser().resolve()
+        return Cache(Path(chosen).expanduser().resolve())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lab"
+    return Cache(Path(base) / "lab")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Places:
 
     lab_yaml: Path
     reports: Path
-    cache: Path
+    cache: Cache
     fragments: Path
 
     @classmethod
@@ -105,7 +106,7 @@ class Machine:
     cores for the length of a with block, if there are any to spare.
     """
 
-    cache: Path
+    cache: Cache
     folder: Path
     fragments: Path
     spare: Spare = no_cores
@@ -143,7 +144,7 @@ class Context:
     listener: Listener = nobody
 
     @property
-    def cache(self) -> Path:
+    def cache(self) -> Cache:
         """The machine's cache."""
         return self.machine.cache
 

@@ -64,7 +64,7 @@ def host(places: Places) -> dict[str, str]:
         "cpus": str(cpu_count()),
         "memory_mib": str(pages * size >> 20),
         "python": platform.python_version(),
-        "cache": str(places.cache),
+        "cache": str(places.cache.folder),
     }
 
 

@@ -22,7 +22,7 @@ from orchestrator.plan.matrix import Selection
 from orchestrator.results import runs, store
 from orchestrator.runner import local, record
 from orchestrator.runner.context import Context, Listener, Machine, Places, RunValues, nobody
-from orchestrator.runner.stages import Stages, compile_workloads, leave_capsules
+from orchestrator.runner.stages import Stages, leave_capsules
 from orchestrator.runner.state import RunState
 
 
@@ -87,15 +87,15 @@ def run_plan(
     :raises UserError: when a workload does not compile, or the run's folder cannot be that.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
-    began = time.monotonic()
+    began, doing = time.monotonic(), stages or Stages()
     with using(places.cache):
         if options.boot:
-            compile_workloads(plan.cells, places.cache)
+            doing.compile(plan.cells, places.cache)
         book = Book.opened(plan, places, options, baseline.name or plan.baseline or "")
         context = book.context(options, listener)
         state = local.carry_out(
             plan, context, book.store, cores=options.jobs, boot=options.boot, done=book.earlier,
-            stages=stages,
+            stages=doing,
         )  # fmt: skip
         issues = state.settle(plan)
         draft = replace(book.result(state, record.now(), 0), known_issues=issues)
@@ -136,7 +136,7 @@ class Book:
         run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
         record.log_to(folder / "lab.log")
         runs.keep_shapes(plan, folder)
-        places.cache.mkdir(parents=True, exist_ok=True)
+        places.cache.folder.mkdir(parents=True, exist_ok=True)
         info = RunInfo(
             run_id, record.now(), "", options.command, EXIT_INTERRUPTED, __version__, plan.profile,
             record.host(places), baseline,

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kconfig, make
+from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, worktree
 from orchestrator.model.arch import ARCHES
@@ -37,7 +38,7 @@ BUILD_DEADLINE = 7200.0
 # ---------------------------------------------------------------- before any kernel
 
 
-def compile_workloads(cells: Iterable[Cell], cache: Path) -> None:
+def compile_workloads(cells: Iterable[Cell], cache: Cache) -> None:
     """Compile what the cells run: one that does not compile is told before a kernel is built.
 
     :raises UserError: with the compiler's first error.
@@ -97,10 +98,10 @@ def find_build(wanted: Build, kernel: Kernel, context: Context) -> BuildResult |
     return make.find(_build_request(wanted, kernel, context), context.cache)
 
 
-def _build_request(wanted: Build, kernel: Kernel, context: Context) -> make.BuildRequest:
+def _build_request(wanted: Build, kernel: Kernel, context: Context) -> BuildRequest:
     arch = ARCHES[wanted.arch]
     fragment = context.machine.fragments / f"{arch.name}.config"
-    return make.request(wanted, kernel.tree, kernel.slot, arch, fragment)
+    return build_request(wanted, kernel.tree, kernel.slot, arch, fragment)
 
 
 def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
@@ -228,6 +229,7 @@ def leave_capsules(plan: Plan, run: RunResult, ran: Iterable[Cell], context: Con
 class Stages:
     """The stages that an engine carries out; picklable, as each is a function of this module."""
 
+    compile: Callable[[Iterable[Cell], Cache], None] = compile_workloads
     prepare: Callable[[KernelSpec, Context], Kernel] = prepare_kernel
     find: Callable[[Build, Kernel, Context], BuildResult | None] = find_build
     build: Callable[[Build, Kernel, Context], BuildResult] = build_one

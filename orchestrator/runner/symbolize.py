@@ -13,7 +13,8 @@ from dataclasses import replace
 from orchestrator.evidence.klog.frames import Frame, find_frames, worth_looking_up
 from orchestrator.evidence.klog.titles import source_path
 from orchestrator.kernel.lines.excerpts import PatchedSource
-from orchestrator.kernel.lines.lookup import Address, Answer, Linked, resolve
+from orchestrator.kernel.lines.lookup import Address, Answer, resolve
+from orchestrator.kernel.lines.objects import Linked
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import Interrupted, LabError
 from orchestrator.model.evidence import FrameLines, Hit, SourceLine
@@ -46,10 +47,9 @@ def with_lines(
             return record
         context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        objects = f"{kernel.slot}-{built.build.config.name}-{arch.name}"
+        objects = context.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
         linked = Linked(
-            built.vmlinux, context.cache / "obj" / objects, kernel.tree, kernel.slot, arch,
-            context.cache,
+            built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree, context.cache)

@@ -28,7 +28,6 @@ from orchestrator.runner.repeat import command_difference, same_kernel
 from orchestrator.runner.run import Book, Done, RunOptions, compare_kernels
 from orchestrator.runner.stages import (
     Stages,
-    compile_workloads,
     leave_capsules,
     record_build,
     record_kernel,
@@ -67,13 +66,13 @@ def run_trials(
     :raises UserError: when a workload does not compile, or the run's folder cannot be that.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
-    began = time.monotonic()
+    began, doing = time.monotonic(), stages or Stages()
     with using(places.cache):
         if repeat.boots:
-            compile_workloads(repeat.plan.cells, places.cache)
+            doing.compile(repeat.plan.cells, places.cache)
         book = Book.opened(repeat.plan, places, options, repeat.plan.baseline or "")
         context = book.context(options, listener)
-        tries = _Trials(repeat, old, context, most, stages or Stages())
+        tries = _Trials(repeat, old, context, most, doing)
         tries.go()
         state, plan = tries.state, repeat.plan
         said = answer(repeat, tries.trials)

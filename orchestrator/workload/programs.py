@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from orchestrator import HOME
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.kernel.build.log import host_trouble
 from orchestrator.model.arch import Arch
@@ -36,7 +37,7 @@ TOOLS = ("sampler", "revive")
 
 
 def compile_all(
-    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Path
+    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Cache
 ) -> dict[str, Path]:
     """Compile what is C and collect the rest: name in the guest to file on the host.
 
@@ -76,7 +77,7 @@ def compile_all(
 
 
 def _compile(
-    source: Path, objects: tuple[Path, ...], library: Path, arch: Arch, cache: Path,
+    source: Path, objects: tuple[Path, ...], library: Path, arch: Arch, cache: Cache,
     *, link: bool = False,
 ) -> Path:  # fmt: skip
     """An object of ``source``, or a program of it and of ``objects``; kept by what it is made of.
@@ -87,10 +88,10 @@ def _compile(
     headers = sorted({*library.glob("*.h"), *source.parent.glob("*.h")})
     for path in [source, *headers]:
         recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    folder = cache / "workloads"
+    folder = cache.workloads
     suffix = "" if link else "-o"  # no dot: what is trimmed finds the lock by the name
     made = folder / f"{arch.name}-{source.stem}-{recipe.hexdigest()[:24]}{suffix}"
-    with locked(folder / f"{made.name}.lock", deadline=COMPILE_DEADLINE, what=made.name):
+    with locked(cache.lock_beside(made), deadline=COMPILE_DEADLINE, what=made.name):
         if not made.exists():
             new = folder / f"{made.name}.new"
             how: list[str | Path] = [*objects] if link else ["-c"]
@@ -115,7 +116,7 @@ def _explain(said: str, arch: Arch) -> NoReturn:
     raise UserError(f"a workload does not compile for {arch.name}: {first}")
 
 
-def pack(files: dict[str, Path], cache: Path) -> Path:
+def pack(files: dict[str, Path], cache: Cache) -> Path:
     """All programs of a cell in one archive, name in the guest to file on the host.
 
     It is kept, so that it may be packed well: statically linked programs are mostly one and the
@@ -127,8 +128,8 @@ def pack(files: dict[str, Path], cache: Path) -> Path:
     recipe = hashlib.sha256()
     for name, data in content.items():
         recipe.update(f"{name}\0{len(data)}\0".encode() + data)
-    archive = cache / "workloads" / f"pack-{recipe.hexdigest()[:24]}"
-    with locked(archive.with_name(f"{archive.name}.lock"), deadline=COMPILE_DEADLINE):
+    archive = cache.workloads / f"pack-{recipe.hexdigest()[:24]}"
+    with locked(cache.lock_beside(archive), deadline=COMPILE_DEADLINE):
         if not archive.exists():
             new = archive.with_name(f"{archive.name}.new")
             with tarfile.open(new, "w:xz", preset=1) as tar:

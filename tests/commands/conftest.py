@@ -14,6 +14,7 @@ import sample_run
 from in_process import Outcome, run_lab
 
 from orchestrator import HOME
+from orchestrator.host.cache.files import Cache
 from orchestrator.plan.lab_yaml import init_text
 from orchestrator.results import runs, store
 
@@ -50,11 +51,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def kept_programs(folder: Path, tmp_path: Path, programs_cache: Path) -> None:
+def kept_programs(folder: Path, tmp_path: Path, programs_cache: Cache) -> None:
     """The lab's private cache has what the session's other tests have compiled."""
-    (programs_cache / "workloads").mkdir(parents=True, exist_ok=True)
+    (programs_cache.workloads).mkdir(parents=True, exist_ok=True)
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "workloads").symlink_to(programs_cache / "workloads")
+    (tmp_path / "cache" / "workloads").symlink_to(programs_cache.workloads)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from orchestrator.commands.run import Options
 from orchestrator.guest import boot
 from orchestrator.guest.ssh import Answer
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import GuestEnd
@@ -75,7 +76,7 @@ class World:
         self.channels: dict[str, FakeChannel] = {}
         self.ran: list[list[str]] = []
         self.script = ""
-        self.places = Places(tmp_path / "lab.yaml", tmp_path / "r", tmp_path / "c", tmp_path)
+        self.places = Places(tmp_path / "lab.yaml", tmp_path / "r", Cache(tmp_path / "c"), tmp_path)
         image, vmlinux = tmp_path / "image", tmp_path / "vm linux" / "vmlinux"
         vmlinux.parent.mkdir()
         for path in (image, vmlinux):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Subject
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
@@ -32,9 +33,6 @@ from orchestrator.runner import trials
 from orchestrator.runner.context import Context, Kernel, Machine, RunValues
 from orchestrator.runner.repeat import same_kernel
 from orchestrator.runner.stages import Ran, Stages
-
-# Nearly all of them compile what watches a workload.
-pytestmark = pytest.mark.usefixtures("kept_programs")
 
 CELL = "cli/default/x86_64/small"
 CASE = f"{CELL}:fam/one:counters"
@@ -109,7 +107,9 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (family / "manifest.yaml").write_text(MANIFEST)
     (family / "x.py").write_text("")
     played = World()
-    monkeypatch.setattr(trials, "Stages", lambda: Stages(run=played.run_cell))
+    monkeypatch.setattr(
+        trials, "Stages", lambda: Stages(compile=lambda *_: None, run=played.run_cell)
+    )
     monkeypatch.setattr(trials, "same_kernel", played.same_kernel)
     cases = (case_of(CELL, "counters", Verdict.FAIL), case_of(CELL, "moves", Verdict.PASS))
     cell = CellRecord(
@@ -270,7 +270,7 @@ def test_an_image_that_was_trimmed_is_built_again_and_compared(
     subject = make_repeat(config, earlier, earlier.cells[0].cases[0]).tested
     tree = KernelTree(subject.cell.build.kernel, "6.12.117", "a", "b", series_digest="d")
     built = BuildResult(subject.cell.build, Verdict.PASS, "", 9.0, False, tmp_path, "other")
-    context = Context(RunValues("r", 1), Machine(tmp_path, tmp_path, tmp_path))
+    context = Context(RunValues("r", 1), Machine(Cache(tmp_path), tmp_path, tmp_path))
     old = Path("reports/r1")
     stages = Stages(prepare=lambda *_: Kernel(tree, "s", EXACT), build=lambda *_: built)
     kernel, found, note = same_kernel(subject, old, context, stages)

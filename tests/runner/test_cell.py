@@ -24,6 +24,7 @@ from orchestrator.guest.facts import Facts
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host import memory
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
@@ -95,11 +96,9 @@ class Play:
             raise boot
         yield PlayedGuest(request)
 
-    def examine(
-        self, qemu: object, arch: object, built: object, folder: Path, run: Path, hits: Any
-    ) -> CrashReport:
-        self.examined.append((folder.name, tuple(hit.kind for hit in hits)))
-        return CrashReport({"Registers": folder.name}, "no types", (), 0, 1.0)
+    def examine(self, lost: crash.Lost) -> CrashReport:
+        self.examined.append((lost.folder.name, tuple(hit.kind for hit in lost.hits)))
+        return CrashReport({"Registers": lost.folder.name}, "no types", (), 0, 1.0)
 
     def push(self, machine: PlayedGuest, archive: Path) -> None:
         if self.pushes:
@@ -193,7 +192,7 @@ def go(
     )  # fmt: skip
     context = Context(
         RunValues("20260101-000000", 2, token=TOKEN),
-        Machine(play.folder / "cache", play.folder / "run", play.folder, spare),
+        Machine(Cache(play.folder / "cache"), play.folder / "run", play.folder, spare),
         events.append if events is not None else lambda _: None,
     )
     return run_cell(cell, built, context)

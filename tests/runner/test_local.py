@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import ApplyFailure, BuildResult, ConfigMismatch, KernelTree
 from orchestrator.model.names import Verdict
@@ -125,7 +126,10 @@ class Stages:
 
     @property
     def effects(self) -> Effects:
-        return Effects(self.prepare_kernel, self.find_build, self.build_one, self.run_cell)
+        return Effects(
+            prepare=self.prepare_kernel, find=self.find_build, build=self.build_one,
+            run=self.run_cell,
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
 
 
 def context_of(folder: Path, listener: Callable[[Event], None]) -> Context:
-    return Context(RunValues("r", 2), Machine(folder, folder / "run", folder), listener)
+    return Context(RunValues("r", 2), Machine(Cache(folder), folder / "run", folder), listener)
 
 
 @pytest.fixture

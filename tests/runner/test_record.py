@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sample_run
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.compare import compare
 from orchestrator.model.errors import LabError
 from orchestrator.results import history, runs
@@ -19,7 +20,7 @@ from orchestrator.runner.context import Places
 
 @pytest.mark.parametrize("bad", ["damaged", "newer", "unreadable"])
 def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> None:
-    where = Places(tmp_path / "lab.yaml", tmp_path / "reports", tmp_path / "cache", tmp_path)
+    where = Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
     run = sample_run.good_run()
     folder = runs.run_folder(where.reports, None)
     if bad == "unreadable":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import orchestrator.runner
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
@@ -50,12 +51,12 @@ def played(*fail: str) -> Stages:
         )  # fmt: skip
         return Ran(record, cell)
 
-    return Stages(prepare, lambda *_: None, build, run)
+    return Stages(lambda *_: None, prepare, lambda *_: None, build, run)
 
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "lab.yaml", tmp_path / "reports", tmp_path / "cache", tmp_path)
+    return Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
 
 
 def stored(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from sample_run import good_run, rss_hit
 from sample_run import warn_hit as hit_with_lines
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.kernel.lines.lookup import Answer
 from orchestrator.model.errors import HostError, Interrupted
@@ -67,7 +68,7 @@ def go(cell, tmp_path, vmlinux=Path("/b/vmlinux"), events=None):
     )  # fmt: skip
     kernel = Kernel(KernelTree(SPEC, "6.12", "b", "t"), "slot", "x")
     listener = events.append if events is not None else lambda _: None
-    context = Context(RunValues("r", 2), Machine(tmp_path, tmp_path, tmp_path), listener)
+    context = Context(RunValues("r", 2), Machine(Cache(tmp_path), tmp_path, tmp_path), listener)
     return symbolize.with_lines(cell, built, kernel, context)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator import HOME
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import WorkloadSpec
@@ -35,7 +36,7 @@ def spec(program: str = "w.c", folder: Path = Path("/f"), **more: Any) -> Worklo
 
 
 @needs_gcc
-def test_each_family_that_ships_compiles(programs_cache: Path) -> None:
+def test_each_family_that_ships_compiles(programs_cache: Cache) -> None:
     # All their programs, one by one and with all warnings, are compiled in test_guest_tests.
     config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     assert programs.library_folder(config.workloads) == LIBRARY
@@ -53,7 +54,9 @@ def test_each_family_that_ships_compiles(programs_cache: Path) -> None:
         assert b'"status":0' in done.stderr
     # The second time nothing is compiled.
     # (What others are compiling meanwhile, in the same cache, is not yet there.)
-    kept = [path for path in programs_cache.rglob("*") if path.suffix not in (".lock", ".new")]
+    kept = [
+        path for path in programs_cache.folder.rglob("*") if path.suffix not in (".lock", ".new")
+    ]
     inodes = {path: path.stat().st_ino for path in kept if path.is_file()}
     assert programs.compile_all(chosen, LIBRARY, X86, programs_cache) == files
     assert {path: path.stat().st_ino for path in inodes} == inodes
@@ -80,7 +83,9 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @needs_gcc
 def test_a_changed_source_or_header_is_compiled_anew(family: Path, tmp_path: Path) -> None:
     def binary() -> Path:
-        made = programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
+        made = programs.compile_all(
+            [spec(folder=family)], tmp_path / "lib", X86, Cache(tmp_path / "c")
+        )
         return made["family/w"]
 
     first = binary()
@@ -107,13 +112,13 @@ def test_a_workload_that_does_not_compile(
 ) -> None:
     (family / "w.c").write_text(text)
     with pytest.raises(UserError, match=reason):
-        programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, tmp_path / "c")
+        programs.compile_all([spec(folder=family)], tmp_path / "lib", X86, Cache(tmp_path / "c"))
 
 
 def test_a_missing_compiler_is_the_hosts_trouble(family: Path, tmp_path: Path) -> None:
     arch = replace(X86, cross="no-such-")
     with pytest.raises(HostError, match="no-such-gcc"):
-        programs.compile_all([spec(folder=family)], tmp_path / "lib", arch, tmp_path / "c")
+        programs.compile_all([spec(folder=family)], tmp_path / "lib", arch, Cache(tmp_path / "c"))
 
 
 def test_a_full_disk_is_the_hosts_trouble() -> None:
@@ -125,7 +130,7 @@ def test_a_full_disk_is_the_hosts_trouble() -> None:
 def test_python_comes_with_its_library(family: Path, tmp_path: Path) -> None:
     (family / "w.py").write_text("")
     library = tmp_path / "lib"
-    files = programs.compile_all([spec("w.py", family)], library, X86, tmp_path / "c")
+    files = programs.compile_all([spec("w.py", family)], library, X86, Cache(tmp_path / "c"))
     assert files["family/w.py"] == family / "w.py"
     assert files["family/ktap.py"] == library / "ktap.py"
     assert set(files) == {*programs.TOOLS, "family/w.py", "family/ktap.py"}
@@ -154,7 +159,7 @@ def test_a_family_with_a_library_of_its_own_has_the_labs_agents(tmp_path: Path) 
     elsewhere = [spec(folder=tmp_path / "family")]
     library = programs.library_folder(elsewhere)
     assert library == tmp_path / "lib"
-    files = programs.compile_all(elsewhere, library, X86, tmp_path / "cache")
+    files = programs.compile_all(elsewhere, library, X86, Cache(tmp_path / "cache"))
     assert set(files) == {*programs.TOOLS, "family/w"}
     if platform.machine() == "x86_64":
         done = process.run([files["sampler"], "--", files["family/w"]], deadline=20)
@@ -177,12 +182,12 @@ def test_programs_are_packed_once(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"\x7fELF" * 1000)
     (tmp_path / "two").write_text("print()\n")
     files = {"family/b": tmp_path / "one", "sampler": tmp_path / "two"}
-    archive = programs.pack(files, tmp_path / "cache")
+    archive = programs.pack(files, Cache(tmp_path / "cache"))
     with tarfile.open(archive, "r:xz") as tar:
         assert tar.getnames() == ["family/b", "sampler"]
         assert [(m.mode, m.size) for m in tar.getmembers()] == [(0o755, 4000), (0o755, 8)]
     before = archive.stat().st_ino
-    assert programs.pack(files, tmp_path / "cache") == archive
+    assert programs.pack(files, Cache(tmp_path / "cache")) == archive
     assert archive.stat().st_ino == before
     (tmp_path / "two").write_text("print(1)")
-    assert programs.pack(files, tmp_path / "cache") != archive
+    assert programs.pack(files, Cache(tmp_path / "cache")) != archive

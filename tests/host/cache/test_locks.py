@@ -40,15 +40,15 @@ def test_who_waits_for_a_lock_that_is_removed_takes_the_new_one(tmp_path):
 
 def test_a_users_registration_ends_with_it(cache):
     with locks.using(cache), locks.using(cache):
-        assert len(list((cache / "locks" / "labs").iterdir())) == 2
-    assert list((cache / "locks" / "labs").iterdir()) == []
+        assert len(list((cache.folder / "locks" / "labs").iterdir())) == 2
+    assert list((cache.folder / "locks" / "labs").iterdir()) == []
     with locks.trimming(cache) as oldest:
         assert oldest is None
 
 
 def test_the_oldest_lab_counts(cache):
     with locks.using(cache):
-        first = next((cache / "locks" / "labs").iterdir())
+        first = next((cache.folder / "locks" / "labs").iterdir())
         set_age(first, 3600)
         with locks.using(cache), locks.trimming(cache) as oldest:
             assert oldest == pytest.approx(NOW - 3600, abs=1)
@@ -57,15 +57,16 @@ def test_the_oldest_lab_counts(cache):
 def test_a_killed_labs_registration_counts_no_more(cache):
     code = (
         "import os, signal, sys; from pathlib import Path\n"
+        "from orchestrator.host.cache.files import Cache\n"
         "from orchestrator.host.cache.locks import using\n"
-        "with using(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        "with using(Cache(Path(sys.argv[1]))): os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = {"PYTHONPATH": str(HOME)}
-    subprocess.run([sys.executable, "-c", code, cache], timeout=30, env=os.environ | root)
-    assert len(list((cache / "locks" / "labs").iterdir())) == 1
+    subprocess.run([sys.executable, "-c", code, cache.folder], timeout=30, env=os.environ | root)
+    assert len(list((cache.folder / "locks" / "labs").iterdir())) == 1
     with locks.trimming(cache) as oldest:
         assert oldest is None
-    assert list((cache / "locks" / "labs").iterdir()) == []
+    assert list((cache.folder / "locks" / "labs").iterdir()) == []
 
 
 def test_nobody_looks_things_up_while_trimming_takes_them(cache, monkeypatch):

@@ -28,14 +28,14 @@ def test_sizes_are_those_on_disk(cache, tmp_path):
     with sparse.open("wb") as file:
         file.truncate(1 << 30)
     assert disk_size(tmp_path / "sparse") < 1 << 20
-    assert disk_size(cache / "builds" / "old") >= 64 * KIB
+    assert disk_size(cache.folder / "builds" / "old") >= 64 * KIB
     assert disk_size(tmp_path / "nothing") == 0
 
 
 def test_a_link_out_of_the_cache_is_not_followed(cache, tmp_path):
     put(tmp_path / "precious" / "file", 0, 1 << 20)
-    (cache / "obj" / "link").symlink_to(tmp_path / "precious")
-    (cache / "builds" / "link").symlink_to(tmp_path / "precious")
-    assert disk_size(cache / "builds" / "link") < 64 * KIB
+    (cache.folder / "obj" / "link").symlink_to(tmp_path / "precious")
+    (cache.folder / "builds" / "link").symlink_to(tmp_path / "precious")
+    assert disk_size(cache.folder / "builds" / "link") < 64 * KIB
     trim.trim(cache, Wish(everything=True))
     assert (tmp_path / "precious" / "file").exists()

@@ -9,14 +9,15 @@ import pytest
 from cache_files import DAY, KIB, NOW, names, put, put_build, set_age
 
 from orchestrator.host.cache import locks, trim
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.survey import Entry, survey, survey_kind
 from orchestrator.host.cache.trim import Wish, choose, keep_budget
 from orchestrator.model.errors import UserError
 
 
 def test_no_cache_is_nothing_to_trim(tmp_path):
-    assert survey(tmp_path / "none") == ()
-    assert trim.trim(tmp_path / "none", Wish(everything=True)).freed == 0
+    assert survey(Cache(tmp_path / "none")) == ()
+    assert trim.trim(Cache(tmp_path / "none"), Wish(everything=True)).freed == 0
     assert not (tmp_path / "none").exists()
 
 
@@ -64,20 +65,20 @@ def test_the_least_recently_used_goes_and_the_rest_stays(cache):
     done = trim.trim(cache, Wish(max_size=total - 1))
     assert names(done.removed) == ["builds/old"]
     assert done.freed == total - done.left > 0
-    assert not (cache / "builds" / "old").exists()
-    assert (cache / "builds" / "young" / "image").exists()
-    assert list((cache / "tmp").iterdir()) == []
+    assert not (cache.folder / "builds" / "old").exists()
+    assert (cache.folder / "builds" / "young" / "image").exists()
+    assert list((cache.folder / "tmp").iterdir()) == []
 
 
 def test_a_workloads_lock_goes_with_it(cache):
-    kept = put(cache / "workloads" / "x86_64-other-0123", 0)
-    compiling = put(cache / "workloads" / "x86_64-third-0123.lock", 0, 0)
+    kept = put(cache.folder / "workloads" / "x86_64-other-0123", 0)
+    compiling = put(cache.folder / "workloads" / "x86_64-third-0123.lock", 0, 0)
     for path in (kept, kept.with_suffix(".lock")):
         path.touch()
     with compiling.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         trim.trim(cache, Wish(max_age=3 * DAY))
-    left = sorted(path.name for path in (cache / "workloads").iterdir())
+    left = sorted(path.name for path in (cache.folder / "workloads").iterdir())
     assert left == [kept.name, f"{kept.name}.lock", compiling.name]
 
 
@@ -93,14 +94,14 @@ def test_everything(cache):
     assert done.in_use == ()
     assert done.left == 0
     assert survey(cache) == ()
-    assert not (cache / "records").exists()
-    assert not (cache / "trees" / "debian-6.12.tree").exists()
+    assert not (cache.folder / "records").exists()
+    assert not (cache.folder / "trees" / "debian-6.12.tree").exists()
 
 
 def test_what_a_lab_at_work_may_have_used_stays(cache):
     with locks.using(cache):
-        (cache / "builds" / "young" / "build.json").touch()
-        (cache / "obj" / "debian-6.12-default-x86_64" / ".lab-lock").touch()
+        (cache.folder / "builds" / "young" / "build.json").touch()
+        (cache.folder / "obj" / "debian-6.12-default-x86_64" / ".lab-lock").touch()
         done = trim.trim(cache, Wish(everything=True))
     assert set(names(done.in_use)) == {
         "builds/young",
@@ -108,8 +109,8 @@ def test_what_a_lab_at_work_may_have_used_stays(cache):
         "trees/debian-6.12",
         "sources/kernels.git",
     }
-    assert not (cache / "roots" / "arm64-0123.ext2").exists()
-    assert (cache / "kernels.git").is_dir()
+    assert not (cache.folder / "roots" / "arm64-0123.ext2").exists()
+    assert (cache.folder / "kernels.git").is_dir()
 
 
 def test_what_is_looked_up_after_the_survey_stays(cache, monkeypatch):
@@ -118,18 +119,18 @@ def test_what_is_looked_up_after_the_survey_stays(cache, monkeypatch):
 
     def then_used(where: Path) -> tuple[Entry, ...]:
         found = seen(where)
-        (cache / "builds" / "old" / "build.json").touch()
+        (cache.folder / "builds" / "old" / "build.json").touch()
         return found
 
     monkeypatch.setattr(trim, "survey", then_used)
     with locks.using(cache):
         done = trim.trim(cache, Wish(max_age=5 * DAY))
     assert "builds/old" in names(done.in_use)
-    assert (cache / "builds" / "old" / "image").exists()
+    assert (cache.folder / "builds" / "old" / "image").exists()
 
 
 def test_a_build_under_way_keeps_its_folder(cache):
-    folder = cache / "obj" / "debian-6.1-default-x86_64"
+    folder = cache.folder / "obj" / "debian-6.1-default-x86_64"
     with (folder / ".lab-lock").open("w") as lock:
         set_age(folder / ".lab-lock", 8 * DAY)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -139,19 +140,19 @@ def test_a_build_under_way_keeps_its_folder(cache):
 
 
 def test_a_tree_that_is_read_stays(cache):
-    with (cache / "trees" / "debian-6.1.lock").open("w") as lock:
+    with (cache.folder / "trees" / "debian-6.1.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         done = trim.trim(cache, Wish(everything=True))
     assert "trees/debian-6.1" in names(done.in_use)
-    assert (cache / "trees" / "debian-6.1" / "Makefile").exists()
+    assert (cache.folder / "trees" / "debian-6.1" / "Makefile").exists()
 
 
 def test_scratch_of_a_killed_lab_goes_and_of_a_living_one_stays(cache):
     for name in ("kernel-dead", "kernel-alive"):
-        put(cache / "tmp" / name / "swap.raw", 0)
-        put(cache / "tmp" / f"{name}.lock", 0, 0)
-    put(cache / "tmp" / "rubbish-builds-x-1" / "image", 0)
-    with (cache / "tmp" / "kernel-alive.lock").open("w") as lock:
+        put(cache.folder / "tmp" / name / "swap.raw", 0)
+        put(cache.folder / "tmp" / f"{name}.lock", 0, 0)
+    put(cache.folder / "tmp" / "rubbish-builds-x-1" / "image", 0)
+    with (cache.folder / "tmp" / "kernel-alive.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert sorted(names(survey_kind(cache, "tmp"))) == [
             "tmp/kernel-dead",
@@ -159,20 +160,20 @@ def test_scratch_of_a_killed_lab_goes_and_of_a_living_one_stays(cache):
         ]
         done = trim.trim(cache, Wish(max_size=1 << 40))
     assert len(done.removed) == 2
-    left = sorted(path.name for path in (cache / "tmp").iterdir())
+    left = sorted(path.name for path in (cache.folder / "tmp").iterdir())
     assert left == ["kernel-alive", "kernel-alive.lock"]
 
 
 @pytest.mark.skipif(not shutil.which("ccache"), reason="ccache is not installed")
 def test_ccache_trims_itself(cache):
-    put(cache / "ccache" / "a" / "b" / "some.o", 0, 256 * KIB)
-    put(cache / "ccache" / "a" / "stats", 0, 1)
+    put(cache.folder / "ccache" / "a" / "b" / "some.o", 0, 256 * KIB)
+    put(cache.folder / "ccache" / "a" / "stats", 0, 1)
     total = sum(entry.size for entry in survey(cache))
     done = trim.trim(cache, Wish(max_size=total))
     assert done.removed == ()
     done = trim.trim(cache, Wish(everything=True))
     assert "ccache/ccache" in names(done.removed)
-    assert not (cache / "ccache" / "a" / "b" / "some.o").exists()
+    assert not (cache.folder / "ccache" / "a" / "b" / "some.o").exists()
 
 
 # ---------------------------------------------------------------- the budget
@@ -184,7 +185,7 @@ def test_the_budget_is_kept_once_an_hour(cache):
     assert first.left == 0
     put_build(cache, "another", DAY)
     assert keep_budget(cache, 0) is None
-    set_age(cache / "locks" / "budget-checked", 3700)
+    set_age(cache.folder / "locks" / "budget-checked", 3700)
     again = keep_budget(cache, 0)
     assert again is not None
     assert names(again.removed) == ["builds/another"]
