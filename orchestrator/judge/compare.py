@@ -16,7 +16,7 @@ from orchestrator.judge.noise import Noise, NoiseTable
 from orchestrator.judge.outcome import BUDGET, PlacedCase, cases_of, kernels_of, not_run
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import Hit, Measurement
-from orchestrator.model.names import APPLY, BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
+from orchestrator.model.names import BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseComparison, CaseResult, Change, Comparison, RunResult
 
 _ORDER = (
@@ -124,9 +124,9 @@ def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, Case
     """Why a run has no such case: not planned, or something before it went wrong."""
     if kernel not in kernels_of(run):
         return f"no kernel {kernel} in that run"
-    cell = CaseId.parse(f"{kernel}/{key}").cell
+    cell = CaseId.of_key(kernel, key).cell
     no_shape = replace(cell, shape=NOT_ANY)
-    series, build = CaseId(CellId(kernel), SERIES, APPLY), CaseId(no_shape, BUILD, BUILD)
+    series, build = CaseId.of_series(kernel), CaseId(no_shape, BUILD, BUILD)
     for earlier in (series.key, build.key):
         case = cases.get(earlier)
         bad = case is not None and (case.verdict in (Verdict.FAIL, Verdict.ERROR) or case.expected)

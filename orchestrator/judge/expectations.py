@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from itertools import chain, islice
 
 from orchestrator.judge.outcome import build_case, cell_verdict, series_case
-from orchestrator.model.names import EXPECT, NOT_ANY, CaseId, CellId, Verdict
+from orchestrator.model.names import EXPECT, CaseId, CellId, Verdict
 from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord, RunResult
 from orchestrator.model.spec import Expectation
 
@@ -128,8 +128,7 @@ def _build_as_found(build: BuildRecord) -> BuildRecord:
 
 def _place(case: CaseResult) -> str:
     """``KERNEL/CONFIG/ARCH/SHAPE`` of a case, without the ``-`` of parts that do not apply."""
-    parts = CaseId.parse(case.id).cell.parts
-    return "/".join(part for part in parts if part != NOT_ANY)
+    return "/".join(CaseId.parse(case.id).cell.applying)
 
 
 def _covers(expectation: Expectation, place: str) -> bool:
@@ -172,7 +171,7 @@ def _applied(
 def _unmet(expectation: Expectation, place: str, sample: CaseResult) -> CaseResult:
     where = f" ({expectation.where})" if expectation.where else ""
     return CaseResult(
-        id=f"{place}:{EXPECT}:{expectation.title}",
+        id=str(CaseId(CellId.parse(place), EXPECT, expectation.title)),
         workload=EXPECT,
         case=expectation.title,
         verdict=Verdict.FAIL,

@@ -163,7 +163,7 @@ def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
     for cell in run.cells:
         if kernel in (None, cell.kernel):
             for case in cell_cases(run, cell):
-                yield PlacedCase(cell.kernel, case.id.removeprefix(f"{cell.kernel}/"), case)
+                yield PlacedCase(cell.kernel, CaseId.parse(case.id).key, case)
 
 
 def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
@@ -187,7 +187,8 @@ def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
         return own
     verdict = Verdict.ERROR if cell.verdict is Verdict.PASS else cell.verdict
     reason = "; ".join(cell.notes) or "the cell has no case: nothing was executed in it"
-    return (CaseResult(f"{cell.id}:{CELL}:{CASES}", CELL, CASES, verdict, reason),)
+    case_id = str(CaseId(CellId.parse(cell.id), CELL, CASES))
+    return (CaseResult(case_id, CELL, CASES, verdict, reason),)
 
 
 def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
@@ -204,7 +205,7 @@ def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
     if kernel.name == CLI_KERNEL:  # defined by --source and --series
         words = ["lab", "run", "--source", kernel.source, "--series", kernel.series_origin]
         rerun = shlex.join(words) if kernel.series_origin else run.run.command
-    case_id = str(CaseId(CellId(kernel.name), SERIES, APPLY))
+    case_id = str(CaseId.of_series(kernel.name))
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS
     case = CaseResult(
@@ -225,10 +226,10 @@ def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
     if not reason and build.errors:
         first = build.errors[0]
         reason = f"{first.file}:{first.line}: {first.text}"
-    place = CellId(build.kernel, build.config, build.arch)
+    case_id = CaseId.of_build(build.kernel, build.config, build.arch)
     words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
     case = CaseResult(
-        id=str(CaseId(place, BUILD, BUILD)),
+        id=str(case_id),
         workload=BUILD,
         case=BUILD,
         verdict=build.verdict,
@@ -237,7 +238,7 @@ def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
         rerun=shlex.join([*words, "--arch", build.arch]),
         expected=build.expected,
     )
-    return _as_told(case, (c for c in run.cells if CellId.parse(c.id).build == place.build))
+    return _as_told(case, (c for c in run.cells if CellId.parse(c.id).build == case_id.cell.build))
 
 
 def _as_told(case: CaseResult, cells: Iterable[CellRecord]) -> CaseResult:

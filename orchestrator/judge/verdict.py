@@ -43,6 +43,8 @@ from orchestrator.model.names import (
     KTAP,
     RESET,
     SYNTHETIC,
+    CaseId,
+    CellId,
     Verdict,
 )
 from orchestrator.model.results import CaseResult
@@ -69,7 +71,7 @@ class _Verdicts:
 
     def __init__(self, evidence: WorkloadEvidence, cell_id: str, rerun: str) -> None:
         self.evidence = evidence
-        self.cell_id = cell_id
+        self.cell = CellId.parse(cell_id)
         self.rerun = rerun
         self.cases: list[CaseResult] = []
         # Why the rest of the evidence may be incomplete; empty while it has to be complete.
@@ -78,7 +80,7 @@ class _Verdicts:
     def add(self, case: str, verdict: Verdict, reason: str = "") -> CaseResult:
         """Append a case, its id and rerun command filled in."""
         name = self.evidence.workload.name
-        case_id = f"{self.cell_id}:{name}:{case}"
+        case_id = str(CaseId(self.cell, name, case))
         rerun = self.rerun.replace("{case}", shlex.quote(case_id))
         result = CaseResult(case_id, name, case, verdict, reason[:_MAX_REASON], rerun=rerun)
         self.cases.append(result)

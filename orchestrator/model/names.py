@@ -94,6 +94,11 @@ class CellId:
         """Kernel, config, architecture, shape."""
         return self.kernel, self.config, self.arch, self.shape
 
+    @property
+    def applying(self) -> tuple[str, ...]:
+        """The parts without those that do not apply."""
+        return tuple(part for part in self.parts if part != NOT_ANY)
+
 
 @dataclass(frozen=True)
 class CaseId:
@@ -109,6 +114,21 @@ class CaseId:
         cell, _, rest = text.partition(":")
         workload, _, case = rest.partition(":")
         return cls(CellId.parse(cell), workload, case)
+
+    @classmethod
+    def of_series(cls, kernel: str) -> CaseId:
+        """The case that says whether a kernel's series applies."""
+        return cls(CellId(kernel), SERIES, APPLY)
+
+    @classmethod
+    def of_build(cls, kernel: str, config: str, arch: str) -> CaseId:
+        """The case that says whether a build came out."""
+        return cls(CellId(kernel, config, arch), BUILD, BUILD)
+
+    @classmethod
+    def of_key(cls, kernel: str, key: str) -> CaseId:
+        """The case that :attr:`key` means on a kernel."""
+        return cls.parse(f"{kernel}/{key}")
 
     def __str__(self) -> str:
         return f"{self.cell}:{self.workload}:{self.case}"

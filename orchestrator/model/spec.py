@@ -181,6 +181,11 @@ class Expectation:
     title: str
     where: str = ""
 
+    @property
+    def workload(self) -> str:
+        """The glob of the workload, with which a ``case`` of ``WORKLOAD:CASE`` begins."""
+        return self.case.partition(":")[0]
+
 
 @dataclass(frozen=True)
 class KnownIssue:

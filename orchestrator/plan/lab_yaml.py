@@ -388,14 +388,13 @@ class _Reader:
         )
 
     def _expectation(self, view: View) -> Expectation:
-        case = view.text("case") or "*"
-        workload = case.partition(":")[0]
-        if workload not in RESERVED_FAMILIES:
-            self._check_workloads(workload, view.at("case"))
-        return Expectation(
+        expectation = Expectation(
             kernel=self._check_glob(view, "kernel", self.names["kernels"]),
             config=self._check_glob(view, "config", self.names["configs"]),
-            case=case,
+            case=view.text("case") or "*",
             title=view.text("title") or "",
             where=view.where(),
         )
+        if expectation.workload not in RESERVED_FAMILIES:
+            self._check_workloads(expectation.workload, view.at("case"))
+        return expectation

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import is_named
+from orchestrator.model.names import CLI_KERNEL, CellId, is_named
 from orchestrator.model.spec import (
     Build,
     Cell,
@@ -28,9 +28,6 @@ from orchestrator.plan.capabilities import may_skip
 from orchestrator.plan.problems import suggest
 from orchestrator.plan.select import Block, Names, match
 from orchestrator.plan.selftests import asked_for, named
-
-#: The kernel that --source and --series define.
-CLI_KERNEL = "cli"
 
 #: Built before the others, so that their build folders start from what it compiled.
 FIRST_CONFIG = "default"
@@ -230,12 +227,10 @@ class _Planner:
     # ------------------------------------------------------------ cells
 
     def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
-        build_id = f"{kernel}/{config}/{arch}"
-        build = Build(build_id, self.kernels[kernel], self.configs[config], arch)
+        place = CellId(kernel, config, arch, shape)
+        build = Build(place.build, self.kernels[kernel], self.configs[config], arch)
         rules = _beside(self.configs[config].messages, self.config.messages)
-        return Cell(
-            f"{build_id}/{shape}", build, self.shapes[shape], (), rules, self.profile.fresh_guests
-        )
+        return Cell(str(place), build, self.shapes[shape], (), rules, self.profile.fresh_guests)
 
     def _filled(self, cell: Cell, names: Collection[str]) -> Cell:
         """``cell`` with its workloads, which keep to its message rules beside their own."""
@@ -344,7 +339,7 @@ def _expected(
 
     Where its workloads were not selected, or may honestly skip, it would look vanished.
     """
-    pattern = expectation.case.partition(":")[0]
+    pattern = expectation.workload
     # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
     known = any(is_named(w.name, pattern) for w in defined) or named(pattern, defined) is not None
     synthetic = not known
