@@ -172,16 +172,12 @@ def missing_evidence(
 
 
 def _off_walk(ledger: tuple[LedgerStep, ...]) -> list[str]:
-    found = []
-    for s in ledger:
-        for name, (counted, walked) in _LEDGER_NAMES.items():
-            have, real = getattr(s, counted), getattr(s, walked)
-            if abs(have - real) > s.tolerance:
-                found.append(
-                    f"{name} is {have} pages where the page walk finds {real}: {have - real:+d} at "
-                    f"step {s.step} in pid {s.pid} (tolerance {s.tolerance})"
-                )
-    return found
+    return [
+        f"{name} is {have} pages where the page walk finds {real}: {have - real:+d} at "
+        f"step {s.step} in pid {s.pid} (tolerance {s.tolerance})"
+        for s in ledger
+        for name, have, real in s.off
+    ]
 
 
 def _pairs(

@@ -261,11 +261,7 @@ def counter_drift(counter: Counter) -> int | None:
 
 def ledger_drift(step: LedgerStep) -> tuple[tuple[str, int], ...]:
     """What of a ledger step is beyond its tolerance: (counter, counter minus walk in pages)."""
-    pairs = (
-        ("RssAnon", step.rss_anon - step.walk_anon),
-        ("VmSwap", step.vm_swap - step.walk_swap),
-    )
-    return tuple((name, drift) for name, drift in pairs if abs(drift) > step.tolerance)
+    return tuple((name, have - real) for name, have, real in step.off)
 
 
 def decisive(case: CaseResult) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-import signal
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -33,6 +32,7 @@ from orchestrator.model.evidence import (
     Measurement,
     WorkloadEvidence,
 )
+from orchestrator.model.formats import signal_words, status_words
 from orchestrator.model.names import (
     COUNTERS,
     EXIT_STATUS,
@@ -223,7 +223,7 @@ def _exit_status(out: _Verdicts, report: KtapReport, log: counters.SampleLog) ->
         out.add(EXIT_STATUS, Verdict.ERROR, f"the program could not be started (exit {status})")
         out.explained = "the program was not started"
     elif status != 0 and not _foreseen(status, report, out.evidence.workload.selftests is not None):
-        reason = f"ended with {_describe(status)}"
+        reason = f"ended with {_how(status)}"
         if report.problems:
             reason += "; its output is incomplete: " + "; ".join(report.problems[:_MAX_NAMED])
         elif not any(c.verdict is Verdict.FAIL for c in report.cases):
@@ -246,14 +246,11 @@ def _foreseen(status: int, report: KtapReport, own: bool) -> bool:
     return status == _STATUS_SKIP and skipped and bool(report.cases or report.skip_all)
 
 
-def _describe(status: int) -> str:
-    number = -status if status < 0 else status - 128
-    if status < 0 or 128 < status < 128 + 65:
-        try:
-            return f"signal {number} ({signal.Signals(number).name})"
-        except ValueError:
-            return f"signal {number}" if status < 0 else f"exit status {status}"
-    return f"exit status {status}"
+def _how(status: int) -> str:
+    """An exit status in words; a negative one is the signal itself."""
+    if status < 0:
+        return signal_words(-status) or f"signal {-status}"
+    return status_words(status)
 
 
 def _completeness(out: _Verdicts, report: KtapReport) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -139,7 +140,7 @@ class CaseId:
         return str(self).removeprefix(f"{self.cell.kernel}/")
 
 
-# ---------------------------------------------------------------- patterns
+# ---------------------------------------------------------------- patterns and spellings
 
 
 def is_named(workload: str, pattern: str) -> bool:
@@ -149,3 +150,17 @@ def is_named(workload: str, pattern: str) -> bool:
     """
     parts = workload.split("/")
     return any(fnmatchcase("/".join(parts[:n]), pattern) for n in range(len(parts), 0, -1))
+
+
+def nearest(word: str, known: Collection[str], cutoff: float = 0.6) -> str | None:
+    """The spelling in ``known`` that ``word`` probably meant, or None.
+
+    :param cutoff: how alike they must be, from 0 to 1.
+    """
+    # Imported here: only who misspelt a name pays for it.
+    from difflib import get_close_matches
+
+    by_folded = {name.casefold(): name for name in sorted(known)}
+    folded = word.casefold()[:200]
+    close = get_close_matches(folded, list(by_folded), n=1, cutoff=cutoff)
+    return by_folded[close[0]] if close else None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.model.errors import UserError
-from orchestrator.model.formats import check_range, parse_size_mib
-from orchestrator.model.names import BOOT, CLI_KERNEL
+from orchestrator.model.formats import parse_size_mib
+from orchestrator.model.names import BOOT, CLI_KERNEL, is_named, nearest
 from orchestrator.model.spec import (
     ConfigSpec,
     Expectation,
@@ -26,16 +27,16 @@ from orchestrator.model.spec import (
     ProfileEntry,
     ProfileSpec,
     ShapeSpec,
-    WorkloadSpec,
 )
 from orchestrator.plan.kernels import resolve_series, resolve_source
+from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
-from orchestrator.plan.problems import ConfigError, KeyPath, Problems, nearest, suggest
+from orchestrator.plan.problems import ConfigError, KeyPath, Problems, suggest
 from orchestrator.plan.schema import LAB_SCHEMA, check
 from orchestrator.plan.selftests import named
-from orchestrator.plan.yaml_reader import Document, View, check_regex, read_document, regexes
+from orchestrator.plan.yaml_reader import Document, View, read_document, regexes
 
-__all__ = ["ConfigError", "find_config", "init_text", "load_config", "match_workloads"]
+__all__ = ["ConfigError", "find_config", "init_text", "load_config"]
 
 LAB_FILE = "lab.yaml"
 ENV_FILE = "LAB_YAML"
@@ -101,16 +102,6 @@ def load_config(path: Path, arches: Collection[str], home: Path = HOME) -> LabCo
     config = _Reader(document, arches, home, problems).read()
     problems.raise_if_any(path)
     return config
-
-
-def match_workloads(pattern: str, workloads: Collection[WorkloadSpec]) -> tuple[WorkloadSpec, ...]:
-    """The workloads that ``pattern`` selects: FAMILY, FAMILY/NAME, or a glob of FAMILY/NAME.
-
-    ``*`` also crosses the slash, so that ``*`` alone selects every workload.
-    """
-    return tuple(
-        w for w in workloads if fnmatchcase(w.name, pattern) or fnmatchcase(w.family, pattern)
-    )
 
 
 class _Reader:
@@ -335,7 +326,7 @@ class _Reader:
         except UserError as error:
             self._add(path, error.message)
             return
-        if self.complete and not match_workloads(pattern, self.workloads):
+        if self.complete and not any(is_named(w.name, pattern) for w in self.workloads):
             names = {w.name for w in self.workloads} | {w.family for w in self.workloads}
             self._unknown(path, "workload", pattern, names)
 
@@ -359,32 +350,17 @@ class _Reader:
         everything = "case" in view and not (view.text("case") or "x").strip("*?")
         if everything and not any(key == "title" or nearest(key, ["title"]) for key in view.data):
             self._add(view.at("case"), "means every case: name one, or narrow it by a title")
-        title = view.text("title") or ""
-        good = not title or check_regex(title, view, view.at("title"), self.problems)
-        text = view.text("kernels")
-        ranges = view.strings("kernels") if text is None else [(text, view.at("kernels"))]
-        for text, path in ranges:
-            try:
-                check_range(text)
-            except ValueError as error:
-                self._add(path, str(error))
         workload = view.text("workload") or "*"
         if workload != BOOT:
             self._check_workloads(workload, view.at("workload"))
-        return KnownIssue(
-            reason=" ".join((view.text("reason") or "").split()),
-            signature=view.text("signature") or "",
-            title=title if good else "",
-            kernels=tuple(text for text, _ in ranges),
+        return replace(
+            read_known_issue(view, self.problems),
             # --source and --series make a kernel that stands nowhere in the file.
             kernel=self._check_glob(view, "kernel", [*self.names["kernels"], CLI_KERNEL]),
             config=self._check_glob(view, "config", self.names["configs"]),
             arch=self._check_glob(view, "arch", self.arches),
             shape=self._check_glob(view, "shape", self.names["shapes"]),
             workload=workload,
-            counters=view.flag("counters", False),
-            where=view.where(),
-            case=view.text("case") or "",
         )
 
     def _expectation(self, view: View) -> Expectation:

@@ -17,7 +17,6 @@ from orchestrator.model.spec import (
     KernelSpec,
     KnownIssue,
     LabConfig,
-    MessageRules,
     Plan,
     ProfileEntry,
     ProfileSpec,
@@ -229,13 +228,13 @@ class _Planner:
     def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
         place = CellId(kernel, config, arch, shape)
         build = Build(place.build, self.kernels[kernel], self.configs[config], arch)
-        rules = _beside(self.configs[config].messages, self.config.messages)
+        rules = self.configs[config].messages.beside(self.config.messages)
         return Cell(str(place), build, self.shapes[shape], (), rules, self.profile.fresh_guests)
 
     def _filled(self, cell: Cell, names: Collection[str]) -> Cell:
         """``cell`` with its workloads, which keep to its message rules beside their own."""
         workloads = tuple(
-            replace(w, messages=_beside(w.messages, cell.messages)) for w in self._ordered(names)
+            replace(w, messages=w.messages.beside(cell.messages)) for w in self._ordered(names)
         )
         return replace(cell, workloads=workloads)
 
@@ -314,14 +313,6 @@ def _known_failures(cells: Sequence[Cell]) -> tuple[KnownIssue, ...]:
     """What the tables of the selftests in a plan know."""
     specs = (w.selftests for cell in cells for w in cell.workloads if w.selftests is not None)
     return tuple(dict.fromkeys(issue for spec in specs for issue in spec.known))
-
-
-def _beside(own: MessageRules, other: MessageRules) -> MessageRules:
-    return MessageRules(
-        requires=tuple(dict.fromkeys((*own.requires, *other.requires))),
-        allows=tuple(dict.fromkeys((*own.allows, *other.allows))),
-        forbids=tuple(dict.fromkeys((*own.forbids, *other.forbids))),
-    )
 
 
 def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:

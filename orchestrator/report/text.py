@@ -7,6 +7,7 @@ import re
 
 from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
+from orchestrator.model.formats import CONTROLS
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 
@@ -14,7 +15,7 @@ from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 # makes of undecodable bytes.  Bidirectional controls are legal and can make a text read as another
 # one ("Trojan Source", CVE-2021-42574).
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    f"[{CONTROLS}\r\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
     + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}"
               for plane in range(1, 17))

@@ -20,6 +20,7 @@ from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_USAGE, UserError
 from orchestrator.model.formats import parse_seconds, parse_size_mib
+from orchestrator.model.names import is_named
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.lab_yaml import (
@@ -27,7 +28,6 @@ from orchestrator.plan.lab_yaml import (
     find_config,
     init_text,
     load_config,
-    match_workloads,
 )
 from orchestrator.plan.problems import Problem
 from orchestrator.plan.schema import LAB_SCHEMA, MANIFEST_SCHEMA, fits, load_schema
@@ -664,12 +664,12 @@ def test_no_series(text: str, tmp_path: Path) -> None:
         resolve_series(text, tmp_path)
 
 
-def test_match_workloads(lab: Path) -> None:
-    workloads = load(lab).workloads
+def test_patterns_of_workloads(lab: Path) -> None:
+    names = [workload.name for workload in load(lab).workloads]
     for pattern in ("*", "move", "move/*", "mo*"):
-        assert len(match_workloads(pattern, workloads)) == 2
-    assert [w.name for w in match_workloads("move/b*", workloads)] == ["move/basic"]
-    assert match_workloads("basic", workloads) == ()
+        assert len([name for name in names if is_named(name, pattern)]) == 2
+    assert [name for name in names if is_named(name, "move/b*")] == ["move/basic"]
+    assert not any(is_named(name, "basic") for name in names)
 
 
 # ---------------------------------------------------------------- what ships
