@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -200,11 +199,6 @@ def _write(stream: TextIO, line: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def stdout() -> TextIO:
-    """Standard output, whatever it is just now."""
-    return sys.stdout
 
 
 class Foreseeing:

@@ -321,17 +321,6 @@ def test_marks_end_a_report() -> None:
     ]  # fmt: skip
 
 
-def test_banners_and_resets() -> None:
-    reset = (DATA / "reset.log").read_bytes().split(b"\n")
-    assert klog.boot_banners(reset) == 2
-    assert klog.was_reset(reset)
-    banner = stamped("Linux version 6.12.117 (x)", caller="T0", start=0.0)
-    panic = stamped("Kernel panic - not syncing: x")
-    assert not klog.was_reset(banner + panic + banner)
-    assert klog.was_reset(banner + panic + banner + banner)
-    assert klog.boot_banners(["a test prints Linux version 6.1"]) == 0
-
-
 # ---------------------------------------------------------------- hostile input
 
 SEEN = [line for log in LOGS for line in log.read_text(errors="replace").split("\n")][::7]
@@ -359,14 +348,12 @@ def test_no_mixture_raises(lines: list[str]) -> None:
         assert "\x1b" not in hit.text
         assert hit.line >= 1
     window.window("\n".join(lines), "t", "w")
-    klog.was_reset(lines)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=30))
 def test_no_bytes_raise(lines: list[bytes]) -> None:
     list(klog.parse(lines))
-    klog.boot_banners(lines)
 
 
 HOSTILE = {
