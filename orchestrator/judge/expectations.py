@@ -16,7 +16,7 @@ from itertools import chain, islice
 
 from orchestrator.judge.outcome import build_case, cell_verdict, series_case
 from orchestrator.model.names import EXPECT, CaseId, CellId, Verdict
-from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord, RunResult
+from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, Found, KernelRecord
 from orchestrator.model.spec import Expectation
 
 # The pseudo-workload of an expectation that nothing met, and what a partly expected fail tells.
@@ -40,7 +40,7 @@ def apply_expectations(
 
 
 def expect_of_run(
-    run: RunResult, expectations: Iterable[Expectation]
+    run: Found, expectations: Iterable[Expectation]
 ) -> tuple[tuple[KernelRecord, ...], tuple[BuildRecord, ...], tuple[CellRecord, ...]]:
     """The kernels, builds and cells of ``run`` with every expectation applied.
 

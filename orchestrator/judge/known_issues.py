@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from orchestrator.judge.expectations import OTHERS, expect_of_run
 from orchestrator.judge.outcome import cell_verdict, executed, summary_of
@@ -42,7 +43,7 @@ from orchestrator.model.names import (
     Verdict,
     is_named,
 )
-from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, RunResult
+from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, Records, RunResult
 from orchestrator.model.spec import Expectation, KnownIssue
 
 SEEN, NOT_SEEN, NOT_TRIED = "seen", "not seen", "not tried"
@@ -58,10 +59,15 @@ _NAMED = 8
 _ONLY_BAD = (SYNTHETIC - {KERNEL_LOG, COUNTERS}) | {BUILD, NEEDS}
 
 
+_Found = TypeVar("_Found", RunResult, Records)
+
+
 def settle(
-    run: RunResult, expectations: Iterable[Expectation], issues: Iterable[KnownIssue]
-) -> RunResult:
+    run: _Found, expectations: Iterable[Expectation], issues: Iterable[KnownIssue]
+) -> _Found:
     """``run`` with known issues and expectations applied, its summary and ``known_issues`` too.
+
+    Records, which have no summary, are settled as a run is.
 
     Both may speak of one case: it passes where each of its hits is known or expected.  An
     expectation is met by a known hit as well.
@@ -74,7 +80,7 @@ def settle(
     cells = tuple(_excused(cell, versions.get(cell.kernel, ""), issues) for cell in cells)
     records = tuple(_record(issue, found, versions) for issue in issues)
     run = replace(run, kernels=kernels, builds=builds, cells=cells, known_issues=records)
-    return replace(run, summary=summary_of(run))
+    return run if isinstance(run, Records) else replace(run, summary=summary_of(run))
 
 
 def mark(case: CaseResult, version: str, issues: Iterable[KnownIssue]) -> CaseResult:

@@ -31,8 +31,8 @@ from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
     CellRecord,
+    Found,
     KernelRecord,
-    RunResult,
     Summary,
 )
 
@@ -132,7 +132,7 @@ class PlacedCase:
     case: CaseResult
 
 
-def summary_of(run: RunResult) -> Summary:
+def summary_of(run: Found) -> Summary:
     """How many of all cases came to which verdict: those that the reports show, and no others."""
     verdicts = [placed.case.verdict for placed in cases_of(run)]
     return Summary(
@@ -144,14 +144,14 @@ def summary_of(run: RunResult) -> Summary:
     )
 
 
-def kernels_of(run: RunResult) -> tuple[str, ...]:
+def kernels_of(run: Found) -> tuple[str, ...]:
     """The names of the kernels that took part, in the run's order."""
     names = [k.name for k in run.kernels]
     names += [b.kernel for b in run.builds] + [c.kernel for c in run.cells]
     return tuple(dict.fromkeys(names))
 
 
-def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
+def cases_of(run: Found, kernel: str | None = None) -> Iterator[PlacedCase]:
     """All cases of ``run`` (of one kernel): series, then builds, then the cells' in their order."""
     for record in run.kernels:
         if kernel in (None, record.name) and (case := series_case(run, record)) is not None:
@@ -166,7 +166,7 @@ def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
                 yield PlacedCase(cell.kernel, CaseId.parse(case.id).key, case)
 
 
-def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
+def cell_cases(run: Found, cell: CellRecord) -> tuple[CaseResult, ...]:
     """A cell's own cases.
 
     What a cell repeats of its series and build is left to those.  A cell that has no other case
@@ -191,7 +191,7 @@ def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
     return (CaseResult(case_id, CELL, CASES, verdict, reason),)
 
 
-def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
+def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
     """Whether the series applies, as a case; None where the kernel has no series."""
     if not kernel.series and kernel.failure is None:
         return None
@@ -204,7 +204,7 @@ def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
     rerun = f"lab run --kernel {shlex.quote(kernel.name)}"
     if kernel.name == CLI_KERNEL:  # defined by --source and --series
         words = ["lab", "run", "--source", kernel.source, "--series", kernel.series_origin]
-        rerun = shlex.join(words) if kernel.series_origin else run.run.command
+        rerun = shlex.join(words) if kernel.series_origin else run.command
     case_id = str(CaseId.of_series(kernel.name))
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS
@@ -220,7 +220,7 @@ def apply_reason(failure: ApplyFailure) -> str:
     return f"patch {failure.n} ({failure.subject}) does not apply{place}: {failure.message}"
 
 
-def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
+def build_case(run: Found, build: BuildRecord) -> CaseResult:
     """A build as a case, its reason made from the first compiler error where it has none."""
     reason = build.reason
     if not reason and build.errors:

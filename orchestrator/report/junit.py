@@ -92,8 +92,9 @@ class _Maker:
         problems = list(result.problems)
         if not result.run.finished:
             problems.insert(0, "the run did not finish: these results are partial")
-        verdicts = {placed.case.verdict for placed in cases_of(result)}
-        tested = any(executed(placed.case) for placed in cases_of(result))
+        cases = [placed.case for placed in cases_of(result)]
+        verdicts = {case.verdict for case in cases}
+        tested = any(executed(case) for case in cases)
         if not tested and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
             problems.append("no case was executed")
         left = not_run_text(result.cells)
