@@ -16,28 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.evidence.readings import (
-    SampleLog,
-    ledger_problems,
-    parse_ledger,
-    parse_measurements,
-    parse_samples,
-)
+from orchestrator.evidence.readings import SampleLog
 from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.spec import WorkloadSpec
-
-__all__ = [
-    "INVARIANTS",
-    "SampleLog",
-    "check_invariants",
-    "ledger_problems",
-    "missing_evidence",
-    "parse_ledger",
-    "parse_measurements",
-    "parse_samples",
-    "slack",
-    "summarise",
-]
 
 COUNTER_EQUALS_WALK = "counter-equals-walk"
 MOVE_CONSERVES = "move-conserves"

@@ -19,11 +19,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.evidence import counters, kselftest, ktap
+from orchestrator.evidence import counters, kselftest, ktap, readings
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.lines import read
-from orchestrator.judge.expectations import apply_expectations
-from orchestrator.judge.outcome import cell_verdict, executed, exit_status
 from orchestrator.model.evidence import (
     GuestEnd,
     Hit,
@@ -49,9 +47,6 @@ from orchestrator.model.names import (
 )
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import MessageRules
-
-__all__ = ["allowed", "apply_expectations", "cell_verdict", "executed", "exit_status", "judge"]
-
 
 # kselftest: 4 is skip (tools/testing/selftests/kselftest.h); timeout(1) ends with 124; the shell
 # with 126 and 127 where the program could not be started.
@@ -107,7 +102,7 @@ def judge(
         report = kselftest.read(evidence.stdout, evidence.exit_status)
     else:
         report = ktap.parse(evidence.stdout)
-    log = counters.parse_samples(evidence.stderr)
+    log = readings.parse_samples(evidence.stderr)
     hits = tuple(klog.parse(evidence.console))
     bad = tuple(h for h in hits if not allowed(h, evidence.workload.messages))
     _ktap_cases(out, report, provided)
@@ -134,7 +129,7 @@ def _ktap_cases(out: _Verdicts, report: KtapReport, provided: frozenset[str]) ->
         if verdict is Verdict.SKIP and promised:
             verdict, reason = Verdict.FAIL, f"{broken_promise}: {case.reason}".rstrip(": ")
         out.add(name, verdict, reason)
-        out.amend(measurements=counters.parse_measurements(_as_comments(case.diagnostics)))
+        out.amend(measurements=readings.parse_measurements(_as_comments(case.diagnostics)))
     if report.skip_all and not report.cases:
         if promised:
             out.add("all", Verdict.FAIL, f"{broken_promise}: {report.skip_all}")
@@ -159,7 +154,7 @@ def _as_comments(diagnostics: Iterable[str]) -> str:
 
 
 def _how_it_ended(
-    out: _Verdicts, report: KtapReport, log: counters.SampleLog, bad: tuple[Hit, ...]
+    out: _Verdicts, report: KtapReport, log: readings.SampleLog, bad: tuple[Hit, ...]
 ) -> None:
     evidence = out.evidence
     if evidence.host_problem and bad:
@@ -209,7 +204,7 @@ def _reset_hit() -> Hit:
     return Hit(title=title, kind="reset", signature=signature, line=0, text=title)
 
 
-def _exit_status(out: _Verdicts, report: KtapReport, log: counters.SampleLog) -> None:
+def _exit_status(out: _Verdicts, report: KtapReport, log: readings.SampleLog) -> None:
     status = out.evidence.exit_status
     # The sampler is the program's parent and knows of signals that the shell's status hides.
     if log.signal:
@@ -342,18 +337,18 @@ def _first_line(lines: list[str], pattern: str) -> str | None:
 # ---------------------------------------------------------------- counters
 
 
-def _counters(out: _Verdicts, log: counters.SampleLog, ran: bool) -> None:
+def _counters(out: _Verdicts, log: readings.SampleLog, ran: bool) -> None:
     evidence = out.evidence
     workload = evidence.workload
-    ledger = counters.parse_ledger(evidence.stdout)
+    ledger = readings.parse_ledger(evidence.stdout)
     samples = evidence.samples or log.samples
-    measured = _unclaimed(out, counters.parse_measurements(evidence.stdout))
+    measured = _unclaimed(out, readings.parse_measurements(evidence.stdout))
     if not (workload.counters or workload.invariants or ledger or measured):
         return
     page_size = log.page_size if log.page_size != 4096 else evidence.page_size
     log = replace(log, samples=samples, page_size=page_size)
     violations = counters.check_invariants(workload, ledger, log)
-    missing = list(counters.ledger_problems(evidence.stdout))
+    missing = list(readings.ledger_problems(evidence.stdout))
     missing += counters.missing_evidence(workload, ledger, log)
     if workload.counters or workload.invariants:
         missing += log.problems

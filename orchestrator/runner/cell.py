@@ -26,6 +26,7 @@ from orchestrator.guest.ssh import SshLost
 from orchestrator.host.cache.files import scratch
 from orchestrator.host.cores import memory_for
 from orchestrator.judge import verdict
+from orchestrator.judge.outcome import cell_verdict
 from orchestrator.model import formats
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
@@ -396,7 +397,7 @@ class _CellRun:
             arch=cell.build.arch,
             shape=cell.shape.name,
             accelerator=self.accelerator,
-            verdict=verdict.cell_verdict(self.log.cases),
+            verdict=cell_verdict(self.log.cases),
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
             cases=self.log.in_order(),
