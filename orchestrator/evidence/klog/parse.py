@@ -17,6 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from orchestrator.evidence.klog.frames import is_frame
 from orchestrator.evidence.klog.lines import BANNER, LogLine, read
 from orchestrator.evidence.klog.report import (
     ASKS_OTHERS,
@@ -27,7 +28,6 @@ from orchestrator.evidence.klog.report import (
     Report,
 )
 from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify
-from orchestrator.evidence.klog.titles import is_frame
 from orchestrator.evidence.klog.window import MARK
 from orchestrator.model.evidence import Hit
 

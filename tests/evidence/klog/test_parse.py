@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog import window
+from orchestrator.evidence.klog.frames import is_generic, plain_function
 from orchestrator.evidence.klog.rules import RULES, classify
-from orchestrator.evidence.klog.titles import guilty, is_generic, neutral, plain_function
+from orchestrator.evidence.klog.titles import guilty, neutral
 from orchestrator.model.evidence import Hit
 
 DATA = HOME / "tests" / "data" / "klog"
