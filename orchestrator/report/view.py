@@ -340,6 +340,12 @@ def accelerator_note(cell: CellRecord) -> str:
     return row.tcg_note if row is not None and emulated else ""
 
 
+def accelerator_notes(run: RunResult) -> tuple[str, ...]:
+    """Those notes of the run's cells, each once, with the architecture."""
+    notes = [(cell.arch, accelerator_note(cell)) for cell in run.cells]
+    return tuple(dict.fromkeys(f"{arch}: {note}" for arch, note in notes if note))
+
+
 def exit_words(run: RunResult) -> str:
     """The exit status with its meaning."""
     if not run.run.finished:
