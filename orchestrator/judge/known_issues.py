@@ -38,6 +38,7 @@ from orchestrator.model.names import (
     RESET,
     STAGES,
     SYNTHETIC,
+    TROUBLE,
     UNFINISHED,
     CaseId,
     Verdict,
@@ -56,7 +57,7 @@ _BROKEN_RULE = ("forbidden message", "required message")
 _LONGEST_REASON = 2000
 _NAMED = 8
 # The lab's own cases of a workload that are there only where something went wrong.
-_ONLY_BAD = (SYNTHETIC - {KERNEL_LOG, COUNTERS}) | {BUILD, NEEDS}
+_ONLY_BAD = TROUBLE | {BUILD, NEEDS}
 
 
 _Found = TypeVar("_Found", RunResult, Records)
@@ -217,21 +218,23 @@ def _excused(cell: CellRecord, version: str, issues: tuple[KnownIssue, ...]) -> 
     no_boot = next((c.known for c in cases if c.known and _is_start(c)), "")
     cases = [_following(case, lost, no_boot) for case in cases]
     flagged = tuple(issue for issue in issues if issue.counters)
-    for workload in {case.workload for case in cases}:
-        hits = [hit for c in cases if c.workload == workload and _is_log(c) for hit in c.hits]
-        sample = next(case for case in cases if case.workload == workload)
+    # Of each workload its first case, in the cases' order.
+    samples = {case.workload: case for case in reversed(cases)}
+    for workload, sample in samples.items():
         here = [issue for issue in flagged if _speaks_of(issue, sample, version)]
-        seen = [issue.reason for issue in here if any(_describes(issue, hit) for hit in hits)]
-        if told := "; ".join(dict.fromkeys(seen)):
+        if told := _seen_in_logs(here, (c for c in cases if c.workload == workload)):
             cases = [_counters(case, workload, told) for case in cases]
-    cases += [
-        _unfinished(next(case for case in cases if case.workload == workload), told)
-        for workload, told in lost.items()
-        if workload != BOOT
-    ]
+    cases += [_unfinished(samples[name], told) for name, told in lost.items() if name != BOOT]
     # What an expectation misses stands last.
     cases.sort(key=lambda case: case.workload == EXPECT)
     return replace(cell, cases=tuple(cases), verdict=cell_verdict(cases))
+
+
+def _seen_in_logs(issues: Iterable[KnownIssue], cases: Iterable[CaseResult]) -> str:
+    """The reasons of those issues that kernel logs among the cases show; empty for none."""
+    hits = [hit for case in cases if _is_log(case) for hit in case.hits]
+    seen = [issue.reason for issue in issues if any(_describes(issue, hit) for hit in hits)]
+    return "; ".join(dict.fromkeys(seen))
 
 
 def _own(case: CaseResult) -> str:

@@ -99,16 +99,15 @@ def exit_status(
         kernel built, where it only builds) proves nothing about the kernel: it is the kernel's
         failure where something failed, regressed or not, and the host's otherwise.
     """
-    cells, builds = tuple(cells), tuple(builds)
-    verdicts = [b.verdict for b in builds] + [c.verdict for c in cells]
-    verdicts += [case.verdict for cell in cells for case in cell.cases]
-    kernels = tuple(kernels)
-    failed = Verdict.FAIL in verdicts
-    failed |= any(k.failure is not None and not k.expected for k in kernels)
-    ran = any(executed(case) for cell in cells for case in cell.cases)
+    cells, builds, kernels = tuple(cells), tuple(builds), tuple(kernels)
+    cases = [case for cell in cells for case in cell.cases]
+    verdicts = {b.verdict for b in builds} | {c.verdict for c in cells} | {c.verdict for c in cases}
+    unforeseen = any(k.failure is not None and not k.expected for k in kernels)
+    failed = Verdict.FAIL in verdicts or unforeseen
     # What fails as lab.yaml expects has been tried, and no guest can come of it.
-    ran |= any(b.expected for b in builds) or any(k.expected for k in kernels)
-    ran |= not need_cases and any(b.verdict is Verdict.PASS for b in builds)
+    foreseen = any(b.expected for b in builds) or any(k.expected for k in kernels)
+    built = any(b.verdict is Verdict.PASS for b in builds)
+    ran = foreseen or any(map(executed, cases)) or (built and not need_cases)
     if interrupted:
         return EXIT_INTERRUPTED
     if usage:

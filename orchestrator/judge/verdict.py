@@ -283,14 +283,8 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
     rules = evidence.workload.messages
     broken = [p for p in (*rules.allows, *rules.forbids, *rules.requires) if _compiled(p) is None]
     lines = [line.text for line in read(evidence.console)]
-    titles = Counter(_named(hit) for hit in bad)
-    faults = [f"{title} ({n} times)" if n > 1 else title for title, n in titles.items()]
-    if len(faults) > _MAX_NAMED:
-        faults[_MAX_NAMED:] = [f"and {len(faults) - _MAX_NAMED} more kinds of report"]
-    for pattern in rules.forbids:
-        found = _first_line(lines, pattern)
-        if found is not None:
-            faults.append(f"forbidden message: {found[:200]}")
+    there = [line for p in rules.forbids if (line := _first_line(lines, p)) is not None]
+    faults = [*_kinds(bad), *(f"forbidden message: {line[:200]}" for line in there)]
     missing = [p for p in rules.requires if _first_line(lines, p) is None] if ran else []
     complete = evidence.console_complete and evidence.guest is GuestEnd.ALIVE
     if missing and complete and not out.explained:
@@ -299,7 +293,7 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
         out.add(KERNEL_LOG, Verdict.FAIL, "\n".join(faults))
         out.amend(hits=_few_alike(bad))
         return
-    unjudged = evidence.guest is not GuestEnd.ALIVE or not evidence.console_complete or missing
+    unjudged = not complete or missing
     if broken:
         out.add(KERNEL_LOG, Verdict.ERROR, f"not a regular expression: {broken[0]}")
     elif unjudged and out.explained:
@@ -310,6 +304,15 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
     else:
         out.add(KERNEL_LOG, Verdict.PASS, f"{len(hits)} allowed reports" if hits else "")
     out.amend(hits=hits)
+
+
+def _kinds(hits: tuple[Hit, ...]) -> list[str]:
+    """What was reported, each title once, with how often."""
+    titles = Counter(_named(hit) for hit in hits)
+    told = [f"{title} ({n} times)" if n > 1 else title for title, n in titles.items()]
+    if len(told) > _MAX_NAMED:
+        told[_MAX_NAMED:] = [f"and {len(told) - _MAX_NAMED} more kinds of report"]
+    return told
 
 
 def _few_alike(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:

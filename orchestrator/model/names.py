@@ -53,10 +53,10 @@ HOST = "host"
 EXPECT = "expect"
 #: What a workload had not done when a known issue took its guest.
 UNFINISHED = "unfinished"
+#: Those that are there only where something went wrong.
+TROUBLE = frozenset({HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINISHED})
 #: Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
-SYNTHETIC = frozenset(
-    {KERNEL_LOG, COUNTERS, HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINISHED}
-)
+SYNTHETIC = TROUBLE | {KERNEL_LOG, COUNTERS}
 
 #: The kernel that --source and --series define.
 CLI_KERNEL = "cli"

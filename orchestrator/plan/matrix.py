@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 
 from orchestrator.model.errors import UserError
 from orchestrator.model.names import CLI_KERNEL, CellId, is_named
@@ -241,13 +242,10 @@ class _Planner:
     def _cells(self, blocks: list[Block]) -> list[Cell]:
         chosen: dict[tuple[str, str, str, str], set[str]] = {}
         for block in blocks:
-            for kernel in block.kernels:
-                for config in block.configs:
-                    for arch in block.arches:
-                        for shape in block.shapes:
-                            if block.workloads and self._exists(config, shape, arch):
-                                place = (kernel, config, arch, shape)
-                                chosen.setdefault(place, set()).update(block.workloads)
+            for place in product(block.kernels, block.configs, block.arches, block.shapes):
+                _, config, arch, shape = place
+                if block.workloads and self._exists(config, shape, arch):
+                    chosen.setdefault(place, set()).update(block.workloads)
         return [self._filled(self._cell(*place), names) for place, names in chosen.items()]
 
     def _exists(self, config: str, shape: str, arch: str) -> bool:
