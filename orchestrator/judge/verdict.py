@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From evidence to verdicts.  Pure: no file, no process, no clock.
+"""Judge one workload: from its evidence to a verdict for each case.  Pure: no file, no clock.
 
 The rules.  The kernel under test is blamed (fail) for what it printed, for a case that failed, a
 counter that is off, a workload that hung or died, a guest that reset.  The lab is blamed (error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sizes, durations, kernel versions and .config, as people write them."""
+"""Sizes, durations, kernel versions, .config and exit statuses, as people write and read them."""
 
 from __future__ import annotations
 

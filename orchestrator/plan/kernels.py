@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Values that people write as words: sizes, durations, kernel sources, series.
+"""Where a kernel comes from, as lab.yaml and the command line write it: its source, its series.
 
 The command line gives sources and series in the same words as lab.yaml, so both resolve them here.
 """

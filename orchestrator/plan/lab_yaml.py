@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""lab.yaml -> LabConfig, validated as a whole before anything starts.
+"""Read lab.yaml into a LabConfig, validated as a whole before anything starts.
 
 Shape first (the schema: keys and types), then meaning (names, files, patterns).  Every problem is
 collected, so one look at the message is enough to mend the file.
@@ -40,8 +40,6 @@ __all__ = ["ConfigError", "find_config", "init_text", "load_config"]
 
 LAB_FILE = "lab.yaml"
 ENV_FILE = "LAB_YAML"
-
-#: Where the lab's own kernel-configs/ and guest-tests/ are, for a lab.yaml that stands elsewhere.
 
 FRAGMENT_FOLDER = "kernel-configs"
 DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
@@ -126,7 +124,7 @@ class _Reader:
         self.complete = all_there and all_read
         self.capabilities = {word for word in CAPABILITIES if word != "root"}
         self.capabilities.update(word for w in workloads for word in w.exercises)
-        default_kernels = self._known(top, "default_kernels", "kernels")
+        default_kernels = self._defined(top, "default_kernels", "kernels")
         profiles = tuple(self._profile(*item) for item in top.children("profiles"))
         default_profile = top.text("default_profile") or LabConfig.default_profile
         if default_profile not in top.child("profiles").data:
@@ -158,7 +156,7 @@ class _Reader:
     def _unknown(self, path: KeyPath, what: str, word: str, known: Collection[str]) -> None:
         self._add(path, f"no {what} {word!r}; {suggest(word, known)}")
 
-    def _known(self, view: View, key: str, kind: str) -> tuple[str, ...]:
+    def _defined(self, view: View, key: str, kind: str) -> tuple[str, ...]:
         """The names of the list under ``key``, each of which must be a defined ``kind``."""
         known = self.arches if kind == "arches" else self.names[kind]
         what = "architecture" if kind == "arches" else kind.removesuffix("s")
@@ -255,7 +253,7 @@ class _Reader:
             fragments=tuple(fragments),
             full=full,
             provides=provides,
-            only_arch=self._known(view, "only_arch", "arches"),
+            only_arch=self._defined(view, "only_arch", "arches"),
             where=view.where(),
             lacks=lacks,
             messages=self._messages(view),
@@ -289,7 +287,7 @@ class _Reader:
             boot_args=view.words("boot_args"),
             swap_disk_mib=self._size(view, "swap_disk", ShapeSpec.swap_disk_mib),
             zram_mib=self._size(view, "zram", ShapeSpec.zram_mib),
-            only_arch=self._known(view, "only_arch", "arches"),
+            only_arch=self._defined(view, "only_arch", "arches"),
             where=view.where(),
         )
         if shape.memory_mib < _LEAST_MEMORY_MIB:
@@ -311,11 +309,11 @@ class _Reader:
         for pattern, path in view.strings("workloads"):
             self._check_workloads(pattern, path)
         return ProfileEntry(
-            configs=self._known(view, "configs", "configs"),
-            arches=self._known(view, "arches", "arches"),
-            shapes=self._known(view, "shapes", "shapes"),
+            configs=self._defined(view, "configs", "configs"),
+            arches=self._defined(view, "arches", "arches"),
+            shapes=self._defined(view, "shapes", "shapes"),
             workloads=view.words("workloads") or ("*",),
-            kernels=self._known(view, "kernels", "kernels"),
+            kernels=self._defined(view, "kernels", "kernels"),
             only_deterministic=view.flag("only_deterministic", False),
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""LabConfig + selection -> cells and builds.  Pure: no file, clock or environment is looked at."""
+"""Make the plan: the builds and cells that lab.yaml and the command line ask for.  Pure."""
 
 from __future__ import annotations
 
