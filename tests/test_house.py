@@ -160,7 +160,7 @@ def test_the_table_of_rooms_has_no_circle() -> None:
 
 def test_the_report_side_starts_nothing() -> None:
     for path in SOURCES:
-        if name_of(path).startswith("report.") or name_of(path) in ("compare", "cases", "results"):
+        if name_of(path).startswith(("judge.", "report.", "results.")):
             assert "orchestrator.host.process" not in imports_of(path), name_of(path)
 
 

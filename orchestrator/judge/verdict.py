@@ -344,12 +344,11 @@ def _counters(out: _Verdicts, log: readings.SampleLog, ran: bool) -> None:
     evidence = out.evidence
     workload = evidence.workload
     ledger = readings.parse_ledger(evidence.stdout)
-    samples = evidence.samples or log.samples
     measured = _unclaimed(out, readings.parse_measurements(evidence.stdout))
     if not (workload.counters or workload.invariants or ledger or measured):
         return
     page_size = log.page_size if log.page_size != 4096 else evidence.page_size
-    log = replace(log, samples=samples, page_size=page_size)
+    log = replace(log, page_size=page_size)
     violations = counters.check_invariants(workload, ledger, log)
     missing = list(readings.ledger_problems(evidence.stdout))
     missing += counters.missing_evidence(workload, ledger, log)
@@ -369,7 +368,7 @@ def _counters(out: _Verdicts, log: readings.SampleLog, ran: bool) -> None:
         counters=counters.summarise(workload, ledger, log),
         measurements=measured,
         ledger=ledger,
-        samples=samples,
+        samples=log.samples,
     )
 
 

@@ -195,7 +195,6 @@ class WorkloadEvidence:
     guest: GuestEnd
     console: str
     console_complete: bool
-    samples: tuple[Sample, ...] = ()
     page_size: int = 4096
     host_problem: str = ""
     console_lines: tuple[int, ...] = ()

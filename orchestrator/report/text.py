@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from orchestrator.judge.known_issues import NOT_SEEN, SEEN
 from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.formats import CONTROLS
@@ -92,11 +93,11 @@ def issue_name(issue: IssueRecord) -> str:
 def issue_standing(issue: IssueRecord) -> str:
     """What a run says of a known issue, a gone one with what to do about it."""
     cells = f"{len(issue.cells)} {'cell' if len(issue.cells) == 1 else 'cells'}"
-    if issue.state == "seen":
+    if issue.state == SEEN:
         return f"seen in {len(issue.seen_in)} of {cells}"
-    if issue.state == "not seen" and issue.case:
+    if issue.state == NOT_SEEN and issue.case:
         return f"passes in {cells}: listed as a known failure"
-    if issue.state == "not seen":
+    if issue.state == NOT_SEEN:
         return f"not seen in {cells}: consider removing it"
     if issue.case:
         return "not tried: no case that it speaks of passed, or failed as it says"
