@@ -2,12 +2,13 @@
 LAB = .venv/bin/lab
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: help run setup test lint unit guest bench proof-evidence proof-detection proof-clean
+.PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
 	@echo 'make test   set up, then lint, unit tests, and the end-to-end test in real guests'
-	@echo 'make setup  system packages and .venv;  make lint, make unit, make guest: parts of test'
+	@echo 'make setup  .venv and system packages;  make lint, unit, slow, guest: parts of test'
+	@echo 'make lock   renew requirements.lock;  make test-latest: lint, unit with the newest releases'
 	@echo 'make bench  the figures of docs/figures.md, against the bare commands'
 
 run: setup
@@ -16,7 +17,7 @@ run: setup
 setup:
 	@tools/setup.sh
 
-test: lint unit guest
+test: lint unit slow guest
 
 lint: setup
 	.venv/bin/ruff check .
@@ -24,10 +25,21 @@ lint: setup
 	.venv/bin/mypy
 
 unit: setup
-	$(PYTEST) -q -m 'not guest'
+	$(PYTEST) -q -n auto --dist worksteal -m 'not guest and not slow'
+
+# Time and memory against the input's size, all programs compiled, all logs mutated, and the
+# properties anew with many examples.
+slow: setup
+	HYPOTHESIS_PROFILE=ci $(PYTEST) -q -n auto --dist worksteal -m 'not guest and (slow or hypothesis)'
 
 guest: setup
 	$(PYTEST) -q -m guest --durations=0 tests/e2e
+
+lock:
+	@tools/lock.sh
+
+test-latest:
+	@tools/latest.sh
 
 proof-evidence: setup
 	.venv/bin/python tools/proof_evidence.py --write

@@ -92,7 +92,7 @@ def _selection(options: dict[str, Any]) -> Any:
 
 
 def _run_options(options: dict[str, Any], **more: Any) -> Any:
-    from orchestrator.commands.run import RunOptions
+    from orchestrator.commands.run import Options
 
     names = (
         "jobs",
@@ -105,7 +105,7 @@ def _run_options(options: dict[str, Any], **more: Any) -> Any:
         "seed",
         "time_budget",
     )
-    return RunOptions(**{name: options[name] for name in names if name in options}, **more)
+    return Options(**{name: options[name] for name in names if name in options}, **more)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

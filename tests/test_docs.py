@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from in_process import run_lab
+from labrun import LAB
 
-from orchestrator import HOME
+from orchestrator import HOME, __version__
 from orchestrator.cli import cli
 from orchestrator.model.arch import ARCHES
 from orchestrator.plan.lab_yaml import load_config
@@ -106,21 +106,57 @@ def examples() -> Iterator[tuple[str, str]]:
                     yield command, output.strip("\n") + "\n"
 
 
+def pattern(shown: str) -> str:
+    """What an example may look like now.
+
+    A line "..." stands for any number of lines, and "..." in a line for any text.  Columns may be
+    wider, and further workloads may stand in a plan: neither makes what is shown wrong.
+    """
+    found = ""
+    for line in shown.splitlines():
+        if line == "...":
+            found += r"(?:.*\n)*?"
+        else:
+            found += r"(?:[\w-]+/[\w-]+ +\d+ s  .*\n)*?"
+            words = re.sub(r"(?<=\S)(\\ ){2,}", "  +", re.escape(line))
+            found += words.replace(re.escape("..."), ".*") + r"\n"
+    return found
+
+
 @pytest.mark.parametrize(("command", "shown"), list(examples()))
-def test_shown_output_is_still_so(command: str, shown: str) -> None:
-    """A line "..." in an example stands for any number of lines that are left out."""
-    program = "from orchestrator.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *shlex.split(command)[1:]],
-        cwd=HOME,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    said = (done.stdout + done.stderr).strip("\n").replace(f"{HOME}/", "") + "\n"
-    pieces = [re.escape(piece) for piece in re.split(r"^\.\.\.$\n?", shown, flags=re.MULTILINE)]
-    assert re.fullmatch("(?:.*\n)*?".join(pieces), said), f"{command} says now:\n{said}"
+def test_shown_output_is_still_so(
+    command: str,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(HOME)
+    monkeypatch.setenv("COLUMNS", "100")
+    done = run_lab(monkeypatch, capsys, *shlex.split(command)[1:])
+    said = (done.out + done.err).strip("\n").replace(f"{HOME}/", "") + "\n"
+    assert re.fullmatch(pattern(shown), said), f"{command} says now:\n{said}"
+
+
+def test_an_example_may_leave_out_and_nothing_else() -> None:
+    shown = "1 cell, ... runs\n\nWORKLOADS  LIMIT\nfam/one    30 s   root\nfam/two    30 s   -\n"
+    right = "1 cell, 3 runs\n\nWORKLOADS  LIMIT\nfam/one    30 s   root\nfam/two    30 s   -\n"
+    assert re.fullmatch(pattern(shown), right)
+    wider = right.replace("   ", "     ").replace("fam/two", "fam/new      9 s    -\nfam/two")
+    assert re.fullmatch(pattern(shown), wider)
+    for wrong in (
+        right.replace("30", "31"),
+        right.replace("1 cell", "2 cells"),
+        right.replace("fam/one    30 s   root\n", ""),
+        right.replace("fam/two", "warning: x\nfam/two"),
+        right + "one more\n",
+        right.replace("   root", " root"),
+    ):
+        assert not re.fullmatch(pattern(shown), wrong), wrong
+
+
+def test_the_installed_command_is_this_one() -> None:
+    done = subprocess.run([LAB, "--version"], cwd=HOME, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"lab, version {__version__}\n")
 
 
 # ---------------------------------------------------------------- tables

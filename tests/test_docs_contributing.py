@@ -7,19 +7,19 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from in_process import run_lab
 
 from orchestrator import HOME
 from orchestrator.cli import cli
 from orchestrator.kernel.build import kconfig
 from orchestrator.plan.manifest import read_workloads
 from orchestrator.plan.problems import Problems
-from orchestrator.workload.programs import TOOLS
 
 LIBRARY = HOME / "guest-tests" / "lib"
 TEXT = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -55,12 +55,12 @@ def test_python_workload_runs(family: Path) -> None:
     assert "ok 1 reads-zero" in done.stdout.splitlines()
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-def test_c_workload_compiles_without_a_warning_and_runs(family: Path) -> None:
-    shared = sorted(str(p) for p in LIBRARY.glob("*.c") if p.stem not in TOOLS)
+def test_c_workload_compiles_without_a_warning_and_runs(
+    family: Path, compiled: Callable[..., dict[str, Path]]
+) -> None:
     flags = ["-std=gnu11", "-O0", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{LIBRARY}"]
-    program = family / "zero"
-    argv = ["gcc", *flags, "-o", str(program), str(family / "zero.c"), *shared]
+    argv = ["gcc", *flags, "-c", "-o", str(family / "zero.o"), str(family / "zero.c")]
+    program = compiled(family / "zero.c")["fresh/zero"]
     subprocess.run(argv, check=True)
     done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     assert "ok 1 reads-zero" in done.stdout.splitlines()
@@ -116,15 +116,12 @@ def test_commands_are_known_to_the_command_line(page: str) -> None:
                 assert word in options, f"{page}: lab {line}"
 
 
-def test_nightly_series_example_is_planned() -> None:
+def test_nightly_series_example_is_planned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = "plan --json -p nightly --source debian:6.12 --series patches/move-stats"
-    program = "from orchestrator.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words.split(), "--baseline", "v6.12"],
-        cwd=HOME,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    cells = [cell["id"] for cell in json.loads(done.stdout)["cells"]]
+    monkeypatch.chdir(HOME)
+    done = run_lab(monkeypatch, capsys, *words.split(), "--baseline", "v6.12")
+    assert done.status == 0
+    cells = [cell["id"] for cell in json.loads(done.out)["cells"]]
     assert {cell.partition("/")[0] for cell in cells} == {"cli", "v6.12"}

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -29,9 +30,10 @@ from orchestrator.workload.programs import TOOLS
 
 GUEST_TESTS = HOME / "guest-tests"
 LIB = GUEST_TESTS / "lib"
-SHARED = sorted(path for path in LIB.glob("*.c") if path.stem not in TOOLS)
+AGENT = GUEST_TESTS / "agent"
+SHARED = sorted(LIB.glob("*.c"))
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
-C_PROGRAMS = sorted(path for path in GUEST_TESTS.glob("*/*.c") if path.parent != LIB)
+C_PROGRAMS = sorted(p for p in GUEST_TESTS.glob("*/*.c") if p.parent not in (LIB, AGENT))
 SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
 FAMILIES = {"compactor", "ledger", "race", "uffd-move"}
 
@@ -52,16 +54,12 @@ def _compile(compiler: str, sources: list[Path], target: Path, *more: str) -> st
 
 
 @pytest.fixture(scope="session")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sampler and one workload, for the machine the tests run on."""
-    if not shutil.which("gcc"):
-        pytest.skip("no gcc")
-    folder = tmp_path_factory.mktemp("native")
-    assert _compile("gcc", [LIB / "sampler.c"], folder / "sampler") == ""
-    assert _compile("gcc", [GUEST_TESTS / "ledger/anon.c", *SHARED], folder / "anon") == ""
-    return folder
+def native(compiled: Callable[..., dict[str, Path]]) -> dict[str, Path]:
+    """The sampler and one workload, for the machine the tests run on."""
+    return compiled(GUEST_TESTS / "ledger" / "anon.c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", sorted(ARCHES))
 def test_every_c_program_compiles_without_a_warning(arch: str, tmp_path: Path) -> None:
     compiler = ARCHES[arch].gcc
@@ -75,15 +73,16 @@ def test_every_c_program_compiles_without_a_warning(arch: str, tmp_path: Path) -
     for name in ("basic", "swap"):  # between them they use all that is shared
         program = objects[GUEST_TESTS / "uffd-move" / f"{name}.c"]
         assert _compile(compiler, [program, *shared], tmp_path / name) == ""
+    assert {path.stem for path in AGENT.glob("*.c")} == set(TOOLS)
     for tool in TOOLS:
-        assert _compile(compiler, [LIB / f"{tool}.c"], tmp_path / tool) == ""
+        assert _compile(compiler, [AGENT / f"{tool}.c"], tmp_path / tool) == ""
 
 
 def test_manifests_are_valid_and_cover_every_program() -> None:
     found = _workloads()
     assert {w.family for w in found} == FAMILIES
     used = {w.folder / w.program for w in found}
-    assert used == {p for p in SOURCES if p.parent != LIB}
+    assert used == {p for p in SOURCES if p.parent not in (LIB, AGENT) and p.suffix != ".h"}
 
 
 @pytest.mark.parametrize("workload", _workloads(), ids=lambda w: w.name)
@@ -99,7 +98,7 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     # A program that could skip for a reason says so among its needs.
     uses_swap = "mem_why_no_swap())" in text and "kind" not in text and "!mem_why" not in text
     assert uses_swap <= ("swap" in workload.needs)
-    if "mem_map_huge" in text and "kind" not in text:
+    if re.search(r"(mem_map|pair)_huge\(", text) and "kind" not in text:
         # Some take huge pages only where they are told to.
         assert ("thp" in workload.needs) or ('"huge"' in text and "huge" not in workload.args)
     # Invariants over ledger lines need ledger lines, and those over moves pairs of them.
@@ -202,9 +201,11 @@ def test_python_ktap(capfd: pytest.CaptureFixture[str]) -> None:
     assert module.run(cases[:2]) == module.EXIT_OK
 
 
-def _sampler(native: Path, *words: str, stdin: int = subprocess.DEVNULL) -> tuple[int, str, str]:
+def _sampler(
+    native: dict[str, Path], *words: str, stdin: int = subprocess.DEVNULL
+) -> tuple[int, str, str]:
     done = subprocess.run(
-        [native / "sampler", "-i", "20", *words],
+        [native["sampler"], "-i", "20", *words],
         stdin=stdin,
         capture_output=True,
         text=True,
@@ -215,7 +216,7 @@ def _sampler(native: Path, *words: str, stdin: int = subprocess.DEVNULL) -> tupl
     return done.returncode, done.stdout, done.stderr
 
 
-def test_sampler_records_a_program(native: Path) -> None:
+def test_sampler_records_a_program(native: dict[str, Path]) -> None:
     script = "echo out; echo err >&2; sleep 0.15; printf part >&2; exit 3"
     status, out, err = _sampler(native, "--", "sh", "-c", script)
     log = readings.parse_samples(err)
@@ -232,13 +233,13 @@ def test_sampler_records_a_program(native: Path) -> None:
     assert log.before.keys() == log.after.keys()
 
 
-def test_sampler_passes_a_signal_on(native: Path) -> None:
+def test_sampler_passes_a_signal_on(native: dict[str, Path]) -> None:
     status, _, err = _sampler(native, "--", "sh", "-c", "kill -SEGV $$")
     assert status == 128 + 11
     assert readings.parse_samples(err).signal == 11
 
 
-def test_sampler_tells_what_it_could_not_start(native: Path) -> None:
+def test_sampler_tells_what_it_could_not_start(native: dict[str, Path]) -> None:
     status, _, err = _sampler(native, "--", "/no/such/program")
     end = json.loads(err.splitlines()[-1])
     assert (status, end["status"]) == (127, 127)
@@ -246,13 +247,13 @@ def test_sampler_tells_what_it_could_not_start(native: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("-x",), ("-m", "token")])
-def test_sampler_refuses_wrong_usage(native: Path, words: tuple[str, ...]) -> None:
+def test_sampler_refuses_wrong_usage(native: dict[str, Path], words: tuple[str, ...]) -> None:
     status, _, err = _sampler(native, *words)
     assert status == 2
     assert "usage:" in err
 
 
-def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> None:
+def test_sampler_tells_what_was_left_changed(native: dict[str, Path], tmp_path: Path) -> None:
     """Nothing, where nothing was; the comparison by itself, since this machine stays as it is."""
     _, _, err = _sampler(native, "--", "true")
     assert readings.parse_samples(err).changed == ()
@@ -280,7 +281,7 @@ def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> No
         }"""
     )
     binary = tmp_path / "state"
-    argv = ["gcc", "-O2", "-Wall", "-Werror", "-I", LIB, "-o", binary, program]
+    argv = ["gcc", "-O2", "-Wall", "-Werror", "-I", LIB, "-I", AGENT, "-o", binary, program]
     subprocess.run(argv, check=True, timeout=60)
     said = subprocess.run([binary], capture_output=True, text=True, timeout=10, check=True).stdout
     assert said == (
@@ -289,7 +290,7 @@ def test_sampler_tells_what_was_left_changed(native: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", ["stdin", "signal"])
-def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -> None:
+def test_sampler_leaves_nothing_behind(native: dict[str, Path], tmp_path: Path, how: str) -> None:
     pids = tmp_path / "pids"
     # One in the group, one that left it, one orphan.
     script = f"""
@@ -298,7 +299,7 @@ def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -
         (sleep 60 & echo $! >>{pids})
         sleep 60"""
     process = subprocess.Popen(
-        [native / "sampler", "--", "sh", "-c", script],
+        [native["sampler"], "--", "sh", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -323,7 +324,7 @@ def test_sampler_leaves_nothing_behind(native: Path, tmp_path: Path, how: str) -
         assert not Path(f"/proc/{pid}").exists()
 
 
-def test_sampler_survives_garbage_on_stderr(native: Path) -> None:
+def test_sampler_survives_garbage_on_stderr(native: dict[str, Path]) -> None:
     script = 'head -c 20000 /dev/urandom >&2; printf \'{"phase":"exit","status":9}\' >&2'
     _, _, err = _sampler(native, "--", "sh", "-c", script)
     log = readings.parse_samples(err)
@@ -331,10 +332,10 @@ def test_sampler_survives_garbage_on_stderr(native: Path) -> None:
     assert log.ended
 
 
-def test_ledger_runs_here(native: Path) -> None:
+def test_ledger_runs_here(native: dict[str, Path]) -> None:
     """The ledger needs neither root nor a guest; its lines are what the lab reads."""
     done = subprocess.run(
-        [native / "anon"], capture_output=True, text=True, timeout=60, check=False
+        [native["ledger/anon"]], capture_output=True, text=True, timeout=60, check=False
     )
     report = ktap.parse(done.stdout)
     assert report.problems == ()
@@ -377,8 +378,9 @@ def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
         assert ((False, True) in used) == (profile.name != "smoke")
 
 
-@pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")
-def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(tmp_path: Path) -> None:
+def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(
+    compiled: Callable[..., dict[str, Path]], tmp_path: Path
+) -> None:
     source = tmp_path / "cached.c"
     source.write_text(
         '#include "ktap.h"\n#include "mem.h"\nstatic void cached(void)\n{\n'
@@ -388,6 +390,6 @@ def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(tmp_path: Path
         'int main(void)\n{\n\tstatic const struct ktap_case cases[] = {{"cached", cached}};\n'
         "\treturn ktap_run(cases, 1, NULL);\n}\n"
     )
-    assert _compile("gcc", [source, *SHARED], tmp_path / "cached") == ""
-    done = subprocess.run(tmp_path / "cached", capture_output=True, text=True, check=False)
+    program = compiled(source)[f"{tmp_path.name}/cached"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert "ok 1 cached" in done.stdout.splitlines(), done.stdout

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import functools
 import re
 import subprocess
@@ -51,6 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {"model", "host", "plan", "commands"},
 }  # fmt: skip
+#: The package whose ``__init__`` offers what stands in it.
+FACE = HOME / "orchestrator" / "runner" / "__init__.py"
 #: The one module of ``evidence`` that may start a process.
 READS_DUMPS = "evidence.vmcore.questions"
 
@@ -113,6 +116,8 @@ def test_imports_have_no_circle() -> None:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         wanted = {n.removeprefix("orchestrator.") for n in imports_of(path) if "." in n}
+        if path == FACE:  # what it offers is imported when it is asked for, and named for types
+            wanted = set()
         graph[name] = {other for other in wanted if other in modules and other != name}
     done: set[str] = set()
 
@@ -162,6 +167,36 @@ def test_the_report_side_starts_nothing() -> None:
     for path in SOURCES:
         if name_of(path).startswith(("judge.", "report.", "results.")):
             assert "orchestrator.host.process" not in imports_of(path), name_of(path)
+
+
+def composed_names(source: str, names: set[str]) -> list[str]:
+    """Which of the cache's names a source joins to the cache itself: ``cache / "builds"``."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+            continue
+        left, right = node.left, node.right
+        if isinstance(left, ast.Attribute) and left.attr == "folder":
+            left = left.value
+        of = left.attr if isinstance(left, ast.Attribute) else getattr(left, "id", "")
+        if of in ("cache", "_cache") and isinstance(right, ast.Constant) and right.value in names:
+            found.append(str(right.value))
+    return found
+
+
+def test_one_module_knows_what_lies_in_the_cache() -> None:
+    from orchestrator.host.cache.files import Cache
+
+    top = Path("/c")
+    properties = [name for name, kind in vars(Cache).items() if isinstance(kind, property)]
+    names = {getattr(Cache(top), name).relative_to(top).parts[0] for name in properties}
+    assert names > {"builds", "obj", "trees", "locks", "tmp", "kernels.git"}
+    before = 'a = cache / "obj"; b = self.cache.folder / "tmp" / x; c = self._cache / "trees"'
+    assert sorted(composed_names(before, names)) == ["obj", "tmp", "trees"]
+    assert composed_names('cache.folder / kind; work / "obj"; store / "objects"', names) == []
+    for path in [*SOURCES, *sorted((HOME / "tools").glob("*.py"))]:
+        if path != HOME / "orchestrator" / "host" / "cache" / "files.py":
+            assert composed_names(path.read_text(), names) == [], path
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
@@ -233,6 +268,13 @@ def test_names_as_text_are_found() -> None:
     assert own_names_in('out.add("counters", Verdict.PASS)') == ["counters"]
     assert own_names_in('CaseResult(i, workload="boot")') == ["boot"]
     assert own_names_in('retried.add("boot"); state == "seen"; c.case == HANG') == []
+
+
+def test_pytest_looks_into_every_folder(pytestconfig: pytest.Config) -> None:
+    skipped = pytestconfig.getini("norecursedirs")
+    for path in (HOME / "tests").rglob("test_*.py"):
+        for part in path.relative_to(HOME / "tests").parts[:-1]:
+            assert not any(fnmatch.fnmatch(part, pattern) for pattern in skipped), path
 
 
 def test_no_command_goes_through_a_shell() -> None:

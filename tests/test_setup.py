@@ -24,7 +24,8 @@ def lab(tmp_path: Path) -> Path:
     shutil.copy(HOME / "tools/setup.sh", folder / "tools")
     (folder / "orchestrator/host").mkdir(parents=True)
     (folder / "orchestrator/host/tools.py").write_text("")
-    (folder / "pyproject.toml").write_text("")
+    for name in ("pyproject.toml", "requirements.lock"):
+        (folder / name).write_text("")
     (folder / ".venv").mkdir()
     (folder / ".venv/.lab-setup").touch()
     (tmp_path / "bin").mkdir()
@@ -97,3 +98,61 @@ def test_an_installation_that_fails(lab: Path) -> None:
     (lab / "orchestrator/host/tools.py").write_text("print('flex')")
     done = play(lab, **{"id": "echo 0", "apt-get": "exit 100"})
     assert done.returncode == 3
+
+
+def environment(lab: Path, ends: str = "") -> None:
+    """No .venv yet; the python3 that makes it plays too, and knows of a missing package."""
+    (lab / ".venv/.lab-setup").unlink()
+    (lab / ".venv/bin").mkdir()
+    (lab / ".venv/bin/python").write_text(f'#!/bin/sh\necho "venv: $*" >> {lab}/calls\n{ends}\n')
+    (lab / ".venv/bin/python").chmod(0o755)
+
+
+MISSING = 'case "$*" in *--missing) echo flex ;; esac'
+
+
+def test_who_may_install_nothing_gets_an_environment_all_the_same(lab: Path) -> None:
+    environment(lab)
+    done = play(lab, id="echo 1000", sudo="false", python3=MISSING)
+    assert done.returncode == 3
+    assert "as root, run: apt-get update" in done.stderr
+    assert "flex" in done.stderr
+    assert ".venv/bin/lab plan" in done.stderr
+    assert calls(lab, "python3")[-2] == "python3: -m venv .venv"
+    locked, itself = calls(lab, "venv")
+    assert "--require-hashes" in locked
+    assert locked.endswith("--requirement requirements.lock")
+    assert "--no-deps --no-build-isolation" in itself
+    # It is there now: what is missing is asked for again, and the lists that never were looked at.
+    done = play(lab, **{"id": "echo 0", "python3": MISSING, "apt-cache": f"echo '{UNKNOWN}'"})
+    assert done.returncode == 0, done.stderr
+    assert len(calls(lab, "venv")) == 2
+    assert calls(lab, "apt-get") == [
+        "apt-get: update -q",
+        "apt-get: install -y --no-install-recommends flex",
+        "apt-get: update -q",
+    ]
+
+
+def test_an_environment_that_fails_promises_nothing(lab: Path) -> None:
+    environment(lab, "exit 1")
+    done = play(lab, id="echo 0", python3=MISSING)
+    assert done.returncode == 1
+    assert "lab plan" not in done.stderr
+    assert not (lab / ".venv/.lab-setup").exists()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
+def test_a_change_of_what_is_needed_sets_up_again(lab: Path, name: str) -> None:
+    environment(lab)
+    (lab / ".venv/.lab-setup").touch()
+    os.utime(lab / ".venv/.lab-setup", (1_000_000_000, 1_000_000_000))
+    for other in ("requirements.lock", "pyproject.toml"):
+        os.utime(lab / other, (999_999_999, 999_999_999))
+    assert play(lab, id="echo 0", python3="").returncode == 0
+    assert calls(lab, "venv") == []
+    os.utime(lab / name, (1_000_000_001, 1_000_000_001))
+    assert play(lab, id="echo 0", python3="").returncode == 0
+    assert len(calls(lab, "venv")) == 2
+    assert play(lab, id="echo 0", python3="").returncode == 0
+    assert len(calls(lab, "venv")) == 2

@@ -30,14 +30,14 @@ from orchestrator.commands.workspace import find_places, load
 from orchestrator.guest import boot as guest
 from orchestrator.guest import root, seed, ssh
 from orchestrator.host import process
-from orchestrator.host.cache import files as files_module
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source import fetch, store, worktree
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.spec import Cell, KernelSpec
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.runner import stages
-from orchestrator.runner.context import Places
+from orchestrator.runner.context import Context, Kernel, Machine, Places, RunValues
 from orchestrator.workload import programs, watch
 
 HOME = Path(__file__).resolve().parent.parent
@@ -94,25 +94,28 @@ class Bench:
         return folder
 
     @contextlib.contextmanager
-    def cache(self, name: str, shared: tuple[str, ...], keep: bool = False) -> Iterator[Path]:
+    def cache(
+        self, name: str, shared: Callable[[Cache], tuple[Path, ...]], keep: bool = False
+    ) -> Iterator[Cache]:
         """A cache folder of the bench's own in which some parts are those of the user's cache.
 
         Whole folders are linked and never single files: git and the lab replace files by renaming,
         which would leave a linked one behind.  The user's work trees must not be hard-linked
         either: a link changes an inode's ctime, and git would write each file anew.
 
-        With ``keep`` what an interrupted bench left in it is used again.
+        ``shared`` names those parts of a cache.  With ``keep`` what an interrupted bench left in it
+        is used again.
         """
-        folder = self.work / name
+        own = Cache(self.work / name)
         if not keep:
-            remove(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in shared:
-            (self.places.cache / part).mkdir(parents=True, exist_ok=True)
-            if not (folder / part).is_symlink():
-                (folder / part).symlink_to(self.places.cache / part)
-        yield folder
-        remove(folder)
+            remove(own.folder)
+        own.folder.mkdir(parents=True, exist_ok=True)
+        for theirs, link in zip(shared(self.places.cache), shared(own), strict=True):
+            theirs.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(theirs)
+        yield own
+        remove(own.folder)
 
 
 # ---------------------------------------------------------------- commands
@@ -178,12 +181,12 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
-def lab(bench: Bench, words: str, cache: Path | None = None) -> tuple[Spent, Path]:
+def lab(bench: Bench, words: str, cache: Cache | None = None) -> tuple[Spent, Path]:
     """``lab WORDS --out FOLDER --plain``; what it took, and the run's folder."""
     out = bench.work / "run"
     remove(out)
     argv = [str(LAB), *shlex.split(words), "--plain", "--out", str(out)]
-    where = str(cache or bench.places.cache)
+    where = str((cache or bench.places.cache).folder)
     return timed(argv, bench, RUN_DEADLINE, bench.project(), LAB_CACHE=where), out
 
 
@@ -206,18 +209,16 @@ def planned(bench: Bench, arch: str) -> Cell:
     return cell
 
 
-def settings(bench: Bench) -> stages.Settings:
-    """Settings to call the lab's stages with, for what is prepared and not measured."""
+def context(bench: Bench) -> Context:
+    """What the lab's stages are called with, for what is prepared and not measured."""
     places = bench.places
-    return stages.Settings(
-        cache=places.cache, folder=bench.work / "stages", fragments=places.fragments,
-        run_name="bench", jobs=bench.jobs,
-    )  # fmt: skip
+    machine = Machine(places.cache, bench.work / "stages", places.fragments)
+    return Context(RunValues("bench", bench.jobs), machine)
 
 
-def built(bench: Bench, cell: Cell) -> tuple[BuildResult, stages.Kernel]:
+def built(bench: Bench, cell: Cell) -> tuple[BuildResult, Kernel]:
     """A cell's kernel out of the user's cache, built where it is not there."""
-    how = settings(bench)
+    how = context(bench)
     kernel = stages.prepare_kernel(cell.build.kernel, how)
     bench.tell(f"looking for the build {cell.build.id}")
     result = stages.build_one(cell.build, kernel, how)
@@ -376,7 +377,11 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
     bench.tell("the bare build to start from")
     make(bench, tree, objects)
     words = f"run -p smoke --arch x86_64 --source path:{tree}"
-    shared = ("kernels.git", "records", "locks", "roots", "ccache", "workloads")
+
+    def shared(cache: Cache) -> tuple[Path, ...]:
+        sources = (cache.store, cache.records, cache.locks)
+        return (*sources, cache.roots, cache.ccache, cache.workloads)
+
     with bench.cache("edit-cache", shared, keep=True) as cache:
         bench.tell("the lab's run to start from")
         lab(bench, words, cache)
@@ -394,7 +399,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
         slot = fetch.fetch_base(
             KernelSpec("bench", f"path:{tree}"), cache, bench.tell, BUILD_DEADLINE
         ).slot
-        (files_module.store_path(cache) / "lab-indexes" / slot).unlink(missing_ok=True)
+        cache.source_index(slot).unlink(missing_ok=True)
     remove(tree)
     remove(objects)
 
@@ -402,8 +407,10 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
 @contextlib.contextmanager
 def cold_build(bench: Bench) -> Iterator[Sampler]:
     """A kernel from nothing but sources, by the lab and by make: CPU seconds of both."""
-    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, settings(bench))
-    shared = ("kernels.git", "records", "locks", "trees")
+    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
+
+    def shared(cache: Cache) -> tuple[Path, ...]:
+        return cache.store, cache.records, cache.locks, cache.trees
 
     def sample() -> Sample:
         # Held during both builds: another lab must not switch the work tree meanwhile.
@@ -429,7 +436,7 @@ def first_run(bench: Bench) -> Iterator[Sampler]:
     """``lab run -p smoke`` with an empty cache, download included, and once more."""
 
     def sample() -> Sample:
-        with bench.cache("first-cache", ()) as cache:
+        with bench.cache("first-cache", lambda _: ()) as cache:
             first, _ = lab(bench, "run -p smoke", cache)
             again, _ = lab(bench, "run -p smoke", cache)
         return {"first": first.wall, "cpu": first.cpu, "again": again.wall}

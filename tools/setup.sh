@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Set up the lab on Debian 12 or a system like it: system packages, then .venv.  Safe to repeat.
+# Set up the lab on Debian 12 or a system like it: .venv, then system packages.  Safe to repeat.
 set -e
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,7 @@ install_packages() {
 	command="apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $*"
 	as_root "$command" || {
 		[ $? != 3 ] || echo "setup: stopped; as root, run: $command" >&2
+		[ ! -e "$stamp" ] || echo "setup: $works" >&2
 		exit 3
 	}
 }
@@ -40,22 +41,38 @@ update_lists() {
 	*"Candidate: "[!\(]*) return 0 ;;
 	esac
 	# Another distribution may have no such package: it is not asked at every start.
-	[ ! -e "$stamp" ] || ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || return 0
+	[ ! -e "$lists" ] || ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || return 0
 	echo "setup: apt knows no linux-source-6.12; bringing its package lists up to date"
 	as_root "apt-get update -q" ||
 		echo "setup: as root, run apt-get update, or the lab finds no Debian kernels" >&2
+	touch "$lists"
 }
 
-stamp=.venv/.lab-setup
+stamp=.venv/.lab-setup # .venv holds what the lock names
+lists=.venv/.lab-lists # apt's lists were asked for
+works="what needs no kernel works without them: .venv/bin/lab plan, list, report, compare;
+setup: .venv/bin/lab doctor tells what each one is for"
+
 if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
 	install_packages python3 python3-venv
 fi
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+	echo "setup: python3 is older than 3.11, which the lab needs" >&2
+	exit 3
+}
+
+# This comes first: whoever may install no packages gets as far as `lab plan`.
+if [ ! -e "$stamp" ] || [ requirements.lock -nt "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+	rm -f "$stamp"
+	python3 -m venv .venv
+	pip=".venv/bin/python -m pip --quiet --disable-pip-version-check"
+	# What the lock names, by its hashes, and nothing that would have to be built.
+	$pip install --require-hashes --only-binary :all: --requirement requirements.lock
+	# The lab itself, from this folder, by the setuptools of the lock.
+	$pip install --no-deps --no-build-isolation --editable .
+	touch "$stamp"
+fi
+
 # The table of what the lab needs of the host is orchestrator/host/tools.py.
 install_packages $(python3 orchestrator/host/tools.py --missing)
 update_lists
-
-if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
-	python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch "$stamp"
-fi

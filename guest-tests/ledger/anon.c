@@ -143,8 +143,7 @@ static void fork_and_cow(void)
 	child = rss_check("child-unmapped", pid);
 	CHECK(child.walk_anon <= start, "child: got %ld anonymous pages, expected at most %ld",
 	      child.walk_anon, start);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 	mine = rss_check("parent-after-child", getpid());
 	CHECK_EQ(mine.walk_anon, before.walk_anon);
 	mem_expect(area, bytes(PAGES), SEED, "parent after the child's writes");
@@ -172,8 +171,7 @@ static void exit_gives_back(void)
 	      child.walk_anon, 8 * PAGES);
 	sys_refresh();
 	during = sys_meminfo("AnonPages");
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 	sys_refresh();
 	after = sys_meminfo("AnonPages");
 	ktap_diag("AnonPages: %ld with the child, %ld without", during, after);

@@ -154,12 +154,6 @@ static void with_a_hole(void)
 	end();
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* Shared with a child it is refused, and the refusal changes nothing in either; then it moves. */
 static void shared(void)
 {
@@ -167,14 +161,12 @@ static void shared(void)
 	pid_t pid;
 
 	begin("shared");
-	pid = child_start(stand_still, NULL);
-	child_meet(pid);
+	pid = child_sharer();
 	before = rss_check("shared-child", pid);
 	moved(sides[0], source, huge, 0, EBUSY, 0);
 	after = rss_check("shared-child-after", pid);
 	rss_conserved(&before, &after);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 	/* Ours alone again at the next write to each page, in place or in a copy. */
 	mem_fill(source, huge, SEED);
 	rss_check("shared-no-more", getpid());

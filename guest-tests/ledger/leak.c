@@ -25,12 +25,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "child.h"
+#include "kind.h"
 #include "ktap.h"
 #include "mem.h"
 #include "pin.h"
@@ -40,12 +40,14 @@
 #define SEED 91
 #define SLOTS_PER_CPU 128 /* SWAP_SLOTS_CACHE_SIZE, mm/swap_slots.c, for either direction */
 
-static enum { BASE, SWAP, HUGE } kind;
-
 /* A round: how many buffers of how many units, and how often each goes there and back. */
 static const struct plan {
 	int rounds, buffers, units, turns;
-} plans[] = { [BASE] = { 5, 6, 128, 8 }, [SWAP] = { 6, 1, 512, 40 }, [HUGE] = { 5, 4, 1, 150 } };
+} plans[] = {
+	[KIND_BASE] = { 5, 6, 128, 8 },
+	[KIND_SWAP] = { 6, 1, 512, 40 },
+	[KIND_HUGE] = { 5, 4, 1, 150 },
+};
 
 static const struct plan *plan;
 static long *moves; /* of the last round, in units; shared with the child */
@@ -55,25 +57,7 @@ static int hold[2] = { -1, -1 }; /* a pipe that takes a page in a thousand moves
 
 static size_t unit(void)
 {
-	return kind == HUGE ? mem_huge() : mem_page();
-}
-
-static struct uffd_pair make_pair(int number)
-{
-	struct uffd_pair pair;
-
-	if (kind == HUGE) {
-		pair.len = mem_huge();
-		pair.src = mem_map_huge(1, SEED);
-		pair.dst = mem_map(pair.len, pair.len);
-		pair.fd = uffd_open(0);
-		uffd_register(pair.fd, pair.dst, pair.len);
-	} else {
-		pair = uffd_pair((size_t)plan->units, SEED + (unsigned int)number);
-		if (kind == SWAP)
-			mem_swap_out(pair.src, pair.len);
-	}
-	return pair;
+	return kind() == KIND_HUGE ? mem_huge() : mem_page();
 }
 
 static void turn(const struct uffd_pair *pair)
@@ -187,30 +171,30 @@ static void hold_some(const struct uffd_pair *pair, long count)
 
 static void one_buffer(int number)
 {
-	struct uffd_pair pair = make_pair(number);
+	struct uffd_pair pair = kind_settled((size_t)plan->units, SEED + (unsigned int)number);
 	long before = *moves;
 
-	if (kind == BASE && !number)
+	if (kind() == KIND_BASE && !number)
 		shared_is_refused(&pair);
-	if (kind == BASE && number == 1)
+	if (kind() == KIND_BASE && number == 1)
 		pinned_is_refused(&pair);
 	uffd_register(pair.fd, pair.src, pair.len);
 	for (int i = 0; i < plan->turns; i++)
 		turn(&pair);
 	if (hold[1] >= 0)
 		hold_some(&pair, (*moves - before) / 1000);
-	if (kind == SWAP) {
+	if (kind() == KIND_SWAP) {
 		/* In the swap cache too, where a folio is locked and held during the move. */
 		mem_swap_cache(pair.src, pair.len / 4);
 		turn(&pair);
 		mem_expect(pair.src, pair.len / 2, SEED + (unsigned int)number, "swapped in again");
 	}
-	if (kind == BASE)
+	if (kind() == KIND_BASE)
 		populated_is_refused(&pair);
 	/* Of a huge page this splits it, which the older ABI need not do. */
-	if (kind == BASE || (kind == HUGE && uffd_shape() == UFFD_MAIN))
+	if (kind() == KIND_BASE || (kind() == KIND_HUGE && uffd_shape() == UFFD_MAIN))
 		with_a_hole(&pair);
-	if (kind == BASE)
+	if (kind() == KIND_BASE)
 		zero_pages(&pair);
 	if (number & 1)
 		return;
@@ -226,7 +210,7 @@ static void round_body(void *unused)
 	(void)unused;
 	CPU_ZERO(&one);
 	CPU_SET(0, &one);
-	if (kind == SWAP)
+	if (kind() == KIND_SWAP)
 		(void)sched_setaffinity(0, sizeof(one), &one);
 	for (int i = 0; i < plan->buffers; i++)
 		one_buffer(i);
@@ -394,19 +378,16 @@ static const struct ktap_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "base", *why = uffd_why_not();
+	const char *why;
 
-	kind = !strcmp(name, "swap") ? SWAP : !strcmp(name, "huge") ? HUGE : BASE;
-	plan = &plans[kind];
-	if (!why && kind == SWAP)
-		why = mem_why_no_swap();
-	if (!why && kind == HUGE)
-		why = mem_why_no_huge();
+	kind_parse(argc, argv);
+	plan = &plans[kind()];
+	why = kind_why_not();
 	rounds_prepare();
 	moves = mmap(NULL, mem_page(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (moves == MAP_FAILED)
 		return KTAP_EXIT_FAIL;
 	held = moves + 1;
 	/* The machine's own case of a page that is held is about base pages. */
-	return ktap_run(cases, KTAP_COUNT(cases) - (kind != BASE), why);
+	return ktap_run(cases, KTAP_COUNT(cases) - (kind() != KIND_BASE), why);
 }

@@ -10,7 +10,7 @@
  * group's own kernel memory is left, and once it is removed it dies, which one page that is still charged
  * would prevent.  Pages that the older ABI moves into a process of another group stay with their group.
  *
- * lib/cgroup.h tells what makes these counters inexact and how they are read all the same; the first case
+ * cgroup.h tells what makes these counters inexact and how they are read all the same; the first case
  * measures whether that works.  A charge in the wrong place, a charge without an uncharge, a move that
  * copies, and a page or swap entry that leaks show here.
  */
@@ -23,6 +23,7 @@
 
 #include "cgroup.h"
 #include "child.h"
+#include "kind.h"
 #include "machine.h"
 #include "mem.h"
 #include "uffd.h"
@@ -34,23 +35,10 @@
 #define OTHER "lab-ledger-other"
 #define SLOTS 64 /* SWAP_SLOTS_CACHE_SIZE, mm/swap_slots.c */
 
-static enum { BASE, SWAP, HUGE } kind;
-
 static struct uffd_pair make_pair(void)
 {
-	struct uffd_pair pair;
+	struct uffd_pair pair = kind_settled(PAGES, SEED);
 
-	if (kind == HUGE) {
-		pair.len = mem_huge();
-		pair.src = mem_map_huge(1, SEED);
-		pair.dst = mem_map(pair.len, pair.len);
-		pair.fd = uffd_open(0);
-		uffd_register(pair.fd, pair.dst, pair.len);
-	} else {
-		pair = uffd_pair(PAGES, SEED);
-		if (kind == SWAP)
-			mem_swap_out(pair.src, pair.len);
-	}
 	uffd_register(pair.fd, pair.src, pair.len);
 	return pair;
 }
@@ -153,7 +141,7 @@ static void mover_body(void *unused)
 	/* At the limit. */
 	there_and_back(&pair, TURNS);
 	child_barrier();
-	if (kind == BASE)
+	if (kind() == KIND_BASE)
 		CHECK_EQ(mem_present_pages(pair.src, pair.len), PAGES);
 	uffd_move_all(&pair);
 	mem_expect(pair.dst, pair.len / 2, SEED, "after all moves");
@@ -171,7 +159,8 @@ static void moves_charge_nothing(void)
 	child_meet(pid);
 	before = cgroup_charges(GROUP);
 	tell("before the moves", &before);
-	CHECK(before.anon + before.swap >= (kind == HUGE ? (long)(mem_huge() / mem_page()) : PAGES),
+	CHECK(before.anon + before.swap >=
+		      (kind() == KIND_HUGE ? (long)(mem_huge() / mem_page()) : PAGES),
 	      "the pages were not charged to the group");
 	child_go(pid);
 	child_meet(pid);
@@ -187,8 +176,7 @@ static void moves_charge_nothing(void)
 	(void)cgroup_write(GROUP, "memory.max", "max");
 	after = cgroup_charges(GROUP);
 	expect_same("at the limit", &before, &after);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 }
 
 /*
@@ -224,7 +212,7 @@ static void exit_uncharges(void)
 {
 	struct charges now;
 
-	if (kind == SWAP)
+	if (kind() == KIND_SWAP)
 		push_slots_out();
 	for (int attempt = 0; attempt < 30; attempt++) {
 		machine_settle();
@@ -294,8 +282,7 @@ static void across_groups(void)
 	src = mem_map(len, 0);
 	mem_no_huge(src, len);
 	mem_fill(src, len, SEED);
-	if (kind == SWAP)
-		mem_swap_out(src, len);
+	kind_settle(src, len);
 	wait_for_peer(&peer);
 	/* Once for what the call itself and the readings touch of ours. */
 	(void)uffd_move(peer.uffd, peer.dst, src, 0, 0);
@@ -333,17 +320,14 @@ static const struct ktap_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "base", *why = uffd_why_not();
+	const char *why;
 	int status;
 
-	kind = !strcmp(name, "swap") ? SWAP : !strcmp(name, "huge") ? HUGE : BASE;
-	if (!why && kind == SWAP)
-		why = mem_why_no_swap();
-	if (!why && kind == HUGE)
-		why = mem_why_no_huge();
+	kind_parse(argc, argv);
+	why = kind_why_not();
 	if (!why)
 		why = cgroup_why_not();
-	status = ktap_run(cases, KTAP_COUNT(cases) - (kind == HUGE), why);
+	status = ktap_run(cases, KTAP_COUNT(cases) - (kind() == KIND_HUGE), why);
 	cgroup_enter("");
 	(void)cgroup_remove(GROUP);
 	(void)cgroup_remove(OTHER);

@@ -10,11 +10,11 @@
  * check_mm() in kernel/fork.c; RssAnon and VmSwap in Documentation/filesystems/proc.rst.
  */
 #define _GNU_SOURCE
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "child.h"
+#include "kind.h"
 #include "ktap.h"
 #include "mem.h"
 #include "rss.h"
@@ -23,27 +23,6 @@
 #define PAGES 128
 #define SEED 81
 
-static enum { BASE, SWAP, HUGE } kind;
-
-/* A source in the state that is to be moved, and a destination that can take it so. */
-static struct uffd_pair make_pair(void)
-{
-	struct uffd_pair pair;
-
-	if (kind == HUGE) {
-		pair.len = mem_huge();
-		pair.src = mem_map_huge(1, SEED);
-		pair.dst = mem_map(pair.len, pair.len);
-		pair.fd = uffd_open(0);
-		uffd_register(pair.fd, pair.dst, pair.len);
-	} else {
-		pair = uffd_pair(PAGES, SEED);
-		if (kind == SWAP)
-			mem_swap_out(pair.src, pair.len);
-	}
-	return pair;
-}
-
 static long pages(const struct uffd_pair *pair)
 {
 	return (long)(pair->len / mem_page());
@@ -51,7 +30,7 @@ static long pages(const struct uffd_pair *pair)
 
 static void move_conserves(void)
 {
-	struct uffd_pair pair = make_pair();
+	struct uffd_pair pair = kind_settled(PAGES, SEED);
 	struct rss before = rss_ledger("plain-before-move", getpid()), after;
 	struct uffd_result result = uffd_try_all(&pair);
 
@@ -64,14 +43,14 @@ static void move_conserves(void)
 	after = rss_check("moved-freed", getpid());
 	CHECK_EQ(after.walk_anon + after.walk_swap,
 		 before.walk_anon + before.walk_swap - pages(&pair));
-	rss_near("VmSwap", after.vm_swap, before.vm_swap - (kind == SWAP ? pages(&pair) : 0));
+	rss_near("VmSwap", after.vm_swap, before.vm_swap - (kind() == KIND_SWAP ? pages(&pair) : 0));
 	close(pair.fd);
 	munmap(pair.src, pair.len);
 }
 
 static void bytes_arrive(void)
 {
-	struct uffd_pair pair = make_pair();
+	struct uffd_pair pair = kind_settled(PAGES, SEED);
 	struct rss before = rss_ledger("bytes-before-move", getpid()), after;
 	struct uffd_result result = uffd_try_all(&pair);
 
@@ -81,7 +60,7 @@ static void bytes_arrive(void)
 	mem_expect(pair.dst, pair.len, SEED, "destination");
 	/* Everything is present now, whatever it was. */
 	after = rss_check("bytes-read", getpid());
-	CHECK_EQ(after.walk_anon, before.walk_anon + (kind == SWAP ? pages(&pair) : 0));
+	CHECK_EQ(after.walk_anon, before.walk_anon + (kind() == KIND_SWAP ? pages(&pair) : 0));
 	close(pair.fd);
 	munmap(pair.src, pair.len);
 	munmap(pair.dst, pair.len);
@@ -90,7 +69,7 @@ static void bytes_arrive(void)
 /* Barriers: full, moved, freed; then it leaves with what is left. */
 static void child_body(void *unused)
 {
-	struct uffd_pair first = uffd_pair(1, SEED), pair = make_pair();
+	struct uffd_pair first = uffd_pair(1, SEED), pair = kind_settled(PAGES, SEED);
 	struct uffd_result result;
 
 	(void)unused;
@@ -107,7 +86,7 @@ static void child_body(void *unused)
 static void child_moves(void)
 {
 	struct rss mine[2], theirs[2], freed;
-	long half = (kind == HUGE ? (long)(mem_huge() / mem_page()) : PAGES) / 2;
+	long half = (kind() == KIND_HUGE ? (long)(mem_huge() / mem_page()) : PAGES) / 2;
 	pid_t pid = child_start(child_body, NULL);
 
 	child_meet(pid);
@@ -126,14 +105,13 @@ static void child_moves(void)
 	freed = rss_check("child-freed", pid);
 	CHECK_EQ(freed.walk_anon + freed.walk_swap,
 		 theirs[1].walk_anon + theirs[1].walk_swap - half);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 }
 
 /* Both ways many times over: a drift of one a round is far beyond any tolerance then. */
 static void many_rounds(void)
 {
-	struct uffd_pair pair = make_pair();
+	struct uffd_pair pair = kind_settled(PAGES, SEED);
 	struct uffd_pair back = { pair.fd, pair.dst, pair.src, pair.len };
 	struct uffd_result result = { 0, 0 };
 	struct rss before, after;
@@ -165,12 +143,6 @@ static const struct ktap_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "base", *why = uffd_why_not();
-
-	kind = !strcmp(name, "swap") ? SWAP : !strcmp(name, "huge") ? HUGE : BASE;
-	if (!why && kind == SWAP)
-		why = mem_why_no_swap();
-	if (!why && kind == HUGE)
-		why = mem_why_no_huge();
-	return ktap_run(cases, KTAP_COUNT(cases), why);
+	kind_parse(argc, argv);
+	return ktap_run(cases, KTAP_COUNT(cases), kind_why_not());
 }

@@ -372,8 +372,7 @@ static void in_a_child(void)
 		rss_conserved(&mine[0], &mine[1]);
 		rss_conserved(&theirs[0], &theirs[1]);
 	}
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 }
 
 /* Every move by the next of some threads, each on a CPU of its own as far as there are enough. */

@@ -131,8 +131,7 @@ static void fork_copies_entries(void)
 	      before.walk_swap - PAGES);
 	now = rss_check("parent-beside-child", getpid());
 	CHECK_EQ(now.walk_swap, before.walk_swap);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 	now = rss_check("parent-after-child", getpid());
 	CHECK_EQ(now.walk_swap, before.walk_swap);
 	mem_expect(area, len, SEED, "parent after the child");

@@ -138,8 +138,7 @@ static void fork_and_cow(void)
 	CHECK(copied.walk_anon >= forked.walk_anon && copied.walk_anon < forked.walk_anon + 16,
 	      "child: got %ld anonymous pages after copy on write, expected about %ld",
 	      copied.walk_anon, forked.walk_anon);
-	child_go(pid);
-	child_reap(pid);
+	child_end(pid);
 	now = rss_check("parent-after-child", getpid());
 	CHECK_EQ(now.walk_anon, before.walk_anon);
 	mem_expect(shared_area, huge, SEED, "parent after the child's write");

@@ -369,7 +369,7 @@ void bench_throughput(const struct bench *bench, double share)
 	struct control *control = run_bench(bench, share, 0);
 	char name[96];
 
-	snprintf(name, sizeof(name), "%s-throughput", bench->name);
+	snprintf(name, sizeof(name), "%s-throughput", ktap_name());
 	ktap_diag("%zu rounds of %zu calls of %zu KiB", control->rounds,
 		  control->heaps[0].count * heaps_of(control), control->heaps[0].run >> 10);
 	stats_median(name, control->figures, control->rounds, "MB/s");
@@ -389,8 +389,8 @@ void bench_latency(const struct bench *bench, double share)
 	stats_sort(control->figures, control->rounds);
 	ktap_diag("%zu calls of %zu KiB in %zu rounds", calls, control->heaps[0].run >> 10,
 		  control->rounds);
-	stats_distribution(bench->name, took, calls, "us");
-	snprintf(name, sizeof(name), "%s-p50-spread", bench->name);
+	stats_distribution(ktap_name(), took, calls, "us");
+	snprintf(name, sizeof(name), "%s-p50-spread", ktap_name());
 	ktap_measure(name, stats_spread(control->figures, control->rounds), "%");
 	munmap(control, sizeof(*control));
 }

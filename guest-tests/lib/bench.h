@@ -22,7 +22,6 @@ enum bench_workers { BENCH_ALONE, BENCH_THREADS, BENCH_TABLES, BENCH_PROCESSES }
 enum bench_run { BENCH_PAGE, BENCH_16, BENCH_SPAN };
 
 struct bench {
-	const char *name;
 	enum compact_method method;
 	int huge;
 	enum bench_run run;
@@ -40,10 +39,10 @@ const char *bench_parse(int argc, char **argv, double seconds);
 /* How long one of so many cases may take, in nanoseconds. */
 double bench_share(size_t cases);
 
-/* Time rounds for one share; prints NAME-throughput in MB/s (10^6 bytes of live pages). */
+/* Time rounds for one share; prints CASE-throughput in MB/s (10^6 bytes of live pages). */
 void bench_throughput(const struct bench *bench, double share);
 
-/* Time every call; prints NAME-p50, -p90, -p99 and -max in us, and NAME-p50-spread in %. */
+/* Time every call; prints CASE-p50, -p90, -p99 and -max in us, and CASE-p50-spread in %. */
 void bench_latency(const struct bench *bench, double share);
 
 #endif

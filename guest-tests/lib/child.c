@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ktap.h"
@@ -69,6 +70,36 @@ void child_reap(pid_t pid)
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0,
 	      "child %d: got wait status %#x, expected exit status 0", (int)pid,
 	      (unsigned int)status);
+}
+
+void child_end(pid_t pid)
+{
+	child_go(pid);
+	child_reap(pid);
+}
+
+static void stand_still(void *unused)
+{
+	(void)unused;
+	child_barrier();
+}
+
+pid_t child_sharer(void)
+{
+	pid_t pid = child_start(stand_still, NULL);
+
+	child_meet(pid);
+	return pid;
+}
+
+double child_used_ms(pid_t pid)
+{
+	struct timespec used = { 0, 0 };
+	clockid_t clock;
+
+	if (!clock_getcpuclockid(pid, &clock))
+		(void)clock_gettime(clock, &used);
+	return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
 }
 
 /* What the peer tells first; the descriptor travels beside it. */

@@ -22,6 +22,15 @@ void child_go(pid_t pid);
 /* Let a child run to its end; a failed check in it, or a signal, fails the case. */
 void child_reap(pid_t pid);
 
+/* The same for one that waits at its last barrier. */
+void child_end(pid_t pid);
+
+/* A child that only has what we have, and waits at its one barrier for child_end(). */
+pid_t child_sharer(void);
+
+/* The CPU time that a process has used, in milliseconds; 0 where there is none. */
+double child_used_ms(pid_t pid);
+
 /* A process with an empty range registered with a userfaultfd of its own. */
 struct peer {
 	pid_t pid;

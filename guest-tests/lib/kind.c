@@ -94,6 +94,14 @@ void kind_settle(char *start, size_t len)
 		mem_swap_out(start, len);
 }
 
+struct uffd_pair kind_settled(size_t pages, unsigned int seed)
+{
+	struct uffd_pair pair = chosen == KIND_HUGE ? uffd_pair_huge(seed) : uffd_pair(pages, seed);
+
+	kind_settle(pair.src, pair.len);
+	return pair;
+}
+
 int kind_stays_huge(void)
 {
 	return chosen == KIND_HUGE && sys_vmstat("thp_fault_fallback") == fallbacks;

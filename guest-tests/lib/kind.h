@@ -32,6 +32,9 @@ struct uffd_pair kind_pair(uint64_t features, uint64_t mode, unsigned int seed);
 /* What has to be done before the move: swaps a range out where that is the kind. */
 void kind_settle(char *start, size_t len);
 
+/* uffd_pair() of so many pages, or uffd_pair_huge(), with that done: its source can be moved. */
+struct uffd_pair kind_settled(size_t pages, unsigned int seed);
+
 /*
  * Move all of it and check all that holds of every move: success, the last field, the same frame
  * or swap slot in each page of the destination, an empty source, a huge page that stays huge,

@@ -16,6 +16,7 @@ enum outcome { PASSED, FAILED, SKIPPED };
 
 static char line_buffer[1024];
 static char skip_reason[256];
+static const char *running;
 static sigjmp_buf case_end;
 static pid_t owner;
 
@@ -94,6 +95,11 @@ const char *ktap_errno(int err)
 	return name ? name : "unknown errno";
 }
 
+const char *ktap_name(void)
+{
+	return running;
+}
+
 int ktap_run(const struct ktap_case *cases, size_t count, const char *skip_all)
 {
 	/* volatile: they live across the return of sigsetjmp(). */
@@ -103,6 +109,7 @@ int ktap_run(const struct ktap_case *cases, size_t count, const char *skip_all)
 	put("KTAP version 1");
 	put("1..%zu", count);
 	for (i = 0; i < count; i++) {
+		running = cases[i].name;
 		switch (sigsetjmp(case_end, 1)) {
 		case PASSED:
 			if (skip_all)

@@ -27,6 +27,9 @@ struct ktap_case {
  */
 int ktap_run(const struct ktap_case *cases, size_t count, const char *skip_all);
 
+/* The name of the case that runs. */
+const char *ktap_name(void);
+
 /* One "# ..." line.  One write(2) a line: lines of several processes never mix. */
 void ktap_diag(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

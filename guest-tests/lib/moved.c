@@ -112,6 +112,15 @@ struct uffd_pair moved_pair(size_t len, size_t align, int base_pages)
 	return pair;
 }
 
+struct uffd_pair moved_pair_huge(unsigned int seed)
+{
+	struct uffd_pair pair = uffd_pair_huge(seed);
+
+	mem_no_huge(pair.src, pair.len);
+	mem_no_huge(pair.dst, pair.len);
+	return pair;
+}
+
 void moved_drop(struct uffd_pair *pair)
 {
 	close(pair->fd);

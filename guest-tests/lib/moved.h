@@ -33,6 +33,9 @@ struct uffd_pair moved_slice(const struct uffd_pair *pair, size_t from, size_t l
 /* A pair of len bytes, empty on both sides, the destination registered; base pages only if so. */
 struct uffd_pair moved_pair(size_t len, size_t align, int base_pages);
 
+/* uffd_pair_huge() that khugepaged keeps off: what gets split stays so. */
+struct uffd_pair moved_pair_huge(unsigned int seed);
+
 /* Unmap both sides and close the userfaultfd. */
 void moved_drop(struct uffd_pair *pair);
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +34,7 @@ static struct {
 	pthread_cond_t moved; /* one more stands still, or all may go on */
 	size_t standing;
 	unsigned int round;
-	int pause, ending, failed; /* atomic */
-	char why[512];
+	int pause, ending; /* atomic */
 	int hangs; /* a thread of an earlier case never came back */
 } race = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -46,28 +44,9 @@ static pid_t tids[THREADS];
 static pthread_t ids[THREADS];
 static size_t thread_count;
 
-void race_fail(const char *format, ...)
-{
-	va_list args;
-
-	pthread_mutex_lock(&race.lock);
-	if (!race.failed) {
-		va_start(args, format);
-		vsnprintf(race.why, sizeof(race.why), format, args);
-		va_end(args);
-		__atomic_store_n(&race.failed, 1, __ATOMIC_RELEASE);
-	}
-	pthread_mutex_unlock(&race.lock);
-}
-
-static int failed(void)
-{
-	return __atomic_load_n(&race.failed, __ATOMIC_ACQUIRE);
-}
-
 int race_over(void)
 {
-	return __atomic_load_n(&race.pause, __ATOMIC_ACQUIRE) || failed();
+	return __atomic_load_n(&race.pause, __ATOMIC_ACQUIRE) || race_failed();
 }
 
 static void nap_us(unsigned long us)
@@ -115,27 +94,6 @@ static void *thread_main(void *argument)
 	}
 }
 
-void race_thread_make(struct race_thread *self, struct race_arena *arena,
-		      const struct race_role *role, const char *name, size_t number)
-{
-	struct race_rng rng = { race_options()->seed };
-	size_t run = arena->unit > RACE_RUN ? arena->unit : RACE_RUN;
-
-	memset(self, 0, sizeof(*self));
-	for (; *name; name++)
-		rng.state = race_random(&rng) ^ (unsigned char)*name;
-	rng.state = race_random(&rng) + number;
-	self->rng.state = race_random(&rng);
-	self->arena = arena;
-	self->role = role;
-	self->number = number;
-	self->peers = 1;
-	self->before = calloc(3 * run, sizeof(*self->before));
-	CHECK(self->before, "out of memory");
-	self->after = self->before + run;
-	self->left = self->after + run;
-}
-
 static void add_threads(struct race_arena *arena, const struct race_role *role, const char *name)
 {
 	size_t count = (size_t)(role->threads ? role->threads : race_options()->intensity);
@@ -168,7 +126,7 @@ static void tell(const struct race_case *what, size_t missing, size_t who, doubl
 static const char *wait_standing(const struct race_case *what)
 {
 	static struct race_watch watches[THREADS];
-	static char why[sizeof(race.why) + 160];
+	static char why[RACE_WHY + 160];
 	double begin = mem_now_ms(), used;
 	size_t missing, who = 0;
 	int told = 0;
@@ -202,7 +160,7 @@ static const char *wait_standing(const struct race_case *what)
 		if (!missing)
 			return NULL;
 		late = mem_now_ms() - begin;
-		if (used > HANG_MS || (failed() && late > TELL_MS))
+		if (used > HANG_MS || (race_failed() && late > TELL_MS))
 			break;
 		if (!told && late > TELL_MS) {
 			told = 1;
@@ -214,11 +172,11 @@ static const char *wait_standing(const struct race_case *what)
 		snprintf(why, sizeof(why),
 			 "%zu of %zu threads hang: no standstill within %.0f s of CPU time of a %s%s%s",
 			 missing, thread_count, HANG_MS / 1000, threads[who].role->name,
-			 failed() ? "; before that: " : "", failed() ? race.why : "");
+			 race_failed() ? "; before that: " : "", race_failed() ? race_why() : "");
 	else
 		snprintf(why, sizeof(why),
 			 "%zu of %zu threads came to no standstill within %d s; before that: %s",
-			 missing, thread_count, TELL_MS / 1000, race.why);
+			 missing, thread_count, TELL_MS / 1000, race_why());
 	return why;
 }
 
@@ -254,36 +212,34 @@ static void standstill(const struct race_case *what, struct race_arena *arena, i
 		what->standstill(arena);
 }
 
-static unsigned long acts_of(const struct race_role *role)
+/* What the threads of a role did together; of all roles without one. */
+static struct totals {
+	unsigned long tries, acts, pages, conflicts;
+} totals_of(const struct race_role *role)
 {
-	unsigned long acts = 0;
+	struct totals sum = { 0, 0, 0, 0 };
 
-	for (size_t i = 0; i < thread_count; i++)
-		if (threads[i].role == role)
-			acts += threads[i].acts;
-	return acts;
+	for (size_t i = 0; i < thread_count; i++) {
+		if (role && threads[i].role != role)
+			continue;
+		sum.tries += threads[i].tries;
+		sum.acts += threads[i].acts;
+		sum.pages += threads[i].pages;
+		sum.conflicts += threads[i].conflicts;
+	}
+	return sum;
 }
 
 /* The first role that has not done anything yet, or NULL. */
 static const struct race_role *idle_role(const struct race_role *mover,
 					 const struct race_case *what)
 {
-	if (!acts_of(mover))
+	if (!totals_of(mover).acts)
 		return mover;
 	for (size_t i = 0; i < RACE_ADVERSARIES && what->adversaries[i].step; i++)
-		if (!acts_of(&what->adversaries[i]))
+		if (!totals_of(&what->adversaries[i]).acts)
 			return &what->adversaries[i];
 	return NULL;
-}
-
-static unsigned long tries_of(const struct race_role *role)
-{
-	unsigned long tries = 0;
-
-	for (size_t i = 0; i < thread_count; i++)
-		if (threads[i].role == role)
-			tries += threads[i].tries;
-	return tries;
 }
 
 static void start(const struct race_case *what, struct race_arena *arena,
@@ -295,7 +251,8 @@ static void start(const struct race_case *what, struct race_arena *arena,
 	thread_count = 0;
 	race.standing = 0;
 	memset(stands, 0, sizeof(stands));
-	race.pause = race.ending = race.failed = 0;
+	race.pause = race.ending = 0;
+	race_clear();
 	add_threads(arena, mover, what->name);
 	movers = thread_count;
 	/* Whole units each; all of them where they are shared. */
@@ -324,18 +281,14 @@ static void start(const struct race_case *what, struct race_arena *arena,
 
 static void report(const struct race_case *what, const struct race_role *mover, int rounds)
 {
-	unsigned long moves = acts_of(mover), pages = 0, conflicts = 0, adversary = 0;
+	/* In this order: where threads hang others go on, and all together have done more by then. */
+	struct totals moved = totals_of(mover), all = totals_of(NULL);
 
-	for (size_t i = 0; i < thread_count; i++) {
-		pages += threads[i].role == mover ? threads[i].pages : 0;
-		conflicts += threads[i].role == mover ? threads[i].conflicts : 0;
-		adversary += threads[i].role == mover ? 0 : threads[i].acts;
-	}
 	ktap_diag("RACE case=%s seed=%llu moves=%lu pages=%lu conflicts=%lu adversary=%lu "
 		  "standstills=%d",
-		  what->name, (unsigned long long)race_options()->seed, moves, pages, conflicts,
-		  adversary, rounds);
-	ktap_measure("moves", (double)moves, "1");
+		  what->name, (unsigned long long)race_options()->seed, moved.acts, moved.pages,
+		  moved.conflicts, all.acts - moved.acts, rounds);
+	ktap_measure("moves", (double)moved.acts, "1");
 }
 
 void race_run(const struct race_case *what)
@@ -349,7 +302,7 @@ void race_run(const struct race_case *what)
 	int round = 0, late = 0, over;
 
 	CHECK(!race.hangs, "threads of an earlier case never came back");
-	race_arena_make(&arena, what);
+	race_arena_make(&arena, what->flags, what->pages, what->errnos);
 	if (what->prepare)
 		what->prepare(&arena);
 	rss_check(what->name, getpid());
@@ -360,7 +313,7 @@ void race_run(const struct race_case *what)
 
 		if (!late && next > end)
 			next = end;
-		while (mem_now_ms() < next && !failed())
+		while (mem_now_ms() < next && !race_failed())
 			nap_us(10000);
 		__atomic_store_n(&race.pause, 1, __ATOMIC_RELEASE);
 		stuck = wait_standing(what);
@@ -369,15 +322,16 @@ void race_run(const struct race_case *what)
 			FAIL("%s", stuck);
 		}
 		round++;
-		if (!failed())
+		if (!race_failed())
 			standstill(what, &arena, round);
 		idle = idle_role(mover, what);
 		late += mem_now_ms() >= end;
 		if (late == PATIENCE_ROUNDS && idle)
 			ktap_diag("RACE case=%s: %s had no success in %lu tries so far", what->name,
-				  idle->name, tries_of(idle));
-		over = failed() || (late && (!idle || (late >= PATIENCE_ROUNDS &&
-						       tries_of(idle) >= PATIENCE_TRIES)));
+				  idle->name, totals_of(idle).tries);
+		over = race_failed() ||
+		       (late && (!idle || (late >= PATIENCE_ROUNDS &&
+					   totals_of(idle).tries >= PATIENCE_TRIES)));
 		let_go(over);
 	} while (!over);
 	for (size_t i = 0; i < thread_count; i++)
@@ -388,6 +342,15 @@ void race_run(const struct race_case *what)
 		what->finish(&arena);
 	race_arena_drop(&arena);
 	report(what, mover, round);
-	CHECK(!failed(), "%s", race.why);
-	CHECK(!idle, "nothing raced: %s never succeeded in %lu tries", idle->name, tries_of(idle));
+	CHECK(!race_failed(), "%s", race_why());
+	CHECK(!idle, "nothing raced: %s never succeeded in %lu tries", idle->name,
+	      totals_of(idle).tries);
+}
+
+int race_main(int argc, char **argv, const struct ktap_case *cases, size_t count,
+	      const char *skip_all)
+{
+	race_parse(argc, argv, count);
+	race_catch_signals();
+	return ktap_run(cases, count, skip_all);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The arena of the races: pages that can be told apart, accesses to them.  See race.h. */
+/* See race_arena.h. */
 #define _GNU_SOURCE
-#include "race.h"
+#include "race_arena.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,14 +13,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ktap.h"
 #include "mem.h"
 #include "procfile.h"
+#include "uffd.h"
 #include "uffd_abi.h"
 
 #define STAMPS 8  /* words of a page that tell which page it is */
 #define COUNTER 1 /* the word that is counted up */
 
-/* Where this thread lands when an access of its own faults. */
+/*
+ * Where this thread lands when an access of its own faults.  Not by trap.h, which sets the handlers for
+ * each access and back, for the main thread alone: here many threads do nothing else all the time, and
+ * five system calls at each access would leave little of the race.
+ */
 static __thread sigjmp_buf landing;
 static __thread volatile sig_atomic_t may_fault;
 
@@ -228,20 +234,20 @@ static void enroll(int uffd, void *start, size_t len, unsigned int flags)
 	CHECK_SYS(ioctl(uffd, UFFDIO_REGISTER, &reg));
 }
 
-void race_arena_make(struct race_arena *arena, const struct race_case *what)
+void race_arena_make(struct race_arena *arena, unsigned int flags, size_t pages, uint64_t errnos)
 {
 	size_t page = mem_page(), huge = mem_huge(), len;
 
 	memset(arena, 0, sizeof(*arena));
-	arena->flags = what->flags;
-	arena->errnos = what->errnos;
+	arena->flags = flags;
+	arena->errnos = errnos;
 	arena->unit = 1;
-	arena->pages = what->pages ? what->pages : 256;
-	if (what->flags & RACE_HUGE) {
+	arena->pages = pages ? pages : 256;
+	if (flags & RACE_HUGE) {
 		if (mem_why_no_huge())
 			ktap_skip("%s", mem_why_no_huge());
 		arena->unit = huge / page;
-		if (!what->pages)
+		if (!pages)
 			arena->pages = 4 * arena->unit;
 	}
 	len = arena->pages * page;
@@ -253,25 +259,25 @@ void race_arena_make(struct race_arena *arena, const struct race_case *what)
 	CHECK(arena->pagemap >= 0, "/proc/self/pagemap: %m (CONFIG_PROC_PAGE_MONITOR)");
 	arena->uffd = uffd_open(0);
 	arena->migrations = race_migrations();
-	if (what->flags & RACE_HUGE)
+	if (flags & RACE_HUGE)
 		arena->side[0] = mem_map_huge(arena->pages / arena->unit, 1);
 	else
 		arena->side[0] = mem_map(len, 0);
-	arena->side[1] = mem_map(len, what->flags & RACE_HUGE ? huge : 0);
+	arena->side[1] = mem_map(len, flags & RACE_HUGE ? huge : 0);
 	for (int side = 0; side < 2; side++) {
-		if (what->flags & RACE_HUGE)
+		if (flags & RACE_HUGE)
 			(void)madvise(arena->side[side], len, MADV_HUGEPAGE);
 		else
 			mem_no_huge(arena->side[side], len);
 	}
-	if (!(what->flags & RACE_ONE_WAY)) {
+	if (!(flags & RACE_ONE_WAY)) {
 		for (size_t i = 0; i < arena->pages; i++) {
 			race_stamp(race_at(arena, 0, i), i);
 			((uint64_t *)race_at(arena, 0, i))[COUNTER] = 0;
 		}
-		enroll(arena->uffd, arena->side[0], len, what->flags);
+		enroll(arena->uffd, arena->side[0], len, flags);
 	}
-	enroll(arena->uffd, arena->side[1], len, what->flags);
+	enroll(arena->uffd, arena->side[1], len, flags);
 }
 
 void race_arena_drop(struct race_arena *arena)

@@ -1,13 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The movers of the races: what they move, what they may be told, what they check.  See race.h. */
+/* See race_mover.h. */
 #define _GNU_SOURCE
-#include "race.h"
+#include "race_mover.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "ktap.h"
 #include "mem.h"
 #include "uffd_abi.h"
+
+void race_thread_make(struct race_thread *self, struct race_arena *arena,
+		      const struct race_role *role, const char *name, size_t number)
+{
+	struct race_rng rng = { race_options()->seed };
+	size_t run = arena->unit > RACE_RUN ? arena->unit : RACE_RUN;
+
+	memset(self, 0, sizeof(*self));
+	for (; *name; name++)
+		rng.state = race_random(&rng) ^ (unsigned char)*name;
+	rng.state = race_random(&rng) + number;
+	self->rng.state = race_random(&rng);
+	self->arena = arena;
+	self->role = role;
+	self->number = number;
+	self->peers = 1;
+	self->before = calloc(3 * run, sizeof(*self->before));
+	CHECK(self->before, "out of memory");
+	self->after = self->before + run;
+	self->left = self->after + run;
+}
 
 void race_pick(struct race_thread *self, size_t *start, size_t *count)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Accesses that may fault: what signal they raise instead of dying of it.  Main thread only, since
- * the handler jumps.
+ * the handler jumps.  The handlers are set for each access and put back; what many threads can do
+ * all the time is in race_arena.h.
  */
 #ifndef LAB_TRAP_H
 #define LAB_TRAP_H

@@ -172,6 +172,17 @@ struct uffd_pair uffd_pair(size_t pages, unsigned int seed)
 	return pair;
 }
 
+struct uffd_pair uffd_pair_huge(unsigned int seed)
+{
+	struct uffd_pair pair = { .len = mem_huge() };
+
+	pair.src = mem_map_huge(1, seed);
+	pair.dst = mem_map(pair.len, pair.len);
+	pair.fd = uffd_open(0);
+	uffd_register(pair.fd, pair.dst, pair.len);
+	return pair;
+}
+
 struct uffd_result uffd_try_all(const struct uffd_pair *pair)
 {
 	return uffd_move(pair->fd, pair->dst, pair->src, pair->len, 0);

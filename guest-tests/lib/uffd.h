@@ -70,6 +70,9 @@ struct uffd_pair {
 /* Base pages only; src holds mem_fill(seed). */
 struct uffd_pair uffd_pair(size_t pages, unsigned int seed);
 
+/* One huge page as the source, and a destination that can take it so; skips where there is none. */
+struct uffd_pair uffd_pair_huge(unsigned int seed);
+
 /*
  * Move all of it in one call; uffd_moved_all() fails the case unless that was a complete success.
  * Two steps, so that the ledger is read in between even where the call fails.

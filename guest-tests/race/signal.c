@@ -93,7 +93,7 @@ static void live(size_t how, size_t after_us)
 	struct race_watch watch;
 	pthread_t id;
 
-	race_arena_make(&arena, &(struct race_case){ .pages = PAGES });
+	race_arena_make(&arena, 0, PAGES, 0);
 	for (int i = 0; i < movers; i++) {
 		race_thread_make(&threads[i], &arena, &role, name, rounds * 8 + (size_t)i);
 		threads[i].first = PAGES * (size_t)i / (size_t)movers;

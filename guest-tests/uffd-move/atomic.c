@@ -187,21 +187,13 @@ static void einval_moves_nothing(void)
 	close(pair.fd);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 static void ebusy_moves_nothing(void)
 {
 	struct uffd_pair pair = plain_pair();
-	pid_t child = child_start(stand_still, NULL);
+	pid_t child = child_sharer();
 
-	child_meet(child);
 	fails(&pair, 0, EBUSY, "ebusy-before-move", "ebusy-after-move");
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	mem_expect(pair.src, pair.len, SEED, "source");
 	close(pair.fd);
 }

@@ -330,24 +330,16 @@ static void other_userfaultfd(void)
 	close(pair.fd);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* A page shared with a fork()ed child is not ours alone; it is again once both are true: the
  * child is gone and we wrote to it. */
 static void shared_with_child(void)
 {
 	struct uffd_pair pair = uffd_pair(PAGES, SEED);
-	pid_t child = child_start(stand_still, NULL);
+	pid_t child = child_sharer();
 
-	child_meet(child);
 	refused(&pair, pair.dst, pair.src, pair.len, 0, EBUSY);
 	refused(&pair, pair.dst, pair.src, pair.len, 0, EBUSY);
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	mem_fill(pair.src, pair.len, SEED);
 	uffd_move_all(&pair);
 	mem_expect(pair.dst, pair.len, SEED, "destination");
@@ -361,11 +353,9 @@ static void dontfork_stays_movable(void)
 	pid_t child;
 
 	CHECK_SYS(madvise(pair.src, pair.len, MADV_DONTFORK));
-	child = child_start(stand_still, NULL);
-	child_meet(child);
+	child = child_sharer();
 	uffd_move_all(&pair);
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	mem_expect(pair.dst, pair.len, SEED, "destination");
 	close(pair.fd);
 }

@@ -35,45 +35,13 @@ static int huge;
 
 static struct uffd_pair pages(void)
 {
-	struct uffd_pair pair;
-
-	if (!huge)
-		return uffd_pair(PAGES, SEED);
-	pair.len = mem_huge();
-	pair.fd = uffd_open(0);
-	pair.src = mem_map_huge(1, SEED);
-	pair.dst = mem_map(pair.len, mem_huge());
-	/* What gets split stays so: khugepaged keeps off. */
-	mem_no_huge(pair.src, pair.len);
-	mem_no_huge(pair.dst, pair.len);
-	uffd_register(pair.fd, pair.dst, pair.len);
-	return pair;
-}
-
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
-static pid_t sharer(void)
-{
-	pid_t child = child_start(stand_still, NULL);
-
-	child_meet(child);
-	return child;
-}
-
-static void end(pid_t child)
-{
-	child_go(child);
-	child_reap(child);
+	return huge ? moved_pair_huge(SEED) : uffd_pair(PAGES, SEED);
 }
 
 static void busy_while_shared(void)
 {
 	struct uffd_pair pair = pages(), part = moved_slice(&pair, mem_page(), mem_page());
-	pid_t child = sharer();
+	pid_t child = child_sharer();
 
 	for (int i = 0; i < 3; i++) {
 		moved_nothing(&pair, "shared", EBUSY);
@@ -83,7 +51,7 @@ static void busy_while_shared(void)
 	if (huge && uffd_shape() == UFFD_MAIN)
 		CHECK_EQ(mem_huge_bytes(pair.src, pair.len), pair.len);
 	mem_expect(pair.src, pair.len, SEED, "source after EBUSY");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 
@@ -91,7 +59,7 @@ static void busy_until_written(void)
 {
 	struct uffd_pair pair = pages();
 
-	end(sharer());
+	child_end(child_sharer());
 	/* Mapped once, here; still not marked as ours. */
 	for (int i = 0; i < 2 && uffd_shape() == UFFD_MAIN; i++)
 		moved_nothing(&pair, "once-shared", EBUSY);
@@ -109,12 +77,12 @@ static void busy_until_written(void)
 static void written_while_shared(void)
 {
 	struct uffd_pair pair = pages();
-	pid_t child = sharer();
+	pid_t child = child_sharer();
 
 	mem_fill(pair.src, pair.len, OTHER);
 	moved_all(&pair, "written");
 	mem_expect(pair.dst, pair.len, OTHER, "destination");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 
@@ -124,12 +92,12 @@ static void dontfork_moves(void)
 	pid_t child;
 
 	CHECK_SYS(madvise(pair.src, pair.len, MADV_DONTFORK));
-	child = sharer();
+	child = child_sharer();
 	moved_all(&pair, "dontfork");
 	if (huge)
 		CHECK_EQ(mem_huge_bytes(pair.dst, pair.len), pair.len);
 	mem_expect(pair.dst, pair.len, SEED, "destination");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 
@@ -137,7 +105,7 @@ static void dontfork_moves(void)
 static void half_written(void)
 {
 	struct uffd_pair pair = pages(), half = moved_slice(&pair, 0, pair.len / 2), rest;
-	pid_t child = sharer();
+	pid_t child = child_sharer();
 
 	mem_fill(half.src, half.len, OTHER);
 	moved_expect(&pair, "half-written", 0, half.len, EAGAIN);
@@ -146,7 +114,7 @@ static void half_written(void)
 	moved_nothing(&rest, "rest", EBUSY);
 	moved_nothing(&rest, "rest-again", EBUSY);
 	moved_holds(rest.src, rest.len, SEED, half.len, "half that was not");
-	end(child);
+	child_end(child);
 	mem_fill(rest.src, rest.len, OTHER);
 	moved_all(&rest, "rest-written");
 	mem_expect(rest.dst, rest.len, OTHER, "rest");
@@ -180,7 +148,7 @@ static void child_moves_its_half(void)
 	child_meet(child);
 	moved_nothing(&pair, "while-child-moved", EBUSY);
 	mem_expect(pair.src, pair.len, SEED, "parent's source");
-	end(child);
+	child_end(child);
 	mem_expect(pair.src, pair.len, SEED, "parent's source after the child's end");
 	rss_check("child-moves-its-half", getpid());
 	moved_drop(&pair);
@@ -194,12 +162,12 @@ static void fork_after_move(void)
 
 	uffd_register(pair.fd, pair.src, pair.len);
 	moved_all(&pair, "before-fork");
-	child = sharer();
+	child = child_sharer();
 	moved_nothing(&back, "after-fork", EBUSY);
 	mem_fill(pair.dst, pair.len, OTHER);
 	moved_all(&back, "after-fork-written");
 	mem_expect(pair.src, pair.len, OTHER, "back at the source");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 
@@ -261,8 +229,8 @@ static void pipe_reads_no_secret(void)
 	child_meet(mover);
 	CHECK_EQ(read(ends[0], copy, mem_page()), mem_page());
 	mem_expect(copy, mem_page(), SEED, "what the pipe held");
-	end(mover);
-	end(holder);
+	child_end(mover);
+	child_end(holder);
 	close(ends[0]);
 	close(ends[1]);
 }

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -156,17 +155,6 @@ static pid_t start_mover(int (*body)(void *))
 	return pid;
 }
 
-/* The CPU time that a process has used, in milliseconds. */
-static double used_ms(pid_t pid)
-{
-	struct timespec used = { 0, 0 };
-	clockid_t clock;
-
-	if (!clock_getcpuclockid(pid, &clock))
-		(void)clock_gettime(clock, &used);
-	return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
-}
-
 /*
  * Whether a process has had time enough since a first look at it.  Its own time, because a busy host
  * may stop a guest for long: one that waits for ever is judged by who waits for this program.  A
@@ -178,7 +166,7 @@ struct patience {
 
 static int run_out(struct patience *patience, pid_t pid)
 {
-	double now = used_ms(pid), step = now - patience->last;
+	double now = child_used_ms(pid), step = now - patience->last;
 
 	patience->used += step < ENOUGH_MS / 50 ? step : ENOUGH_MS / 50;
 	patience->last = now;
@@ -187,7 +175,7 @@ static int run_out(struct patience *patience, pid_t pid)
 
 static void end_of_killed(pid_t pid)
 {
-	struct patience patience = { used_ms(pid), 0 };
+	struct patience patience = { child_used_ms(pid), 0 };
 	int status = 0;
 
 	while (!waitpid(pid, &status, WNOHANG)) {
@@ -210,7 +198,7 @@ static void still_there(pid_t pid)
 /* It is in its call as soon as a page has arrived. */
 static void wait_for_page(size_t page, pid_t pid)
 {
-	struct patience patience = { used_ms(pid), 0 };
+	struct patience patience = { child_used_ms(pid), 0 };
 	char path[64], stat[256];
 
 	for (long looks = 1; !mem_frame(pair.dst + page * mem_page()); looks++) {

@@ -202,20 +202,13 @@ static void page_missing(size_t size)
 	moved_drop(&pair);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* Shared by fork(): not ours, and not split for nothing. */
 static void shared(size_t size)
 {
 	struct uffd_pair pair = folios(size, 2);
-	pid_t child = child_start(stand_still, NULL);
+	pid_t child = child_sharer();
 	char step[64];
 
-	child_meet(child);
 	step_name(step, sizeof(step), "shared", size);
 	moved_nothing(&pair, step, EBUSY);
 	if (uffd_shape() == UFFD_MAIN)
@@ -224,8 +217,7 @@ static void shared(size_t size)
 	step_name(step, sizeof(step), "written", size);
 	moved_all(&pair, step);
 	mem_expect(pair.dst, pair.len, OTHER, "destination");
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 

@@ -89,28 +89,20 @@ static void drop_zero(const struct uffd_pair *pair, char *src, char *dst)
 	CHECK_SYS(madvise(dst, mem_page(), MADV_DONTNEED));
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* Only this page goes along into the child: fork() leaves the others out. */
 static void share_page(const struct uffd_pair *pair, char *src, char *dst)
 {
 	(void)dst;
 	CHECK_SYS(madvise(pair->src, pair->len, MADV_DONTFORK));
 	CHECK_SYS(madvise(src, mem_page(), MADV_DOFORK));
-	sharer = child_start(stand_still, NULL);
-	child_meet(sharer);
+	sharer = child_sharer();
 	/* One mapping again, since a move crosses no boundary of mappings. */
 	CHECK_SYS(madvise(pair->src, pair->len, MADV_DOFORK));
 }
 
 static void end_sharing(const struct uffd_pair *pair, char *src, char *dst)
 {
-	child_go(sharer);
-	child_reap(sharer);
+	child_end(sharer);
 	fill_again(pair, src, dst);
 }
 

@@ -87,12 +87,6 @@ static void child_writes_to_its_own(void)
 	close(pair.fd);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /*
  * Shared once and not written to since the child left: the kernel may let it move or not, but must
  * answer the same twice, and after a write it moves.
@@ -101,13 +95,11 @@ static void alone_again(void)
 {
 	struct uffd_pair pair = plain_pair();
 	struct uffd_result first, second;
-	pid_t child = child_start(stand_still, NULL);
+	pid_t child = child_sharer();
 
-	child_meet(child);
 	first = uffd_try_all(&pair);
 	second = uffd_try_all(&pair);
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	CHECK_ERRNO(first.err, EBUSY);
 	CHECK_ERRNO(second.err, EBUSY);
 	CHECK_EQ(first.moved, -EBUSY);

@@ -116,20 +116,13 @@ static void second_half_pinned(void)
 	moved_drop(&pair);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* A pinned page is copied for the child at once, so that it stays exclusively the parent's. */
 static void fork_while_pinned(void)
 {
 	struct uffd_pair pair = pages();
 	struct pin pin = pin_start(by, pair.src, pair.len);
-	pid_t child = child_start(stand_still, NULL);
+	pid_t child = child_sharer();
 
-	child_meet(child);
 	forbidden(&pair, "forked", 0);
 	if (uffd_shape() == UFFD_MAIN)
 		expect_in_place(&pin, pair.src, SEED);
@@ -137,8 +130,7 @@ static void fork_while_pinned(void)
 	mem_fill(pair.src, pair.len, OTHER);
 	moved_all(&pair, "forked-unpinned");
 	mem_expect(pair.dst, pair.len, OTHER, "destination");
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 

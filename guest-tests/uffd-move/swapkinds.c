@@ -38,34 +38,14 @@ static struct uffd_pair swapped(void)
 	return pair;
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
-static pid_t sharer(void)
-{
-	pid_t child = child_start(stand_still, NULL);
-
-	child_meet(child);
-	return child;
-}
-
-static void end(pid_t child)
-{
-	child_go(child);
-	child_reap(child);
-}
-
 static void shared_entry_busy(void)
 {
 	struct uffd_pair pair = swapped();
-	pid_t child = sharer();
+	pid_t child = child_sharer();
 
 	for (int i = 0; i < 3; i++)
 		moved_nothing(&pair, "shared-entry", EBUSY);
-	end(child);
+	child_end(child);
 	/* The other side is gone, and the mark is not back. */
 	moved_nothing(&pair, "once-shared-entry", EBUSY);
 	CHECK_EQ(mem_swapped_pages(pair.src, pair.len), PAGES);
@@ -93,7 +73,7 @@ static void written_while_shared(void)
 	child_meet(child);
 	mem_fill(pair.src, pair.len, OTHER);
 	moved_all(&pair, "written-while-shared");
-	end(child);
+	child_end(child);
 	mem_expect(pair.dst, pair.len, OTHER, "destination");
 	moved_drop(&pair);
 }
@@ -109,7 +89,7 @@ static void fork_after_move(void)
 	child = child_start(read_by_child, &back);
 	child_meet(child);
 	moved_nothing(&back, "after-fork", EBUSY);
-	end(child);
+	child_end(child);
 	mem_expect(pair.dst, pair.len, SEED, "destination");
 	rss_check("moved-and-forked", getpid());
 	moved_drop(&pair);
@@ -121,10 +101,10 @@ static void dontfork_moves(void)
 	pid_t child;
 
 	CHECK_SYS(madvise(pair.src, pair.len, MADV_DONTFORK));
-	child = sharer();
+	child = child_sharer();
 	moved_all(&pair, "dontfork");
 	mem_expect(pair.dst, pair.len, SEED, "destination");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 
@@ -133,7 +113,7 @@ static void half_shared(void)
 {
 	struct uffd_pair pair = swapped(), rest;
 	size_t half = pair.len / 2;
-	pid_t child = sharer();
+	pid_t child = child_sharer();
 
 	mem_fill(pair.src, half, SEED);
 	mem_swap_out(pair.src, half);
@@ -142,7 +122,7 @@ static void half_shared(void)
 	moved_nothing(&rest, "shared-rest", EBUSY);
 	moved_holds(pair.dst, half, SEED, 0, "half that is not shared");
 	moved_holds(rest.src, half, SEED, half, "half that is shared");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 
@@ -301,12 +281,12 @@ static void mapped_and_cached(void)
 static void shared_entry_in_cache_busy(void)
 {
 	struct uffd_pair pair = swapped();
-	pid_t child = sharer();
+	pid_t child = child_sharer();
 
 	mem_swap_cache(pair.src, pair.len);
 	moved_nothing(&pair, "shared-cached", EBUSY);
 	mem_expect(pair.src, pair.len, SEED, "source after EBUSY");
-	end(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 

@@ -206,8 +206,7 @@ static void shared_with_child(void)
 	child = child_start(look_in_child, &pair);
 	child_meet(child);
 	all_swap_off_and_on(left_here, &pair);
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	mem_expect(pair.dst, pair.len, SEED + 1, "destination after swapoff");
 	rss_check("shared-after-swapoff", getpid());
 	close(pair.fd);

@@ -41,19 +41,6 @@
 #define PATIENCE_MS 1000.0
 #define SLEEPER_MS 20000.0
 
-static struct uffd_pair pages(void)
-{
-	struct uffd_pair pair = { .len = mem_huge() };
-
-	pair.fd = uffd_open(0);
-	pair.src = mem_map_huge(1, SEED);
-	pair.dst = mem_map(pair.len, mem_huge());
-	mem_no_huge(pair.src, pair.len);
-	mem_no_huge(pair.dst, pair.len);
-	uffd_register(pair.fd, pair.dst, pair.len);
-	return pair;
-}
-
 /* Move the first len bytes, wherever that ends, and find every byte on one of the two sides. */
 static void move_some(const struct uffd_pair *pair, size_t len)
 {
@@ -74,7 +61,7 @@ static void move_some(const struct uffd_pair *pair, size_t len)
 
 static void part_of_pinned(void *unused)
 {
-	struct uffd_pair pair = pages();
+	struct uffd_pair pair = moved_pair_huge(SEED);
 	struct pin pin = pin_start(PIN_BY_IO_URING, pair.src, pair.len);
 
 	(void)unused;
@@ -82,30 +69,21 @@ static void part_of_pinned(void *unused)
 	pin_stop(&pin);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* fork() gives the child a copy of what is pinned, and for that the parent maps it by pages. */
 static void pinned_and_forked(void *unused)
 {
-	struct uffd_pair pair = pages();
+	struct uffd_pair pair = moved_pair_huge(SEED);
 	struct pin pin = pin_start(PIN_BY_IO_URING, pair.src, pair.len);
-	pid_t child = child_start(stand_still, NULL);
 
 	(void)unused;
-	child_meet(child);
-	child_go(child);
-	child_reap(child);
+	child_end(child_sharer());
 	move_some(&pair, pair.len);
 	pin_stop(&pin);
 }
 
 static void part_of_piped(void *unused)
 {
-	struct uffd_pair pair = pages();
+	struct uffd_pair pair = moved_pair_huge(SEED);
 	struct iovec data = { pair.src, mem_page() };
 	int ends[2];
 
@@ -113,17 +91,6 @@ static void part_of_piped(void *unused)
 	CHECK_SYS(pipe2(ends, O_CLOEXEC));
 	CHECK_EQ(vmsplice(ends[1], &data, 1, 0), mem_page());
 	move_some(&pair, pair.len / 2);
-}
-
-/* The CPU time that a process has used, in milliseconds. */
-static double used_ms(pid_t pid)
-{
-	struct timespec used = { 0, 0 };
-	clockid_t clock;
-
-	if (!clock_getcpuclockid(pid, &clock))
-		(void)clock_gettime(clock, &used);
-	return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
 }
 
 static void comes_back(void (*body)(void *))
@@ -134,13 +101,13 @@ static void comes_back(void (*body)(void *))
 	double start, before;
 
 	child_meet(mover);
-	before = used_ms(mover);
+	before = child_used_ms(mover);
 	start = mem_now_ms();
 	child_go(mover);
 	do {
 		nanosleep(&pause, NULL);
 		CHECK_SYS(waitid(P_PID, (id_t)mover, &over, WEXITED | WNOHANG | WNOWAIT));
-	} while (!over.si_pid && used_ms(mover) - before < PATIENCE_MS &&
+	} while (!over.si_pid && child_used_ms(mover) - before < PATIENCE_MS &&
 		 mem_now_ms() - start < SLEEPER_MS);
 	rss_check("mover-watched", getpid());
 	if (over.si_pid) {

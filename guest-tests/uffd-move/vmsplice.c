@@ -139,12 +139,6 @@ static void destination_unmapped(void)
 	drop(&held);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /*
  * A fork() takes the exclusive mark from the moved pages, and the pipe's reference keeps it away:
  * the next write is to a copy, and the pipe has what was there before it.
@@ -155,13 +149,11 @@ static void written_after_fork(void)
 	pid_t child;
 
 	move(&held.pair, "fork");
-	child = child_start(stand_still, NULL);
-	child_meet(child);
+	child = child_sharer();
 	mem_fill(held.pair.dst, held.pair.len, SEED + 3);
 	expect_in_pipe(&held, SEED);
 	mem_expect(held.pair.dst, held.pair.len, SEED + 3, "destination");
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	rss_check("written-after-fork", getpid());
 	drop(&held);
 }

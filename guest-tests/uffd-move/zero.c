@@ -151,23 +151,15 @@ static void destination_eexist(void)
 	close(pair.fd);
 }
 
-static void stand_still(void *unused)
-{
-	(void)unused;
-	child_barrier();
-}
-
 /* A child has the zero page too, like everybody: that does not keep it here. */
 static void moves_after_fork(void)
 {
 	struct uffd_pair pair = pages();
-	pid_t child = child_start(stand_still, NULL);
+	pid_t child = child_sharer();
 
-	child_meet(child);
 	if (!old_shape(&pair, "after-fork"))
 		moved_all(&pair, "after-fork");
-	child_go(child);
-	child_reap(child);
+	child_end(child);
 	moved_drop(&pair);
 }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.record import known_noise
 from orchestrator.commands.workspace import find_places, places_here
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
@@ -33,6 +32,7 @@ from orchestrator.report.text import visible
 from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
 from orchestrator.results import runs, store
 from orchestrator.runner.context import Places
+from orchestrator.runner.record import known_noise
 
 _SHOWN = 30
 _LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED)

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.workspace import cache_folder, find_places, load
+from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process, tools
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.reaper import orphans
 from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
 from orchestrator.model.spec import LabConfig
+from orchestrator.runner.context import cache_folder
 
 OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
 
@@ -169,7 +171,7 @@ def _compiler(arch: Arch) -> Iterator[Check]:
         yield Check(name, OK, f"makes {arch.name} programs")
 
 
-def _qemu(arch: Arch, cache: Path) -> Iterator[Check]:
+def _qemu(arch: Arch, cache: Cache) -> Iterator[Check]:
     from orchestrator.guest import accel
 
     if not process.find_tool(arch.qemu):
@@ -215,11 +217,9 @@ def _apt(config: LabConfig | None) -> Iterator[Check]:
             yield Check(name, BAD, error.message, f"{sudo}apt-get update")
 
 
-def _root_images(cache: Path) -> Iterator[Check]:
+def _root_images(cache: Cache) -> Iterator[Check]:
     """The guests' roots: there already, or what making them without root takes."""
-    have = [
-        arch.name for arch in ARCHES.values() if any((cache / "roots").glob(f"{arch.name}-*.ext2"))
-    ]
+    have = [arch.name for arch in ARCHES.values() if any(cache.roots.glob(f"{arch.name}-*.ext2"))]
     if len(have) == len(ARCHES):
         yield Check("guest roots", OK, f"cached for {', '.join(have)}")
         return
@@ -262,19 +262,19 @@ def _user_namespaces() -> Iterator[Check]:
 # ---------------------------------------------------------------- cache, memory, leftovers
 
 
-def _cache(cache: Path) -> Iterator[Check]:
-    probe = cache / f".doctor-{os.getpid()}"
+def _cache(cache: Cache) -> Iterator[Check]:
+    probe = cache.folder / f".doctor-{os.getpid()}"
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        text = f"{cache} cannot be written: {error.strerror}"
+        text = f"{cache.folder} cannot be written: {error.strerror}"
         yield Check("cache", BAD, text, "export LAB_CACHE=FOLDER, a folder of yours")
         return
-    yield Check("cache", OK, str(cache))
-    free = shutil.disk_usage(cache).free >> 20
-    used = (cache / "kernels.git").exists()
+    yield Check("cache", OK, str(cache.folder))
+    free = shutil.disk_usage(cache.folder).free >> 20
+    used = cache.store.exists()
     need = _LATER_MIB if used else _FIRST_RUN_MIB
     text = f"{free >> 10} GiB free, {'a run' if used else 'a first run'} needs {need >> 10}"
     fix = "lab gc --max-size 5G" if used else "export LAB_CACHE=FOLDER, a folder on a larger disk"
@@ -292,12 +292,12 @@ def _memory(config: LabConfig | None) -> Iterator[Check]:
     yield Check("memory", OK if free >= need else WARN, text)
 
 
-def _leftovers(cache: Path) -> Iterator[Check]:
+def _leftovers(cache: Cache) -> Iterator[Check]:
     from orchestrator.host.cache.survey import survey_kind
 
     left = survey_kind(cache, "tmp")
     if left:
-        text = f"{len(left)} of killed labs in {cache / 'tmp'}"
+        text = f"{len(left)} of killed labs in {cache.tmp}"
         yield Check("leftover files", WARN, text, "lab gc")
     else:
         yield Check("leftover files", OK, "none")

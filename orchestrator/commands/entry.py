@@ -76,7 +76,10 @@ def _status_of(command: click.Command) -> int:
 def run_command(command: click.Command) -> NoReturn:
     """Run the command line and exit with its status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, a shell's background job
+        # What is ignored from the start stays so, by convention: nohup(1) has SIGHUP ignored, a
+        # shell without job control SIGINT for `lab run &` (POSIX, XCU 2.11), since Ctrl-C there is
+        # meant for another.  SIGTERM stops such a lab in the same good order.
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop_once)
     _prepare_streams()
     status = EXIT_HOST

@@ -7,9 +7,9 @@ import json
 
 import click
 
-from orchestrator.commands.workspace import cache_folder
 from orchestrator.host.cache import trim
 from orchestrator.host.cache.survey import Entry
+from orchestrator.runner.context import cache_folder
 
 _SHOWN = 20
 
@@ -32,7 +32,7 @@ def gc(
     done = trim.trim(cache, trim.Wish(max_size, age, everything), dry_run=dry_run)
     if as_json:
         told = {
-            "cache": str(cache),
+            "cache": str(cache.folder),
             "dry_run": dry_run,
             "freed": done.freed,
             "left": done.left,
@@ -44,7 +44,9 @@ def gc(
     _print("would remove" if dry_run else "removed", done.removed)
     _print("in use:", done.in_use)
     freed = "would free" if dry_run else "freed"
-    click.echo(f"{freed} {size_text(done.freed)}; {size_text(done.left)} are left in {cache}")
+    click.echo(
+        f"{freed} {size_text(done.freed)}; {size_text(done.left)} are left in {cache.folder}"
+    )
     return 0
 
 

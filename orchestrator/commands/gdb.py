@@ -19,26 +19,23 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.run import RunOptions
+from orchestrator.commands.run import Options
 from orchestrator.evidence.klog import parse as klog
-from orchestrator.guest import accel, boot, qemu, root
+from orchestrator.guest import boot, qemu
 from orchestrator.guest.seed import write_seed
 from orchestrator.guest.ssh import Channel
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.judge.trials import Repeat
-from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.evidence import GuestEnd
 from orchestrator.model.formats import parse_dotconfig
-from orchestrator.model.kernel import BuildResult
-from orchestrator.model.names import Verdict
-from orchestrator.model.spec import Cell
 from orchestrator.report.text import visible
-from orchestrator.runner import stages
-from orchestrator.runner.context import Places
+from orchestrator.runner import record, session
+from orchestrator.runner.context import Context, Machine, Places, RunValues
 from orchestrator.runner.repeat import same_kernel
-from orchestrator.workload import programs, watch
+from orchestrator.runner.stages import Stages
+from orchestrator.workload import watch
 
 # A session that is left open over a weekend ends with it.
 DEADLINE = 3 * 86400.0
@@ -49,7 +46,7 @@ _FIFO = "/tmp/lab/go"
 _DEBUGGERS = ("gdb-multiarch", "gdb")
 
 
-def debug(places: Places, repeat: Repeat, old: Path, options: RunOptions) -> int:
+def debug(places: Places, repeat: Repeat, old: Path, options: Options) -> int:
     """Boot the case's guest for a debugger and stay until that is over.
 
     A case of ``boot`` stands still before the guest's first instruction; any other one after its
@@ -59,39 +56,30 @@ def debug(places: Places, repeat: Repeat, old: Path, options: RunOptions) -> int
     """
     if not repeat.boots:
         raise UserError(f"{repeat.case.id}: no guest runs in it", "name a case of a workload")
-    arch = ARCHES[repeat.tested.cell.build.arch]
-    jobs = options.jobs or os.cpu_count() or 1
     folder = places.reports / "gdb"
-    settings = stages.Settings(places.cache, folder, places.fragments, "gdb", jobs)
-    kernel, built, note = same_kernel(repeat.tested, old, settings)
-    if built is None or built.verdict is not Verdict.PASS:
-        _tell(f"there is no kernel to boot: {built.reason if built else 'it does not apply'}")
+    values = RunValues("gdb", options.jobs or record.cpu_count())
+    context = Context(values, Machine(places.cache, folder, places.fragments))
+    kernel, built, note = same_kernel(repeat.tested, old, context, Stages())
+    try:
+        what = session.with_build(repeat.tested.cell, kernel, built, context, selftests=True)
+    except session.CannotBoot as refused:
+        _tell(f"there is no kernel to boot: {refused.message}")
         return EXIT_KERNEL
     if note:
         _tell(note)
-    image = root.ensure_root(arch, places.cache)
-    cell = stages.expand_cell(repeat.tested.cell, kernel, settings)
-    return _Session(places, repeat, cell, built, image, folder).go()
+    return _Session(what, repeat, context).go()
 
 
 class _Session:
     """One guest with a debugger."""
 
-    def __init__(
-        self,
-        places: Places,
-        repeat: Repeat,
-        cell: Cell,
-        built: BuildResult,
-        image: Path,
-        folder: Path,
-    ) -> None:
-        self.places = places
-        self.cell = cell
+    def __init__(self, what: session.Bootable, repeat: Repeat, context: Context) -> None:
+        self.what = what
+        self.context = context
+        self.cell = what.cell
         self.spec = next((w for w in self.cell.workloads if w.name == repeat.case.workload), None)
-        self.built = built
-        self.image = image
-        self.folder = folder
+        self.built = what.built
+        self.folder = context.folder
         self.short = process.temp_folder() / "gdb"  # a socket's path is at most 107 bytes
         self.channel: Channel | None = None
         self.starter: Channel | None = None
@@ -105,7 +93,7 @@ class _Session:
         self.short.mkdir(mode=0o700)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with scratch(self.places.cache) as folder:
+            with scratch(self.context.cache) as folder:
                 return self._booted(folder) if self.spec else self._stopped(folder)
         finally:
             for path in self.short.glob("*"):
@@ -113,25 +101,10 @@ class _Session:
             self.short.rmdir()
 
     def _request(self, folder: Path) -> boot.GuestRequest:
-        arch = ARCHES[self.cell.build.arch]
-        chosen = accel.choose(arch, self.places.cache)
-        assert self.built.image is not None
-        stub = f"unix:{self._escaped(self.short / 'stub')},server=on,wait=off"
-        return boot.GuestRequest(
-            arch=arch,
-            shape=self.cell.shape,
-            accelerator=chosen.name,
-            image=self.built.image,
-            root=self.image,
-            folder=folder,
-            console=self.folder / "console.log",
-            deadline=stages.BOOT_DEADLINE[chosen.name],
-            extra=("-gdb", stub) if self.spec else ("-gdb", stub, "-S"),
-        )
-
-    @staticmethod
-    def _escaped(path: Path) -> str:
-        return str(path).replace(",", ",,")
+        chosen = session.accelerator(self.what, self.context)
+        stub = f"unix:{qemu.escaped(self.short / 'stub')},server=on,wait=off"
+        extra = ("-gdb", stub) if self.spec else ("-gdb", stub, "-S")
+        return session.request(self.what, chosen, folder, self.folder / "console.log", extra)
 
     # ------------------------------------------------------------ the two states
 
@@ -142,9 +115,7 @@ class _Session:
         _tell(f"{self.cell.id}: booting; console: {request.console}")
         try:
             with boot.booted(request) as machine:
-                library = programs.library_folder((self.spec,))
-                files = programs.compile_all((self.spec,), library, request.arch, self.places.cache)
-                watch.push(machine, programs.pack(files, self.places.cache))
+                session.push(machine, (self.spec,), self.context)
                 self._arm(machine)
                 _tell(f"booted in {machine.boot_seconds:.1f} s; {self.spec.name} is ready")
                 start = machine.console_size()

@@ -4,23 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import shlex
+import sys
 from pathlib import Path
 
-from orchestrator import HOME
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.lab_yaml import find_config, load_config
-from orchestrator.runner.context import Places
-
-
-def cache_folder() -> Path:
-    """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
-    chosen = os.environ.get("LAB_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().resolve()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lab"
+from orchestrator.runner.context import Places, cache_folder
 
 
 def find_places(lab_yaml: Path | None = None) -> Places:
@@ -28,13 +20,9 @@ def find_places(lab_yaml: Path | None = None) -> Places:
 
     :raises UserError: when there is no lab.yaml.
     """
-    path = lab_yaml or find_config(Path.cwd())
-    fragments = path.parent / "kernel-configs"
-    if not fragments.is_dir():
-        fragments = HOME / "kernel-configs"
-    cache = cache_folder()
-    _clean_up(cache)
-    return Places(path, path.parent / "reports", cache, fragments)
+    places = Places.of(lab_yaml or find_config(Path.cwd()))
+    _clean_up(places.cache)
+    return places
 
 
 def places_here() -> Places:
@@ -43,12 +31,12 @@ def places_here() -> Places:
     return Places(here / "lab.yaml", here / "reports", cache_folder(), here / "kernel-configs")
 
 
-def _clean_up(cache: Path) -> None:
+def _clean_up(cache: Cache) -> None:
     """Remove what a killed lab left; the import is only paid where there is something."""
-    imports = cache / "kernels.git" / "objects" / "pack"
+    imports = cache.store / "objects" / "pack"
     with contextlib.suppress(OSError):
-        if any((cache / "tmp").glob("*")) or any(imports.glob("*tmp*")):
-            from orchestrator.host.cache.files import clean_leftovers
+        if any(cache.tmp.glob("*")) or any(imports.glob("*tmp*")):
+            from orchestrator.host.cache.scratch import clean_leftovers
 
             clean_leftovers(cache)
 
@@ -59,3 +47,8 @@ def load(places: Places) -> LabConfig:
     :raises ConfigError: with every problem found.
     """
     return load_config(places.lab_yaml, tuple(ARCHES))
+
+
+def command_line() -> str:
+    """The command this process was started with, for a shell."""
+    return shlex.join(["lab", *sys.argv[1:]])

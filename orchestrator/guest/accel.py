@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 
@@ -32,14 +33,14 @@ class Accelerator:
     reason: str
 
 
-def choose(arch: Arch, cache: Path) -> Accelerator:
+def choose(arch: Arch, cache: Cache) -> Accelerator:
     """Choose for one architecture; the probe's answer is kept until the next boot of the host."""
     host = platform.machine()
     if host not in arch.kvm_hosts:
         return Accelerator("tcg", f"the host is {host}")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return Accelerator("tcg", "/dev/kvm is missing or not accessible")
-    kept = cache / f"kvm-probe-{arch.name}.json"
+    kept = cache.kvm_probe(arch.name)
     key = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(os.getuid())
     try:
         answer = json.loads(kept.read_text())
@@ -52,7 +53,7 @@ def choose(arch: Arch, cache: Path) -> Accelerator:
     except process.ToolMissing as error:  # not kept: it may be installed at any time
         return Accelerator("tcg", f"no KVM probe: {error.message}")
     with contextlib.suppress(OSError):  # one cut off by another lab's is asked again
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.folder.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps({"key": key, "name": found.name, "reason": found.reason}))
     return found
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -67,28 +66,21 @@ class BootFailed(Exception):
         self.seconds = seconds
 
 
+@dataclass(frozen=True, eq=False)
 class Guest:
-    """A guest that answers.  Use :func:`booted`."""
+    """A guest that answers.  Use :func:`booted`.
 
-    def __init__(
-        self,
-        request: GuestRequest,
-        qemu: Qemu,
-        ssh: Ssh,
-        boot_seconds: float,
-        command: str,
-        port: int,
-        keys: Keys,
-        restore_seconds: float = 0.0,
-    ) -> None:
-        self.request = request
-        self.qemu = qemu
-        self.ssh = ssh
-        self.boot_seconds = boot_seconds
-        self.command = command
-        self.port = port  # on 127.0.0.1, leads to the guest's SSH
-        self.keys = keys
-        self.restore_seconds = restore_seconds  # until logged in; 0 where it was booted
+    ``port`` on 127.0.0.1 leads to the guest's SSH; ``restore_seconds`` is how long a copy took
+    until it was logged in, 0 where it was booted.
+    """
+
+    request: GuestRequest
+    qemu: Qemu
+    ssh: Ssh
+    boot_seconds: float
+    port: int
+    keys: Keys
+    restore_seconds: float = 0.0
 
     @property
     def slowness(self) -> float:
@@ -169,7 +161,7 @@ def booted(
                 on_lost(qemu)
             raise
         seconds = time.monotonic() - began
-        yield Guest(request, qemu, ssh, seconds, shlex.join(argv), port, keys)
+        yield Guest(request, qemu, ssh, seconds, port, keys)
 
 
 def _log_in(

@@ -110,11 +110,11 @@ def command_line(
     if len(sizes) == 1 and memory:
         machine += ",memory-backend=mem0"
     disks = [
-        f"file={_escaped(files.root)},if=none,format=raw,readonly=on,id=root",
-        f"file={_escaped(files.seed)},if=none,format=raw,readonly=on,id=seed",
+        f"file={escaped(files.root)},if=none,format=raw,readonly=on,id=root",
+        f"file={escaped(files.seed)},if=none,format=raw,readonly=on,id=seed",
     ]
     if shape.swap_disk_mib:
-        disks.append(f"file={_escaped(files.swap)},if=none,format=raw,cache=unsafe,id=swap")
+        disks.append(f"file={escaped(files.swap)},if=none,format=raw,cache=unsafe,id=swap")
     devices = [("virtio-blk", f"drive={disk.rpartition('id=')[2]}") for disk in disks]
     devices.append(("virtio-net", "netdev=net,romfile=" if arch.virtio == "pci" else "netdev=net"))
     if arch.reversed_slots:
@@ -132,7 +132,7 @@ def command_line(
         "-kernel", str(files.image),
         "-append", boot_arguments(arch, shape, accelerator),
         "-chardev", f"socket,id=con,path={_CONSOLE},server=on,wait=off,"
-                    f"logfile={_escaped(files.console)}",
+                    f"logfile={escaped(files.console)}",
         "-serial", "chardev:con",
         "-qmp", f"unix:{_MONITOR},server=on,wait=off",
         # A panic or reset leaves the guest paused with its memory instead of ending QEMU.
@@ -147,7 +147,7 @@ def command_line(
     return argv
 
 
-def _escaped(path: Path) -> str:
+def escaped(path: Path) -> str:
     """A path inside a QEMU option, where a comma must be doubled (qemu(1), "-drive")."""
     return str(path).replace(",", ",,")
 

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guests' root file system: one read-only ext2 image per architecture, cached by content.
-
-mmdebstrap unpacks the packages and runs none of their programs, so a foreign architecture needs
-no emulator; it works as root and, in a user namespace, as anybody.
-"""
+"""The guests' root file system: one read-only ext2 image per architecture, cached by content."""
 
 from __future__ import annotations
 
@@ -15,12 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from orchestrator.host import process
+from orchestrator.guest.mmdebstrap import DEADLINE, SUITE, unpack
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.model.arch import Arch
-from orchestrator.model.errors import HostError
 
-SUITE = "bookworm"
 PACKAGES = (
     "bash",
     "busybox-static",
@@ -29,7 +24,6 @@ PACKAGES = (
     "openssh-sftp-server",
     "python3-minimal",
 )
-DEADLINE = 600.0
 # Another lab may be making the same image.
 LOCK_DEADLINE = DEADLINE * 1.5
 
@@ -61,7 +55,7 @@ chmod 755 sbin/lab-init
 """
 
 
-def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
+def ensure_root(arch: Arch, cache: Cache, on_wait: Notice | None = None) -> Path:
     """Give the root image for an architecture, making it when there is none.
 
     :param on_wait: told once when another lab is making an image for this architecture.
@@ -73,12 +67,12 @@ def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, init, version))
     name = hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    roots = cache / "roots"
+    roots = cache.roots
     image = roots / f"{arch.name}-{name}.ext2"
     if _use(image, cache):  # whoever makes another one meanwhile is no reason to wait
         return image
     what = f"the {arch.name} guest root"
-    lock = roots / f"{arch.name}.lock"
+    lock = cache.root_lock(arch.name)
     with locked(lock, deadline=LOCK_DEADLINE, on_wait=on_wait, what=what):
         if not _use(image, cache):
             for left in roots.glob(f"{arch.name}-*.new.ext2"):  # by a lab that was killed
@@ -87,7 +81,7 @@ def ensure_root(arch: Arch, cache: Path, on_wait: Notice | None = None) -> Path:
     return image
 
 
-def _use(image: Path, cache: Path) -> bool:
+def _use(image: Path, cache: Cache) -> bool:
     """Mark an image as used, so that trimming sees it; False where there is none."""
     with looking(cache), contextlib.suppress(FileNotFoundError):
         os.utime(image)
@@ -99,26 +93,9 @@ def _make(arch: Arch, image: Path, hook: str) -> None:
     # mmdebstrap chooses the format by the name's ending and writes the owners right without root.
     new = image.with_name(f"{image.stem}.new.ext2")
     new.unlink(missing_ok=True)
-    try:
-        process.run(
-            [
-                "mmdebstrap",
-                "--quiet",
-                "--variant=extract",
-                f"--architectures={arch.debian}",
-                f"--include={','.join(PACKAGES)}",
-                f"--extract-hook={hook}",
-                SUITE,
-                new,
-            ],
-            deadline=DEADLINE,
-        )
-    except process.CommandFailed as failed:
-        new.unlink(missing_ok=True)
-        text = failed.completed.stderr.decode(errors="replace").strip().splitlines()
-        reason = next((line for line in text if line.startswith("E:")), text[-1] if text else "")
-        raise HostError(
-            f"cannot make the {arch.name} guest root: {reason}",
-            "check that the Debian mirror answers: `lab doctor`",
-        ) from failed
+    unpack(
+        PACKAGES, arch, new, f"--extract-hook={hook}",
+        failed=f"cannot make the {arch.name} guest root",
+        hint="check that the Debian mirror answers: `lab doctor`",
+    )  # fmt: skip
     new.rename(image)

@@ -29,7 +29,7 @@ from orchestrator.model.errors import HostError, LabError
 # Writing and reading the state of the devices: half a megabyte.
 STATE_DEADLINE = 30.0
 LOGIN_DEADLINE = 30.0
-# What the guest does after a copy is restored, see guest-tests/lib/revive.c.
+# What the guest does after a copy is restored, see guest-tests/agent/revive.c.
 REVIVE = "/tmp/lab/revive"
 COPY_DEADLINE = 60.0
 SEED_BYTES = 32
@@ -138,7 +138,7 @@ def restored(snapshot: Snapshot, folder: Path, console: Path) -> Iterator[Guest]
             limit = LOGIN_DEADLINE * max(1.0, snapshot.boot_seconds / FAST_BOOT)
             ssh = stack.enter_context(connected(port, snapshot.keys, limit, watch))
             machine = Guest(
-                request, qemu, ssh, snapshot.boot_seconds, "", port, snapshot.keys,
+                request, qemu, ssh, snapshot.boot_seconds, port, snapshot.keys,
                 restore_seconds=time.monotonic() - began,
             )  # fmt: skip
             _revive(machine)

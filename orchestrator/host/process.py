@@ -206,7 +206,6 @@ def run(
     merged = log is not None or on_line is not None
     pipe = None if terminal else subprocess.PIPE
     began = time.monotonic()
-    pumps: list[Pump] = []
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(_open_log(log)) if log else None
         child = _popen(
@@ -215,28 +214,7 @@ def run(
             pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
             own_group=not terminal, polite=True,
         )  # fmt: skip
-        stop = functools.partial(_kill, child.pid)
-        try:
-            if child.stdout:
-                pumps.append(Pump(child.stdout, stop, sink, on_line))
-            if child.stderr:
-                pumps.append(Pump(child.stderr, stop))
-            if input is not None and child.stdin:
-                feed(child.stdin, input)
-            try:
-                status, cpu = _wait(child, began + deadline, group=not terminal)
-            except BaseException:  # Ctrl-C in the main thread
-                if not terminal:
-                    _stop(child)
-                raise
-            for pump in pumps:
-                pump.join(PATIENCE)  # a grandchild may still hold the pipe: its group dies now
-        finally:
-            if not terminal:
-                _kill(child.pid)
-            _forget(child.pid)
-        for pump in pumps:
-            pump.join(PATIENCE)  # one that made a session of its own is left to the reaper
+        status, cpu, pumps = _attend(child, began + deadline, input, sink, on_line, not terminal)
     words = tuple(str(word) for word in argv)
     if _cancelled.is_set():
         raise Interrupted("interrupted")
@@ -249,6 +227,44 @@ def run(
     if check and status != 0:
         raise CommandFailed(done)
     return done
+
+
+def _attend(
+    child: subprocess.Popen[bytes],
+    until: float,
+    input: bytes | None,
+    sink: IO[bytes] | None,
+    on_line: Callable[[str], None] | None,
+    group: bool,
+) -> tuple[int | None, float, list[Pump]]:
+    """Move what goes through a child's pipes until it has ended, and its group with it.
+
+    Gives what :func:`_wait` does, and the pumps that hold what the child printed.
+    """
+    stop = functools.partial(_kill, child.pid)
+    pumps: list[Pump] = []
+    try:
+        if child.stdout:
+            pumps.append(Pump(child.stdout, stop, sink, on_line))
+        if child.stderr:
+            pumps.append(Pump(child.stderr, stop))
+        if input is not None and child.stdin:
+            feed(child.stdin, input)
+        try:
+            status, cpu = _wait(child, until, group)
+        except BaseException:  # Ctrl-C in the main thread
+            if group:
+                _stop(child)
+            raise
+        for pump in pumps:
+            pump.join(PATIENCE)  # a grandchild may still hold the pipe: its group dies now
+    finally:
+        if group:
+            _kill(child.pid)
+        _forget(child.pid)
+    for pump in pumps:
+        pump.join(PATIENCE)  # one that made a session of its own is left to the reaper
+    return status, cpu, pumps
 
 
 def _popen(

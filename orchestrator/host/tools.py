@@ -141,7 +141,7 @@ def main() -> None:
     """Print package names for set-up."""
     words = sys.argv[1:]
     if words not in ([], ["--missing"], ["--packages"]):
-        sys.exit("usage: hosttools.py [--missing|--packages]")
+        sys.exit("usage: tools.py [--missing|--packages]")
     print(*(packages() if words == ["--packages"] else missing()))
 
 

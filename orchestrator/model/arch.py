@@ -15,12 +15,16 @@ class Arch:
     """What the kernel, root and guest stages need to know about one architecture.
 
     ``kernel_arch`` is make's ``ARCH=``; ``image_target`` the make target and ``image`` its product
-    below the build folder; ``gcc`` the compiler's name, ``cross`` its prefix; ``debian`` the
-    distribution's name.  ``disk`` and ``net`` are QEMU device names, with ``{bus}`` where the
-    device must be told its place for a stable ``/dev/vdX`` order; ``kvm_hosts`` are the machines
-    (uname -m) whose KVM can run it.  ``tcg_note`` goes into reports of emulated guests.
-    ``pc``, ``sp`` and ``fp`` are what QEMU's ``info registers`` calls the program counter, the
-    stack pointer and the frame pointer.
+    below the build folder; ``cross`` the compiler's prefix, empty where the host's own compiles for
+    it; ``debian`` the distribution's name.  ``qemu`` is the program, ``machine`` its ``-machine``
+    under TCG and ``machine_kvm`` under KVM, ``cpu_tcg`` the ``-cpu`` of emulated guests, ``virtio``
+    what device names end with (``virtio-blk-pci``); where ``reversed_slots``, Linux numbers virtio
+    devices from the last one on.  ``kvm_hosts`` are the machines (uname -m) whose KVM can run it.
+    ``console`` is the kernel's name of the serial line; ``boot_args`` come to every boot;
+    ``numa_boot_args`` have the kernel itself split the memory into ``{nodes}`` nodes, without them
+    QEMU does.  ``tcg_note`` goes into reports of emulated guests.  ``pc``, ``sp`` and ``fp`` are
+    what QEMU's ``info registers`` calls the program counter, the stack pointer and the frame
+    pointer.
     """
 
     name: str
@@ -43,6 +47,11 @@ class Arch:
     boot_args: tuple[str, ...] = ()
     numa_boot_args: tuple[str, ...] = ()
     tcg_note: str = ""
+
+    @property
+    def srcarch(self) -> str:
+        """Its folder below ``arch/`` in the kernel's sources, Kbuild's ``SRCARCH``."""
+        return self.image.split("/")[1]
 
     @property
     def gcc(self) -> str:

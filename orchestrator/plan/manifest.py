@@ -21,8 +21,8 @@ CAPABILITIES = ("swap", "thp", "ksm", "numa", "hugepages", "root")
 #: Workload names of synthetic cases: no family may be called so.
 RESERVED_FAMILIES = (BUILD, BOOT, CONFIG, COUNTERS, GUEST, KERNEL, SERIES)
 
-# Sources that several families share; it has no manifest and runs nothing by itself.
-_SHARED = "lib"
+# Sources that several families share, and the lab's own programs: without a manifest, no families.
+_SHARED = ("lib", "agent")
 _PROGRAMS = (".c", ".py", ".sh")
 
 
@@ -43,7 +43,7 @@ def read_workloads(
     for shown, folder in folders:
         for family_folder in sorted(path for path in _listed(folder) if path.is_dir()):
             family = family_folder.name
-            if family == _SHARED or not _holds_programs(family_folder):
+            if not _holds_programs(family_folder):
                 continue
             name = f"{shown}/{family}/{MANIFEST}"
             if family in families:
@@ -62,7 +62,8 @@ def _holds_programs(folder: Path) -> bool:
     """A folder with a program but no manifest is a mistake; one with neither is not ours."""
     if folder.name.startswith((".", "_")):
         return False
-    return any(f.suffix in _PROGRAMS or f.name == MANIFEST for f in _listed(folder))
+    programs = () if folder.name in _SHARED else _PROGRAMS
+    return any(f.suffix in programs or f.name == MANIFEST for f in _listed(folder))
 
 
 def _listed(folder: Path) -> list[Path]:

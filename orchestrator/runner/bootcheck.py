@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether the guest that runs is the one that was asked for: configuration and shape.  Pure."""
+"""Whether the guest that runs is the one that was asked for: configuration and shape."""
 
 from __future__ import annotations
 
@@ -11,16 +11,44 @@ from orchestrator.kernel.build.kconfig import tell
 from orchestrator.kernel.lines import elf
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import HostError
+from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Cell, ShapeSpec
 from orchestrator.plan.capabilities import broken
 
 _MOST_TOLD = 10
-
-
 # The firmware and the kernel keep some memory to themselves before the page allocator counts any.
 MEMORY_TOLERANCE = 0.15
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a booted guest says of itself, and what its build was configured as.
+
+    ``shown`` is /proc/config.gz, empty where the guest has none; ``made`` is the build's
+    ``.config``, empty where it is not kept; both symbol to value.
+    """
+
+    facts: Facts
+    shown: Mapping[str, str]
+    made: Mapping[str, str]
+
+    @property
+    def config(self) -> Mapping[str, str]:
+        """The guest's configuration as far as it is known."""
+        return self.shown or self.made
+
+
+#: What is known of a guest that was not looked at: pages of 4096 bytes, and nothing else.
+UNSEEN = Seen(Facts("", frozenset(), 4096, ""), {}, {})
+
+
+def look(facts: Facts, built: BuildResult) -> Seen:
+    """Put a guest's facts beside its build's configuration."""
+    file = built.kernel_config
+    made = parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
+    return Seen(facts, parse_dotconfig(facts.config), made)
 
 
 @dataclass(frozen=True)

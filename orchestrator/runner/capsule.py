@@ -22,6 +22,8 @@ from orchestrator.guest.boot import BOOT_DEADLINE, FAST_BOOT
 from orchestrator.guest.qemu import GuestFiles, command_line
 from orchestrator.guest.root import ensure_root
 from orchestrator.guest.seed import write_seed
+from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import ledger_drift
 from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError
@@ -69,7 +71,7 @@ class _Job:
         return cell_folder(f"{self.cell.id}/{what}").partition("/")[2]
 
 
-def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Path) -> RunResult:
+def leave_capsules(plan: Plan, run: RunResult, folder: Path, cache: Cache) -> RunResult:
     """Leave a capsule for each workload that failed; what went wrong with one is a cell's note.
 
     :param folder: the run's folder, which gets ``capsules/``.
@@ -133,7 +135,7 @@ def _hits(cases: Iterable[CaseResult]) -> tuple[Hit, ...]:
 # ---------------------------------------------------------------- one capsule
 
 
-def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Path) -> None:
+def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Cache) -> None:
     """Write a capsule; the script comes last, so that one that stands there is whole."""
     build = job.cell.build
     arch = ARCHES[build.arch]
@@ -239,11 +241,7 @@ def _judged(job: _Job) -> bool:
     for case in job.cases:
         if case.case != COUNTERS:
             return True
-        if COUNTER_EQUALS_WALK in job.spec.invariants and any(
-            abs(a) > step.tolerance
-            for step in case.ledger
-            for a in (step.rss_anon - step.walk_anon, step.vm_swap - step.walk_swap)
-        ):
+        if COUNTER_EQUALS_WALK in job.spec.invariants and any(map(ledger_drift, case.ledger)):
             return True
     return False
 

@@ -23,11 +23,10 @@ from orchestrator.guest import accel, boot, facts, root, snapshot
 from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
-from orchestrator.host.cache.files import scratch
-from orchestrator.host.cores import memory_for
+from orchestrator.host.cache.scratch import scratch
+from orchestrator.host.memory import memory_for
 from orchestrator.judge import verdict
 from orchestrator.judge.outcome import cell_verdict
-from orchestrator.model import formats
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
@@ -40,32 +39,32 @@ from orchestrator.plan.capabilities import broken, promised_to
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import bootcheck, crash
 from orchestrator.runner.collector import CellLog, placed, spoiled, stem, with_crash
-from orchestrator.runner.context import Settings
+from orchestrator.runner.context import Context
 from orchestrator.workload import programs, watch
 
 # What kmemleak's two searches after a workload, and the wait before them, take at most.
 LEAK_SCAN_SECONDS = 30.0
 
 
-def run_cell(cell: Cell, built: BuildResult, settings: Settings) -> CellRecord:
+def run_cell(cell: Cell, built: BuildResult, context: Context) -> CellRecord:
     """Boot a cell's guest, run its workloads, judge each, and give the record.
 
     A guest that is lost costs the workload it was running; the others run in a fresh one.
 
     :raises HostError: when the host cannot run a guest at all.
     """
-    return _CellRun(cell, built, settings).run()
+    return _CellRun(cell, built, context).run()
 
 
 class _CellRun:
     """One cell while it runs."""
 
-    def __init__(self, cell: Cell, built: BuildResult, settings: Settings) -> None:
+    def __init__(self, cell: Cell, built: BuildResult, context: Context) -> None:
         self.cell = cell
         self.built = built
-        self.settings = settings
+        self.context = context
         self.arch = ARCHES[cell.build.arch]
-        self.log = CellLog(cell, settings)
+        self.log = CellLog(cell, context)
         self.folder = self.log.folder
         self.retried: set[str] = set()
         self.fresh = cell.fresh_guests
@@ -74,7 +73,7 @@ class _CellRun:
         self.loops: dict[str, LoopRecord] = {}
         self.boots = 0
         self.boot_seconds = 0.0
-        self.page_size = 4096
+        self.guest = bootcheck.UNSEEN
         self.accelerator = ""
         self.command = ""
 
@@ -88,7 +87,7 @@ class _CellRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.built.kernel_config:
             shutil.copyfile(self.built.kernel_config, self.folder / "config")
-        chosen = accel.choose(self.arch, self.settings.cache)
+        chosen = accel.choose(self.arch, self.context.cache)
         self.accelerator = chosen.name
         if chosen.name == "tcg":
             self.log.notes.append(f"emulated (TCG): {chosen.reason}")
@@ -100,14 +99,14 @@ class _CellRun:
                 "they wait for each other, and the kernel may report it as a lockup or a stall"
             )
         self.log.tell("root", "preparing the guest's root")
-        image = root.ensure_root(self.arch, self.settings.cache)
-        workloads = seeded(self.cell.workloads, self.settings.seed)
+        image = root.ensure_root(self.arch, self.context.cache)
+        workloads = seeded(self.cell.workloads, self.context.values.seed)
         library = programs.library_folder(workloads)
-        files = programs.compile_all(workloads, library, self.arch, self.settings.cache)
-        archive = programs.pack(files, self.settings.cache)
+        files = programs.compile_all(workloads, library, self.arch, self.context.cache)
+        archive = programs.pack(files, self.context.cache)
         left = list(workloads)
         why = "the guest did not boot"
-        with scratch(self.settings.cache) as folder:
+        with scratch(self.context.cache) as folder:
             try:
                 while left and self._one_boot(folder, image, archive, left):
                     if self.boots > 2 * len(workloads) + 4:
@@ -201,7 +200,7 @@ class _CellRun:
                     failed.append(problem.message)
 
         def more() -> None:
-            with self.settings.spare(self.cell.shape.cpus) as got:
+            with self.context.machine.spare(self.cell.shape.cpus) as got:
                 if got and memory_for(self.cell.shape.memory_mib):
                     work()
 
@@ -223,7 +222,7 @@ class _CellRun:
         self.log.tell("run", f"{spec.name}: restoring")
         try:
             with (
-                scratch(self.settings.cache) as folder,
+                scratch(self.context.cache) as folder,
                 snapshot.restored(kept, folder, console) as machine,
             ):
                 self.restores.append(machine.restore_seconds)
@@ -273,20 +272,15 @@ class _CellRun:
 
     def _check_guest(self, machine: boot.Guest) -> None:
         """Compare the running guest with what was asked for, once a cell."""
-        self.facts = facts.read_facts(machine)
-        self.page_size = self.facts.page_size
-        bootcheck.refuse_other_kernel(self.built, self.facts)
-        shown = formats.parse_dotconfig(self.facts.config)
-        file = self.built.kernel_config
-        made = formats.parse_dotconfig(file.read_text("utf-8", "replace")) if file else {}
-        self.running = shown or made
+        found = self.guest = bootcheck.look(facts.read_facts(machine), self.built)
+        bootcheck.refuse_other_kernel(self.built, found.facts)
         if self.log.judged(CONFIG):
             return
-        config = bootcheck.check_config(self.built, made, shown)
+        config = bootcheck.check_config(self.built, found.made, found.shown)
         self.log.case(CONFIG, CONFIG, config.verdict, config.reason)
         if config.note:
             self.log.notes.append(config.note)
-        shape = bootcheck.check_shape(self.cell, self.facts, self.running)
+        shape = bootcheck.check_shape(self.cell, found.facts, found.config)
         self.log.case(BOOT, SHAPE, shape.verdict, shape.reason)
 
     def _run_workloads(self, machine: boot.Guest, left: list[WorkloadSpec]) -> None:
@@ -319,32 +313,36 @@ class _CellRun:
                 found.append(self._examine(machine.qemu, stem(spec), hits))
 
         given = spec
-        if self.running.get("DEBUG_KMEMLEAK") == "y":
+        if self.guest.config.get("DEBUG_KMEMLEAK") == "y":
             given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
         if spec.budget:
             self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
-        evidence = watch.run_workload(machine, given, self.settings.token, tell, examine)
-        evidence = replace(evidence, page_size=self.page_size, repeated=spec.name in self.retried)
+        evidence = watch.run_workload(machine, given, self.context.values.token, tell, examine)
+        evidence = replace(
+            evidence, page_size=self.guest.facts.page_size, repeated=spec.name in self.retried
+        )
         return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
 
     def _examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
         """Look into a guest that is lost before it is thrown away."""
         self.log.tell("run", f"{name}: examining the lost guest")
         folder = self.folder / "crash" / name
-        return crash.examine(qemu, self.arch, self.built, folder, self.settings.folder, hits)
+        lost = crash.Lost(qemu, self.arch, self.built, folder, self.context.folder, hits)
+        return crash.examine(lost)
 
     def _unmet(self, spec: WorkloadSpec) -> bool:
         """Whether the guest lacks what a workload needs; that is a case of its own then."""
         if self.log.not_ready(spec):
             return True
-        reason = facts.unmet(spec.needs, self.facts, self.running)
+        reason = facts.unmet(spec.needs, self.guest.facts, self.guest.config)
         if reason:
             self._needs(spec, reason)
         return bool(reason)
 
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:
         found = Verdict.SKIP
-        missing = (n for n in spec.needs if facts.unmet((n,), self.facts, self.running))
+        guest = self.guest
+        missing = (n for n in spec.needs if facts.unmet((n,), guest.facts, guest.config))
         if broken(self.cell, missing):
             found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
         self.log.case(spec.name, NEEDS, found, reason)
@@ -354,7 +352,7 @@ class _CellRun:
     ) -> bool:
         """Judge one workload; True when it must be run again because its guest was lost."""
         judged = verdict.judge(
-            evidence, self.cell.id, promised_to(self.cell, spec), self.settings.rerun
+            evidence, self.cell.id, promised_to(self.cell, spec), self.context.values.rerun
         )
         lost = any(c.case in (GUEST, HOST) and c.verdict is Verdict.ERROR for c in judged)
         lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
@@ -401,7 +399,7 @@ class _CellRun:
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
             cases=self.log.in_order(),
-            page_size=self.page_size,
+            page_size=self.guest.facts.page_size,
             qemu_command=self.command,
             console_log=f"{where}/console.log",
             kernel_config=f"{where}/config",

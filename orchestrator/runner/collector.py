@@ -18,16 +18,16 @@ from orchestrator.model.names import BOOT, GUEST, HANG, KERNEL_LOG, RESET, CaseI
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.results.runs import cell_folder
-from orchestrator.runner.context import Event, Settings
+from orchestrator.runner.context import Context, Event
 
 
 class CellLog:
     """The cases and notes of one cell; each case is told as it comes."""
 
-    def __init__(self, cell: Cell, settings: Settings) -> None:
+    def __init__(self, cell: Cell, context: Context) -> None:
         self.cell = cell
-        self.settings = settings
-        self.folder = settings.folder / cell_folder(cell.id)
+        self.context = context
+        self.folder = context.folder / cell_folder(cell.id)
         self.cases: list[CaseResult] = []
         self.notes: list[str] = []
         self._ids: set[str] = set()
@@ -52,7 +52,7 @@ class CellLog:
     ) -> None:
         """Add a case of the lab's own making."""
         case_id = str(CaseId(CellId.parse(self.cell.id), workload, name))
-        rerun = self.settings.rerun.replace("{case}", shlex.quote(case_id))
+        rerun = self.context.values.rerun.replace("{case}", shlex.quote(case_id))
         case = CaseResult(case_id, workload, name, found, reason, seconds, hits, rerun=rerun)
         self.add(replace(case, crash=crash))
 
@@ -67,13 +67,13 @@ class CellLog:
             self._ids.add(unique.id)
             self.cases.append(unique)
         found, seconds = unique.verdict, unique.seconds
-        self.settings.listener(
+        self.context.listener(
             Event("case", unique.id, "done", unique.reason, None, found, seconds, case=unique)
         )
 
     def tell(self, stage: str, text: str) -> None:
         """Tell whoever listens what the cell is doing."""
-        self.settings.listener(Event("cell", self.cell.id, stage, text))
+        self.context.listener(Event("cell", self.cell.id, stage, text))
 
     def judged(self, workload: str, name: str = "") -> bool:
         """Whether there is a case of this workload (and name) yet."""
@@ -99,7 +99,7 @@ class CellLog:
         """Judge what the kernel printed outside the workloads' windows: booting and between."""
         hits = tuple(
             placed(hit, tuple(range(before + 1, before + len(lines) + 1)))
-            for before, lines in outside_windows(console, self.settings.token)
+            for before, lines in outside_windows(console, self.context.values.token)
             for hit in self.hits(lines)
         )
         if hits or not self.judged(BOOT, KERNEL_LOG):

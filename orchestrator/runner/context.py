@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the stages of one run share: where things are, what happens, who listens.
+"""What the stages of one run share: its values, the machine they work on, and who listens.
 
-What happens while a run goes on is told as values; renderers (terminal, lines, JSON) listen.
+The values (:class:`RunValues`) are the run's own and can be pickled, as can all that a plan is made
+of.  The machine (:class:`Machine`) is made where the work is done: its paths mean nothing
+elsewhere.  What happens while a run goes on is told as values; renderers (terminal, lines, JSON)
+listen.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 from collections.abc import Callable
@@ -13,9 +17,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator import HOME
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
+
+# ---------------------------------------------------------------- what happens
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,28 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+Spare = Callable[[int], AbstractContextManager[bool]]
 
 
 def nobody(_: Event) -> None:
     """A listener that does not listen."""
+
+
+def no_cores(_wanted: int) -> AbstractContextManager[bool]:
+    """No cores to spare."""
+    return nullcontext(False)
+
+
+# ---------------------------------------------------------------- where things are
+
+
+def cache_folder() -> Cache:
+    """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
+    chosen = os.environ.get("LAB_CACHE")
+    if chosen:
+        return Cache(Path(chosen).expanduser().resolve())
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Cache(Path(base) / "lab")
 
 
 @dataclass(frozen=True)
@@ -55,8 +81,16 @@ class Places:
 
     lab_yaml: Path
     reports: Path
-    cache: Path
+    cache: Cache
     fragments: Path
+
+    @classmethod
+    def of(cls, lab_yaml: Path) -> Places:
+        """The places that go with a lab.yaml, its own fragments or else those of the lab."""
+        fragments = lab_yaml.parent / "kernel-configs"
+        if not fragments.is_dir():
+            fragments = HOME / "kernel-configs"
+        return cls(lab_yaml, lab_yaml.parent / "reports", cache_folder(), fragments)
 
     @property
     def history(self) -> Path:
@@ -64,39 +98,60 @@ class Places:
         return self.reports / "history.sqlite"
 
 
-Spare = Callable[[int], AbstractContextManager[bool]]
+@dataclass(frozen=True)
+class Machine:
+    """Where one run works on this machine.
+
+    ``folder`` is the run's folder, ``fragments`` is ``kernel-configs``.  ``spare`` gives further
+    cores for the length of a with block, if there are any to spare.
+    """
+
+    cache: Cache
+    folder: Path
+    fragments: Path
+    spare: Spare = no_cores
 
 
-def no_cores(_wanted: int) -> AbstractContextManager[bool]:
-    """No cores to spare."""
-    return nullcontext(False)
+# ---------------------------------------------------------------- one run
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where things are and who listens; the same for a whole run.
+class RunValues:
+    """What is the same for a whole run wherever its parts are carried out.
 
-    ``spare`` gives further cores for the length of a with block, if there are any to spare.
-
-    ``seed`` is what looping workloads start from, unless they bring one.
-
-    ``folder`` is the run's folder; ``run_name`` is what ``lab rerun`` finds it by.
+    ``name`` is what ``lab rerun`` finds the run by; ``jobs`` is how many compilers a build starts;
+    ``seed`` is what looping workloads start from, unless they bring one; ``token`` marks the run's
+    lines in kernel logs.
     """
 
-    cache: Path
-    folder: Path
-    fragments: Path
-    run_name: str
+    name: str
     jobs: int
-    listener: Listener = nobody
-    spare: Spare = no_cores
     seed: int = field(default_factory=lambda: secrets.randbits(32))
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def rerun(self) -> str:
         """The command that repeats a case; who fills ``{case}`` in quotes it for the shell."""
-        return f"lab rerun {shlex.quote(self.run_name)} {{case}}"
+        return f"lab rerun {shlex.quote(self.name)} {{case}}"
+
+
+@dataclass(frozen=True)
+class Context:
+    """A run's values on a machine, and its listener: what every stage is handed."""
+
+    values: RunValues
+    machine: Machine
+    listener: Listener = nobody
+
+    @property
+    def cache(self) -> Cache:
+        """The machine's cache."""
+        return self.machine.cache
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder on this machine."""
+        return self.machine.folder
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.evidence.vmcore import questions
@@ -33,22 +34,29 @@ DUMP_NAME = "vmcore"
 _keeping = threading.Lock()
 
 
-def examine(
-    qemu: dump.Monitor,
-    arch: Arch,
-    built: BuildResult,
-    folder: Path,
-    run_folder: Path,
-    hits: Sequence[Hit] = (),
-    deadline: float = DEADLINE,
-) -> CrashReport:
+@dataclass(frozen=True)
+class Lost:
+    """A guest that is lost, and the build that it ran.
+
+    ``folder``, below the run's ``run_folder``, gets what is found.  ``hits`` are the reports of the
+    kernel log that belong to the crash: they name addresses.
+    """
+
+    qemu: dump.Monitor
+    arch: Arch
+    built: BuildResult
+    folder: Path
+    run_folder: Path
+    hits: Sequence[Hit] = ()
+
+
+def examine(lost: Lost, deadline: float = DEADLINE) -> CrashReport:
     """Examine a guest that panicked (QEMU has paused it) or hangs (it is stopped here, for good).
 
     Writes ``registers.txt``, ``backtraces.txt``, ``stacks.txt`` and, where the kernel has types,
-    ``answers.json`` and within the run's budget the dump itself (``vmcore``) into ``folder``.
+    ``answers.json`` and within the run's budget the dump itself (``vmcore``).
     Does not raise for a guest or a QEMU in whatever state: what was not found is told.
 
-    :param hits: the reports of the kernel log that belong to the crash: they name addresses.
     :param deadline: seconds for everything.
     :raises Interrupted: when the lab is being stopped.
     """
@@ -57,17 +65,15 @@ def examine(
     answers: dict[str, str] = {}
     skipped, kept = "", 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        dump.freeze(qemu)
-        symbols, problem = _symbols(arch, built)
-        note = _state(qemu, arch, symbols, folder, until, answers)
+        lost.folder.mkdir(parents=True, exist_ok=True)
+        dump.freeze(lost.qemu)
+        symbols, problem = _symbols(lost.arch, lost.built)
+        note = _state(lost, symbols, until, answers)
         if problem:
             answers["Symbols"] = problem
-        skipped = why_skipped(built) or _no_note(note)
-        if not skipped and built.vmlinux:
-            found, kept, skipped = _dump(
-                qemu, arch, built.vmlinux, folder, run_folder, note, hits, until
-            )
+        skipped = why_skipped(lost.built) or _no_note(note)
+        if not skipped and lost.built.vmlinux:
+            found, kept, skipped = _dump(lost, lost.built.vmlinux, note, until)
             if found:
                 del answers["Stacks"]
             answers = found | answers
@@ -75,7 +81,7 @@ def examine(
         skipped = skipped or error.message
     except OSError as error:
         skipped = skipped or f"{error.filename}: {error.strerror}"
-    files = tuple(sorted(_relative(path, run_folder) for path in folder.glob("*")))
+    files = tuple(sorted(_relative(path, lost.run_folder) for path in lost.folder.glob("*")))
     return CrashReport(answers, skipped, files, kept, time.monotonic() - began)
 
 
@@ -105,15 +111,9 @@ def _symbols(arch: Arch, built: BuildResult) -> tuple[dump.Symbols, str]:
         return dump.Symbols((), ()), f"none: {error.message}"
 
 
-def _state(
-    qemu: dump.Monitor,
-    arch: Arch,
-    symbols: dump.Symbols,
-    folder: Path,
-    until: float,
-    answers: dict[str, str],
-) -> bytes:
+def _state(lost: Lost, symbols: dump.Symbols, until: float, answers: dict[str, str]) -> bytes:
     """Registers, backtraces and stacks of all CPUs, into files and answers; gives VMCOREINFO."""
+    qemu, arch, folder = lost.qemu, lost.arch, lost.folder
     vcpus = dump.read_vcpus(qemu)
     registers, traces, stacks = [], [], []
     note = b""
@@ -134,24 +134,16 @@ def _state(
     return note
 
 
-def _dump(
-    qemu: dump.Monitor,
-    arch: Arch,
-    vmlinux: Path,
-    folder: Path,
-    run_folder: Path,
-    note: bytes,
-    hits: Sequence[Hit],
-    until: float,
-) -> tuple[dict[str, str], int, str]:
+def _dump(lost: Lost, vmlinux: Path, note: bytes, until: float) -> tuple[dict[str, str], int, str]:
     """Dump, ask, and keep the dump if there is room: the answers, its size, why there are none."""
+    folder = lost.folder
     flat, core, path = folder / "vmcore.flat", folder / "vmcore.elf", folder / DUMP_NAME
     try:
-        made = dump.dump_memory(qemu, flat, DUMP_BYTES, until - time.monotonic())
+        made = dump.dump_memory(lost.qemu, flat, DUMP_BYTES, until - time.monotonic())
         if made.path is None:
             return {}, 0, f"no memory dump: {made.problem}"
         try:
-            size = kdump.finish(flat, path, note, arch.kvm_hosts[0], DUMP_BYTES)
+            size = kdump.finish(flat, path, note, lost.arch.kvm_hosts[0], DUMP_BYTES)
             kdump.to_elf(path, core, vmlinux)
         except kdump.NotKdump as error:
             path.unlink(missing_ok=True)
@@ -159,9 +151,9 @@ def _dump(
         finally:
             flat.unlink(missing_ok=True)
         left = max(until - time.monotonic(), 5.0)
-        found = questions.ask(core, vmlinux, questions.clues(hits), left)
+        found = questions.ask(core, vmlinux, questions.clues(lost.hits), left)
         (folder / "answers.json").write_text(codec.dumps(codec.plain(found), 1) + "\n", "utf-8")
-        kept = _keep(path, run_folder)
+        kept = _keep(path, lost.run_folder)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -23,7 +23,8 @@ from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
 from orchestrator.plan.budget import as_ran
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
-from orchestrator.runner import stages
+from orchestrator.runner.context import Context, Kernel
+from orchestrator.runner.stages import Stages
 
 # What the base is called where lab.yaml has no kernel of that source.
 BASE = "base"
@@ -203,8 +204,8 @@ def _words(command: str) -> list[str]:
 
 
 def same_kernel(
-    subject: Subject, old: Path, settings: stages.Settings
-) -> tuple[stages.Kernel, BuildResult | None, str]:
+    subject: Subject, old: Path, context: Context, stages: Stages
+) -> tuple[Kernel, BuildResult | None, str]:
     """The kernel that the earlier run booted: the kept image, or one built anew where that is gone.
 
     Gives the kernel, its build (None where the series does not apply), and a note where the image
@@ -214,21 +215,21 @@ def same_kernel(
     :raises LabError: when it can neither be found nor built.
     """
     build = subject.cell.build
-    kept = find_image(build, subject.image_sha256, settings.cache)
+    kept = find_image(build, subject.image_sha256, context.cache)
     if kept is not None and subject.record is not None:
         known = subject.record
         tree = KernelTree(build.kernel, known.version, "", "", known.series, known.series_digest)
         try:
-            kernel = stages.prepare_kernel(build.kernel, settings)
+            kernel = stages.prepare(build.kernel, context)
         except (LabError, OSError):
-            kernel = stages.Kernel(tree, "", known.source)  # gone or changed meanwhile
+            kernel = Kernel(tree, "", known.source)  # gone or changed meanwhile
         if kernel.tree.series_digest != known.series_digest:
-            kernel = stages.Kernel(tree, kernel.slot, known.source)
+            kernel = Kernel(tree, kernel.slot, known.source)
         return kernel, kept, ""
-    kernel = stages.prepare_kernel(build.kernel, settings)
+    kernel = stages.prepare(build.kernel, context)
     if kernel.tree.failure is not None:
         return kernel, None, ""
-    built = stages.build_one(build, kernel, settings)
+    built = stages.build(build, kernel, context)
     note = ""
     if subject.image_sha256 and built.image_sha256 not in ("", subject.image_sha256):
         note = (

@@ -1,43 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The order of the stages for one kernel, one build, one cell.  Only this module knows it."""
+"""The order of the stages, once: workloads, then a kernel, its builds, their cells, capsules.
+
+Everybody who runs anything asks here: a run, a rerun's trials, a shell, a debugger.  So each of
+them tells what was not promised, keeps build log and .config, finds the lines of traces, and leaves
+capsules.  :class:`Stages` is the order as effects that can be handed in: an engine that carries out
+a plan takes one, and a test hands in its own.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
-from orchestrator.guest.boot import BOOT_DEADLINE
-from orchestrator.kernel.build import make
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build import kconfig, make
+from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, worktree
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import Verdict
-from orchestrator.model.spec import Build, Cell, KernelSpec
+from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, RunResult
+from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
+from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
-from orchestrator.runner.cell import run_cell
-from orchestrator.runner.context import Event, Kernel, Settings
-from orchestrator.workload import selftests
-
-__all__ = [
-    "BOOT_DEADLINE",
-    "Kernel",
-    "Settings",
-    "build_one",
-    "expand_cell",
-    "find_build",
-    "prepare_kernel",
-    "run_cell",
-]
+from orchestrator.results.runs import cell_folder
+from orchestrator.runner import capsule, cell, symbolize
+from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.workload import programs, selftests
 
 FETCH_DEADLINE = 1800.0
 BUILD_DEADLINE = 7200.0
 
 
-# ---------------------------------------------------------------- kernel and build
+# ---------------------------------------------------------------- before any kernel
 
 
-def prepare_kernel(spec: KernelSpec, settings: Settings) -> Kernel:
+def compile_workloads(cells: Iterable[Cell], cache: Cache) -> None:
+    """Compile what the cells run: one that does not compile is told before a kernel is built.
+
+    :raises UserError: with the compiler's first error.
+    """
+    found = tuple(cells)
+    for arch in dict.fromkeys(one.build.arch for one in found):
+        here = (one for one in found if one.build.arch == arch)
+        specs = tuple(dict.fromkeys(spec for one in here for spec in one.workloads))
+        if specs:
+            programs.compile_all(specs, programs.library_folder(specs), ARCHES[arch], cache)
+
+
+# ---------------------------------------------------------------- a kernel
+
+
+def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     """Fetch the source and apply the series.
 
     :raises UserError: when the source or the series cannot be read.
@@ -45,72 +62,175 @@ def prepare_kernel(spec: KernelSpec, settings: Settings) -> Kernel:
     """
 
     def tell(text: str) -> None:
-        settings.listener(Event("kernel", spec.name, "fetch", text))
+        context.listener(Event("kernel", spec.name, "fetch", text))
 
     patches = load.load_series(spec.series) if spec.series else None
     base_commit = patches.base_commit if patches else ""
-    base = fetch.fetch_base(spec, settings.cache, tell, FETCH_DEADLINE, base_commit)
-    tree = apply.apply_series(base, patches, spec, settings.cache)
+    base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
+    tree = apply.apply_series(base, patches, spec, context.cache)
     text, found = f"{base.source} ({tree.version})", None
     if tree.failure:
         text, found = f"patch {tree.failure.n} does not apply: {tree.failure.message}", Verdict.FAIL
-    settings.listener(Event("kernel", spec.name, "done", text, verdict=found, version=tree.version))
+    context.listener(Event("kernel", spec.name, "done", text, verdict=found, version=tree.version))
     return Kernel(tree, base.slot, base.source)
 
 
-def find_build(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult | None:
+def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
+    """What a run's record says of a kernel that was prepared."""
+    tree = kernel.tree
+    return KernelRecord(
+        name=spec.name,
+        source=kernel.source,
+        version=tree.version,
+        series=tree.patches,
+        series_digest=tree.series_digest,
+        notes=(*tree.notes, *unpromised(spec)),
+        failure=tree.failure,
+        series_origin=spec.series or "",
+    )
+
+
+# ---------------------------------------------------------------- a build
+
+
+def find_build(wanted: Build, kernel: Kernel, context: Context) -> BuildResult | None:
     """What an earlier run built, or None."""
-    return make.find(_build_request(wanted, kernel, settings), settings.cache)
+    return make.find(_build_request(wanted, kernel, context), context.cache)
 
 
-def _build_request(wanted: Build, kernel: Kernel, settings: Settings) -> make.BuildRequest:
+def _build_request(wanted: Build, kernel: Kernel, context: Context) -> BuildRequest:
     arch = ARCHES[wanted.arch]
-    fragment = settings.fragments / f"{arch.name}.config"
-    return make.request(wanted, kernel.tree, kernel.slot, arch, fragment)
+    fragment = context.machine.fragments / f"{arch.name}.config"
+    return build_request(wanted, kernel.tree, kernel.slot, arch, fragment)
 
 
-def expand_cell(cell: Cell, kernel: Kernel, settings: Settings) -> Cell:
-    """``cell`` with the programs of the selftest collections that it is to run, built.
-
-    :raises HostError: when the host cannot build them.
-    """
-
-    def tell(text: str) -> None:
-        settings.listener(Event("cell", cell.id, "selftests", text))
-
-    built = {
-        spec.collection: selftests.build_selftests(
-            kernel.tree, spec.collection, ARCHES[cell.build.arch], settings.cache,
-            jobs=min(settings.jobs, cell.shape.cpus), tell=tell,
-            repairs=[selftests.Repair(run.program, run.repair) for run in spec.runs if run.repair],
-        )
-        for spec in collections(cell)
-    }  # fmt: skip
-    return expand(cell, built) if built else cell
-
-
-def build_one(wanted: Build, kernel: Kernel, settings: Settings) -> BuildResult:
+def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
     """Build, or take what another lab has built meanwhile."""
-    request = _build_request(wanted, kernel, settings)
-    kept = make.find(request, settings.cache)
+    request = _build_request(wanted, kernel, context)
+    kept = make.find(request, context.cache)
     if kept is not None:
         return kept
     began = time.monotonic()
 
     def tell(share: float, text: str) -> None:
         passed = time.monotonic() - began
-        settings.listener(Event("build", wanted.id, "compile", text, share, seconds=passed))
+        context.listener(Event("build", wanted.id, "compile", text, share, seconds=passed))
 
     def wait(text: str) -> None:
-        settings.listener(Event("build", wanted.id, "wait", text))
+        context.listener(Event("build", wanted.id, "wait", text))
 
     tell(0.0, "preparing the sources")
     with (
-        worktree.checkout(kernel.tree, kernel.slot, settings.cache, on_wait=wait) as tree,
+        worktree.checkout(kernel.tree, kernel.slot, context.cache, on_wait=wait) as tree,
         ThreadPoolExecutor(1) as beside,
     ):
-        intact = beside.submit(worktree.intact, kernel.slot, settings.cache)
+        intact = beside.submit(worktree.intact, kernel.slot, context.cache)
         return make.build_kernel(
-            request, tree, settings.cache,
-            jobs=settings.jobs, deadline=BUILD_DEADLINE, on_progress=tell, intact=intact.result,
+            request, tree, context.cache, jobs=context.values.jobs, deadline=BUILD_DEADLINE,
+            on_progress=tell, intact=intact.result,
         )  # fmt: skip
+
+
+def record_build(built: BuildResult, context: Context, *, boots: bool = True) -> BuildRecord:
+    """What a run's record says of a build; its log and .config are copied into the run's folder.
+
+    :param boots: False where no cell will tell, as its case ``config``, of a symbol that did not
+        take: then it fails the build.
+    :raises OSError: when they cannot be copied.
+    """
+    build = built.build
+    where = f"builds/{cell_folder(build.id).partition('/')[2]}"
+    folder = context.folder / where
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {}
+    for name, path in (("build.log", built.log), ("config", built.kernel_config)):
+        if path and path.exists():
+            (folder / name).write_bytes(path.read_bytes())
+            kept[name] = f"{where}/{name}"
+    found, reason = built.verdict, built.reason
+    if not boots and found is Verdict.PASS and built.mismatches:
+        found, reason = Verdict.FAIL, "; ".join(map(kconfig.tell, built.mismatches))
+    return BuildRecord(
+        id=build.id,
+        kernel=build.kernel.name,
+        config=build.config.name,
+        arch=build.arch,
+        verdict=found,
+        reason=reason,
+        seconds=built.seconds,
+        cached=built.cached,
+        image_sha256=built.image_sha256,
+        command=built.command,
+        log=kept.get("build.log", ""),
+        kernel_config=kept.get("config", ""),
+        cpu_seconds=built.cpu_seconds,
+        errors=built.errors,
+        new_warnings=built.new_warnings,
+        mismatches=built.mismatches,
+        notes=built.notes,
+    )
+
+
+# ---------------------------------------------------------------- a cell
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A cell's record, and the cell as it ran: with its selftests, each a workload of its own."""
+
+    record: CellRecord
+    cell: Cell
+
+
+def expand_cell(wanted: Cell, kernel: Kernel, context: Context) -> Cell:
+    """``wanted`` with the programs of the selftest collections that it is to run, built.
+
+    :raises HostError: when the host cannot build them.
+    """
+
+    def tell(text: str) -> None:
+        context.listener(Event("cell", wanted.id, "selftests", text))
+
+    built = {
+        spec.collection: selftests.build_selftests(
+            kernel.tree, spec.collection, ARCHES[wanted.build.arch], context.cache,
+            jobs=min(context.values.jobs, wanted.shape.cpus), tell=tell,
+            repairs=[selftests.Repair(run.program, run.repair) for run in spec.runs if run.repair],
+        )
+        for spec in collections(wanted)
+    }  # fmt: skip
+    return expand(wanted, built) if built else wanted
+
+
+def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context) -> Ran:
+    """Build its selftests, boot, run and judge its workloads, and look up the lines of its traces.
+
+    :raises HostError: when the host cannot run a guest at all, or build what runs in it.
+    """
+    whole = expand_cell(wanted, kernel, context)
+    record = cell.run_cell(whole, built, context)
+    return Ran(symbolize.with_lines(record, built, kernel, context), whole)
+
+
+def leave_capsules(plan: Plan, run: RunResult, ran: Iterable[Cell], context: Context) -> RunResult:
+    """Leave a capsule for each workload that failed.
+
+    :param ran: the plan's cells as they ran.
+    """
+    as_ran = {one.id: one for one in ran}
+    cells = tuple(as_ran.get(one.id, one) for one in plan.cells)
+    return capsule.leave_capsules(replace(plan, cells=cells), run, context.folder, context.cache)
+
+
+# ---------------------------------------------------------------- as effects
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages that an engine carries out; picklable, as each is a function of this module."""
+
+    compile: Callable[[Iterable[Cell], Cache], None] = compile_workloads
+    prepare: Callable[[KernelSpec, Context], Kernel] = prepare_kernel
+    find: Callable[[Build, Kernel, Context], BuildResult | None] = find_build
+    build: Callable[[Build, Kernel, Context], BuildResult] = build_one
+    run: Callable[[Cell, BuildResult, Kernel, Context], Ran] = run_cell

@@ -13,13 +13,14 @@ from dataclasses import replace
 from orchestrator.evidence.klog.frames import Frame, find_frames, worth_looking_up
 from orchestrator.evidence.klog.titles import source_path
 from orchestrator.kernel.lines.excerpts import PatchedSource
-from orchestrator.kernel.lines.lookup import Address, Answer, Linked, resolve
+from orchestrator.kernel.lines.lookup import Address, Answer, resolve
+from orchestrator.kernel.lines.objects import Linked
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import Interrupted, LabError
 from orchestrator.model.evidence import FrameLines, Hit, SourceLine
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.results import CellRecord
-from orchestrator.runner.context import Event, Kernel, Settings
+from orchestrator.runner.context import Context, Event, Kernel
 
 log = logging.getLogger("lab.symbolize")
 
@@ -29,7 +30,7 @@ MAX_FRAMES = 12
 
 
 def with_lines(
-    record: CellRecord, built: BuildResult, kernel: Kernel, settings: Settings
+    record: CellRecord, built: BuildResult, kernel: Kernel, context: Context
 ) -> CellRecord:
     """Give a cell's record with the source lines of its hits' traces.
 
@@ -44,15 +45,14 @@ def with_lines(
         traces = _traces(record)
         if not traces:
             return record
-        settings.listener(Event("cell", record.id, "lines", "looking up source lines"))
+        context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        objects = f"{kernel.slot}-{built.build.config.name}-{arch.name}"
+        objects = context.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
         linked = Linked(
-            built.vmlinux, settings.cache / "obj" / objects, kernel.tree, kernel.slot, arch,
-            settings.cache,
+            built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
-        source = PatchedSource(kernel.tree, settings.cache)
+        source = PatchedSource(kernel.tree, context.cache)
         told = {text: _frame_lines(frames, answers, source) for text, frames in traces.items()}
     except Interrupted:
         raise

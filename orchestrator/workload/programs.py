@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from orchestrator import HOME
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.kernel.build.log import host_trouble
 from orchestrator.model.arch import Arch
@@ -28,23 +29,25 @@ FLAGS = (
     "-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-pthread",
     "-ffunction-sections", "-Wl,--gc-sections",
 )  # fmt: skip
-# The lab's own programs in the guest, built alone: one watches a workload, the other sets the clock
+# The lab's own programs in the guest, built alone, of the lab's own sources whatever is beside the
+# families, since it is the lab that they speak to: one watches a workload, the other sets the clock
 # and the random state of a restored guest.
+AGENT = OWN_LIBRARY.parent / "agent"
 TOOLS = ("sampler", "revive")
 
 
 def compile_all(
-    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Path
+    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Cache
 ) -> dict[str, Path]:
     """Compile what is C and collect the rest: name in the guest to file on the host.
 
-    :param library: the folder with the sources all families share, and with ``TOOLS``.
+    :param library: the folder with the sources all families share.
     :raises UserError: when a workload does not compile, with the compiler's first error.
     """
     files: dict[str, Path] = {}
     bundles: set[tuple[str, Path]] = set()
-    shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
-    sources = {name: library / f"{name}.c" for name in TOOLS}
+    shared = sorted(library.glob("*.c"))
+    sources: dict[str, Path] = {}
     for workload in workloads:
         program = workload.folder / workload.program
         if program.suffix == ".c":
@@ -64,16 +67,17 @@ def compile_all(
         parts = [pool.submit(_compile, path, (), library, arch, cache) for path in shared]
         objects = tuple(part.result() for part in parts)
         made = {
-            name: pool.submit(
-                _compile, path, () if name in TOOLS else objects, library, arch, cache, link=True
-            )
+            name: pool.submit(_compile, path, objects, library, arch, cache, link=True)
             for name, path in sources.items()
         }
+        for name in TOOLS:
+            path = AGENT / f"{name}.c"
+            made[name] = pool.submit(_compile, path, (), OWN_LIBRARY, arch, cache, link=True)
     return files | {name: future.result() for name, future in made.items()}
 
 
 def _compile(
-    source: Path, objects: tuple[Path, ...], library: Path, arch: Arch, cache: Path,
+    source: Path, objects: tuple[Path, ...], library: Path, arch: Arch, cache: Cache,
     *, link: bool = False,
 ) -> Path:  # fmt: skip
     """An object of ``source``, or a program of it and of ``objects``; kept by what it is made of.
@@ -84,10 +88,10 @@ def _compile(
     headers = sorted({*library.glob("*.h"), *source.parent.glob("*.h")})
     for path in [source, *headers]:
         recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    folder = cache / "workloads"
+    folder = cache.workloads
     suffix = "" if link else "-o"  # no dot: what is trimmed finds the lock by the name
     made = folder / f"{arch.name}-{source.stem}-{recipe.hexdigest()[:24]}{suffix}"
-    with locked(folder / f"{made.name}.lock", deadline=COMPILE_DEADLINE, what=made.name):
+    with locked(cache.lock_beside(made), deadline=COMPILE_DEADLINE, what=made.name):
         if not made.exists():
             new = folder / f"{made.name}.new"
             how: list[str | Path] = [*objects] if link else ["-c"]
@@ -112,7 +116,7 @@ def _explain(said: str, arch: Arch) -> NoReturn:
     raise UserError(f"a workload does not compile for {arch.name}: {first}")
 
 
-def pack(files: dict[str, Path], cache: Path) -> Path:
+def pack(files: dict[str, Path], cache: Cache) -> Path:
     """All programs of a cell in one archive, name in the guest to file on the host.
 
     It is kept, so that it may be packed well: statically linked programs are mostly one and the
@@ -124,8 +128,8 @@ def pack(files: dict[str, Path], cache: Path) -> Path:
     recipe = hashlib.sha256()
     for name, data in content.items():
         recipe.update(f"{name}\0{len(data)}\0".encode() + data)
-    archive = cache / "workloads" / f"pack-{recipe.hexdigest()[:24]}"
-    with locked(archive.with_name(f"{archive.name}.lock"), deadline=COMPILE_DEADLINE):
+    archive = cache.workloads / f"pack-{recipe.hexdigest()[:24]}"
+    with locked(cache.lock_beside(archive), deadline=COMPILE_DEADLINE):
         if not archive.exists():
             new = archive.with_name(f"{archive.name}.new")
             with tarfile.open(new, "w:xz", preset=1) as tar:
@@ -141,10 +145,12 @@ def pack(files: dict[str, Path], cache: Path) -> Path:
 def library_folder(workloads: Iterable[WorkloadSpec]) -> Path:
     """The ``lib`` folder beside the families, or else the lab's own.
 
-    :raises HostError: when it is missing.
+    :raises HostError: when it, or a program of ``TOOLS``, is missing.
     """
     beside = [workload.folder.parent / "lib" for workload in workloads]
-    for library in (*beside, OWN_LIBRARY):
-        if (library / "sampler.c").is_file():
-            return library
-    raise HostError("guest-tests/lib/sampler.c is missing", "restore the folder guest-tests/lib")
+    needed = [*(AGENT / f"{name}.c" for name in TOOLS), OWN_LIBRARY / "ktap.h"]
+    for path in needed:
+        if not path.is_file():
+            name = f"guest-tests/{path.parent.name}"
+            raise HostError(f"{name}/{path.name} is missing", f"restore the folder {name}")
+    return next(library for library in (*beside, OWN_LIBRARY) if (library / "ktap.h").is_file())

@@ -12,7 +12,6 @@ the variables that ``tools/testing/selftests/lib.mk`` documents.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -25,9 +24,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.build.log import host_trouble
+from orchestrator.kernel.build.request import compiler_version
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -86,7 +87,7 @@ def build_selftests(
     tree: KernelTree,
     collection: str,
     arch: Arch,
-    cache: Path,
+    cache: Cache,
     *,
     jobs: int,
     repairs: Iterable[Repair] = (),
@@ -106,8 +107,8 @@ def build_selftests(
     repairs = tuple(repairs)
     libraries = target_libs.target_libraries(arch, cache, tell)
     job = _job(tree.tree, folder, arch, repairs, libraries, cache)
-    kept = cache / "selftests" / job.identity
-    lock = kept.with_name(f"{kept.name}.lock")
+    kept = cache.selftests / job.identity
+    lock = cache.lock_beside(kept)
     what = f"the selftests {collection}"
     with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=what):
         found = _find(kept, collection, cache)
@@ -120,11 +121,13 @@ def build_selftests(
                 (work / "new").rename(kept)
             found = _find(kept, collection, cache)
     if found is None:
-        raise HostError(f"what was built of {SELFTESTS}/{folder} cannot be read", "is it full?")
+        raise HostError(
+            f"what was built of {SELFTESTS}/{folder} cannot be read", "is the cache's disk full?"
+        )
     return found
 
 
-def _find(kept: Path, collection: str, cache: Path) -> Selftests | None:
+def _find(kept: Path, collection: str, cache: Cache) -> Selftests | None:
     try:
         with looking(cache):
             record = json.loads((kept / "selftests.json").read_text())
@@ -138,7 +141,7 @@ def _find(kept: Path, collection: str, cache: Path) -> Selftests | None:
 # ---------------------------------------------------------------- what it is made of
 
 
-def _folder_of(tree: str, collection: str, cache: Path) -> str | None:
+def _folder_of(tree: str, collection: str, cache: Cache) -> str | None:
     for folder in (collection, _FORMER.get(collection)):
         if folder and store.read_file(tree, f"{SELFTESTS}/{folder}/Makefile", cache) is not None:
             return folder
@@ -151,27 +154,22 @@ def _job(
     arch: Arch,
     repairs: tuple[Repair, ...],
     libraries: target_libs.TargetLibraries,
-    cache: Path,
+    cache: Cache,
 ) -> _Job:
-    own = f"arch/{Path(arch.image).parts[1]}"
+    own = f"arch/{arch.srcarch}"
     paths = [*_HEADERS, *(f"{own}/{path}" for path in _ARCH_HEADERS), *_TOOLS]
     files = store.list_entries(tree, paths, cache)
     files |= _included(tree, f"{SELFTESTS}/{folder}/", files, cache)
     words = [
-        str(RECIPE), folder, arch.name, _compiler(arch.gcc), target_libs.recipe(),
+        str(RECIPE), folder, arch.name, compiler_version(arch.gcc), target_libs.recipe(),
         libraries.missing, repr(repairs), *(f"{p} {m} {o}" for p, (m, o) in sorted(files.items())),
     ]  # fmt: skip
     digest = hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
     return _Job(tree, folder, arch, files, f"{folder.replace('/', '-')}-{arch.name}-{digest[:24]}")
 
 
-@functools.cache
-def _compiler(gcc: str) -> str:
-    return process.run([gcc, "--version"], deadline=20).text.partition("\n")[0]
-
-
 def _included(
-    tree: str, under: str, have: Mapping[str, tuple[str, str]], cache: Path
+    tree: str, under: str, have: Mapping[str, tuple[str, str]], cache: Cache
 ) -> dict[str, tuple[str, str]]:
     """Files from elsewhere in the tree that the sources in a folder include, by any way round."""
     found: dict[str, tuple[str, str]] = {}
@@ -204,7 +202,7 @@ class _Maker:
         self,
         job: _Job,
         work: Path,
-        cache: Path,
+        cache: Cache,
         jobs: int,
         libraries: target_libs.TargetLibraries,
         tell: Notice,

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from orchestrator.host import process
-from orchestrator.host.cache.files import scratch
+from orchestrator.guest.mmdebstrap import DEADLINE, SUITE, unpack
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 
-SUITE = "bookworm"
-DEADLINE = 600.0
 _RECIPE = 1
 
 
@@ -60,14 +59,14 @@ def recipe() -> str:
     return repr((_RECIPE, SUITE, LIBRARIES))
 
 
-def target_libraries(arch: Arch, cache: Path, tell: Notice) -> TargetLibraries:
+def target_libraries(arch: Arch, cache: Cache, tell: Notice) -> TargetLibraries:
     """Give the libraries for an architecture, fetched where the cache does not have them.
 
     Without them most selftests still build: so what goes wrong is told in the value.
     """
     name = f"libs-{arch.name}-{hashlib.sha256(recipe().encode()).hexdigest()[:24]}"
-    folder = cache / "selftests" / name
-    lock = folder.with_name(f"{name}.lock")
+    folder = cache.selftests / name
+    lock = cache.lock_beside(folder)
     try:
         with locked(lock, deadline=DEADLINE * 1.5, on_wait=tell, what=f"libraries of {arch.name}"):
             with looking(cache):
@@ -82,27 +81,12 @@ def target_libraries(arch: Arch, cache: Path, tell: Notice) -> TargetLibraries:
     return TargetLibraries(folder / "include", folder / "lib")
 
 
-def _fetch(arch: Arch, folder: Path, cache: Path) -> None:
-    packages = ",".join(library.package for library in LIBRARIES)
+def _fetch(arch: Arch, folder: Path, cache: Cache) -> None:
+    packages = [library.package for library in LIBRARIES]
     with scratch(cache) as work:
         archive, new = work / "libraries.tar", work / "new"
-        try:
-            process.run(
-                [
-                    "mmdebstrap",
-                    "--quiet",
-                    "--variant=extract",
-                    f"--architectures={arch.debian}",
-                    f"--include={packages}",
-                    SUITE,
-                    archive,
-                ],
-                deadline=DEADLINE,
-            )
-        except process.CommandFailed as failed:
-            text = failed.completed.stderr.decode(errors="replace").strip().splitlines()
-            reason = next((line for line in text if line.startswith("E:")), "".join(text[-1:]))
-            raise HostError(f"cannot fetch {packages} for {arch.name}: {reason}") from failed
+        failed = f"cannot fetch {','.join(packages)} for {arch.name}"
+        unpack(packages, arch, archive, failed=failed)
         _take(archive, new)
         new.rename(folder)
 

@@ -1,36 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A lab folder with two stored runs, and the command line as a user meets it."""
 
+import functools
+import logging
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sample_run
+from in_process import Outcome, run_lab
 
 from orchestrator import HOME
-from orchestrator.cli import cli
-from orchestrator.commands import entry
 from orchestrator.plan.lab_yaml import init_text
 from orchestrator.results import runs, store
 
 GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command came to."""
-
-    status: int
-    out: str
-    err: str
-
-
 Lab = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def lab_log() -> Iterator[None]:
+    """A run's log is the process's own; the tests after it must not find it."""
+    log = logging.getLogger("lab")
+    level, propagate, handlers = log.level, log.propagate, log.handlers[:]
+    yield
+    for handler in set(log.handlers) - set(handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.setLevel(level)
+    log.propagate = propagate
 
 
 @pytest.fixture
@@ -60,28 +63,12 @@ def stored(folder: Path) -> Path:
 @pytest.fixture
 def lab(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lab:
     """Run ``lab WORDS`` within this process, around it what a real one has."""
-    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def command(*words: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["lab", *words])
-        capsys.readouterr()
-        try:
-            with pytest.raises(SystemExit) as end:
-                entry.run_command(cli)
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "unexpected" not in err
-        return Outcome(int(end.value.code or 0), out, err)
-
-    return command
+    return functools.partial(run_lab, monkeypatch, capsys)
 
 
 @pytest.fixture
 def lab_process(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``lab WORDS`` as a process."""
+    """Run ``lab WORDS`` as a process, for what only a process has: its descriptors and locale."""
 
     def command(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "orchestrator.cli", *words]

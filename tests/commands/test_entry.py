@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,13 +111,33 @@ def ends(error: BaseException, monkeypatch, capsys) -> tuple[int, str]:
         (HostError("the disk is full"), 3, "lab: the disk is full\n"),
         (Interrupted("interrupted"), 130, "lab: interrupted\n"),
         (KeyboardInterrupt(), 130, "lab: interrupted\n"),
-        (click.UsageError("two of them"), 2, "Error: two of them\n"),
+        (click.UsageError("two of them"), 2, "two of them\n"),
     ],
 )
 def test_errors_become_a_line_and_a_status(error, status, told, monkeypatch, capsys, lab):
     code, err = ends(error, monkeypatch, capsys)
     assert code == status
     assert err.endswith(told)
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_so(monkeypatch, lab):
+    seen = []
+
+    @click.command()
+    def looks() -> None:
+        seen.extend(signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM))
+
+    monkeypatch.setattr(sys, "argv", ["lab"])
+    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with pytest.raises(SystemExit):
+            entry.run_command(looks)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert seen == [signal.SIG_IGN, entry._stop_once]
 
 
 def test_a_bug_is_called_one(monkeypatch, capsys, lab):

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from orchestrator.commands import gdb as command
-from orchestrator.commands.run import RunOptions
+from orchestrator.commands.run import Options
 from orchestrator.guest import boot
 from orchestrator.guest.ssh import Answer
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import GuestEnd
@@ -75,7 +76,7 @@ class World:
         self.channels: dict[str, FakeChannel] = {}
         self.ran: list[list[str]] = []
         self.script = ""
-        self.places = Places(tmp_path / "lab.yaml", tmp_path / "r", tmp_path / "c", tmp_path)
+        self.places = Places(tmp_path / "lab.yaml", tmp_path / "r", Cache(tmp_path / "c"), tmp_path)
         image, vmlinux = tmp_path / "image", tmp_path / "vm linux" / "vmlinux"
         vmlinux.parent.mkdir()
         for path in (image, vmlinux):
@@ -121,12 +122,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(command, "same_kernel", world.same_kernel)
     monkeypatch.setattr(command.boot, "booted", world.booted)
     monkeypatch.setattr(command.qemu, "running", world.running)
-    monkeypatch.setattr(command.root, "ensure_root", lambda *_: tmp_path / "root")
+    monkeypatch.setattr(command.session.root, "ensure_root", lambda *_: tmp_path / "root")
     chosen = SimpleNamespace(name="tcg", reason="")
-    monkeypatch.setattr(command.accel, "choose", lambda *_: chosen)
-    monkeypatch.setattr(command.programs, "library_folder", lambda _: tmp_path)
-    monkeypatch.setattr(command.programs, "compile_all", lambda *_: {})
-    monkeypatch.setattr(command.watch, "push", lambda *_: None)
+    monkeypatch.setattr(command.session.accel, "choose", lambda *_: chosen)
+    monkeypatch.setattr(command.session, "push", lambda *_: None)
     monkeypatch.setattr(command, "_debugger", lambda _: "gdb-multiarch")
     return world
 
@@ -160,7 +159,7 @@ def test_gdb_starts_and_starts_the_workload(
 
     terminal(world, monkeypatch, act)
     kept = signal.getsignal(signal.SIGINT)
-    assert command.debug(world.places, repeat(), Path("old"), RunOptions()) == 0
+    assert command.debug(world.places, repeat(), Path("old"), Options()) == 0
     assert signal.getsignal(signal.SIGINT) is kept
     (argv,) = world.ran
     assert argv[:3] == ["gdb-multiarch", "-q", "-x"]
@@ -196,7 +195,7 @@ def test_without_a_terminal_it_waits_for_the_guests_end(
 
     timer = threading.Timer(0.5, end)
     timer.start()
-    assert command.debug(world.places, repeat(), Path("old"), RunOptions()) == 0
+    assert command.debug(world.places, repeat(), Path("old"), Options()) == 0
     out = capsys.readouterr().out
     assert out.startswith("gdb-multiarch -q -x /")
     assert out.endswith("/gdb/lab.gdb\n")
@@ -206,7 +205,7 @@ def test_a_case_of_the_boot_stands_before_the_first_instruction(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal(world, monkeypatch, lambda _: None)
-    assert command.debug(world.places, repeat("boot"), Path("old"), RunOptions()) == 0
+    assert command.debug(world.places, repeat("boot"), Path("old"), Options()) == 0
     assert world.argv[-1] == "-S"
     assert world.argv[-3] == "-gdb"
     assert "lab-run" not in world.script
@@ -217,7 +216,7 @@ def test_what_cannot_be_booted(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UserError, match="no guest runs in it"):
-        command.debug(world.places, repeat("build", boots=False), Path("old"), RunOptions())
+        command.debug(world.places, repeat("build", boots=False), Path("old"), Options())
 
     @contextlib.contextmanager
     def fails(_request: Any) -> Iterator[None]:
@@ -225,7 +224,7 @@ def test_what_cannot_be_booted(
         yield
 
     monkeypatch.setattr(command.boot, "booted", fails)
-    assert command.debug(world.places, repeat(), Path("old"), RunOptions()) == 1
+    assert command.debug(world.places, repeat(), Path("old"), Options()) == 1
     assert "the kernel panicked" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.commands import rerun as command
+from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Subject
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
@@ -29,7 +29,10 @@ from orchestrator.model.results import (
 from orchestrator.model.spec import Cell, Plan, ShapeSpec
 from orchestrator.results import store
 from orchestrator.results.runs import keep_shapes, stored_shape
+from orchestrator.runner import trials
+from orchestrator.runner.context import Context, Kernel, Machine, RunValues
 from orchestrator.runner.repeat import same_kernel
+from orchestrator.runner.stages import Ran, Stages
 
 CELL = "cli/default/x86_64/small"
 CASE = f"{CELL}:fam/one:counters"
@@ -69,7 +72,7 @@ class World:
         self.qemu = QEMU
         self.error: Exception | None = None
 
-    def run_cell(self, cell: Cell, built: BuildResult, *_: Any) -> CellRecord:
+    def run_cell(self, cell: Cell, built: BuildResult, *_: Any) -> Ran:
         if self.error:
             raise self.error
         kernel = cell.build.kernel.name
@@ -82,10 +85,11 @@ class World:
             case_of(cell.id, "counters", found),
         )
         worst = found if found in (Verdict.FAIL, Verdict.ERROR) else Verdict.PASS
-        return CellRecord(
+        record = CellRecord(
             cell.id, kernel, "default", "x86_64", cell.shape.name, "tcg", worst, 4.0, cases,
             qemu_command=self.qemu,
         )  # fmt: skip
+        return Ran(record, cell)
 
     def same_kernel(self, subject: Subject, *_: Any) -> tuple[Any, BuildResult, str]:
         spec = subject.cell.build.kernel
@@ -103,8 +107,10 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (family / "manifest.yaml").write_text(MANIFEST)
     (family / "x.py").write_text("")
     played = World()
-    monkeypatch.setattr(command, "run_cell", played.run_cell)
-    monkeypatch.setattr(command, "same_kernel", played.same_kernel)
+    monkeypatch.setattr(
+        trials, "Stages", lambda: Stages(compile=lambda *_: None, run=played.run_cell)
+    )
+    monkeypatch.setattr(trials, "same_kernel", played.same_kernel)
     cases = (case_of(CELL, "counters", Verdict.FAIL), case_of(CELL, "moves", Verdict.PASS))
     cell = CellRecord(
         CELL, "cli", "default", "x86_64", "small", "tcg", Verdict.FAIL, 4.0, cases,
@@ -206,7 +212,7 @@ def test_what_the_host_did_is_no_answer(
 def test_an_interrupted_one_is_kept(
     world: World, folder: Path, lab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command.process, "cancel", lambda: None)
+    monkeypatch.setattr(trials.process, "cancel", lambda: None)
     world.error = Interrupted("interrupted")
     assert lab("rerun", "r1", CASE, "--plain").status == 130
     assert stored(folder)["run"]["exit_status"] == 130
@@ -256,7 +262,7 @@ def test_an_image_that_was_trimmed_is_built_again_and_compared(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from orchestrator.plan.lab_yaml import load_config
-    from orchestrator.runner import stages
+    from orchestrator.runner import repeat
     from orchestrator.runner.repeat import make_repeat
 
     config = load_config(Path("lab.yaml"), ("x86_64",))
@@ -264,24 +270,21 @@ def test_an_image_that_was_trimmed_is_built_again_and_compared(
     subject = make_repeat(config, earlier, earlier.cells[0].cases[0]).tested
     tree = KernelTree(subject.cell.build.kernel, "6.12.117", "a", "b", series_digest="d")
     built = BuildResult(subject.cell.build, Verdict.PASS, "", 9.0, False, tmp_path, "other")
-    monkeypatch.setattr(stages, "prepare_kernel", lambda *_: stages.Kernel(tree, "s", EXACT))
-    monkeypatch.setattr(stages, "build_one", lambda *_: built)
-    settings = stages.Settings(tmp_path, tmp_path, tmp_path, "r", 1)
-    kernel, found, note = same_kernel(subject, Path("reports/r1"), settings)
+    context = Context(RunValues("r", 1), Machine(Cache(tmp_path), tmp_path, tmp_path))
+    old = Path("reports/r1")
+    stages = Stages(prepare=lambda *_: Kernel(tree, "s", EXACT), build=lambda *_: built)
+    kernel, found, note = same_kernel(subject, old, context, stages)
     assert kernel.tree is tree
     assert found is built
     assert "is not the image of r1" in note
-    monkeypatch.setattr(stages, "build_one", lambda *_: replace(built, image_sha256="sha"))
-    assert same_kernel(subject, Path("reports/r1"), settings)[2] == ""
+    like = replace(stages, build=lambda *_: replace(built, image_sha256="sha"))
+    assert same_kernel(subject, old, context, like)[2] == ""
 
-    def gone(*_: object) -> None:
+    def gone(*_: object) -> Kernel:
         raise UserError("the series is gone")
 
     # While the image is there, nothing else is needed.
-    from orchestrator.runner import repeat
-
-    monkeypatch.setattr(stages, "prepare_kernel", gone)
     monkeypatch.setattr(repeat, "find_image", lambda *_: built)
-    kernel, found, note = same_kernel(subject, Path("reports/r1"), settings)
+    kernel, found, note = same_kernel(subject, old, context, replace(stages, prepare=gone))
     assert (found, note) == (built, "")
     assert kernel.tree.version == "6.12.117"

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,63 +12,8 @@ import pytest
 import sample_run
 
 from orchestrator import HOME
-from orchestrator.commands import record
-from orchestrator.commands import run as command
 from orchestrator.commands.summary import print_summary
-from orchestrator.host.cache import files
-from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import BUDGET
-from orchestrator.model.errors import LabError, UserError
-from orchestrator.model.spec import Build, ConfigSpec, KernelSpec, Plan
-from orchestrator.plan.matrix import Selection
-from orchestrator.results import history, runs
-from orchestrator.runner.context import Places
-
-
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "lab.yaml", tmp_path / "reports", tmp_path / "cache", tmp_path)
-
-
-def test_two_runs_in_one_second_have_two_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "stamp", lambda: "20260101-000000")
-    made = [runs.run_folder(places(tmp_path).reports, None).name for _ in range(3)]
-    assert made == ["20260101-000000", "20260101-000000-2", "20260101-000000-3"]
-
-
-def test_out_must_be_new_or_empty(tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    assert runs.run_folder(places(tmp_path).reports, empty) == empty
-    (empty / "results.json").write_text("{}")
-    with pytest.raises(UserError, match="no empty folder"):
-        runs.run_folder(places(tmp_path).reports, empty)
-    with pytest.raises(UserError, match="no empty folder"):
-        runs.run_folder(places(tmp_path).reports, empty / "results.json")
-
-
-@pytest.mark.parametrize("bad", ["damaged", "newer", "unreadable"])
-def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> None:
-    where = places(tmp_path)
-    run = sample_run.good_run()
-    folder = runs.run_folder(where.reports, None)
-    if bad == "unreadable":
-        where.history.mkdir()
-    elif bad == "newer":
-        history.record(where.history, run)
-        with contextlib.closing(sqlite3.connect(where.history)) as connection:
-            connection.execute("PRAGMA user_version = 99")
-    else:
-        where.history.write_bytes(b"no database" * 100)
-    assert record.known_noise(where) == {}
-    # It is told all the same, once everything else is kept.
-    with pytest.raises(LabError, match="history") as caught:
-        record.finish(where, run, folder, compare(run, run))
-    assert caught.value.hint
-    for name in ("results.json", "junit.xml", "index.html"):
-        assert (folder / name).stat().st_size
-    assert (where.reports / "latest").resolve() == folder
 
 
 def test_the_summary_does_not_steer_the_terminal(
@@ -83,27 +26,6 @@ def test_the_summary_does_not_steer_the_terminal(
     assert "owned" in shown
     assert "\x1b" not in shown
     assert "\x07" not in shown
-
-
-@pytest.mark.parametrize("others", [(), ("v6.1", "v6.6")])
-def test_a_kernel_baseline_needs_one_kernel_under_test(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
-) -> None:
-    def plan(*kernels: str, baseline: str | None = "v6.12") -> Plan:
-        config = ConfigSpec("default")
-        builds = [Build(f"{k}/default/x86_64", KernelSpec(k, "x"), config, "x86_64")
-                  for k in kernels]  # fmt: skip
-        return Plan("p", tuple(builds), (), baseline=baseline)
-
-    monkeypatch.setattr(command, "_baseline", lambda *_: (None, Selection()))
-    monkeypatch.setattr(command, "execute", lambda *_: 0)
-    monkeypatch.setattr(command, "make_plan", lambda *_: plan("v6.12", *others))
-    with pytest.raises(UserError, match="exactly one kernel under test") as caught:
-        command.run(Selection(), command.RunOptions(baseline="v6.12"))
-    assert all(name in caught.value.message for name in others)
-    for fine in (plan("v6.12", "cli"), plan("a", "b", baseline=None)):
-        monkeypatch.setattr(command, "make_plan", lambda *_, fine=fine: fine)
-        assert command.run(Selection(), command.RunOptions(baseline="v6.12")) == 0
 
 
 def test_the_summary_tells_of_cells_that_were_not_run(
@@ -142,30 +64,3 @@ def test_a_workload_that_does_not_compile_is_told_first(
     assert done.status == 2, done  # type: ignore[attr-defined]
     assert "x.c:1" in done.err  # type: ignore[attr-defined]
     assert not (folder / "reports").exists()
-
-
-def test_a_run_that_is_not_over_has_the_status_of_one_that_was_cut(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed at any time, its results must not read as a success."""
-    from orchestrator.runner import local
-
-    seen: list[int] = []
-
-    def carry_out(plan: Plan, settings: object, on_change: Callable[..., None], **_: object):
-        state = local.Progress()
-        on_change(state)
-        stored = json.loads((folder / "out" / "results.json").read_text())["run"]
-        assert stored["finished"] == ""
-        seen.append(stored["exit_status"])
-        return state
-
-    cleaned: list[Path] = []
-    monkeypatch.setattr(files, "clean_leftovers", cleaned.append)
-    monkeypatch.setattr(local, "carry_out", carry_out)
-    options = command.RunOptions(out=folder / "out", plain=True, boot=False)
-    (folder / "cache-of-the-lab").mkdir()
-    where = Places(folder / "lab.yaml", folder / "reports", folder / "cache", folder)
-    assert command.execute(where, Plan("p", (), ()), options) == 3  # nothing was tried
-    assert seen == [130]
-    assert cleaned == []  # finding the lab's places has done that

@@ -14,6 +14,8 @@ from orchestrator.host import process
 from orchestrator.model.evidence import GuestEnd
 from orchestrator.model.kernel import ApplyFailure, BuildResult, KernelTree
 from orchestrator.model.names import Verdict
+from orchestrator.runner import session
+from orchestrator.runner.stages import Stages
 
 PANIC = (
     "[    2.012345][    T1] Kernel panic - not syncing: sysrq triggered crash\n"
@@ -85,16 +87,15 @@ def world(monkeypatch, tmp_path):
             time.sleep(0.5)  # the real one ends when QEMU does
         return process.Completed(tuple(argv), world.status, b"", b"", 0.0)
 
-    monkeypatch.setattr(shell.stages, "prepare_kernel", prepare)
-    monkeypatch.setattr(shell.stages, "build_one", build)
-    monkeypatch.setattr(shell.root, "ensure_root", lambda *_: tmp_path / "root.ext2")
+    monkeypatch.setattr(session, "Stages", lambda: Stages(prepare=prepare, build=build))
+    monkeypatch.setattr(session.root, "ensure_root", lambda *_: tmp_path / "root.ext2")
     monkeypatch.setattr(
-        shell.accel, "choose", lambda *_: SimpleNamespace(name="tcg", reason="no KVM")
+        session.accel, "choose", lambda *_: SimpleNamespace(name="tcg", reason="no KVM")
     )
     monkeypatch.setattr(shell.boot, "booted", booted)
-    monkeypatch.setattr(shell.process, "run", ssh)
+    monkeypatch.setattr(session.process, "run", ssh)
     monkeypatch.setattr(
-        shell, "_push", lambda _machine, cell, _cache: setattr(world, "pushed", cell)
+        session, "push", lambda _machine, specs, _context: setattr(world, "pushed", specs)
     )
     return world
 
@@ -129,7 +130,7 @@ def test_the_selection_chooses_the_cell(lab, world):
     assert "lab: stable/no-thp/arm64/small" in done.err
     assert world.pushed is None
     lab("shell", "--workload", "uffd-move/*", "--", "true")
-    assert {w.family for w in world.pushed.workloads} == {"uffd-move"}
+    assert {w.family for w in world.pushed} == {"uffd-move"}
 
 
 def test_a_series_that_does_not_apply(lab, world):
@@ -187,35 +188,3 @@ def test_reports_of_a_guest_that_lives_on_are_told(lab, world):
     done = lab("shell", "--", "true")
     assert done.status == 0
     assert "kernel log: BUG: Bad rss-counter state" in done.err
-
-
-# ---------------------------------------------------------------- the ssh command line
-
-
-def test_one_word_is_a_line_for_the_guests_shell_and_several_are_words():
-    def last(*command: str) -> list[str]:
-        argv = shell.ssh_command(1, Path("/k"), Path("/h"), command)
-        return argv[argv.index("root@127.0.0.1") + 1 :]
-
-    assert last() == []
-    assert last("a | b; exit 3") == ["--", "a | b; exit 3"]
-    assert last("sh", "-c", "a | b") == ["--", "sh -c 'a | b'"]
-    assert last("-v") == ["--", "-v"]
-
-
-def test_ssh_trusts_this_guest_and_reads_nothing_of_the_users():
-    argv = shell.ssh_command(40022, Path("/a b/100%/id"), Path("/a b/hosts"), ())
-    assert argv[:5] == ["ssh", "-F", "/dev/null", "-p", "40022"]
-    options = dict(argv[n + 1].split("=", 1) for n, word in enumerate(argv) if word == "-o")
-    assert options["IdentityFile"] == '"/a b/100%%/id"'
-    assert options["UserKnownHostsFile"] == '"/a b/hosts"'
-    assert options["GlobalKnownHostsFile"] == "/dev/null"
-    assert options["StrictHostKeyChecking"] == "yes"
-    assert options["IdentityAgent"] == "none"
-    assert options["BatchMode"] == "yes"
-
-
-def test_the_guests_key_is_pinned(tmp_path):
-    machine = SimpleNamespace(port=40022, keys=Keys(tmp_path / "id", "QUJD"))
-    path = shell.pin(machine, tmp_path)  # type: ignore[arg-type]
-    assert path.read_text() == "[127.0.0.1]:40022 ssh-ed25519 QUJD\n"

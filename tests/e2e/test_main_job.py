@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labrun import HOME, LAB, Ran, lab_run
+from labrun import HOME, LAB, Ran, lab_run, lab_started
 from lxml import etree
 
 pytestmark = pytest.mark.guest
@@ -173,19 +173,19 @@ def test_hostile_guests_cost_one_workload_each(tmp_path: Path) -> None:
 
 def test_sigkill_leaves_nothing(tmp_path: Path) -> None:
     """No guest outlives a killed lab by more than 2 seconds, and what it left is cleaned up."""
-    argv = [str(LAB), "run", "--plain", "--out", str(tmp_path / "run"), "--arch", "x86_64"]
-    child = subprocess.Popen(argv, cwd=HOME, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 900
-    while not _guests(child.pid) and time.monotonic() < until:
-        assert child.poll() is None, "the run ended before a guest was seen"
-        time.sleep(0.1)
-    guests = _guests(child.pid)
-    assert guests
-    words = Path(f"/proc/{guests[0]}/cmdline").read_text().split("\0")
-    (seed,) = [word for word in words if "seed.tar" in word]
-    left = Path(seed.removeprefix("file=").partition(",")[0]).parent
-    assert left.is_dir()
-    _kill_and_see_gone(child, lambda: [pid for pid in guests if _alive(pid)])
+    argv = ("run", "--plain", "--out", tmp_path / "run", "--arch", "x86_64")
+    with lab_started(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        until = time.monotonic() + 900
+        while not _guests(child.pid) and time.monotonic() < until:
+            assert child.poll() is None, "the run ended before a guest was seen"
+            time.sleep(0.1)
+        guests = _guests(child.pid)
+        assert guests
+        words = Path(f"/proc/{guests[0]}/cmdline").read_text().split("\0")
+        (seed,) = [word for word in words if "seed.tar" in word]
+        left = Path(seed.removeprefix("file=").partition(",")[0]).parent
+        assert left.is_dir()
+        _kill_and_see_gone(child, lambda: [pid for pid in guests if _alive(pid)])
     # The next command that uses the cache takes away what lies about in it.
     again = [str(LAB), "build", "--plain", "--kernel", "v6.12", "--arch", "x86_64"]
     assert subprocess.run(again, cwd=HOME, capture_output=True, timeout=900).returncode == 0
@@ -201,39 +201,39 @@ def test_sigkill_ends_the_compilers(tmp_path: Path) -> None:
         f"+// {time.time_ns()}\n"
         " /*\n  * Memory merging support.\n"
     )
-    argv = [str(LAB), "build", "--plain", "--series", str(patch), "--arch", "x86_64"]
-    child = subprocess.Popen(argv, cwd=HOME, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    groups: set[int] = set()
-    until = time.monotonic() + 900
-    while not groups and time.monotonic() < until:
-        assert child.poll() is None, "the build ended before a compiler was seen"
-        table = _processes()
-        if any(name == "cc1" and child.pid in _ancestors(pid, table)
-               for pid, (name, _, _) in table.items()):  # fmt: skip
-            groups = {
-                group for pid, (name, _, group) in table.items()
-                if name == "make" and child.pid in _ancestors(pid, table)
-            }  # fmt: skip
-        time.sleep(0.02)
-    assert groups
+    argv = ("build", "--plain", "--series", patch, "--arch", "x86_64")
+    with lab_started(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        groups: set[int] = set()
+        until = time.monotonic() + 900
+        while not groups and time.monotonic() < until:
+            assert child.poll() is None, "the build ended before a compiler was seen"
+            table = _processes()
+            if any(name == "cc1" and child.pid in _ancestors(pid, table)
+                   for pid, (name, _, _) in table.items()):  # fmt: skip
+                groups = {
+                    group for pid, (name, _, group) in table.items()
+                    if name == "make" and child.pid in _ancestors(pid, table)
+                }  # fmt: skip
+            time.sleep(0.02)
+        assert groups
 
-    def rest() -> list[int]:
-        table = _processes()
-        return [p for p, (_, _, group) in table.items() if group in groups and _alive(p)]
+        def rest() -> list[int]:
+            table = _processes()
+            return [p for p, (_, _, group) in table.items() if group in groups and _alive(p)]
 
-    assert rest()
-    _kill_and_see_gone(child, rest)
+        assert rest()
+        _kill_and_see_gone(child, rest)
 
 
 def test_interrupt_ends_in_good_order_and_resumes(tmp_path: Path) -> None:
-    argv = [str(LAB), "run", "--plain", "--out", str(tmp_path / "run"), "--arch", "x86_64"]
-    child = subprocess.Popen(argv, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    until = time.monotonic() + 900
-    while not _guests(child.pid) and time.monotonic() < until:
-        assert child.poll() is None
-        time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
-    output, _ = child.communicate(timeout=30)
+    argv = ("run", "--plain", "--out", tmp_path / "run", "--arch", "x86_64")
+    with lab_started(*argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
+        until = time.monotonic() + 900
+        while not _guests(child.pid) and time.monotonic() < until:
+            assert child.poll() is None
+            time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=30)
     assert child.returncode == 130, output.decode()
     assert b"Traceback" not in output
     assert (tmp_path / "run/results.json").exists()

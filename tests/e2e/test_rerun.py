@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from labrun import HOME, LAB, Ran, lab_run
+from labrun import HOME, LAB, Ran, lab_run, lab_started
 
 pytestmark = pytest.mark.guest
 
@@ -63,25 +63,25 @@ def test_a_capsule_shows_it_without_the_lab(drift: Ran, tmp_path: Path) -> None:
 def test_a_debugger_stops_the_guest_in_the_workload(drift: Ran, tmp_path: Path) -> None:
     assert shutil.which("gdb-multiarch"), "make setup installs it"
     said = tmp_path / "said"
-    with said.open("wb") as sink:
-        argv = [str(LAB), "rerun", str(drift.folder), CASE, "--gdb"]
-        child = subprocess.Popen(
-            argv, cwd=HOME, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-        )
-    until = time.monotonic() + 300
-    while "lab.gdb" not in said.read_text() and time.monotonic() < until:
-        assert child.poll() is None, said.read_text()
-        time.sleep(0.1)
-    (line,) = [line for line in said.read_text().splitlines() if line.startswith("gdb")]
-    words = ["-batch", "-ex", "break userfaultfd_ioctl", "-ex", "lab-run", "-ex", "bt"]
-    # A stopped guest is silent for longer than any deadline of its workload could be watched here.
-    words += ["-ex", "shell sleep 8", "-ex", "info registers", "-ex", "kill"]
-    shown = subprocess.run(
-        [*line.split(), *words], capture_output=True, text=True, timeout=120
-    ).stdout
-    assert "hit Breakpoint 1" in shown
-    assert "#0 " in shown
-    assert "userfaultfd_ioctl" in shown
-    assert "rip " in shown
-    child.wait(timeout=30)  # QEMU is gone, and the lab with it
+    argv = ("rerun", drift.folder, CASE, "--gdb")
+    with (
+        said.open("wb") as sink,
+        lab_started(*argv, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL) as child,
+    ):
+        until = time.monotonic() + 300
+        while "lab.gdb" not in said.read_text() and time.monotonic() < until:
+            assert child.poll() is None, said.read_text()
+            time.sleep(0.1)
+        (line,) = [line for line in said.read_text().splitlines() if line.startswith("gdb")]
+        words = ["-batch", "-ex", "break userfaultfd_ioctl", "-ex", "lab-run", "-ex", "bt"]
+        # A stopped guest is silent for longer than any deadline could be watched here.
+        words += ["-ex", "shell sleep 8", "-ex", "info registers", "-ex", "kill"]
+        shown = subprocess.run(
+            [*line.split(), *words], capture_output=True, text=True, timeout=120
+        ).stdout
+        assert "hit Breakpoint 1" in shown
+        assert "#0 " in shown
+        assert "userfaultfd_ioctl" in shown
+        assert "rip " in shown
+        child.wait(timeout=30)  # QEMU is gone, and the lab with it
     assert not Path(line.split()[-1]).exists()

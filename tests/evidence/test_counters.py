@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import HOME
@@ -292,7 +292,6 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.dictionaries(KEYS, VALUES | st.sampled_from(["before", "after", "exit"]))))
 def test_no_record_raises(records: list[dict[str, Any]]) -> None:
     found = readings.parse_samples("\n".join(json.dumps(r) for r in records))
@@ -301,7 +300,6 @@ def test_no_record_raises(records: list[dict[str, Any]]) -> None:
     counters.summarise(spec(watched=("AnonPages",)), (), found)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
     for variant in (text, "# LEDGER " + text, "# MEASURE " + text, "{" + text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.evidence import ktap
@@ -210,7 +210,6 @@ WORDS = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(WORDS | st.text(max_size=12), max_size=40))
 def test_nothing_raises(parts: list[str]) -> None:
     report = ktap.parse("".join(parts))
@@ -219,6 +218,7 @@ def test_nothing_raises(parts: list[str]) -> None:
     assert all(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.guest import accel
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 
 MINE = replace(ARCHES["x86_64"], kvm_hosts=(platform.machine(),))
@@ -47,22 +48,22 @@ def qemu(monkeypatch: pytest.MonkeyPatch, kvm: None) -> list[Any]:
 
 def test_another_machines_kernel_is_emulated(tmp_path: Path) -> None:
     other = replace(MINE, kvm_hosts=("no-such-machine",))
-    found = accel.choose(other, tmp_path)
+    found = accel.choose(other, Cache(tmp_path))
     assert found.name == "tcg"
     assert platform.machine() in found.reason
 
 
 def test_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    found = accel.choose(MINE, tmp_path)
+    found = accel.choose(MINE, Cache(tmp_path))
     assert found == accel.Accelerator("tcg", "/dev/kvm is missing or not accessible")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_probe_that_boots_is_remembered(tmp_path: Path, qemu: list[Any]) -> None:
     qemu.append(answer(33))
-    assert accel.choose(MINE, tmp_path).name == "kvm"
-    assert accel.choose(MINE, tmp_path).name == "kvm"  # no second answer was there to take
+    assert accel.choose(MINE, Cache(tmp_path)).name == "kvm"
+    assert accel.choose(MINE, Cache(tmp_path)).name == "kvm"  # no second answer was there to take
     assert qemu == []
 
 
@@ -79,33 +80,33 @@ def test_probe_that_does_not_boot(
     tmp_path: Path, qemu: list[Any], found: object, reason: str
 ) -> None:
     qemu.append(found)
-    first = accel.choose(MINE, tmp_path)
+    first = accel.choose(MINE, Cache(tmp_path))
     assert first.name == "tcg"
     assert reason in first.reason
-    assert accel.choose(MINE, tmp_path) == first
+    assert accel.choose(MINE, Cache(tmp_path)) == first
 
 
 def test_missing_qemu_is_not_remembered(tmp_path: Path, qemu: list[Any]) -> None:
     qemu += [process.ToolMissing("qemu-system-x86_64"), answer(33)]
-    assert "not installed" in accel.choose(MINE, tmp_path).reason
-    assert accel.choose(MINE, tmp_path).name == "kvm"
+    assert "not installed" in accel.choose(MINE, Cache(tmp_path)).reason
+    assert accel.choose(MINE, Cache(tmp_path)).name == "kvm"
 
 
 def test_answer_of_another_boot_is_asked_again(tmp_path: Path, qemu: list[Any]) -> None:
     qemu += [answer(33), answer(1)]
-    accel.choose(MINE, tmp_path)
+    accel.choose(MINE, Cache(tmp_path))
     (kept,) = tmp_path.iterdir()
     kept.write_text(json.dumps(json.loads(kept.read_text()) | {"key": "another boot"}))
-    assert accel.choose(MINE, tmp_path).name == "tcg"
+    assert accel.choose(MINE, Cache(tmp_path)).name == "tcg"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"key": 1}', "\x00"])
 def test_damaged_answer_is_asked_again(tmp_path: Path, qemu: list[Any], content: str) -> None:
     qemu += [answer(33), answer(33)]
-    accel.choose(MINE, tmp_path)
+    accel.choose(MINE, Cache(tmp_path))
     (kept,) = tmp_path.iterdir()
     kept.write_text(content)
-    assert accel.choose(MINE, tmp_path).name == "kvm"
+    assert accel.choose(MINE, Cache(tmp_path)).name == "kvm"
     assert qemu == []
 
 

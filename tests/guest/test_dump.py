@@ -288,7 +288,7 @@ def test_a_record_beyond_the_limit_is_refused(tmp_path: Path) -> None:
             kdump.finish(tmp_path / "flat", tmp_path / "plain", b"", "aarch64", 1 << 20)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_garbage_is_no_kdump(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "flat").write_bytes(b"makedumpfile".ljust(4096, b"\0") + data)
@@ -349,7 +349,7 @@ def test_no_elf_core_of_anything_else(tmp_path: Path) -> None:
         kdump.to_elf(tmp_path / "d", tmp_path / "core", tmp_path / "no")
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 464), st.binary(min_size=1, max_size=40))
 def test_a_damaged_header_raises_nothing_else(tmp_path: Path, at: int, data: bytes) -> None:
     whole = bytearray(kdump_of({3: b"1" * 4096, 7: b"2" * 4096}))

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU's command line, against golden files; LAB_UPDATE_GOLDEN=1 writes them anew."""
+"""QEMU's command line, against golden files; LAB_UPDATE_GOLDEN=1 writes them anew.
+
+One of them is whole, and the others tell how they differ from it: what all guests get stands in one
+file.
+"""
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import os
+import re
 import shlex
 import shutil
 from dataclasses import replace
@@ -20,6 +26,7 @@ from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ShapeSpec
 
 GOLDEN = HOME / "tests" / "data" / "qemu"
+WHOLE = "x86_64-tcg-plain"
 X86 = ARCHES["x86_64"].qemu
 FILES = GuestFiles(
     image=Path("/cache/builds/0123/image"),
@@ -35,10 +42,12 @@ SHAPES = {
 
 
 def render(argv: list[str]) -> str:
-    """An option with its value a line."""
+    """An option with its value a line, and each of the kernel's arguments."""
     lines: list[str] = []
     for word in argv:
-        if (
+        if lines and lines[-1] == "-append":
+            lines += [f"  {argument}" for argument in word.split(" ")]
+        elif (
             lines
             and lines[-1].startswith("-")
             and " " not in lines[-1]
@@ -50,16 +59,44 @@ def render(argv: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rendered(name: str) -> str:
+    arch, accelerator, shape = name.split("-")
+    return render(command_line(ARCHES[arch], SHAPES[shape], accelerator, FILES))
+
+
+def differences(old: str, new: str) -> str:
+    """What goes (``-``) and comes (``+``), below the option or argument after which it stands."""
+    before, after = old.splitlines(), new.splitlines()
+    lines: list[str] = []
+    for kind, i, j, k, m in difflib.SequenceMatcher(
+        None, before, after, autojunk=False
+    ).get_opcodes():
+        if kind != "equal":
+            lines.append(f"after {re.split('[ =]', before[i - 1].strip())[0] if i else 'nothing'}")
+            lines += [f"- {line}" for line in before[i:j]] + [f"+ {line}" for line in after[k:m]]
+    return "\n".join(lines) + "\n"
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
 @pytest.mark.parametrize("arch", ARCHES)
 def test_golden(arch: str, accelerator: str, shape: str) -> None:
-    text = render(command_line(ARCHES[arch], SHAPES[shape], accelerator, FILES))
-    path = GOLDEN / f"{arch}-{accelerator}-{shape}.txt"
+    name = f"{arch}-{accelerator}-{shape}"
+    text = rendered(name)
+    if name != WHOLE:
+        text = differences(rendered(WHOLE), text)
+    path = GOLDEN / f"{name}.txt"
     if os.environ.get("LAB_UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_differences_tell_what_goes_and_what_comes_and_where() -> None:
+    old, new = "-a 1\n-append\n  x=1\n  y\n", "-a 1\n-b\n-append\n  x=2\n  y\n  z\n"
+    assert differences(old, new) == (
+        "after -a\n+ -b\nafter -append\n-   x=1\n+   x=2\nafter y\n+   z\n"
+    )
 
 
 @pytest.mark.parametrize("arch", ARCHES.values(), ids=list(ARCHES))

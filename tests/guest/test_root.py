@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.guest import root
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
@@ -36,9 +37,9 @@ def option(call: list[str], name: str) -> str:
 
 @pytest.mark.parametrize("arch", ARCHES.values(), ids=list(ARCHES))
 def test_made_once(arch: Any, tmp_path: Path, calls: list[list[str]]) -> None:
-    image = root.ensure_root(arch, tmp_path)
+    image = root.ensure_root(arch, Cache(tmp_path))
     assert image.read_bytes() == b"ext2"
-    assert root.ensure_root(arch, tmp_path) == image
+    assert root.ensure_root(arch, Cache(tmp_path)) == image
     (call,) = calls
     assert option(call, "architectures") == arch.debian
     assert "--variant=extract" in call  # no program of a foreign architecture runs
@@ -50,25 +51,25 @@ def test_an_image_that_is_there_waits_for_nobody(
     tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arch = ARCHES["x86_64"]
-    image = root.ensure_root(arch, tmp_path)
+    image = root.ensure_root(arch, Cache(tmp_path))
     os.utime(image, (0, 0))
     monkeypatch.setattr(root, "LOCK_DEADLINE", 0.0)
     with locked(tmp_path / "roots/x86_64.lock", deadline=1):
-        assert root.ensure_root(arch, tmp_path) == image
+        assert root.ensure_root(arch, Cache(tmp_path)) == image
         image.unlink()
         told: list[str] = []
         with pytest.raises(HostError, match="the x86_64 guest root was in use"):
-            root.ensure_root(arch, tmp_path, told.append)
+            root.ensure_root(arch, Cache(tmp_path), told.append)
         assert told
         assert not image.exists()  # marking it as used makes no empty one
     image.parent.joinpath("x86_64-0.new.ext2").write_bytes(b"half")
-    root.ensure_root(arch, tmp_path)
+    root.ensure_root(arch, Cache(tmp_path))
     assert sorted(path.name for path in image.parent.iterdir()) == [image.name, "x86_64.lock"]
 
 
 def test_the_script_names_no_file_of_the_users(tmp_path: Path, calls: list[list[str]]) -> None:
     # mmdebstrap runs it, for a plain user, as somebody who may not look into a home folder.
-    root.ensure_root(ARCHES["x86_64"], tmp_path)
+    root.ensure_root(ARCHES["x86_64"], Cache(tmp_path))
     hook = option(calls[0], "extract-hook")
     assert str(tmp_path) not in hook
     assert str(Path(root.__file__).parent) not in hook
@@ -78,7 +79,7 @@ def test_the_script_names_no_file_of_the_users(tmp_path: Path, calls: list[list[
 
 
 def test_the_script_does_its_work(tmp_path: Path, calls: list[list[str]]) -> None:
-    root.ensure_root(ARCHES["x86_64"], tmp_path)
+    root.ensure_root(ARCHES["x86_64"], Cache(tmp_path))
     tree = tmp_path / "tree with a space"
     for folder in ("etc", "sbin", "bin", "usr/share/doc", "var/cache", "usr/lib/python3.99/test"):
         (tree / folder).mkdir(parents=True)
@@ -100,17 +101,17 @@ def test_the_script_does_its_work(tmp_path: Path, calls: list[list[str]]) -> Non
 def test_another_recipe_is_another_image(
     tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = root.ensure_root(ARCHES["x86_64"], tmp_path)
+    first = root.ensure_root(ARCHES["x86_64"], Cache(tmp_path))
     monkeypatch.setattr(root, "PACKAGES", (*root.PACKAGES, "libnuma1"))
-    assert root.ensure_root(ARCHES["x86_64"], tmp_path) != first
+    assert root.ensure_root(ARCHES["x86_64"], Cache(tmp_path)) != first
 
 
 def test_the_users_path_does_not_matter(
     tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = root.ensure_root(ARCHES["x86_64"], tmp_path)
+    first = root.ensure_root(ARCHES["x86_64"], Cache(tmp_path))
     monkeypatch.setattr(root.shutil, "which", lambda name: "/elsewhere/python3")
-    assert root.ensure_root(ARCHES["x86_64"], tmp_path) == first
+    assert root.ensure_root(ARCHES["x86_64"], Cache(tmp_path)) == first
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_mirror_that_does_not_answer(
 
     monkeypatch.setattr(process, "run", run)
     with pytest.raises(HostError) as caught:
-        root.ensure_root(ARCHES["arm64"], tmp_path)
+        root.ensure_root(ARCHES["arm64"], Cache(tmp_path))
     assert reason in caught.value.message
     assert "arm64" in caught.value.message
     assert [path.name for path in (tmp_path / "roots").iterdir()] == ["arm64.lock"]

@@ -101,7 +101,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
 
 
 def machine(request: GuestRequest, played: Any) -> Guest:
-    return Guest(request, played, played, 3.0, "", 4242, KEYS)
+    return Guest(request, played, played, 3.0, 4242, KEYS)
 
 
 def copy(request: GuestRequest, tmp_path: Path, swap: Path | None = None) -> Any:

@@ -355,6 +355,7 @@ def test_interrupt_in_the_main_thread_kills_the_command(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, threading
 from orchestrator.host import process
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests start
 threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     process.run(["sh", "-c", "echo $$ > %s; exec sleep 60" % sys.argv[1]], deadline=60)
@@ -415,13 +416,16 @@ time.sleep(float(sys.argv[1]))
             text=True,
         )  # fmt: skip
         assert lab.stdout
-        folder = Path(lab.stdout.readline().strip())
-        assert folder.parent == tmp_path
-        if seconds != "0":
-            assert list(folder.iterdir())
-            lab.kill()
-        lab.stdout.close()
-        lab.wait(20)
+        try:
+            folder = Path(lab.stdout.readline().strip())
+            assert folder.parent == tmp_path
+            if seconds != "0":
+                assert list(folder.iterdir())
+        finally:
+            if seconds != "0":
+                lab.kill()
+            lab.stdout.close()
+            lab.wait(20)
         until = time.monotonic() + 10
         while folder.exists() and time.monotonic() < until:
             time.sleep(0.05)

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
-from orchestrator.commands.run import _expect
 from orchestrator.judge.compare import compare
 from orchestrator.judge.expectations import apply_expectations, expect_of_run
 from orchestrator.judge.outcome import cell_cases, cell_verdict, exit_status, series_case
@@ -26,6 +24,7 @@ from orchestrator.model.results import (
 )
 from orchestrator.model.spec import Expectation, Plan
 from orchestrator.report import junit
+from orchestrator.runner.state import RunState
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 BUILD = "bad/default/x86_64"
@@ -85,17 +84,17 @@ def test_applying_twice_is_applying_once() -> None:
 
 def test_cells_that_a_resumed_run_keeps() -> None:
     wanted = (Expectation("bad", "*", "*", "Bad rss-counter"),)
-    state = SimpleNamespace(
+    state = RunState(
         kernels={"bad": KernelRecord("bad", "s", "6.12")}, builds={BUILD: build(P)},
         cells={CELL: cell(case(F, title=RSS))},
     )  # fmt: skip
     plan = Plan("p", (), (), wanted)
-    _expect(plan, state)
+    state.settle(plan)
     (found,) = state.cells[CELL].cases
     assert (found.verdict, found.expected) == (P, "Bad rss-counter")
     assert state.cells[CELL].verdict is P
     before = (dict(state.builds), dict(state.cells), dict(state.kernels))
-    _expect(plan, state)
+    state.settle(plan)
     assert (state.builds, state.cells, state.kernels) == before
 
 

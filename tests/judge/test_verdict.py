@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from judging import CELL, GOOD, PANIC, RSS, SAMPLES, judged, seen, spec
 
@@ -324,7 +324,6 @@ STDOUT = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     STDOUT,
     st.sampled_from([None, 0, 1, 4, 124, 127, 139, -9]),
@@ -356,7 +355,6 @@ def test_only_complete_clean_evidence_passes(
         assert cell_verdict(cases) is F
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(), st.text(), st.text(), st.lists(st.text(max_size=6), max_size=2))
 def test_no_text_raises(stdout: str, stderr: str, console: str, patterns: list[str]) -> None:
     rules = MessageRules(requires=tuple(patterns), allows=tuple(patterns), forbids=tuple(patterns))

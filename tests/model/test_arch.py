@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_row_is_whole(arch: Arch) -> None:
     assert arch.kvm_hosts
     # The accelerator's probe needs a program for each.
     assert arch.name in accel._PROBES
+
+
+def test_the_table_explains_what_it_has() -> None:
+    told = set(re.findall(r"``(\w+)``", Arch.__doc__ or ""))
+    assert told | {"name"} == {field.name for field in fields(Arch)}
+
+
+@rows
+def test_its_folder_in_the_sources(arch: Arch) -> None:
+    assert arch.image.startswith(f"arch/{arch.srcarch}/boot/")
 
 
 @rows

@@ -129,6 +129,8 @@ def make_lab(folder: Path) -> None:
     family.mkdir(parents=True)
     (folder / "guest-tests/lib").mkdir()
     (folder / "guest-tests/lib/shared.c").write_text("")
+    (folder / "guest-tests/agent").mkdir()
+    (folder / "guest-tests/agent/sampler.c").write_text("")
     (folder / "guest-tests/notes").mkdir()
     for name in ("move.c", "race.py"):
         (family / name).write_text("")
@@ -358,7 +360,7 @@ WRONG_MANIFEST = [
     ("program: move.c\n", "", 10, "workloads[0].program", "is missing"),
     ('"^harmless"', '"(["', 9, "messages.allows[0]", "bad regular expression '(['"),
     ('"^harmless"', '"x*"', 9, "messages.allows[0]", "'x*' matches everything, an empty line too"),
-    ('"^harmless"', '"[[a]"', 9, "messages.allows[0]", "nested set"),
+    ('"^harmless"', '"[[a]"', 9, "messages.allows[0]", "bad regular expression '[[a]'"),
     ("name: race", "name: basic", 16, "workloads[1].name", "'basic' is on line 11 already"),
     ("counters: [RssAnon]", "counter: [RssAnon]", 14, "workloads[0].counter", "'counters'?"),
     ("equals-walk", "equal", 15, "invariants[0]", "counter-equals-walk, move-conserves"),
@@ -410,6 +412,15 @@ def test_a_family_in_two_folders(lab: Path) -> None:
     assert problems(lab) == ["more/move/manifest.yaml: family 'move' is in guest-tests too"]
 
 
+def test_the_labs_own_folders_are_no_families(lab: Path) -> None:
+    """Unless somebody means so: then they have a manifest."""
+    assert {workload.family for workload in load(lab).workloads} == {"move"}
+    agent = lab.parent / "guest-tests/agent"
+    shutil.copytree(lab.parent / "guest-tests/move", agent, dirs_exist_ok=True)
+    change(agent / "manifest.yaml", "family: move", "family: agent")
+    assert {workload.family for workload in load(lab).workloads} == {"agent", "move"}
+
+
 def laughs(merge: str) -> bytes:
     lines = ["a0: &a0 {x: 1}"]
     for i in range(1, 30):
@@ -417,17 +428,20 @@ def laughs(merge: str) -> bytes:
     return "\n".join(lines).encode()
 
 
+# What stands after "YAML syntax: " is the parser's, and so is which column it names.
 UNREADABLE = [
     (b"", "lab.yaml: is empty"),
     (b"# nothing\n", "lab.yaml: is empty"),
-    (b"kernels:\n\tv6: 1\n", "lab.yaml:2:1: YAML syntax: "),
-    (b"kernels: {a: b\n", "lab.yaml:2:1: YAML syntax: "),
-    (b"a: 1\n---\nb: 2\n", "lab.yaml:2:1: YAML syntax: "),
-    (b"a: *b\n", "lab.yaml:1:4: YAML syntax: found undefined alias"),
+    (b"kernels:\n\tv6: 1\n", "lab.yaml:2: YAML syntax: "),
+    (b"kernels: {a: b\n", ": YAML syntax: "),
+    (b"a: 1\n---\nb: 2\n", "lab.yaml:2: YAML syntax: "),
+    (b"a: *b\n", "lab.yaml:1: YAML syntax: "),
     (b"a: 1\nb: \xff\n", "lab.yaml:2: is not UTF-8: byte 0xff"),
-    (b"a: 1\nb: \x07\n", "lab.yaml:2: YAML syntax: control characters"),
-    (b"[" * 100_000, "lab.yaml:1: is nested more than"),
-    (b"- " * 5_000, "lab.yaml:1: is nested more than"),
+    (b"a: 1\nb: \x07\n", "lab.yaml:2: YAML syntax: "),
+    (b"[" * 60 + b"]" * 60, "lab.yaml:1: is nested more than"),
+    (b"- " * 60, "lab.yaml:1: is nested more than"),
+    (b"[" * 100_000, "lab.yaml:1:"),  # some parsers have a limit of their own
+    (b"- " * 5_000, "lab.yaml:1:"),
     (b"a: &a [*a]", "lab.yaml:1: a[0][0]: nested too deeply"),
     (b"a: &a {<<: *a}", "lab.yaml:1: a: merges itself"),
     (b"x" * (1 << 20) + b"x", "lab.yaml: is larger than 1 MiB"),
@@ -440,7 +454,7 @@ UNREADABLE = [
 def test_a_file_that_cannot_be_read(lab: Path, raw: bytes, message: str) -> None:
     lab.write_bytes(raw)
     (told,) = problems(lab)
-    assert message in told
+    assert message in re.sub(r"^(lab\.yaml:\d+):\d+: ", r"\1: ", told)
 
 
 def test_a_tab_is_named(lab: Path) -> None:
@@ -490,9 +504,7 @@ values = st.recursive(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(load_schema(LAB_SCHEMA)["properties"])), value=values)
 def test_any_value_anywhere_is_told_and_never_raises_anything_else(
     lab: Path, key: str, value: object
@@ -508,9 +520,7 @@ def test_any_value_anywhere_is_told_and_never_raises_anything_else(
     assert all(str(problem).isprintable() for problem in found), found
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(load_schema(MANIFEST_SCHEMA)["properties"])), value=values)
 def test_any_value_in_a_manifest(lab: Path, key: str, value: object) -> None:
     data = yaml.safe_load(MANIFEST)
@@ -528,7 +538,6 @@ def test_any_value_in_a_manifest(lab: Path, key: str, value: object) -> None:
     assert all(str(problem).isprintable() for problem in found), found
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_the_quick_check_never_lets_pass_what_jsonschema_refuses(data: st.DataObject) -> None:
     from jsonschema import Draft202012Validator

@@ -12,6 +12,7 @@ from lxml import etree
 from lxml import html as lxml_html
 from sample_run import broken_run, good_run, rss_hit, samples, write_files
 
+from orchestrator import HOME
 from orchestrator.judge.compare import FigureChange, compare
 from orchestrator.judge.noise import Noise
 from orchestrator.model.evidence import Measurement, Sample
@@ -52,6 +53,17 @@ def test_golden(name, tmp_path, golden, monkeypatch):
     write_files(run, tmp_path)
     against = compare(good_run(), run, "cli", "cli") if name == "compared" else None
     golden(f"{name}.html", html.render(run, tmp_path, against))
+
+
+def test_the_page_carries_its_stylesheet_and_script_verbatim():
+    # The golden pages leave them out.
+    templates = HOME / "orchestrator" / "report" / "templates"
+    style = (templates / "report.css").read_text(encoding="utf-8")
+    script = (templates / "report.js").read_text(encoding="utf-8")
+    source = html.render(broken_run(), None)
+    assert source.count(f"<style>\n{style}</style>") == 1
+    assert source.count(f"<script>{script}</script>") == 1
+    assert (source.count("<style"), source.count("<script")) == (1, 1)
 
 
 def test_it_can_be_made_again_from_what_is_stored(tmp_path):

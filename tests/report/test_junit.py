@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 from sample_run import broken_run, good_run, rss_hit
@@ -180,7 +180,6 @@ def test_valid_whatever_the_kernel_printed(text):
     parse(run, compare(good_run(), run, "cli", "cli"))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=())))
 def test_valid_for_any_text(text):
     parse(with_case(good_run(), verdict=Verdict.FAIL, reason=text, hits=(

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The history of runs."""
 
-import multiprocessing
+import contextlib
+import os
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from sample_run import broken_run, good_run
 
+from orchestrator import HOME
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.evidence import Counter, Measurement
 from orchestrator.model.names import Verdict
@@ -110,16 +114,32 @@ def test_garbage_and_huge_numbers(tmp_path):
     assert found.measurements[0].value != found.measurements[0].value
 
 
-def _write(args):
-    path, n = args
-    run = good_run()
-    history.record(path, replace(run, run=replace(run.run, id=f"run-{n}")))
+WRITER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from sample_run import good_run
+from orchestrator.results import history
+path, *numbers = sys.argv[1:]
+run = good_run()
+for n in numbers:
+    history.record(Path(path), replace(run, run=replace(run.run, id=f"run-{n}")))
+"""
 
 
 def test_many_writers_at_once(tmp_path):
     path = tmp_path / "h.sqlite"
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        pool.map(_write, [(path, n) for n in range(12)])
+    env = os.environ | {"PYTHONPATH": f"{HOME}:{HOME / 'tests' / 'support'}"}
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", WRITER, str(path), *map(str, range(n, 12, 4))], env=env
+                )
+            )
+            for n in range(4)
+        ]
+        assert [writer.wait(60) for writer in writers] == [0] * 4
     assert len(history.runs(path, limit=100)) == 12
 
 

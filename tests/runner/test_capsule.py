@@ -16,6 +16,7 @@ import pytest
 
 from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import Hit, LedgerStep
@@ -96,7 +97,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def leave(run: RunResult, where: Cell, folder: Path, cache: Path) -> RunResult:
-    return capsule.leave_capsules(Plan("p", (where.build,), (where,)), run, folder, cache)
+    return capsule.leave_capsules(Plan("p", (where.build,), (where,)), run, folder, Cache(cache))
 
 
 def one(tmp_path: Path, cache: Path, *cases: CaseResult, where: Cell | None = None) -> Path:
@@ -255,6 +256,7 @@ def test_the_header_is_found_again_whatever_its_numbers(
     assert not found(other)
 
 
+@pytest.mark.slow
 def test_every_captured_report_has_a_pattern_that_finds_it(tmp_path: Path) -> None:
     """What the parser finds in a captured log, the script finds in the same log."""
     logs = sorted((HOME / "tests" / "data").rglob("*.log"))

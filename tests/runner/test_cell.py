@@ -23,16 +23,17 @@ from orchestrator.guest.boot import BootFailed, GuestRequest
 from orchestrator.guest.facts import Facts
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
-from orchestrator.host import cores
-from orchestrator.host.cores import Cores
+from orchestrator.host import memory
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSpec, WorkloadSpec
-from orchestrator.runner import crash, stages
-from orchestrator.runner.context import Event, no_cores
+from orchestrator.runner import crash
+from orchestrator.runner.cell import run_cell
+from orchestrator.runner.context import Context, Event, Machine, RunValues, Spare, no_cores
 from orchestrator.workload import programs, watch
 
 TOKEN = "f00d"
@@ -83,7 +84,7 @@ class Play:
         request: GuestRequest,
         on_progress: Callable[[str], None] = lambda _: None,
         on_lost: Callable[[Any], None] = lambda _: None,
-    ) -> Iterator[Machine]:
+    ) -> Iterator[PlayedGuest]:
         self.requests.append(request)
         boot = self.boots.pop(0) if self.boots else ""
         request.console.write_text("[    0.100000][    T0] Linux version 6.12.1\n")
@@ -93,21 +94,19 @@ class Play:
             raise boot[0]
         if isinstance(boot, Exception):
             raise boot
-        yield Machine(request)
+        yield PlayedGuest(request)
 
-    def examine(
-        self, qemu: object, arch: object, built: object, folder: Path, run: Path, hits: Any
-    ) -> CrashReport:
-        self.examined.append((folder.name, tuple(hit.kind for hit in hits)))
-        return CrashReport({"Registers": folder.name}, "no types", (), 0, 1.0)
+    def examine(self, lost: crash.Lost) -> CrashReport:
+        self.examined.append((lost.folder.name, tuple(hit.kind for hit in lost.hits)))
+        return CrashReport({"Registers": lost.folder.name}, "no types", (), 0, 1.0)
 
-    def push(self, machine: Machine, archive: Path) -> None:
+    def push(self, machine: PlayedGuest, archive: Path) -> None:
         if self.pushes:
             raise self.pushes.pop(0)
 
     def run_workload(
         self,
-        machine: Machine,
+        machine: PlayedGuest,
         spec: WorkloadSpec,
         token: str,
         tell: Callable[[str], None],
@@ -136,7 +135,7 @@ class Play:
         return WorkloadEvidence(workload=spec, **fields | outcome)  # type: ignore[arg-type]
 
 
-class Machine:
+class PlayedGuest:
     def __init__(self, request: GuestRequest) -> None:
         self.request = request
         self.boot_seconds = 1.5
@@ -191,11 +190,28 @@ def go(
         build, Verdict.PASS, "", 1.0, False, image=play.folder / "image", kernel_config=dotconfig,
         mismatches=mismatches,
     )  # fmt: skip
-    settings = stages.Settings(
-        play.folder / "cache", play.folder / "run", play.folder, "20260101-000000", 2,
-        listener=events.append if events is not None else lambda _: None, token=TOKEN, spare=spare,
-    )  # fmt: skip
-    return stages.run_cell(cell, built, settings)
+    context = Context(
+        RunValues("20260101-000000", 2, token=TOKEN),
+        Machine(Cache(play.folder / "cache"), play.folder / "run", play.folder, spare),
+        events.append if events is not None else lambda _: None,
+    )
+    return run_cell(cell, built, context)
+
+
+def spare_of(cores: int) -> Spare:
+    """So many cores to spare, as an engine gives them."""
+    lock, free = threading.Lock(), [cores]
+
+    @contextlib.contextmanager
+    def spare(wanted: int) -> Iterator[bool]:
+        with lock:
+            got = free[0] >= wanted
+            free[0] -= wanted * got
+        yield got
+        with lock:
+            free[0] += wanted * got
+
+    return spare
 
 
 def told(record: CellRecord) -> dict[str, str]:
@@ -242,7 +258,7 @@ def test_a_guests_case_name_does_not_reach_the_users_shell(play: Play) -> None:
     record = go(play)
     (case,) = [c for c in record.cases if "touch" in c.id]
     assert shlex.split(case.rerun) == ["lab", "rerun", "20260101-000000", case.id]
-    own = stages.Settings(play.folder, play.folder, play.folder, "r", 1)
+    own = RunValues("r", 1)
     assert own.rerun == "lab rerun r {case}"
 
 
@@ -517,7 +533,7 @@ def copies(play: Play, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield replace(request, memory=Memory((7,)))
 
     @contextlib.contextmanager
-    def restored(kept: object, folder: Path, console: Path) -> Iterator[Machine]:
+    def restored(kept: object, folder: Path, console: Path) -> Iterator[PlayedGuest]:
         console.write_text(play.last_words)
         assert folder.is_dir()
         assert kept == "kept"
@@ -526,7 +542,7 @@ def copies(play: Play, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if fate:
             raise fate
         console.write_text("")
-        machine = Machine(replace(play.requests[0], console=console))
+        machine = PlayedGuest(replace(play.requests[0], console=console))
         machine.restore_seconds = 0.5
         yield machine
 
@@ -594,7 +610,7 @@ def test_copies_run_side_by_side_where_cores_are_free(
 
     monkeypatch.setattr(watch, "run_workload", meet)
     names = [work(name) for name in "abcd"]
-    record = go(play, *names, fresh=True, spare=Cores(4).spare)
+    record = go(play, *names, fresh=True, spare=spare_of(4))
     assert record.verdict is Verdict.PASS
     assert [c.id.split(":")[1] for c in record.cases if c.case == "case"] == [
         "f/a", "f/b", "f/c", "f/d",
@@ -607,7 +623,7 @@ def test_copies_run_side_by_side_where_cores_are_free(
 def test_no_more_copies_than_memory(
     play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cores, "SPARE_MIB", 1 << 30)
+    monkeypatch.setattr(memory, "SPARE_MIB", 1 << 30)
     running = threading.Lock()
     run_workload = watch.run_workload
 
@@ -619,7 +635,7 @@ def test_no_more_copies_than_memory(
             running.release()
 
     monkeypatch.setattr(watch, "run_workload", alone)
-    assert go(play, fresh=True, spare=Cores(64).spare).verdict is Verdict.PASS
+    assert go(play, fresh=True, spare=spare_of(64)).verdict is Verdict.PASS
 
 
 def test_what_spoils_a_copy_harms_nobody(play: Play, copies: list[str]) -> None:

@@ -60,7 +60,8 @@ def built(folder: Path, config: str | None = "", vmlinux: bool = True) -> BuildR
 
 def examine(tmp_path: Path, made: BuildResult, monitor: Monitor | None = None) -> CrashReport:
     run = tmp_path / "run"
-    return crash.examine(monitor or Monitor(), ARCH, made, run / "cells" / "c" / "crash", run)
+    where = run / "cells" / "c" / "crash"
+    return crash.examine(crash.Lost(monitor or Monitor(), ARCH, made, where, run))
 
 
 def test_a_kernel_without_types_still_tells_its_cpus(tmp_path: Path) -> None:

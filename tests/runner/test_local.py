@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.model.kernel import ApplyFailure, BuildResult, ConfigMismatch, KernelTree
 from orchestrator.model.names import Verdict
@@ -35,9 +37,10 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.runner import local
-from orchestrator.runner import stages as run
-from orchestrator.runner.context import Event
-from orchestrator.runner.local import Cores, Progress
+from orchestrator.runner.context import Context, Event, Kernel, Machine, RunValues
+from orchestrator.runner.stages import Ran
+from orchestrator.runner.stages import Stages as Effects
+from orchestrator.runner.state import RunState
 
 SHAPES = (ShapeSpec("small", cpus=2), ShapeSpec("wide", cpus=4))
 
@@ -61,117 +64,6 @@ def make_plan(
     return Plan("p", builds, cells, time_budget=budget)
 
 
-# ---------------------------------------------------------------- cores
-
-
-def take(cores: Cores, wanted: int, rank: int, work: Callable[[], None]) -> threading.Thread:
-    """Hold cores in a thread of its own; it is in the queue when this returns."""
-    ticket = cores.queue(rank)
-
-    def body() -> None:
-        with cores.hold(wanted, ticket):
-            work()
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    return thread
-
-
-def waited(gate: threading.Event) -> None:
-    assert gate.wait(5)
-
-
-def test_never_more_than_there_are() -> None:
-    cores = Cores(4)
-    lock = threading.Lock()
-    used, most = 0, 0
-
-    def work(number: int) -> None:
-        nonlocal used, most
-        with lock:
-            used += number
-            most = max(most, used)
-        time.sleep(0.005)
-        with lock:
-            used -= number
-
-    threads = [take(cores, n % 3 + 1, n, lambda number=n % 3 + 1: work(number)) for n in range(24)]
-    for thread in threads:
-        thread.join(10)
-    assert not any(thread.is_alive() for thread in threads)
-    assert most == 4
-
-
-def test_wanting_more_than_all_means_all() -> None:
-    cores = Cores(2)
-    with cores.hold(16, cores.queue(0)) as number:
-        assert number == 2
-    with cores.hold(0, cores.queue(0)) as number:
-        assert number == 1
-
-
-def test_lower_ranks_first_and_equals_as_they_came() -> None:
-    cores = Cores(1)
-    order: list[str] = []
-    gate = threading.Event()
-    first = take(cores, 1, 0, lambda: waited(gate))
-    time.sleep(0.05)
-    threads = [
-        take(cores, 1, rank, lambda name=name: order.append(name))
-        for name, rank in (("build", 1000), ("b1", 2), ("a", 1), ("b2", 2))
-    ]
-    gate.set()
-    for thread in (first, *threads):
-        thread.join(5)
-    assert order == ["a", "b1", "b2", "build"]
-
-
-def test_a_wide_cell_is_not_starved_by_narrow_ones() -> None:
-    cores = Cores(4)
-    order: list[str] = []
-    gate = threading.Event()
-    narrow = take(cores, 1, 0, lambda: waited(gate))
-    time.sleep(0.05)
-    wide = take(cores, 4, 1, lambda: order.append("wide"))
-    late = [take(cores, 1, 2, lambda: order.append("narrow")) for _ in range(3)]
-    time.sleep(0.05)
-    assert order == []  # three cores are free and kept for the one whose turn it is
-    gate.set()
-    for thread in (narrow, wide, *late):
-        thread.join(5)
-    assert order[0] == "wide"
-
-
-def test_stop_wakes_and_refuses() -> None:
-    cores = Cores(1)
-    ended: list[str] = []
-
-    def wait(ticket: tuple[int, int]) -> None:
-        try:
-            with cores.hold(1, ticket):
-                ended.append("held")
-        except Interrupted:
-            ended.append("interrupted")
-
-    with cores.hold(1, cores.queue(0)):
-        threads = [threading.Thread(target=wait, args=(cores.queue(rank),)) for rank in range(3)]
-        for thread in threads:
-            thread.start()
-        cores.stop()
-        for thread in threads:
-            thread.join(5)
-    wait(cores.queue(0))
-    assert ended == ["interrupted"] * 4
-
-
-def test_an_error_gives_the_cores_back() -> None:
-    cores = Cores(2)
-    with pytest.raises(RuntimeError), cores.hold(2, cores.queue(0)):
-        raise RuntimeError
-    with cores.hold(2, cores.queue(0)) as number:
-        assert number == 2
-
-
 # ---------------------------------------------------------------- a plan
 
 
@@ -190,21 +82,19 @@ class Stages:
         self.build_seconds = 0.0
         self.during_cell: Callable[[], None] = lambda: None
 
-    def prepare_kernel(self, spec: KernelSpec, settings: run.Settings) -> run.Kernel:
+    def prepare_kernel(self, spec: KernelSpec, context: Context) -> Kernel:
         found = self.kernels.get(spec.name)
         if isinstance(found, BaseException):
             raise found
         tree = KernelTree(spec, "6.12", "base", "tree", failure=found)
-        return run.Kernel(tree, "slot", "debian:6.12=6.12.1")
+        return Kernel(tree, "slot", "debian:6.12=6.12.1")
 
-    def find_build(
-        self, build: Build, kernel: run.Kernel, settings: run.Settings
-    ) -> BuildResult | None:
+    def find_build(self, build: Build, kernel: Kernel, context: Context) -> BuildResult | None:
         if build.id not in self.kept:
             return None
         return BuildResult(build, Verdict.PASS, "", 0.0, True, mismatches=self.mismatches)
 
-    def build_one(self, build: Build, kernel: run.Kernel, settings: run.Settings) -> BuildResult:
+    def build_one(self, build: Build, kernel: Kernel, context: Context) -> BuildResult:
         with self.lock:
             self.building += 1
             assert self.building == 1, "kernel builds use all cores: one at a time"
@@ -220,7 +110,7 @@ class Stages:
             build, found, reason, 1.5, False, cpu_seconds=2.0, mismatches=self.mismatches
         )
 
-    def run_cell(self, cell: Cell, built: BuildResult, settings: run.Settings) -> CellRecord:
+    def run_cell(self, cell: Cell, built: BuildResult, kernel: Kernel, context: Context) -> Ran:
         with self.lock:
             self.log.append(f"cell {cell.id}")
         self.during_cell()
@@ -228,44 +118,56 @@ class Stages:
             raise self.cells[cell.id]
         case = CaseResult(f"{cell.id}:w:c", "w", "c", Verdict.PASS)
         build = cell.build
-        return CellRecord(
+        record = CellRecord(
             cell.id, build.kernel.name, build.config.name, build.arch, cell.shape.name, "tcg",
             Verdict.PASS, 1.0, (case,),
+        )  # fmt: skip
+        return Ran(record, cell)
+
+    @property
+    def effects(self) -> Effects:
+        return Effects(
+            prepare=self.prepare_kernel, find=self.find_build, build=self.build_one,
+            run=self.run_cell,
         )  # fmt: skip
 
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     fake = Stages()
-    for name in ("prepare_kernel", "find_build", "build_one", "run_cell"):
-        monkeypatch.setattr(run, name, getattr(fake, name))
     # cancel() is for good in a process: here it is only noted.
     monkeypatch.setattr(process, "cancel", lambda: fake.log.append("cancel"))
     return fake
 
 
+def context_of(folder: Path, listener: Callable[[Event], None]) -> Context:
+    return Context(RunValues("r", 2), Machine(Cache(folder), folder / "run", folder), listener)
+
+
 @pytest.fixture
-def carry(tmp_path: Path, stages: Stages) -> Callable[..., Progress]:
-    def work(plan: Plan, **more: object) -> Progress:
+def carry(tmp_path: Path, stages: Stages) -> Callable[..., RunState]:
+    def work(plan: Plan, **more: object) -> RunState:
         events = more.pop("events", None)
         listener = events.append if isinstance(events, list) else lambda _: None
-        settings = run.Settings(tmp_path, tmp_path / "run", tmp_path, "r", 2, listener=listener)
+        context = context_of(tmp_path, listener)
         on_change = more.pop("on_change", lambda _: None)
-        return local.carry_out(plan, settings, on_change, cores=2, **more)  # type: ignore[arg-type]
+        return local.carry_out(  # type: ignore[arg-type]
+            plan, context, on_change, cores=2, stages=stages.effects, **more
+        )
 
     return work
 
 
-def verdicts(progress: Progress) -> dict[str, str]:
+def verdicts(progress: RunState) -> dict[str, str]:
     return {cell.id: cell.verdict.value for cell in progress.cells.values()}
 
 
-def test_all_goes_well(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_all_goes_well(carry: Callable[..., RunState], stages: Stages) -> None:
     plan = make_plan(configs=("a", "b"), shapes=SHAPES)
     seen: list[tuple[int, int, int]] = []
     events: list[Event] = []
 
-    def on_change(state: Progress) -> None:
+    def on_change(state: RunState) -> None:
         seen.append((len(state.kernels), len(state.builds), len(state.cells)))
 
     progress = carry(plan, on_change=on_change, events=events)
@@ -281,7 +183,7 @@ def test_all_goes_well(carry: Callable[..., Progress], stages: Stages) -> None:
     assert sorted(done) == sorted([b.id for b in plan.builds] + [c.id for c in plan.cells])
 
 
-def test_cells_go_before_the_next_build(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_cells_go_before_the_next_build(carry: Callable[..., RunState], stages: Stages) -> None:
     carry(make_plan(configs=("a", "b", "c")))
     assert stages.log == [
         "build k/a/x86_64", "cell k/a/x86_64/small", "build k/b/x86_64", "cell k/b/x86_64/small",
@@ -289,7 +191,7 @@ def test_cells_go_before_the_next_build(carry: Callable[..., Progress], stages: 
     ]  # fmt: skip
 
 
-def test_what_was_built_before_runs_first(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_what_was_built_before_runs_first(carry: Callable[..., RunState], stages: Stages) -> None:
     stages.kept = {"k/b/x86_64"}
     progress = carry(make_plan(configs=("a", "b")))
     assert stages.log[0] == "cell k/b/x86_64/small"
@@ -298,14 +200,14 @@ def test_what_was_built_before_runs_first(carry: Callable[..., Progress], stages
     assert len(progress.cells) == 2
 
 
-def test_builds_alone(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_builds_alone(carry: Callable[..., RunState], stages: Stages) -> None:
     progress = carry(make_plan(configs=("a", "b")), boot=False)
     assert len(progress.builds) == 2
     assert progress.cells == {}
 
 
 def test_a_symbol_that_did_not_take_fails_a_build_that_nobody_boots(
-    carry: Callable[..., Progress], stages: Stages
+    carry: Callable[..., RunState], stages: Stages
 ) -> None:
     stages.mismatches = (
         ConfigMismatch("DEBUG_VM", "y", "n", "base.config:2", "needs DEBUG_KERNEL"),
@@ -325,7 +227,7 @@ def test_a_symbol_that_did_not_take_fails_a_build_that_nobody_boots(
 
 
 def test_a_series_that_does_not_apply_stops_no_other(
-    carry: Callable[..., Progress], stages: Stages
+    carry: Callable[..., RunState], stages: Stages
 ) -> None:
     stages.kernels["bad"] = ApplyFailure(2, "mm: x", "mm/a.c", 7, "hunk 1 fails", "@@", "")
     progress = carry(make_plan(kernels=("bad", "good")))
@@ -345,7 +247,7 @@ def test_a_series_that_does_not_apply_stops_no_other(
     ],
 )
 def test_a_source_that_cannot_be_had(
-    carry: Callable[..., Progress], stages: Stages, error: Exception, usage: bool, said: str
+    carry: Callable[..., RunState], stages: Stages, error: Exception, usage: bool, said: str
 ) -> None:
     stages.kernels["bad"] = error
     events: list[Event] = []
@@ -360,7 +262,7 @@ def test_a_source_that_cannot_be_had(
 
 
 def test_a_build_that_fails_boots_nothing_and_stops_nothing(
-    carry: Callable[..., Progress], stages: Stages
+    carry: Callable[..., RunState], stages: Stages
 ) -> None:
     stages.builds["k/a/x86_64"] = Verdict.FAIL
     progress = carry(make_plan(configs=("a", "b"), shapes=SHAPES))
@@ -378,7 +280,7 @@ def test_a_build_that_fails_boots_nothing_and_stops_nothing(
 
 @pytest.mark.parametrize("error", [HostError("disk full", "free some"), ValueError("a bug")])
 def test_the_host_failing_at_a_build(
-    carry: Callable[..., Progress], stages: Stages, error: Exception
+    carry: Callable[..., RunState], stages: Stages, error: Exception
 ) -> None:
     stages.builds["k/a/x86_64"] = error
     progress = carry(make_plan(configs=("a", "b")))
@@ -392,7 +294,7 @@ def test_the_host_failing_at_a_build(
 
 @pytest.mark.parametrize("error", [HostError("no QEMU", "install it"), KeyError("x")])
 def test_the_host_failing_at_a_cell(
-    carry: Callable[..., Progress], stages: Stages, error: Exception
+    carry: Callable[..., RunState], stages: Stages, error: Exception
 ) -> None:
     stages.cells["k/a/x86_64/small"] = error
     progress = carry(make_plan(configs=("a", "b")))
@@ -402,9 +304,9 @@ def test_the_host_failing_at_a_cell(
 
 
 def test_results_that_cannot_be_stored_end_no_run(
-    carry: Callable[..., Progress], stages: Stages
+    carry: Callable[..., RunState], stages: Stages
 ) -> None:
-    def on_change(state: Progress) -> None:
+    def on_change(state: RunState) -> None:
         raise HostError("cannot write the results", "free some space")
 
     progress = carry(make_plan(configs=("a", "b")), on_change=on_change)
@@ -413,13 +315,15 @@ def test_results_that_cannot_be_stored_end_no_run(
 
 
 def test_a_listener_that_raises_ends_no_run(
-    carry: Callable[..., Progress], stages: Stages, tmp_path: Path
+    carry: Callable[..., RunState], stages: Stages, tmp_path: Path
 ) -> None:
     def listener(event: Event) -> None:
         raise ValueError("broken renderer")
 
-    settings = run.Settings(tmp_path, tmp_path / "run", tmp_path, "r", 2, listener=listener)
-    progress = local.carry_out(make_plan(configs=("a", "b")), settings, lambda _: None, cores=2)
+    progress = local.carry_out(
+        make_plan(configs=("a", "b")), context_of(tmp_path, listener), lambda _: None, cores=2,
+        stages=stages.effects,
+    )  # fmt: skip
     assert verdicts(progress) == {"k/a/x86_64/small": "pass", "k/b/x86_64/small": "pass"}
     assert progress.problems == []
 
@@ -435,7 +339,7 @@ def python_sigint() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("python_sigint")
-def test_interrupted_by_a_signal(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_interrupted_by_a_signal(carry: Callable[..., RunState], stages: Stages) -> None:
     def during() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.2)
@@ -450,27 +354,34 @@ def test_interrupted_by_a_signal(carry: Callable[..., Progress], stages: Stages)
     assert progress.cells == {}
 
 
-def test_interrupted_while_fetching(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_interrupted_while_fetching(carry: Callable[..., RunState], stages: Stages) -> None:
     stages.kernels["two"] = Interrupted("interrupted")
     progress = carry(make_plan(kernels=("one", "two", "three")))
     assert progress.interrupted
     assert list(progress.kernels) == ["one"]
-    assert stages.log == []
+    assert stages.log == ["cancel"]  # nothing is built or booted any more
 
 
-def test_keyboard_interrupt_in_the_main_thread(
-    carry: Callable[..., Progress], stages: Stages, monkeypatch: pytest.MonkeyPatch
+def test_what_nobody_foresaw_is_a_problem_and_no_end(
+    carry: Callable[..., RunState], stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def schedule(*_: object) -> None:
-        raise KeyboardInterrupt
+    """A bug of the lab in one cell must leave neither the schedule waiting nor the others out."""
+    whole = local._Engine._keep_cell
 
-    monkeypatch.setattr(local._Execution, "_schedule", schedule)
-    progress = carry(make_plan())
-    assert progress.interrupted
-    assert stages.log == ["cancel"]
+    def keep(engine: local._Engine, record: CellRecord) -> None:
+        if record.id == "k/a/x86_64/small":
+            raise RuntimeError("a bug")
+        whole(engine, record)
+
+    monkeypatch.setattr(local._Engine, "_keep_cell", keep)
+    state = carry(make_plan(configs=("a", "b")))
+    assert verdicts(state) == {"k/b/x86_64/small": "pass"}
+    assert len(state.problems) == 1
+    assert "unexpected RuntimeError: a bug" in state.problems[0]
+    assert not state.interrupted
 
 
-def test_time_budget(carry: Callable[..., Progress], stages: Stages) -> None:
+def test_time_budget(carry: Callable[..., RunState], stages: Stages) -> None:
     stages.build_seconds = 0.3
     plan = make_plan(configs=("a", "b", "c"), budget=0.5)
     progress = carry(plan)
@@ -489,7 +400,7 @@ def test_time_budget(carry: Callable[..., Progress], stages: Stages) -> None:
 
 
 def test_finished_cells_of_an_earlier_run_are_kept(
-    carry: Callable[..., Progress], stages: Stages
+    carry: Callable[..., RunState], stages: Stages
 ) -> None:
     plan = make_plan(configs=("a", "b"), shapes=SHAPES)
     earlier = carry(plan)
@@ -515,19 +426,19 @@ def test_finished_cells_of_an_earlier_run_are_kept(
 
 
 def test_a_budget_to_be_spent_goes_to_the_loops(
-    carry: Callable[..., Progress], stages: Stages, monkeypatch: pytest.MonkeyPatch
+    carry: Callable[..., RunState], stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan(configs=("a", "b"), budget=1000.0)
     spec = WorkloadSpec("race/w", "race", Path(), "w.c", budget=5.0)
     plan = replace(plan, cells=tuple(replace(cell, workloads=(spec,)) for cell in plan.cells))
     seen: list[float] = []
-    whole = run.run_cell
+    whole = stages.run_cell
 
-    def run_cell(cell: Cell, built: BuildResult, settings: run.Settings) -> CellRecord:
+    def run_cell(cell: Cell, *more: Any) -> Ran:
         seen.append(cell.workloads[0].budget)
-        return whole(cell, built, settings)
+        return whole(cell, *more)
 
-    monkeypatch.setattr(run, "run_cell", run_cell)
+    monkeypatch.setattr(stages, "run_cell", run_cell)
     carry(plan)
     assert seen == [5.0, 5.0]
     seen.clear()

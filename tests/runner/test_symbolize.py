@@ -8,6 +8,7 @@ import pytest
 from sample_run import good_run, rss_hit
 from sample_run import warn_hit as hit_with_lines
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.kernel.lines.lookup import Answer
 from orchestrator.model.errors import HostError, Interrupted
@@ -16,7 +17,7 @@ from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 from orchestrator.runner import symbolize
-from orchestrator.runner.context import Kernel, Settings
+from orchestrator.runner.context import Context, Kernel, Machine, RunValues
 
 SPEC = KernelSpec("k", "x")
 
@@ -67,8 +68,8 @@ def go(cell, tmp_path, vmlinux=Path("/b/vmlinux"), events=None):
     )  # fmt: skip
     kernel = Kernel(KernelTree(SPEC, "6.12", "b", "t"), "slot", "x")
     listener = events.append if events is not None else lambda _: None
-    settings = Settings(tmp_path, tmp_path, tmp_path, "r", 2, listener)
-    return symbolize.with_lines(cell, built, kernel, settings)
+    context = Context(RunValues("r", 2), Machine(Cache(tmp_path), tmp_path, tmp_path), listener)
+    return symbolize.with_lines(cell, built, kernel, context)
 
 
 def test_each_hit_gets_the_lines_of_its_trace(asked, tmp_path):

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from fake_kernel import commit_all, write_kernel
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source.fetch import BaseSource, fetch_base
 from orchestrator.model.spec import KernelSpec
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def kernel(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetch(cache: Path) -> Callable[..., BaseSource]:
+def fetch(cache: Cache) -> Callable[..., BaseSource]:
     def work(source: str, base_commit: str = "") -> BaseSource:
         spec = KernelSpec("k", source, where="lab.yaml:3")
         return fetch_base(spec, cache, lambda _: None, 60, base_commit)

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,3 +56,29 @@ def lab_run(out: Path, *words: str, cwd: Path = HOME, deadline: float = 3600) ->
     file = out / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     return Ran(done.returncode, output, out, results)
+
+
+@contextlib.contextmanager
+def lab_started(*words: str | Path, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """``lab WORDS`` while a test looks at it; it is gone at the end, however the test ends.
+
+    It has the signals of a command that a user typed: whoever started the tests (``nohup``, a
+    script with ``&``, a CI runner) may have them ignored, and a child would take that over.
+    """
+
+    def as_typed() -> None:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_DFL)
+
+    child = subprocess.Popen([str(LAB), *words], cwd=HOME, preexec_fn=as_typed, **streams)
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(60)
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()

@@ -76,18 +76,18 @@ def test_makes_own_flags_reach_no_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_cache_of_its_own_leaves_the_users_alone(bench: measure.Bench) -> None:
-    users = bench.places.cache / "trees" / "debian-6.12"
+    users = bench.places.cache.folder / "trees" / "debian-6.12"
     users.mkdir(parents=True)
     (users / "Makefile").write_text("all:\n")
-    with bench.cache("cold", ("trees", "records")) as cache:
-        assert (cache / "trees" / "debian-6.12" / "Makefile").exists()
-        (cache / "obj").mkdir()
-    assert not cache.exists()
+    with bench.cache("cold", lambda one: (one.trees, one.records)) as cache:
+        assert (cache.folder / "trees" / "debian-6.12" / "Makefile").exists()
+        (cache.folder / "obj").mkdir()
+    assert not cache.folder.exists()
     assert (users / "Makefile").exists()
-    cache.mkdir()
-    (cache / "obj").mkdir()  # what an interrupted bench leaves must not warm a cold build
-    with bench.cache("cold", ("trees",)) as cache:
-        assert sorted(path.name for path in cache.iterdir()) == ["trees"]
+    cache.folder.mkdir()
+    (cache.folder / "obj").mkdir()  # what an interrupted bench leaves must not warm a cold build
+    with bench.cache("cold", lambda one: (one.trees,)) as cache:
+        assert sorted(path.name for path in cache.folder.iterdir()) == ["trees"]
 
 
 @pytest.mark.parametrize("arch", sorted(ARCHES))
@@ -96,7 +96,7 @@ def test_bare_programs_are_those_of_the_lab(bench: measure.Bench, arch: str) -> 
     script = measure._script(cell)
     for spec in cell.workloads:
         assert guest_command(spec, "token").partition(" -- ")[2] in script
-    assert measure.settings(bench).cache == bench.places.cache
+    assert measure.context(bench).cache == bench.places.cache
 
 
 def test_project_is_a_lab_of_its_own(bench: measure.Bench) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from orchestrator.evidence.klog import kmsg
 from orchestrator.evidence.klog.lines import read
 
-# The sampler's copy of /dev/kmsg, a record a line (guest-tests/lib/kmsgcopy.h).
+# The sampler's copy of /dev/kmsg, a record a line (guest-tests/agent/kmsgcopy.h).
 _COPY = "kmsg: "
 
 

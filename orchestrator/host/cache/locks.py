@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError
 
 Notice = Callable[[str], None]
-
 
 # The longest that one side keeps the other waiting is a few renames; a stopped process may be more.
 _PATIENCE = 120.0
@@ -91,12 +91,12 @@ def try_lock(file: IO[bytes], kind: int) -> bool:
 
 
 @contextlib.contextmanager
-def using(cache: Path) -> Iterator[None]:
+def using(cache: Cache) -> Iterator[None]:
     """Be a user of the cache for a with block, which ends with the process at the latest.
 
     :raises HostError: when the cache cannot be written.
     """
-    folder = cache / "locks" / "labs"
+    folder = cache.labs
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -107,7 +107,7 @@ def using(cache: Path) -> Iterator[None]:
     with looking(cache):
         descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
         file = os.fdopen(descriptor, "wb")
-        _lock(file.fileno())
+        try_lock(file, fcntl.LOCK_EX)
     with file:
         try:
             yield
@@ -116,43 +116,29 @@ def using(cache: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def looking(cache: Path) -> Iterator[None]:
+def looking(cache: Cache) -> Iterator[None]:
     """Look something up and mark it as used, while nothing is being removed.  Keep it short."""
-    with locked(_gate(cache), deadline=_PATIENCE, shared=True, what=_WHAT):
+    with locked(cache.trim_lock, deadline=_PATIENCE, shared=True, what=_WHAT):
         yield
 
 
 @contextlib.contextmanager
-def trimming(cache: Path) -> Iterator[float | None]:
+def trimming(cache: Cache) -> Iterator[float | None]:
     """Remove things for the length of a with block: nobody registers or looks anything up.
 
     Gives the instant (seconds since the epoch) before which a thing must have been used last to be
     free, or None when no lab is at work.  Keep it short: rename, and delete afterwards.
     """
-    with locked(_gate(cache), deadline=_PATIENCE, what=_WHAT):
+    with locked(cache.trim_lock, deadline=_PATIENCE, what=_WHAT):
         yield _oldest_start(cache)
 
 
-def _oldest_start(cache: Path) -> float | None:
+def _oldest_start(cache: Cache) -> float | None:
     starts = []
-    for path in (cache / "locks" / "labs").glob("*"):
+    for path in cache.labs.glob("*"):
         with contextlib.suppress(FileNotFoundError), path.open("ab") as file:
-            if _lock(file.fileno()):
+            if try_lock(file, fcntl.LOCK_EX):
                 path.unlink(missing_ok=True)  # its lab was killed
             else:
                 starts.append(os.fstat(file.fileno()).st_mtime)
     return min(starts, default=None)
-
-
-def _gate(cache: Path) -> Path:
-    return cache / "locks" / "trim"
-
-
-def _lock(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

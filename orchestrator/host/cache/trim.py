@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import clean_leftovers
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked, trimming
+from orchestrator.host.cache.scratch import clean_leftovers
 from orchestrator.host.cache.survey import RUBBISH, Entry, disk_size, last_use, mtime, survey
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.formats import parse_size_mib
@@ -35,9 +35,6 @@ _CCACHE_DEADLINE = 300.0
 _CCACHE_LEAST = 64 << 20
 # What a build or a root leaves when its lab is killed; nothing is at work on one for so long.
 _UNFINISHED = 86400.0
-
-
-_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
 
 
 @dataclass(frozen=True)
@@ -84,14 +81,14 @@ def parse_size(text: str) -> int:
     return parse_size_mib(int(text) if text.isascii() and text.isdigit() else text) << 20
 
 
-def keep_budget(cache: Path, limit: int | None = None) -> Trimmed | None:
+def keep_budget(cache: Cache, limit: int | None = None) -> Trimmed | None:
     """Keep the cache within its budget; for the end of a run, so it never raises.
 
     Gives None where it was checked less than an hour ago, or could not be.
 
     :param limit: bytes; default :func:`budget`.
     """
-    stamp = cache / "locks" / "budget-checked"
+    stamp = cache.budget_checked
     try:
         if process.cancelled() or time.time() - mtime(stamp) < CHECK_INTERVAL:
             return None
@@ -128,12 +125,12 @@ def _is_rubbish(entry: Entry, now: float) -> bool:
     return entry.kind == "tmp" or unfinished
 
 
-def trim(cache: Path, wish: Wish, *, dry_run: bool = False) -> Trimmed:
+def trim(cache: Cache, wish: Wish, *, dry_run: bool = False) -> Trimmed:
     """Remove what is wished away and is not in use.
 
     :raises HostError: when the cache cannot be written, or another lab holds it for minutes.
     """
-    if not cache.is_dir():
+    if not cache.folder.is_dir():
         return Trimmed((), (), 0, 0)
     entries = survey(cache)
     total = sum(entry.size for entry in entries)
@@ -142,7 +139,7 @@ def trim(cache: Path, wish: Wish, *, dry_run: bool = False) -> Trimmed:
     with trimming(cache) as oldest:
         free = [entry for entry in chosen if _is_free(cache, entry, oldest)]
         if not dry_run:
-            (cache / "tmp").mkdir(exist_ok=True)
+            cache.tmp.mkdir(exist_ok=True)
             for entry in free:
                 if entry.kind not in _IN_PLACE and _take(cache, entry, oldest):
                     taken[entry] = _rubbish_name(cache, entry)
@@ -167,19 +164,19 @@ def trim(cache: Path, wish: Wish, *, dry_run: bool = False) -> Trimmed:
     )
 
 
-def _is_free(cache: Path, entry: Entry, oldest: float | None) -> bool:
+def _is_free(cache: Cache, entry: Entry, oldest: float | None) -> bool:
     """Whether no lab at work can have used an entry; its last use is looked up again."""
     if oldest is None or entry.kind in ("tmp", "ccache"):  # these two have locks of their own
         return True
     return entry.kind != "sources" and last_use(cache, entry.kind, entry.path) < oldest
 
 
-def _rubbish_name(cache: Path, entry: Entry) -> Path:
+def _rubbish_name(cache: Cache, entry: Entry) -> Path:
     # No folder is made for it: on a full disk there is room for a name and not for a folder.
-    return cache / "tmp" / f"{RUBBISH}{entry.kind}-{entry.name}-{os.getpid()}"
+    return cache.tmp / f"{RUBBISH}{entry.kind}-{entry.name}-{os.getpid()}"
 
 
-def _take(cache: Path, entry: Entry, oldest: float | None) -> bool:
+def _take(cache: Cache, entry: Entry, oldest: float | None) -> bool:
     """Rename an entry away; False where somebody holds its lock, or did a moment ago."""
     target = _rubbish_name(cache, entry)
     lock = _lock_of(cache, entry)
@@ -193,7 +190,7 @@ def _take(cache: Path, entry: Entry, oldest: float | None) -> bool:
                 # First what points into the store: records of trees that are gone would mislead.
                 records = target.with_name(f"{target.name}-records")
                 with contextlib.suppress(FileNotFoundError):
-                    (cache / "records").rename(records)
+                    cache.records.rename(records)
                 _delete(records)
             entry.path.rename(target)
     except (HostError, OSError) as error:
@@ -202,20 +199,20 @@ def _take(cache: Path, entry: Entry, oldest: float | None) -> bool:
     return True
 
 
-def _lock_of(cache: Path, entry: Entry) -> Path | None:
+def _lock_of(cache: Cache, entry: Entry) -> Path | None:
     """The lock that whoever makes or writes the entry holds."""
     locks = {
-        "obj": entry.path / ".lab-lock",
-        "roots": entry.path.with_name(f"{entry.name.partition('-')[0]}.lock"),
+        "obj": cache.build_lock(entry.path),
+        "roots": cache.root_lock(entry.name.partition("-")[0]),
         "workloads": entry.path.with_suffix(".lock"),
-        "sources": cache / "locks" / "import",
+        "sources": cache.import_lock,
     }
     return locks.get(entry.kind)
 
 
-def _drop_locks(cache: Path) -> None:
+def _drop_locks(cache: Cache) -> None:
     """Remove the locks of workloads that are gone; who waits for one looks for it again."""
-    for lock in (cache / "workloads").glob("*.lock"):
+    for lock in cache.workloads.glob("*.lock"):
         if not lock.with_suffix("").exists():
             with contextlib.suppress(HostError), locked(lock, deadline=0.0):
                 if not lock.with_suffix("").exists():
@@ -229,20 +226,20 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_scratch(cache: Path, entry: Entry, _wish: Wish, _total: int) -> int | None:
+def _remove_scratch(cache: Cache, entry: Entry, _wish: Wish, _total: int) -> int | None:
     """What a killed lab left, or a killed trim."""
     clean_leftovers(cache)
-    if entry.name.startswith(RUBBISH) or not entry.path.with_name(f"{entry.name}.lock").exists():
+    if entry.name.startswith(RUBBISH) or not cache.lock_beside(entry.path).exists():
         _delete(entry.path)
     return None if entry.path.exists() else entry.size
 
 
-def _remove_tree(cache: Path, entry: Entry, _wish: Wish, _total: int) -> int | None:
+def _remove_tree(cache: Cache, entry: Entry, _wish: Wish, _total: int) -> int | None:
     """A work tree has a lock of its own; it can be deleted in place."""
     return entry.size if remove_slot(entry.name, cache) else None
 
 
-def _trim_ccache(_cache: Path, entry: Entry, wish: Wish, total: int) -> int | None:
+def _trim_ccache(_cache: Cache, entry: Entry, wish: Wish, total: int) -> int | None:
     """Let ccache trim itself; gives the bytes that freed, None where it freed nothing.
 
     :param total: what all of the cache takes now, ccache included.
@@ -263,26 +260,21 @@ def _trim_ccache(_cache: Path, entry: Entry, wish: Wish, total: int) -> int | No
     return max(0, entry.size - disk_size(entry.path)) or None
 
 
-_IN_PLACE: dict[str, Callable[[Path, Entry, Wish, int], int | None]] = {
+_IN_PLACE: dict[str, Callable[[Cache, Entry, Wish, int], int | None]] = {
     "trees": _remove_tree,
     "ccache": _trim_ccache,
     "tmp": _remove_scratch,
 }
 
 
-def remove_slot(slot: str, cache: Path) -> bool:
+def remove_slot(slot: str, cache: Cache) -> bool:
     """Delete a slot's work tree unless it is in use; tell whether it is gone."""
-    folder = cache / "trees" / slot
+    place = cache.slot(slot)
     try:
-        with locked(_beside(folder, ".lock"), deadline=0.0):
-            _beside(folder, ".tree").unlink(missing_ok=True)
-            _beside(folder, ".index").unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+        with locked(place.lock, deadline=0.0):
+            place.stamp.unlink(missing_ok=True)
+            place.index.unlink(missing_ok=True)
+            shutil.rmtree(place.folder, ignore_errors=True)
     except HostError:
         return False
-    return not folder.exists()
-
-
-def _beside(folder: Path, suffix: str) -> Path:
-    # with_suffix() would eat the ".12" of "debian-6.12".
-    return folder.parent / (folder.name + suffix)
+    return not place.folder.exists()

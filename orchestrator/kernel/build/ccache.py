@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 
 # Objects that hold other files by `.incbin`, and so may be stale where ccache has seen them.
 _HOLDERS = (
@@ -28,7 +29,7 @@ exec {ccache} "$@"
 """
 
 
-def environment(cache: Path, source: Path) -> dict[str, str]:
+def environment(cache: Cache, source: Path) -> dict[str, str]:
     """Settings for ccache, and a ``ccache`` before it on the PATH that keeps files from it.
 
     Depend mode hashes the dependency file that the compiler writes anyway, so that a miss costs no
@@ -37,7 +38,7 @@ def environment(cache: Path, source: Path) -> dict[str, str]:
     :raises OSError: when the cache cannot be written.
     """
     settings = {
-        "CCACHE_DIR": str(cache / "ccache"),
+        "CCACHE_DIR": str(cache.ccache),
         "CCACHE_DEPEND": "1",
         "CCACHE_BASEDIR": str(source),
         "CCACHE_NOHASHDIR": "1",
@@ -45,7 +46,7 @@ def environment(cache: Path, source: Path) -> dict[str, str]:
     }
     ccache = process.find_tool("ccache")
     if ccache:
-        folder = cache / "ccache" / "lab-bin"
+        folder = cache.ccache / "lab-bin"
         folder.mkdir(parents=True, exist_ok=True)
         text = _WRAPPER.format(ccache=ccache)
         wrapper = folder / "ccache"

@@ -14,7 +14,9 @@ import json
 from pathlib import Path, PurePosixPath
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kconfig
+from orchestrator.kernel.build.request import BuildRequest
 from orchestrator.kernel.source import store
 from orchestrator.model.errors import HostError
 
@@ -28,32 +30,22 @@ _TOOLS = frozenset({"scripts", "tools"})
 
 
 def configure(
-    command: list[str],
-    requests: tuple[kconfig.Request, ...],
-    full: Path | None,
-    objects: Path,
-    cache: Path,
-    *,
-    tree: str,
-    key: str,
-    log: Path,
+    wanted: BuildRequest, command: list[str], objects: Path, cache: Cache, log: Path
 ) -> str:
     """Write ``objects/.config``; give what went wrong, or nothing.
 
     :param command: make with all but its target.
-    :param full: the user's complete .config, where the requests only add to one.
-    :param tree: the source's tree id.
-    :param key: a digest of what is asked for, of architecture, tools and make's further words.
     :raises HostError: when make was killed or took too long.
     """
     mark = objects / MARK
     (objects / PENDING).unlink(missing_ok=True)
-    if _stands(mark, objects, cache, tree, key, command):
+    if _stands(wanted, command, objects, cache):
         return ""
     mark.unlink(missing_ok=True)
     asked = objects / "lab.config"
-    asked.write_text(kconfig.render(requests))
-    if full:
+    asked.write_text(kconfig.render(wanted.requests))
+    full = wanted.build.config.full
+    if full:  # the requests only add to the user's own
         # Kconfig takes the last of several lines for a symbol.
         (objects / ".config").write_bytes(full.read_bytes() + b"\n" + asked.read_bytes())
         argv = [*command, "olddefconfig"]
@@ -62,7 +54,8 @@ def configure(
     done = process.run(argv, deadline=DEADLINE, log=log, check=False)
     refuse_killed(done)
     if done.status == 0:
-        (objects / PENDING).write_text(json.dumps(_record(objects, tree, key, command)))
+        record = _record(wanted, command, objects, wanted.tree.tree)
+        (objects / PENDING).write_text(json.dumps(record))
         return ""
     last = [line for line in done.text.splitlines() if line.strip() and "make" not in line[:8]]
     return f"the configuration failed: {last[-1] if last else 'make gave no reason'}"
@@ -86,24 +79,24 @@ def refuse_killed(done: process.Completed) -> None:
         )
 
 
-def _record(objects: Path, tree: str, key: str, command: list[str]) -> dict[str, object]:
+def _record(
+    wanted: BuildRequest, command: list[str], objects: Path, tree: str
+) -> dict[str, object]:
     digest = hashlib.sha256((objects / ".config").read_bytes()).hexdigest()
-    return {"tree": tree, "key": key, "command": command, "config": digest}
+    return {"tree": tree, "key": wanted.key, "command": command, "config": digest}
 
 
-def _stands(
-    mark: Path, objects: Path, cache: Path, tree: str, key: str, command: list[str]
-) -> bool:
+def _stands(wanted: BuildRequest, command: list[str], objects: Path, cache: Cache) -> bool:
     """Whether a run of Kconfig would write what is there, as far as the mark vouches for it."""
     try:
-        kept = json.loads(mark.read_text())
+        kept = json.loads((objects / MARK).read_text())
         before = kept["tree"]
-        if kept != _record(objects, before, key, command):
+        if kept != _record(wanted, command, objects, before):
             return False
     except (OSError, ValueError, KeyError, TypeError):
         return False
     try:
-        changed = store.touched_files(before, tree, cache)
+        changed = store.touched_files(before, wanted.tree.tree, cache)
     except process.CommandFailed:  # the old tree was trimmed away
         return False
     return all(_harmless(PurePosixPath(name)) for name in changed)

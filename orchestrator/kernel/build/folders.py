@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import owned_folder
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
+from orchestrator.host.cache.scratch import owned_folder
 from orchestrator.model.errors import HostError
 
 COPY_DEADLINE = 600.0
 # Another lab may be compiling in the same build folder.
 LOCK_DEADLINE = 7200.0
-LOCK = ".lab-lock"
 BUILDING = ".lab-building"
 # What a link makes, whenever that was: cheap beside the risk.
 _LINKED = (
@@ -35,23 +35,23 @@ _KCONFIG = ("include/config", "include/generated/autoconf.h", "include/generated
 _SLACK = 1.0
 
 
-def build_folder(parent: Path, name: str, siblings: str, on_wait: Notice) -> Path:
-    """Give the folder ``parent/name``; a new one starts as a copy of the latest whole sibling.
+def build_folder(cache: Cache, slot: str, config: str, arch: str, on_wait: Notice) -> Path:
+    """Give a build folder; a new one starts as a copy of the latest whole one of another config.
 
     Kbuild knows by itself which objects depend on which symbol (scripts/basic/fixdep.c), so that a
     config that differs in a few symbols costs the objects that look at them and not all.
 
-    :param siblings: a glob of folders in ``parent`` with objects of the same source.
     :raises HostError: when the disk is full.
     """
-    objects = parent / name
+    objects = cache.build_folder(slot, config, arch)
     if objects.exists():
         return objects
-    parent.mkdir(parents=True, exist_ok=True)
-    for model in sorted(parent.glob(siblings), key=_linked_at, reverse=True):
+    cache.objects.mkdir(parents=True, exist_ok=True)
+    siblings = cache.build_folders(slot, "*", arch)
+    for model in sorted(siblings, key=_linked_at, reverse=True):
         if not _whole(model):
             continue
-        with held(model, on_wait):
+        with held(cache, model, on_wait):
             if not _whole(model):  # its lab was killed, or it was trimmed, while this one waited
                 continue
             with workplace(objects) as new:
@@ -77,10 +77,10 @@ def _linked_at(folder: Path) -> float:
 
 
 @contextlib.contextmanager
-def held(objects: Path, on_wait: Notice) -> Iterator[None]:
+def held(cache: Cache, objects: Path, on_wait: Notice) -> Iterator[None]:
     """Have a build folder to ourselves; its lock's time tells when it was last used."""
-    lock = objects / LOCK
-    with looking(objects.parent.parent):  # from here on trimming keeps it
+    lock = cache.build_lock(objects)
+    with looking(cache):  # from here on trimming keeps it
         objects.mkdir(parents=True, exist_ok=True)
         lock.touch()
     what = f"the build folder {objects.name}"
@@ -128,7 +128,8 @@ def _distrust(objects: Path, since: float) -> None:
         for path in objects.glob(pattern):
             if path.is_file() and not path.is_symlink():
                 path.unlink(missing_ok=True)
-    kept = {str(objects / name) for name in (LOCK, BUILDING, *_KCONFIG)}
+    kept = {str(objects / name) for name in (BUILDING, *_KCONFIG)}
+    kept.add(str(Cache.build_lock(objects)))
     folders = [str(objects)]
     while folders:
         with os.scandir(folders.pop()) as entries:

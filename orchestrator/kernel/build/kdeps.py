@@ -37,9 +37,9 @@ def explain(
 
     :param source: the kernel tree; :param srcarch: ``x86`` or ``arm64`` (the folder below arch/).
     """
-    wanted = set(symbols)
+    search = _Search(source, srcarch, set(symbols))
     found: dict[str, list[_Definition]] = {symbol: [] for symbol in symbols}
-    for name, definition in _definitions(source, source / "Kconfig", srcarch, wanted, []):
+    for name, definition in _File(search, source / "Kconfig", []).definitions():
         found[name].append(definition)
     return {name: _reason(definitions, dotconfig) for name, definitions in found.items()}
 
@@ -133,50 +133,78 @@ def _value(token: str, config: Mapping[str, str]) -> str:
     return config.get(token, token if _NUMBER.fullmatch(token) else "n").strip('"')
 
 
-def _definitions(
-    top: Path, file: Path, srcarch: str, wanted: set[str], outer: list[str]
-) -> Iterator[tuple[str, _Definition]]:
-    """Walk one Kconfig file and what it sources, with the conditions that surround each entry."""
-    try:
-        lines = _logical_lines(file.read_text(errors="replace"))
-    except OSError:
-        return
-    stack: list[tuple[str, list[str]]] = []
-    entry: _Definition | None = None
-    name = ""
-    menu_open = False
-    for line in lines:
-        word, _, rest = line.strip().partition(" ")
-        rest = rest.strip()
-        if word in _STARTERS:
-            if entry is not None and name in wanted:
-                yield name, entry
-            entry, name, menu_open = None, "", False
+@dataclass(frozen=True)
+class _Search:
+    """Which symbols are looked for, and in which tree."""
+
+    top: Path
+    srcarch: str
+    wanted: set[str]
+
+
+class _File:
+    """One Kconfig file while it is read: the entry at hand, and the conditions that surround it."""
+
+    def __init__(self, search: _Search, path: Path, outer: list[str]) -> None:
+        self.search = search
+        self.path = path
+        self.outer = outer
+        self.blocks: list[list[str]] = []
+        self.entry: _Definition | None = None
+        self.name = ""
+        self.menu_open = False
+
+    def definitions(self) -> Iterator[tuple[str, _Definition]]:
+        """The definitions of wanted symbols here and in what the file sources, in order."""
+        try:
+            lines = _logical_lines(self.path.read_text(errors="replace"))
+        except OSError:
+            return
+        for line in lines:
+            word, _, rest = line.strip().partition(" ")
+            rest = rest.strip()
+            if word in _STARTERS:
+                yield from self._close()
+            if word in ("source", "rsource"):
+                yield from self._sourced(word, rest)
+            else:
+                self._take(word, rest)
+        yield from self._close()
+
+    def _close(self) -> Iterator[tuple[str, _Definition]]:
+        if self.entry is not None and self.name in self.search.wanted:
+            yield self.name, self.entry
+        self.entry, self.name, self.menu_open = None, "", False
+
+    def _around(self) -> list[str]:
+        return self.outer + [term for terms in self.blocks for term in terms]
+
+    def _sourced(self, word: str, rest: str) -> Iterator[tuple[str, _Definition]]:
+        srcarch = self.search.srcarch
+        target = rest.strip('"').replace("$(SRCARCH)", srcarch).replace("$SRCARCH", srcarch)
+        base = self.path.parent if word == "rsource" else self.search.top
+        yield from _File(self.search, base / target, self._around()).definitions()
+
+    def _take(self, word: str, rest: str) -> None:
         if word in ("config", "menuconfig"):
-            around = outer + [term for _, terms in stack for term in terms]
-            entry = _Definition(str(file.relative_to(top)), list(around))
-            name = rest
+            self.entry = _Definition(str(self.path.relative_to(self.search.top)), self._around())
+            self.name = rest
         elif word in ("menu", "choice", "if"):
-            stack.append((word, [rest] if word == "if" else []))
-            menu_open = word != "if"
+            self.blocks.append([rest] if word == "if" else [])
+            self.menu_open = word != "if"
         elif word in ("endmenu", "endchoice", "endif"):
-            if stack:
-                stack.pop()
-        elif word in ("source", "rsource"):
-            inner = outer + [term for _, terms in stack for term in terms]
-            target = rest.strip('"').replace("$(SRCARCH)", srcarch).replace("$SRCARCH", srcarch)
-            base = file.parent if word == "rsource" else top
-            yield from _definitions(top, base / target, srcarch, wanted, inner)
+            del self.blocks[-1:]
         elif word == "depends" and rest.startswith("on "):
-            if entry is not None:
-                entry.depends.append(rest[3:].strip())
-            elif menu_open and stack:
-                stack[-1][1].append(rest[3:].strip())
-        elif entry is not None and word in _TYPES and rest.startswith(('"', "'")):
-            entry.prompt = True
-            entry.prompt_if = _after_if(rest)
-    if entry is not None and name in wanted:
-        yield name, entry
+            self._depend(rest[3:].strip())
+        elif self.entry is not None and word in _TYPES and rest.startswith(('"', "'")):
+            self.entry.prompt = True
+            self.entry.prompt_if = _after_if(rest)
+
+    def _depend(self, term: str) -> None:
+        if self.entry is not None:
+            self.entry.depends.append(term)
+        elif self.menu_open and self.blocks:
+            self.blocks[-1].append(term)
 
 
 _TYPES = frozenset(("bool", "tristate", "int", "hex", "string", "prompt"))

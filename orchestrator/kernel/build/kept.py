@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
 from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch
 from orchestrator.model.names import Verdict
@@ -22,11 +23,6 @@ class Kept:
     warnings: tuple[CompilerMessage, ...]
 
 
-def kept_folder(cache: Path, identity: str) -> Path:
-    """Where the build of this identity is kept."""
-    return cache / "builds" / identity
-
-
 def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
     """Read a kept build back as a build of ``wanted``, and mark it as used.
 
@@ -34,7 +30,7 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
     has another checksum than ``sha256``.
     """
     try:
-        kept = json.loads((folder / "build.json").read_text())
+        kept = json.loads(Cache.build_record(folder).read_text())
         digest = str(kept["image_sha256"])
         if sha256 not in ("", digest) or not (folder / "config").is_file():
             return None
@@ -55,13 +51,13 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             command=str(kept["command"]),
             mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
         )
-        (folder / "build.json").touch()  # the cache is trimmed by last use
+        Cache.build_record(folder).touch()  # the cache is trimmed by last use
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Kept(built, warnings)
 
 
-def find_image(wanted: Build, sha256: str, cache: Path) -> BuildResult | None:
+def find_image(wanted: Build, sha256: str, cache: Cache) -> BuildResult | None:
     """Give the kept build whose image has this checksum, as a build of ``wanted``; None: trimmed.
 
     Whatever the sources, the config or the compiler are by now, this is the kernel that ran.
@@ -69,7 +65,7 @@ def find_image(wanted: Build, sha256: str, cache: Path) -> BuildResult | None:
     if not sha256:
         return None
     with looking(cache):  # trimming takes it before, or sees that it was used
-        for record in sorted((cache / "builds").glob("*/build.json")):
+        for record in sorted(cache.build_records()):
             found = read_kept(record.parent, wanted, sha256)
             if found is not None:
                 return found.built

@@ -48,7 +48,7 @@ _HOST: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-class Progress:
+class CompileProgress:
     """Turns make's output into a share of the work, by the count of the last build's steps.
 
     The count is kept in the build folder; the first build there goes by a round number.

@@ -8,7 +8,6 @@ its identity (tree, requested symbols, architecture, compiler) and reused when t
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import shlex
@@ -19,21 +18,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
 from orchestrator.kernel.build import ccache, kconfig, kdeps
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, workplace
-from orchestrator.kernel.build.kept import kept_folder, read_kept
-from orchestrator.kernel.build.log import Progress, first_reason, host_trouble, messages
+from orchestrator.kernel.build.kept import read_kept
+from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
+from orchestrator.kernel.build.request import BuildRequest
 from orchestrator.model import formats
-from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
-from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch, KernelTree
+from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch
 from orchestrator.model.names import Verdict
-from orchestrator.model.spec import Build
 
-# Part of every build's identity: raise it when the recipe below changes what comes out.
-RECIPE = 2
 BASE_UNKNOWN = "the base was not built here, so these warnings may be older than the series"
 BASE_UNSEEN = "the base's build here did not compile these files, so the warnings may be older"
 # No compile may stamp the image with who, where and when: equal sources give equal objects, and
@@ -46,62 +43,7 @@ STAMPS = {
 }
 
 
-@dataclass(frozen=True)
-class BuildRequest:
-    """A build with everything that decides its outcome; ``identity`` names it in the cache.
-
-    ``key`` is the same without the source: what is asked for, architecture, compiler, make's words.
-    """
-
-    build: Build
-    tree: KernelTree
-    slot: str
-    arch: Arch
-    requests: tuple[kconfig.Request, ...]
-    identity: str
-    base_identity: str
-    key: str
-    make_args: tuple[str, ...] = ()
-
-
-def request(
-    build: Build,
-    tree: KernelTree,
-    slot: str,
-    arch: Arch,
-    arch_fragment: Path,
-    make_args: tuple[str, ...] = (),
-) -> BuildRequest:
-    """Work out what a build asks for and what it is called in the cache.
-
-    The architecture's fragment comes right after the first one, so that axis fragments override it.
-
-    :param make_args: further words for make (``GCOV_PROFILE_x.o=y``).
-    :raises UserError: for a fragment that cannot be read.
-    :raises HostError: when the compiler is missing.
-    """
-    first, rest = build.config.fragments[:1], build.config.fragments[1:]
-    fragments = build.config.fragments if build.config.full else (*first, arch_fragment, *rest)
-    requests = kconfig.merge(fragments, tree.version)
-    asked = kconfig.digest(requests, build.config.full)
-    ccache = _compiler(process.find_tool(arch.gcc) or arch.gcc)
-    words = (asked, arch.name, ccache, *make_args)
-
-    def name(*parts: str) -> str:
-        return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
-
-    return BuildRequest(
-        build, tree, slot, arch, requests, name(tree.tree, *words), name(tree.base_tree, *words),
-        name(*words), make_args,
-    )  # fmt: skip
-
-
-@functools.cache
-def _compiler(gcc: str) -> str:
-    return process.run([gcc, "--version"], deadline=20).text.partition("\n")[0]
-
-
-def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
+def find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
     """Give the kept result of an earlier build of the same identity, or None.
 
     None too where what was kept is not whole: a disk that was full, a machine that lost power.
@@ -110,15 +52,15 @@ def find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
         return _find(wanted, cache)
 
 
-def _find(wanted: BuildRequest, cache: Path) -> BuildResult | None:
-    kept = read_kept(kept_folder(cache, wanted.identity), wanted.build)
+def _find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
+    kept = read_kept(cache.build(wanted.identity), wanted.build)
     return _add_warnings(kept.built, wanted, kept.warnings, cache) if kept else None
 
 
 def build_kernel(
     wanted: BuildRequest,
     source: Path,
-    cache: Path,
+    cache: Cache,
     *,
     jobs: int,
     deadline: float,
@@ -141,81 +83,28 @@ def build_kernel(
     def wait(text: str) -> None:
         on_progress(0.0, text)
 
-    objects = build_folder(
-        cache / "obj", f"{wanted.slot}-{wanted.build.config.name}-{wanted.arch.name}",
-        f"{wanted.slot}-*-{wanted.arch.name}", wait,
-    )  # fmt: skip
-    folder = kept_folder(cache, wanted.identity)
-    with held(objects, wait), workplace(folder) as work:
+    config = wanted.build.config.name
+    objects = build_folder(cache, wanted.slot, config, wanted.arch.name, wait)
+    folder = cache.build(wanted.identity)
+    with held(cache, objects, wait), workplace(folder) as work:
         kept = find(wanted, cache)  # another lab may have built it while this one waited
         if kept is not None:
             return kept
-        log = work / "build.log"
-        command = _make(wanted, source, objects)
-        missed: tuple[ConfigMismatch, ...] = ()
-        done = None
-        ccache.forget_stale(objects)
-        with building(objects) as whole:
-            problem = configure(
-                command, wanted.requests, wanted.build.config.full, objects, cache,
-                tree=wanted.tree.tree, key=wanted.key, log=log,
-            )  # fmt: skip
-            if not problem:
-                dotconfig = formats.parse_dotconfig(_read(objects / ".config"))
-                missed = _mismatches(wanted, source, dotconfig)
-                progress = Progress(objects, on_progress)
-                done = process.run(
-                    [*command, f"-j{jobs}", wanted.arch.image_target],
-                    deadline=deadline, env=ccache.environment(cache, source), log=log,
-                    check=False, on_line=progress.line,
-                )  # fmt: skip
-                progress.close(done.status == 0)
-                refuse_killed(done)
-            # A full disk, or a sub-make that was killed, leaves things that make does not know of.
-            if done is None or done.status == 0 or host_trouble(_read(log)) is None:
-                whole()
+        site = _Site(wanted, source, objects, work, cache)
+        made = _configure_and_compile(site, jobs, deadline, on_progress)
         if not intact():
             raise HostError(
                 f"somebody else changed files in {source}: what was built is not {wanted.build.id}",
                 "run it again: the tree is made anew",
             )
         vouch(objects)
-        text = _read(log)
-        found = messages(text, source)
-        result = BuildResult(
-            build=wanted.build,
-            verdict=Verdict.FAIL,
-            reason=problem,
-            seconds=time.monotonic() - began,
-            cached=False,
-            command=done.command if done else shlex.join(command),
-            mismatches=missed,
-            cpu_seconds=done.cpu_seconds if done else 0.0,
-        )
-        warnings = tuple(message for message in found if message.severity == "warning")
-        if done is None or done.status != 0:
-            kept_log = _keep_failed_log(log, cache, wanted.identity)
-            _raise_if_host(text)
-            errors = tuple(message for message in found if message.severity == "error")
-            reason = problem or first_reason(errors, text)
-            return replace(result, reason=reason, log=kept_log, errors=errors[:20])
-        shutil.copyfile(objects / wanted.arch.image, work / "image")
-        shutil.copyfile(objects / ".config", work / "config")
-        shutil.copyfile(objects / "vmlinux", work / "vmlinux")
-        digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
-        record = {
-            "image_sha256": digest,
-            "command": result.command,
-            "mismatches": [asdict(entry) for entry in missed],
-            "warnings": [asdict(entry) for entry in warnings],
-        }
-        (work / "build.json").write_text(json.dumps(record, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        work.rename(folder)
+        if not made.whole:
+            return _failed(site, made, began)
+        warnings = tuple(m for m in messages(_read(site.log), source) if m.severity == "warning")
+        digest = _keep(site, made, warnings)
     result = replace(
-        result,
+        _result(site, made, began),
         verdict=Verdict.PASS,
-        seconds=time.monotonic() - began,
         image=folder / "image",
         image_sha256=digest,
         kernel_config=folder / "config",
@@ -225,14 +114,91 @@ def build_kernel(
     return _add_warnings(result, wanted, warnings, cache)
 
 
-def _make(wanted: BuildRequest, source: Path, objects: Path) -> list[str]:
-    command = ["make", "-C", str(source), f"O={objects}", f"ARCH={wanted.arch.kernel_arch}"]
-    if wanted.arch.cross:
-        command.append(f"CROSS_COMPILE={wanted.arch.cross}")
+# ---------------------------------------------------------------- making
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Where a build is made: the build folder, held, and ``work``, for what will be kept."""
+
+    wanted: BuildRequest
+    source: Path
+    objects: Path
+    work: Path
+    cache: Cache
+
+    @property
+    def log(self) -> Path:
+        """What make prints."""
+        return self.work / "build.log"
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What configuring and compiling came to.
+
+    ``problem`` is that of the configuration; ``done`` is make's end, None where it never started.
+    """
+
+    command: str
+    problem: str = ""
+    mismatches: tuple[ConfigMismatch, ...] = ()
+    done: process.Completed | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether make says that all was made."""
+        return self.done is not None and self.done.status == 0
+
+
+def _configure_and_compile(
+    site: _Site, jobs: int, deadline: float, on_progress: Callable[[float, str], None]
+) -> _Made:
+    command = _command(site)
+    ccache.forget_stale(site.objects)
+    with building(site.objects) as whole:
+        problem = configure(site.wanted, command, site.objects, site.cache, site.log)
+        if problem:
+            made = _Made(shlex.join(command), problem)
+        else:
+            dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
+            missed = _mismatches(site.wanted, site.source, dotconfig)
+            done = _compile(site, command, jobs, deadline, on_progress)
+            made = _Made(done.command, mismatches=missed, done=done)
+        # A full disk, or a sub-make that was killed, leaves things that make does not know of.
+        if problem or made.whole or host_trouble(_read(site.log)) is None:
+            whole()
+    return made
+
+
+def _command(site: _Site) -> list[str]:
+    """make with all but its target."""
+    arch = site.wanted.arch
+    command = ["make", "-C", str(site.source), f"O={site.objects}", f"ARCH={arch.kernel_arch}"]
+    if arch.cross:
+        command.append(f"CROSS_COMPILE={arch.cross}")
     if process.find_tool("ccache"):
-        command.append(f"CC=ccache {wanted.arch.gcc}")
+        command.append(f"CC=ccache {arch.gcc}")
     command += [f"{name}={value}" for name, value in STAMPS.items()]
-    return [*command, *wanted.make_args]
+    return [*command, *site.wanted.make_args]
+
+
+def _compile(
+    site: _Site,
+    command: list[str],
+    jobs: int,
+    deadline: float,
+    on_progress: Callable[[float, str], None],
+) -> process.Completed:
+    progress = CompileProgress(site.objects, on_progress)
+    done = process.run(
+        [*command, f"-j{jobs}", site.wanted.arch.image_target],
+        deadline=deadline, env=ccache.environment(site.cache, site.source), log=site.log,
+        check=False, on_line=progress.line,
+    )  # fmt: skip
+    progress.close(done.status == 0)
+    refuse_killed(done)
+    return done
 
 
 def _mismatches(
@@ -241,32 +207,78 @@ def _mismatches(
     missed = kconfig.mismatches(wanted.requests, dotconfig)
     if not missed:
         return ()
-    srcarch = Path(wanted.arch.image).parts[1]
-    unmet = kdeps.explain(source, srcarch, [entry.symbol for entry in missed], dotconfig)
+    symbols = [entry.symbol for entry in missed]
+    unmet = kdeps.explain(source, wanted.arch.srcarch, symbols, dotconfig)
     return kconfig.mismatches(wanted.requests, dotconfig, unmet)
 
 
-def _raise_if_host(log: str) -> None:
-    """What the host did to a build must not be held against the series."""
-    trouble = host_trouble(log)
+# ---------------------------------------------------------------- what came of it
+
+
+def _result(site: _Site, made: _Made, began: float) -> BuildResult:
+    """The result of a build that failed, until more is known."""
+    return BuildResult(
+        build=site.wanted.build,
+        verdict=Verdict.FAIL,
+        reason=made.problem,
+        seconds=time.monotonic() - began,
+        cached=False,
+        command=made.command,
+        mismatches=made.mismatches,
+        cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
+    )
+
+
+def _failed(site: _Site, made: _Made, began: float) -> BuildResult:
+    """The result of a kernel that does not build; its log is kept.
+
+    :raises HostError: what the host did to a build must not be held against the series.
+    """
+    log = site.cache.failed_log(site.wanted.identity)
+    shutil.copyfile(site.log, log)
+    text = _read(site.log)
+    trouble = host_trouble(text)
     if trouble is not None:
         raise HostError(f"the build stopped: {trouble[0]}", trouble[1])
+    errors = tuple(m for m in messages(text, site.source) if m.severity == "error")
+    reason = made.problem or first_reason(errors, text)
+    return replace(_result(site, made, began), reason=reason, log=log, errors=errors[:20])
+
+
+def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> str:
+    """Put a whole build where :func:`find` finds it; give its image's checksum."""
+    objects, work = site.objects, site.work
+    shutil.copyfile(objects / site.wanted.arch.image, work / "image")
+    shutil.copyfile(objects / ".config", work / "config")
+    shutil.copyfile(objects / "vmlinux", work / "vmlinux")
+    digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
+    record = {
+        "image_sha256": digest,
+        "command": made.command,
+        "mismatches": [asdict(entry) for entry in made.mismatches],
+        "warnings": [asdict(entry) for entry in warnings],
+    }
+    site.cache.build_record(work).write_text(json.dumps(record, indent=1))
+    folder = site.cache.build(site.wanted.identity)
+    shutil.rmtree(folder, ignore_errors=True)
+    work.rename(folder)
+    return digest
 
 
 def _add_warnings(
     built: BuildResult,
     wanted: BuildRequest,
     warnings: tuple[CompilerMessage, ...],
-    cache: Path,
+    cache: Cache,
 ) -> BuildResult:
     """Add the warnings in files the series touches that the same build without it does not have."""
     touched = set(wanted.tree.touched_files)
     mine = [message for message in warnings if message.file in touched]
     if not mine:
         return built
-    base = kept_folder(cache, wanted.base_identity)
+    base = cache.build(wanted.base_identity)
     try:
-        kept = json.loads((base / "build.json").read_text())
+        kept = json.loads(cache.build_record(base).read_text())
         known = {(entry["file"], entry["text"]) for entry in kept["warnings"]}
     except (OSError, ValueError, KeyError, TypeError):
         return replace(built, new_warnings=tuple(mine), notes=(*built.notes, BASE_UNKNOWN))
@@ -275,12 +287,6 @@ def _add_warnings(
     # The base's build may have taken an object from another config's, where the warning was told.
     unseen = any(m.file.endswith(".c") and f" {m.file[:-2]}.o\n" not in log for m in new)
     return replace(built, new_warnings=new, notes=built.notes + (BASE_UNSEEN,) * unseen)
-
-
-def _keep_failed_log(log: Path, cache: Path, identity: str) -> Path:
-    kept = cache / "builds" / f"{identity}.failed.log"
-    shutil.copyfile(log, kept)
-    return kept
 
 
 def _read(path: Path) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.series import diff
 from orchestrator.kernel.source import store
 from orchestrator.kernel.source.store import git
@@ -43,7 +43,7 @@ class _Touched:
 class PatchedSource:
     """The sources of one kernel; each file is read once."""
 
-    def __init__(self, tree: KernelTree, cache: Path) -> None:
+    def __init__(self, tree: KernelTree, cache: Cache) -> None:
         self._tree = tree.tree
         self._cache = cache
         self._touched = _touched(tree, cache)
@@ -80,7 +80,7 @@ class PatchedSource:
         return self._files[file]
 
 
-def _touched(tree: KernelTree, cache: Path) -> dict[str, _Touched]:
+def _touched(tree: KernelTree, cache: Cache) -> dict[str, _Touched]:
     found = {}
     for file in changes(tree.base_tree, tree.tree, cache):
         if file.new is not None:
@@ -123,7 +123,7 @@ def _is_break(text: str) -> bool:
     return re.match(r"\s*$|#|\}|.*\*/\s*$|\S.*;\s*$", text) is not None
 
 
-def changes(base_tree: str, tree: str, cache: Path) -> tuple[diff.FileDiff, ...]:
+def changes(base_tree: str, tree: str, cache: Cache) -> tuple[diff.FileDiff, ...]:
     """Give what ``tree`` changed, file by file, in hunks without context."""
     if base_tree == tree:
         return ()

@@ -22,13 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import scratch, write_atomic
+from orchestrator.host.cache.files import write_atomic
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.lines.excerpts import Place
-from orchestrator.kernel.lines.objects import LineObjects, NoObject, same_code
-from orchestrator.model.arch import Arch
+from orchestrator.kernel.lines.objects import LineObjects, Linked, NoObject, same_code
 from orchestrator.model.errors import HostError
-from orchestrator.model.kernel import KernelTree
 
 log = logging.getLogger("lab.lines")
 
@@ -72,21 +71,6 @@ class Answer:
 
     places: tuple[Place, ...] = ()
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A kernel as it was built: ``vmlinux`` in its folder of the cache, and where it came from.
-
-    ``objects`` is the build folder of its config and architecture, whatever it holds by now.
-    """
-
-    vmlinux: Path
-    objects: Path
-    tree: KernelTree
-    slot: str
-    arch: Arch
-    cache: Path
 
 
 def resolve(
@@ -203,9 +187,7 @@ class _Lookup:
             self._note([t.symbol for t in worth], "its build folder is gone")
             return {}
         with scratch(linked.cache) as folder:
-            maker = LineObjects(
-                linked.tree, linked.objects, linked.slot, linked.arch, linked.cache, folder
-            )
+            maker = LineObjects(linked, folder)
             symbols = tuple(dict.fromkeys(target.symbol for target in everything))
             candidates = maker.candidates(symbols)
             asked = tuple(dict.fromkeys(target.symbol for target in worth))
@@ -293,9 +275,8 @@ class _Lookup:
         told = parse_addr2line(done.text)
         if len(told) != len(addresses):
             raise HostError(f"{argv[0]} answered {len(told)} of {len(addresses)} addresses")
-        slot = self.linked.cache / "trees" / self.linked.slot
-        roots = [str(source), str(slot), os.path.realpath(slot), str(self.linked.objects),
-                 os.path.realpath(self.linked.objects)]  # fmt: skip
+        objects = self.linked.objects
+        roots = [str(source), *self.linked.roots, str(objects), os.path.realpath(objects)]
         return [
             tuple(Place(place.function, _below(place.file, roots), place.line) for place in places)
             for places in told

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
@@ -43,19 +44,35 @@ class NoObject(HostError):
     """No object with lines could be made; the message says why in half a sentence."""
 
 
+@dataclass(frozen=True)
+class Linked:
+    """A kernel as it was built: ``vmlinux`` in its folder of the cache, and where it came from.
+
+    ``objects`` is the build folder of its config and architecture, whatever it holds by now.
+    """
+
+    vmlinux: Path
+    objects: Path
+    tree: KernelTree
+    slot: str
+    arch: Arch
+    cache: Cache
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The work tree as the build named it: make resolves symbolic links."""
+        folder = self.cache.slot(self.slot).folder
+        return tuple(dict.fromkeys((str(folder), os.path.realpath(folder))))
+
+
 @dataclass
 class LineObjects:
     """What compiles objects of one build again, several at a time if need be.
 
-    ``objects`` is the build folder (of the same config and architecture), ``slot`` the source's;
     ``scratch`` is a folder of its own.
     """
 
-    tree: KernelTree
-    objects: Path
-    slot: str
-    arch: Arch
-    cache: Path
+    linked: Linked
     scratch: Path
     _made: dict[str, Path | NoObject] = field(default_factory=dict)
     _extracted: set[str] = field(default_factory=set)
@@ -75,7 +92,7 @@ class LineObjects:
         sure: dict[Symbol, list[str]] = {symbol: [] for symbol in symbols}
         other: dict[Symbol, list[str]] = {symbol: [] for symbol in symbols}
         for name in self._objects():
-            path = self.objects / name
+            path = self.linked.objects / name
             try:
                 data = path.read_bytes()
                 here = [s for s in symbols if f"{s.name}\0".encode() in data]
@@ -90,21 +107,21 @@ class LineObjects:
                     other[symbol].append(name)
         touched = [
             f"{file.rpartition('.')[0]}.o"
-            for file in self.tree.touched_files
+            for file in self.linked.tree.touched_files
             if file.endswith((".c", ".S"))
         ]
-        touched = [name for name in touched if _recipe(self.objects / name).exists()]
+        touched = [name for name in touched if _recipe(self.linked.objects / name).exists()]
         return {
             symbol: tuple(dict.fromkeys(sure[symbol] + other[symbol] + touched))[:_MOST_OBJECTS]
             for symbol in symbols
         }
 
     def _objects(self) -> Iterator[str]:
-        for folder, folders, files in os.walk(self.objects):
+        for folder, folders, files in os.walk(self.linked.objects):
             folders[:] = sorted(name for name in folders if name not in _ELSEWHERE)
             for name in sorted(files):
                 if name.endswith(".o") and f".{name}.cmd" in files:
-                    yield os.path.relpath(os.path.join(folder, name), self.objects)  # noqa: PTH118
+                    yield os.path.relpath(os.path.join(folder, name), self.linked.objects)  # noqa: PTH118
 
     def make(self, name: str, deadline: float = COMPILE_DEADLINE) -> Path:
         """Compile an object with lines; give its path.
@@ -123,48 +140,43 @@ class LineObjects:
 
     def _compile(self, name: str, deadline: float) -> Path:
         try:
-            recipe = _recipe(self.objects / name).read_text(errors="surrogateescape")
+            recipe = _recipe(self.linked.objects / name).read_text(errors="surrogateescape")
         except OSError as error:
             raise NoObject(f"how {name} is compiled is not known: {error.strerror}") from error
         target = self.scratch / name.replace("/", "__")
-        argv = compile_command(recipe, self._roots(), self.source, target, self.arch.gcc)
-        self._extract([*self._dependencies(recipe), *self.tree.touched_files])
-        done = process.run(argv, deadline=deadline, cwd=self.objects, check=False)
+        argv = compile_command(recipe, self.linked.roots, self.source, target, self.linked.arch.gcc)
+        self._extract([*self._dependencies(recipe), *self.linked.tree.touched_files])
+        done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
         if done.status != 0:
             # Another kernel's list of headers may lack one that this kernel's file includes.
             self._extract_headers(name)
-            done = process.run(argv, deadline=deadline, cwd=self.objects, check=False)
+            done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
         if done.status != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise NoObject(f"{name} does not compile on the side: {said[0] if said else 'killed'}")
         return target
 
-    def _roots(self) -> tuple[str, ...]:
-        """The work tree as the build named it: make resolves symbolic links."""
-        slot = self.cache / "trees" / self.slot
-        return tuple(dict.fromkeys((str(slot), os.path.realpath(slot))))
-
     def _dependencies(self, recipe: str) -> Iterator[str]:
         for match in _DEPENDENCY.finditer(recipe):
-            path = os.path.normpath(os.path.join(self.objects, match[1]))  # noqa: PTH118
-            for root in self._roots():
+            path = os.path.normpath(os.path.join(self.linked.objects, match[1]))  # noqa: PTH118
+            for root in self.linked.roots:
                 if path.startswith(f"{root}/"):
                     yield path[len(root) + 1 :]
                     break
 
     def _extract_headers(self, name: str) -> None:
-        folder = f"arch/{Path(self.arch.image).parts[1]}/include"
+        folder = f"arch/{self.linked.arch.srcarch}/include"
         where = ("include", folder, os.path.dirname(name))  # noqa: PTH120
-        listing = store.git(
-            self.cache, "ls-tree", "-r", "-z", "--name-only", self.tree.tree, "--", *where
-        )
+        words = ("ls-tree", "-r", "-z", "--name-only", self.linked.tree.tree, "--", *where)
+        listing = store.git(self.linked.cache, *words)
         names = [os.fsdecode(path) for path in listing.stdout.split(b"\0") if path]
         self._extract([path for path in names if path.endswith((".h", ".S", ".c"))])
 
     def _extract(self, paths: Sequence[str]) -> None:
         with self._lock:  # no file is written anew while another compiler reads it
             wanted = [path for path in paths if path not in self._extracted]
-            for path, data in store.read_files(self.tree.tree, wanted, self.cache).items():
+            tree = self.linked.tree.tree
+            for path, data in store.read_files(tree, wanted, self.linked.cache).items():
                 target = self.source / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)

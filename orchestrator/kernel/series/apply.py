@@ -15,7 +15,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.host.cache.files import need_space, scratch
+from orchestrator.host.cache.files import Cache, need_space
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.series import diff
 from orchestrator.kernel.series.misfit import explain
 from orchestrator.kernel.source import store
@@ -36,7 +37,7 @@ _HOST_TROUBLE = re.compile(
 
 
 def apply_series(
-    base: BaseSource, series: Series | None, spec: KernelSpec, cache: Path
+    base: BaseSource, series: Series | None, spec: KernelSpec, cache: Cache
 ) -> KernelTree:
     """Apply a series; the result's ``failure`` is set where a patch does not apply.
 
@@ -76,7 +77,7 @@ def apply_series(
     )
 
 
-def _apply(patch: Patch, index: Path, cache: Path) -> ApplyFailure | None:
+def _apply(patch: Patch, index: Path, cache: Cache) -> ApplyFailure | None:
     """Apply one patch to the index; the index is as before where it does not apply."""
     command = ("apply", "--cached", "--whitespace=nowarn")
     done = store.git(cache, *command, "-", index=index, input=patch.diff, check=False)
@@ -93,7 +94,7 @@ def _apply(patch: Patch, index: Path, cache: Path) -> ApplyFailure | None:
 
 
 def _refused(
-    base_tree: str, tree: str, patches: Sequence[Patch], cache: Path
+    base_tree: str, tree: str, patches: Sequence[Patch], cache: Cache
 ) -> ApplyFailure | None:
     """Find a link that points out of the tree, or a submodule, that the series brings in."""
     if base_tree == tree:
@@ -122,7 +123,7 @@ def _refused(
 # ---------------------------------------------------------------- is it the base that was meant?
 
 
-def _base_notes(base: BaseSource, series: Series, cache: Path) -> list[str]:
+def _base_notes(base: BaseSource, series: Series, cache: Cache) -> list[str]:
     """Tell whether the series' base-commit is what it was applied to."""
     wanted = series.base_commit
     if not wanted:
@@ -147,7 +148,7 @@ def _base_notes(base: BaseSource, series: Series, cache: Path) -> list[str]:
     return [f"base-commit {wanted} could not be checked, the source has no history ({told})"]
 
 
-def _same_preimages(tree: str, series: Series, cache: Path) -> tuple[int, int]:
+def _same_preimages(tree: str, series: Series, cache: Cache) -> tuple[int, int]:
     """Count the files whose content in the tree has the id that the series' diffs name."""
     before: dict[str, str] = {}
     made: set[str] = set()

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.series import diff
 from orchestrator.kernel.source import store
 from orchestrator.model.kernel import ApplyFailure, Patch
@@ -16,7 +16,7 @@ _AROUND = 3  # lines of the file shown before and after the place, as a diff's c
 _SHOWN = 80  # lines of a hunk or a file shown at most
 
 
-def explain(patch: Patch, said: str, tree: str, cache: Path, *, already: bool) -> ApplyFailure:
+def explain(patch: Patch, said: str, tree: str, cache: Cache, *, already: bool) -> ApplyFailure:
     """Turn git's messages about a patch into an :class:`ApplyFailure`.
 
     :param said: what ``git apply`` printed.
@@ -49,7 +49,7 @@ def explain(patch: Patch, said: str, tree: str, cache: Path, *, already: bool) -
 
 
 def _misfit(
-    patch: Patch, message: str, name: str, hunk: diff.Hunk, tree: str, cache: Path
+    patch: Patch, message: str, name: str, hunk: diff.Hunk, tree: str, cache: Cache
 ) -> ApplyFailure:
     content = store.read_file(tree, name, cache)
     line, context = hunk.old_start, f"{name} does not exist in this tree"
@@ -102,7 +102,7 @@ def nearest(content: bytes, hunk: diff.Hunk) -> tuple[int, str]:
     return at + 1, _cut("\n".join(shown) or "the file is empty")
 
 
-def _namesakes(name: str, tree: str, cache: Path) -> str:
+def _namesakes(name: str, tree: str, cache: Cache) -> str:
     """Say that a file is missing, and where files of that name are."""
     own = name.rpartition("/")[2]
     listing = store.git(cache, "ls-tree", "-r", "-z", "--name-only", tree).stdout

@@ -17,12 +17,14 @@ import subprocess
 import tarfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import need_space, scratch
+from orchestrator.host.cache.files import Cache, need_space
 from orchestrator.host.cache.locks import Notice
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.source import store
 from orchestrator.model.errors import HostError, Interrupted, UserError
 
@@ -33,7 +35,7 @@ _BAD_ARCHIVE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
 
 def import_tar(
-    archive: Path, cache: Path, *, on_progress: Notice, deadline: float, shown: str = ""
+    archive: Path, cache: Cache, *, on_progress: Notice, deadline: float, shown: str = ""
 ) -> str:
     """Import an archive of any compression that tarfile knows; give the tree id.
 
@@ -46,37 +48,10 @@ def import_tar(
     """
     shown = shown or str(archive)
     need_space(cache, 4 * archive.stat().st_size + (64 << 20))
-    git_dir = store.open_store(cache)
     ref = f"refs/lab/import-{secrets.token_hex(8)}"
     until = time.monotonic() + deadline
-    report: Path | None = None
     try:
-        with scratch(cache) as folder, (folder / "stderr").open("w+b") as errors:
-            command = ["git", "fast-import", "--quiet", "--depth=0", "--done"]
-            try:
-                with process.start(
-                    command, stdin=subprocess.PIPE, stderr=errors, env=store.git_environment(cache)
-                ) as child:
-                    assert child.stdin
-                    try:
-                        links = _feed(archive, child.stdin, ref, on_progress, until, shown)
-                    finally:
-                        # Without its "done" git drops everything it was given.
-                        with contextlib.suppress(BrokenPipeError):
-                            child.stdin.close()
-                        report = git_dir / f"fast_import_crash_{child.pid}"
-                        status = child.wait(max(1.0, until - time.monotonic()))
-            except (BrokenPipeError, subprocess.TimeoutExpired) as error:
-                if process.cancelled():
-                    raise Interrupted("interrupted") from error
-                status = -1
-            if status != 0:
-                errors.seek(0)
-                said = errors.read().decode(errors="replace").strip().splitlines()
-                raise HostError(
-                    f"importing {shown} failed: {said[0] if said else 'git fast-import ended'}",
-                    "is the disk full?",
-                )
+        links = _fast_import(archive, cache, ref, on_progress, until, shown)
         tree = store.git(cache, "rev-parse", f"{ref}^{{tree}}").text.strip()
         top, tree = _strip_top(tree, cache)
         for path, target in links:
@@ -87,9 +62,52 @@ def import_tar(
                 )
         return tree
     finally:
-        if report:
-            report.unlink(missing_ok=True)  # its complaint about the missing "done"
         store.git(cache, "update-ref", "-d", ref, check=False)
+
+
+def _fast_import(
+    archive: Path, cache: Cache, ref: str, on_progress: Notice, until: float, shown: str
+) -> list[tuple[str, str]]:
+    """Make a commit of an archive; give its symbolic links and their targets."""
+    command = ["git", "fast-import", "--quiet", "--depth=0", "--done"]
+    env = store.git_environment(cache)
+    with scratch(cache) as folder, (folder / "stderr").open("w+b") as errors:
+        status, links = -1, list[tuple[str, str]]()
+        try:
+            with process.start(command, stdin=subprocess.PIPE, stderr=errors, env=env) as child:
+                with _ending(child, cache, until) as pipe:
+                    links = _feed(archive, pipe, ref, on_progress, until, shown)
+                status = child.returncode
+        except (BrokenPipeError, subprocess.TimeoutExpired) as error:
+            if process.cancelled():
+                raise Interrupted("interrupted") from error
+        if status != 0:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+            raise HostError(
+                f"importing {shown} failed: {said[0] if said else 'git fast-import ended'}",
+                "is the disk full?",
+            )
+    return links
+
+
+@contextlib.contextmanager
+def _ending(child: subprocess.Popen[bytes], cache: Cache, until: float) -> Iterator[IO[bytes]]:
+    """Give git's input for the length of a with block; git has ended afterwards.
+
+    :raises subprocess.TimeoutExpired: when it has not.
+    """
+    assert child.stdin
+    try:
+        yield child.stdin
+    finally:
+        # Without its "done" git drops everything it was given.
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
+        try:
+            child.wait(max(1.0, until - time.monotonic()))
+        finally:  # its complaint about the missing "done"
+            (cache.store / f"fast_import_crash_{child.pid}").unlink(missing_ok=True)
 
 
 def _feed(
@@ -235,7 +253,7 @@ def _quoted(name: str) -> bytes:
     return b'"' + text + b'"'
 
 
-def _strip_top(tree: str, cache: Path) -> tuple[str, str]:
+def _strip_top(tree: str, cache: Cache) -> tuple[str, str]:
     """Give the name (with ``/``) and the tree of a single top folder, or "" and the tree itself."""
     entries = store.git(cache, "ls-tree", "-z", tree).stdout.split(b"\0")[:-1]
     if len(entries) == 1:

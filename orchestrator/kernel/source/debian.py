@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import need_space, scratch
+from orchestrator.host.cache.files import Cache, need_space
 from orchestrator.host.cache.locks import Notice
+from orchestrator.host.cache.scratch import scratch
 from orchestrator.model.errors import HostError, UserError
 
 _SERIES = re.compile(r"\d{1,3}\.\d{1,3}")
@@ -70,7 +71,7 @@ def check_version(name: str, version: str) -> None:
 
 @contextlib.contextmanager
 def downloaded(
-    name: str, version: str, cache: Path, tell: Notice, deadline: float
+    name: str, version: str, cache: Cache, tell: Notice, deadline: float
 ) -> Iterator[Path]:
     """Download and unpack a source package; give its tar file for the length of a with block.
 

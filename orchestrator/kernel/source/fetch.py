@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import load_record, need_space, save_record
+from orchestrator.host.cache.files import Cache, load_record, need_space, save_record
 from orchestrator.host.cache.locks import Notice, locked
 from orchestrator.kernel.source import debian, store
 from orchestrator.kernel.source.archive import import_tar
@@ -48,7 +48,7 @@ class BaseSource:
 
 def fetch_base(
     spec: KernelSpec,
-    cache: Path,
+    cache: Cache,
     on_progress: Notice,
     deadline: float,
     base_commit: str = "",
@@ -81,7 +81,7 @@ def fetch_base(
 class _Job:
     spec: KernelSpec
     rest: str
-    cache: Path
+    cache: Cache
     tell: Notice
     until: float
     base_commit: str
@@ -103,7 +103,7 @@ class _Job:
         tree = self.recorded(kind, key)
         if tree:
             return tree
-        lock = self.cache / "locks" / "import"
+        lock = self.cache.import_lock
         with locked(lock, deadline=self.left, on_wait=self.tell, what="the kernel store"):
             tree = self.recorded(kind, key)
             if not tree:
@@ -193,13 +193,13 @@ def _path(job: _Job) -> BaseSource:
         raise UserError(f"{folder} {what}", "name the top folder of a kernel source")
     folder = folder.resolve()
     slot = f"path-{_short(str(folder))}"
-    # Inside the store, so that both are deleted together: the index vouches for the objects.
-    index = store.open_store(job.cache) / "lab-indexes" / slot
+    store.open_store(job.cache)
+    index = job.cache.source_index(slot)
     index.parent.mkdir(exist_ok=True)
     if not index.exists():
         need_space(job.cache, 64 << 20)
         job.tell(f"importing {folder} (later only what changed)")
-    lock = job.cache / "locks" / slot
+    lock = job.cache.source_lock(slot)
     with locked(lock, deadline=job.left, on_wait=job.tell, what=f"the import of {folder}"):
         index.with_name(index.name + ".lock").unlink(missing_ok=True)
         notes = _add_all(job, folder, index)

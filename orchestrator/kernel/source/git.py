@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache import files
-from orchestrator.host.cache.files import need_space
+from orchestrator.host.cache.files import Cache, need_space
 from orchestrator.host.cache.locks import Notice, locked
 from orchestrator.kernel.source import store
 from orchestrator.model.errors import HostError, UserError
@@ -43,7 +42,7 @@ def resolve_commit(repository: Path, name: str) -> str:
     )
 
 
-def remote_commit(cache: Path, url: str, name: str, deadline: float) -> str:
+def remote_commit(cache: Cache, url: str, name: str, deadline: float) -> str:
     """Ask a server which commit a branch, tag or ``HEAD`` is; a full id is taken as it is.
 
     :param deadline: seconds.
@@ -65,7 +64,7 @@ def remote_commit(cache: Path, url: str, name: str, deadline: float) -> str:
     )
 
 
-def fetch_commit(cache: Path, origin: str, commit: str, tell: Notice, deadline: float) -> None:
+def fetch_commit(cache: Cache, origin: str, commit: str, tell: Notice, deadline: float) -> None:
     """Bring one commit with its whole tree into the store, unless it is there.
 
     :param origin: a folder or a URL.
@@ -76,13 +75,13 @@ def fetch_commit(cache: Path, origin: str, commit: str, tell: Notice, deadline: 
     ref = f"refs/lab/git/{commit}"
     if store.has_object(cache, f"{ref}^{{tree}}"):
         return
-    with locked(cache / "locks" / "import", deadline=deadline, on_wait=tell, what="the store"):
+    with locked(cache.import_lock, deadline=deadline, on_wait=tell, what="the store"):
         if store.has_object(cache, f"{ref}^{{tree}}"):
             return
         need_space(cache, 64 << 20)
         tell(f"fetching {commit[:12]} from {origin}")
         # A lock of git's own that is older than ours was left by a killed lab.
-        (files.store_path(cache) / "shallow.lock").unlink(missing_ok=True)
+        (cache.store / "shallow.lock").unlink(missing_ok=True)
         arguments = (
             "fetch", "-q", "--depth=1", "--no-tags", "--no-write-fetch-head",
             "--no-auto-maintenance", "--no-recurse-submodules", "--", origin, f"+{commit}:{ref}",
@@ -96,7 +95,7 @@ def fetch_commit(cache: Path, origin: str, commit: str, tell: Notice, deadline: 
 
 
 def _over_network(
-    cache: Path, deadline: float, *arguments: str, commit: str = ""
+    cache: Cache, deadline: float, *arguments: str, commit: str = ""
 ) -> process.Completed:
     """Run git with the user's own settings, which hold proxies and credentials, and no prompt."""
     done = store.git(cache, *arguments, deadline=deadline, users_settings=True, check=False)

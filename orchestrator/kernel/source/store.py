@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import store_path, write_atomic
+from orchestrator.host.cache.files import Cache, write_atomic
 from orchestrator.host.cache.locks import locked
 from orchestrator.model.errors import HostError
 
@@ -56,16 +56,16 @@ _ATTRIBUTES = "* -text -ident !filter !eol !crlf !working-tree-encoding !diff !m
 _GLOBAL = "[safe]\n\tdirectory = *\n"
 
 
-def open_store(cache: Path) -> Path:
+def open_store(cache: Cache) -> Path:
     """Give the cache's object store, created where it does not exist or is half made.
 
     :raises HostError: when the cache cannot be written.
     """
-    store = store_path(cache)
+    store = cache.store
     marker = store / "lab-global"
     if marker.exists() and (store / "HEAD").exists():
         return store
-    with locked(cache / "locks" / "store-create", deadline=60):
+    with locked(cache.store_lock, deadline=60):
         if marker.exists() and (store / "HEAD").exists():
             return store
         # What gitrepository-layout(5) demands of a bare repository; `git init` would add templates.
@@ -82,7 +82,7 @@ def open_store(cache: Path) -> Path:
 
 
 def git(
-    cache: Path,
+    cache: Cache,
     *arguments: str | Path,
     deadline: float = 120.0,
     input: bytes | None = None,
@@ -114,7 +114,7 @@ def git(
     return process.run(
         [*(("nice", "-n", "19") if patient else ()), "git", *arguments],
         deadline=deadline, input=input, env=extra, check=check,
-        cwd=worktree or store_path(cache),
+        cwd=worktree or cache.store,
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def git_folder(repository: Path) -> Path | None:
     return None
 
 
-def git_environment(cache: Path) -> dict[str, str]:
+def git_environment(cache: Cache) -> dict[str, str]:
     """Give what git needs in its environment to work on the cache's store and on nothing else."""
     store = open_store(cache)
     return _environment(store) | {"GIT_DIR": str(store)}
@@ -169,12 +169,12 @@ def _environment(store: Path | None) -> dict[str, str]:
 # ---------------------------------------------------------------- reading trees
 
 
-def has_object(cache: Path, name: str) -> bool:
+def has_object(cache: Cache, name: str) -> bool:
     """Tell whether the store holds an object (a tree id, ``COMMIT^{tree}``)."""
     return git(cache, "cat-file", "-e", name, check=False).status == 0
 
 
-def read_file(tree: str, path: str, cache: Path) -> bytes | None:
+def read_file(tree: str, path: str, cache: Cache) -> bytes | None:
     """Read a file of a tree; None where the tree has no such file.
 
     :raises HostError: when the store does not hold the tree.
@@ -188,7 +188,7 @@ def read_file(tree: str, path: str, cache: Path) -> bytes | None:
     return None
 
 
-def list_entries(tree: str, paths: list[str], cache: Path) -> dict[str, tuple[str, str]]:
+def list_entries(tree: str, paths: list[str], cache: Cache) -> dict[str, tuple[str, str]]:
     """Give ``{path: (mode, object id)}`` of those of the paths that the tree has."""
     found = {}
     for start in range(0, len(paths), 500):  # below the argument limit whatever the names
@@ -201,7 +201,7 @@ def list_entries(tree: str, paths: list[str], cache: Path) -> dict[str, tuple[st
     return found
 
 
-def touched_files(base_tree: str, tree: str, cache: Path) -> tuple[str, ...]:
+def touched_files(base_tree: str, tree: str, cache: Cache) -> tuple[str, ...]:
     """Name the files that differ between two trees, sorted."""
     if base_tree == tree:
         return ()
@@ -209,7 +209,7 @@ def touched_files(base_tree: str, tree: str, cache: Path) -> tuple[str, ...]:
     return tuple(sorted(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
 
 
-def read_files(tree: str, paths: Iterable[str], cache: Path) -> dict[str, bytes]:
+def read_files(tree: str, paths: Iterable[str], cache: Cache) -> dict[str, bytes]:
     """Read many files of a tree at once; those that it has not are left out."""
     # A name with a line end cannot be asked for this way, and stands in no kernel.
     asked = [path for path in dict.fromkeys(paths) if "\n" not in path]
@@ -229,7 +229,7 @@ def read_files(tree: str, paths: Iterable[str], cache: Path) -> dict[str, bytes]
     return found
 
 
-def kernel_version(tree: str, cache: Path) -> str | None:
+def kernel_version(tree: str, cache: Cache) -> str | None:
     """Read ``6.12.117`` from the top Makefile as ``make kernelversion`` does; None: no kernel."""
     makefile = read_file(tree, "Makefile", cache)
     return version_of_makefile(makefile) if makefile is not None else None

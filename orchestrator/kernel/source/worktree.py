@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.host.cache.files import write_atomic
+from orchestrator.host.cache.files import Cache, Slot, write_atomic
 from orchestrator.host.cache.locks import Notice, locked, try_lock
-from orchestrator.host.cache.trim import _SLOT, _beside
 from orchestrator.kernel.source import store
 from orchestrator.model.kernel import KernelTree
 
 # The first checkout writes 1.7 GB; a slow disk may take minutes for it.
 _SWITCH_DEADLINE = 1800.0
+_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
 
 
 @contextlib.contextmanager
 def checkout(
     tree: KernelTree | str,
     slot: str,
-    cache: Path,
+    cache: Cache,
     *,
     deadline: float = 3600.0,
     on_wait: Notice | None = None,
@@ -44,38 +45,36 @@ def checkout(
     wanted = tree.tree if isinstance(tree, KernelTree) else tree
     if not _SLOT.fullmatch(slot):
         raise ValueError(f"not a slot name: {slot!r}")
-    folder = cache / "trees" / slot
-    lock = _beside(folder, ".lock")
+    place = cache.slot(slot)
     what = f"the source tree {slot}"
     until = time.monotonic() + deadline
-    # Who waits for another tree holds the gate, so that those who come later for the tree that is
-    # there do not keep him waiting for good.
-    gate = _beside(folder, ".gate")
 
     def left() -> float:
         return max(0.0, until - time.monotonic())
 
     while True:
         with contextlib.ExitStack() as stack:
-            with locked(gate, deadline=left(), on_wait=on_wait, what=what):
+            # Who waits for another tree holds the gate, so that those who come later for the tree
+            # that is there do not keep him waiting for good.
+            with locked(place.gate, deadline=left(), on_wait=on_wait, what=what):
                 file = stack.enter_context(
-                    locked(lock, deadline=left(), shared=True, on_wait=on_wait, what=what)
+                    locked(place.lock, deadline=left(), shared=True, on_wait=on_wait, what=what)
                 )
-                if not _holds(folder, wanted):
+                if not _holds(place, wanted):
                     stack.close()
                     file = stack.enter_context(
-                        locked(lock, deadline=left(), on_wait=on_wait, what=what)
+                        locked(place.lock, deadline=left(), on_wait=on_wait, what=what)
                     )
-                    if not _holds(folder, wanted):
-                        _switch(folder, wanted, cache)
+                    if not _holds(place, wanted):
+                        _switch(place, wanted, cache)
                     # flock(2): the conversion may let another waiter in first.
-                    if not try_lock(file, fcntl.LOCK_SH) or not _holds(folder, wanted):
+                    if not try_lock(file, fcntl.LOCK_SH) or not _holds(place, wanted):
                         continue
-            yield folder
+            yield place.folder
             return
 
 
-def intact(slot: str, cache: Path) -> bool:
+def intact(slot: str, cache: Cache) -> bool:
     """Whether a slot's files are what its stamp says, and nothing lies between them.
 
     Half a second of reading, to be done beside something that takes longer.  What is not intact is
@@ -83,41 +82,41 @@ def intact(slot: str, cache: Path) -> bool:
 
     :raises HostError: when git cannot tell.
     """
-    folder = cache / "trees" / slot
-    index = _beside(folder, ".index")
+    place = cache.slot(slot)
 
     def ask(*words: str) -> bytes:
         return store.git(
-            cache, *words, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, patient=True
-        ).stdout
+            cache, *words, index=place.index, worktree=place.folder, deadline=_SWITCH_DEADLINE,
+            patient=True,
+        ).stdout  # fmt: skip
 
     # Not diff-files, which lists what only has another time, as in a cache that was copied.
     diff = ("--no-optional-locks", "diff", "--name-only", "-z", "--no-ext-diff")
     if not ask(*diff) and not ask("clean", "-ffdxn"):
         return True
-    _beside(folder, ".tree").unlink(missing_ok=True)
+    place.stamp.unlink(missing_ok=True)
     return False
 
 
-def _holds(folder: Path, tree: str) -> bool:
+def _holds(place: Slot, tree: str) -> bool:
     try:
-        return _beside(folder, ".tree").read_text() == tree and folder.is_dir()
+        return place.stamp.read_text() == tree and place.folder.is_dir()
     except OSError:
         return False
 
 
-def _switch(folder: Path, tree: str, cache: Path) -> None:
+def _switch(place: Slot, tree: str, cache: Cache) -> None:
     """Make the folder hold ``tree``; the stamp is away while it does not.
 
     From a tree that the stamp vouches for, only what differs is looked at: :func:`intact` tells
     whether the rest is as it was left.  Without a stamp every file is compared.
     """
-    index, stamp = _beside(folder, ".index"), _beside(folder, ".tree")
+    folder, index, stamp = place.folder, place.index, place.stamp
     old = stamp.read_text() if stamp.exists() and index.exists() else ""
     stamp.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     # Left by a git that was killed with its lab: the slot's lock says nobody else is at work.
-    _beside(folder, ".index.lock").unlink(missing_ok=True)
+    place.index_lock.unlink(missing_ok=True)
     if old:
         quick = ("read-tree", "-m", "-u", old, tree)  # fails where a file to change is not as left
         done = store.git(
@@ -126,7 +125,7 @@ def _switch(folder: Path, tree: str, cache: Path) -> None:
         if done.status == 0:
             write_atomic(stamp, tree.encode())
             return
-        _beside(folder, ".index.lock").unlink(missing_ok=True)
+        place.index_lock.unlink(missing_ok=True)
     arguments = ("read-tree", "--reset", "-u", tree)
     done = store.git(
         cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE,
@@ -135,7 +134,7 @@ def _switch(folder: Path, tree: str, cache: Path) -> None:
     if done.status != 0:
         # An index that git cannot read: without it every file is written anew.
         index.unlink(missing_ok=True)
-        _beside(folder, ".index.lock").unlink(missing_ok=True)
+        place.index_lock.unlink(missing_ok=True)
         store.git(cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
     store.git(cache, "clean", "-ffdxq", index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
     write_atomic(stamp, tree.encode())

@@ -94,5 +94,6 @@ def test_no_text_makes_it_raise(text):
         assert isinstance(frame, Frame)
 
 
+@pytest.mark.slow
 def test_a_huge_report_takes_no_time():
     assert len(find_frames("\n".join([" f+0x1/0x2" + "+0x1" * 100000] * 2000))) == 500

@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.evidence.klog import kmsg
@@ -204,7 +204,6 @@ TEXTS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"]), 
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0, 0, 1, 5, 1000]), TEXTS, st.sampled_from(["T1", "C0"])),
              min_size=1, max_size=40),
@@ -233,7 +232,6 @@ def test_the_union_has_each_line_once_and_in_order(
     assert [line.text for line in reconcile(whole, kept)] == whole
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400), st.binary(max_size=400))
 def test_no_bytes_raise(console: bytes, raw: bytes) -> None:
     found = list(records(raw))
@@ -248,7 +246,6 @@ PARTS = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(PARTS, max_size=30), st.lists(PARTS, max_size=30))
 def test_no_mixture_raises(console: list[bytes], raw: list[bytes]) -> None:
     list(reconcile([b"".join(console)], records(b"".join(raw))))
@@ -259,6 +256,7 @@ def _many(count: int, usec: int) -> tuple[list[str], list[KmsgRecord]]:
     return [line for record in log for line in shown(record)], log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("usec", [0, 1000])
 def test_time_is_linear(usec: int) -> None:
     def cost(count: int) -> float:
@@ -276,6 +274,7 @@ def test_time_is_linear(usec: int) -> None:
     assert large < 6.25 * small + 0.1, (small, large)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded() -> None:
     def console() -> Iterator[str]:
         for i in range(30_000):

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from klogs import DATA, LOGS, each_log, found
 
-from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog import window
 from orchestrator.evidence.klog.frames import is_generic, plain_function
@@ -18,12 +18,9 @@ from orchestrator.evidence.klog.rules import RULES, classify
 from orchestrator.evidence.klog.titles import guilty, neutral
 from orchestrator.model.evidence import Hit
 
-DATA = HOME / "tests" / "data" / "klog"
-LOGS = sorted(DATA.glob("*.log"))
-
 
 def load(name: str) -> list[Hit]:
-    return list(klog.parse((DATA / f"{name}.log").read_bytes().split(b"\n")))
+    return list(found(DATA / f"{name}.log"))
 
 
 def stamped(*texts: str, caller: str = "T7", start: float = 1.0) -> list[str]:
@@ -33,7 +30,7 @@ def stamped(*texts: str, caller: str = "T7", start: float = 1.0) -> list[str]:
 @pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
 def test_logs(log: Path) -> None:
     wanted = json.loads(log.with_suffix(".json").read_text())["hits"]
-    hits = list(klog.parse(log.read_bytes().split(b"\n")))
+    hits = found(log)
     assert [h.title for h in hits] == [w["title"] for w in wanted]
     for hit, want in zip(hits, wanted, strict=True):
         for key, value in want.items():
@@ -57,26 +54,26 @@ def test_every_log_has_its_expectation_and_there_are_enough() -> None:
     assert all(t["kernel"] for t in told)
 
 
-@pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
+@each_log()
 def test_carriage_returns_and_chunks_change_nothing(log: Path) -> None:
     data = log.read_bytes()
-    plain = list(klog.parse(data.split(b"\n")))
+    plain = list(found(log))
     assert list(klog.parse(data)) == plain
     assert list(klog.parse([line + b"\n" for line in data.split(b"\n")])) == plain
     dos = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     assert list(klog.parse(dos.split(b"\n"))) == plain
 
 
-@pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
+@each_log()
 def test_any_cut_never_raises_and_never_invents(log: Path) -> None:
     data = log.read_bytes()
-    kinds = {h.kind for h in klog.parse(data)}
+    kinds = {h.kind for h in found(log)}
     rng = random.Random(log.stem)
     for _ in range(12):
         cut = data[: rng.randrange(len(data) + 1)]
         # A cut may leave the start of a report without the line that names it best.
-        found = {h.kind for h in klog.parse(cut)}
-        assert found <= kinds | {"cut-report", "warning", "kernel-bug", "oops", "bug", "kasan"} | {
+        left = {h.kind for h in klog.parse(cut)}
+        assert left <= kinds | {"cut-report", "warning", "kernel-bug", "oops", "bug", "kasan"} | {
             "warning-text", "page-fault", "lockdep", "slub"
         }  # fmt: skip
 
@@ -104,7 +101,7 @@ def test_source_paths_are_those_of_the_tree() -> None:
 
 def test_titles_hold_no_address_pid_cpu_or_offset() -> None:
     for log in LOGS:
-        for hit in klog.parse(log.read_bytes()):
+        for hit in found(log):
             assert "+0x" not in hit.title
             assert "ffff888" not in hit.title
             assert "CPU#" not in hit.title
@@ -158,6 +155,7 @@ def test_order_is_by_beginning() -> None:
     assert [h.line for h in hits] == sorted(h.line for h in hits)
 
 
+@pytest.mark.slow
 def test_allocated_memory_is_bounded() -> None:
     lines = [
         f"[    1.000000][{f'T{i}':>6}] ------------[ cut here ]------------" for i in range(5000)
@@ -196,14 +194,14 @@ def test_lookalikes(text: str) -> None:
     ],
 )
 def test_a_warning_with_a_place_is_never_harmless(text: str) -> None:
-    found = classify(text)
-    assert found is not None
-    assert found[0].kind == "warning"
+    header = classify(text)
+    assert header is not None
+    assert header[0].kind == "warning"
 
 
 def test_every_rule_passes_the_quick_look() -> None:
     # Each rule must be reachable: a header that only the rule's own pattern knows would be lost.
-    seen = {h.kind for log in LOGS for h in klog.parse(log.read_bytes())}
+    seen = {h.kind for log in LOGS for h in found(log)}
     missing = {r.kind for r in RULES} - seen
     examples = {
         "oops": "Internal error: synchronous external abort: 0000000096000210 [#1] SMP",
@@ -339,7 +337,6 @@ ODD = [
 PIECES = st.sampled_from([*SEEN, *ODD, "Call Trace:"])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(PIECES | st.text(max_size=40), max_size=60))
 def test_no_mixture_raises(lines: list[str]) -> None:
     for hit in klog.parse(lines):
@@ -351,7 +348,6 @@ def test_no_mixture_raises(lines: list[str]) -> None:
     window.window("\n".join(lines), "t", "w")
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=30))
 def test_no_bytes_raise(lines: list[bytes]) -> None:
     list(klog.parse(lines))
@@ -372,6 +368,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_input_takes_linear_time(name: str) -> None:
     start = time.process_time()

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from klogs import DATA, LOGS, each_log, found
 
-from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.titles import lock_classes, signature, skeleton, source_path
 
-DATA = HOME / "tests" / "data" / "klog"
-LOGS = sorted(DATA.glob("*.log"))
 # So many of these, and a few of each other log.
 MUTATIONS = 200
 OFTEN = {
@@ -84,10 +82,10 @@ def mutate(text: str, rng: random.Random) -> str:
     return text.replace("6.12.117", f"6.12.{rng.randrange(200)}-rc{rng.randrange(9)}+")
 
 
-@pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
+@each_log(slow=OFTEN)
 def test_the_same_bug_keeps_its_signature(log: Path) -> None:
     text = log.read_text(errors="replace")
-    wanted = [(h.kind, h.blamed, h.signature) for h in klog.parse(text)]
+    wanted = [(h.kind, h.blamed, h.signature) for h in found(log)]
     for seed in range(MUTATIONS if log.stem in OFTEN else 8):
         other = mutate(text, random.Random(f"{log.stem} {seed}"))
         assert [(h.kind, h.blamed, h.signature) for h in klog.parse(other)] == wanted, (
@@ -112,7 +110,7 @@ def test_two_bugs_have_two_signatures_and_one_bug_has_one() -> None:
     signatures: dict[str, set[str]] = defaultdict(set)
     for log in LOGS:
         wanted = json.loads(log.with_suffix(".json").read_text())["hits"]
-        for i, (hit, want) in enumerate(zip(klog.parse(log.read_bytes()), wanted, strict=True)):
+        for i, (hit, want) in enumerate(zip(found(log), wanted, strict=True)):
             bug = want.get("bug", f"{log.stem} {i}")
             bugs[bug].add(hit.signature)
             signatures[hit.signature].add(bug)
@@ -130,7 +128,7 @@ def test_signatures_of_earlier_runs_are_still_found() -> None:
         "vm-bug-on-folio": "a499f69efea4e82b",
     }
     for name, value in known.items():
-        assert next(klog.parse((DATA / f"{name}.log").read_bytes())).signature == value
+        assert found(DATA / f"{name}.log")[0].signature == value
 
 
 def warn(message: str, place: str = "mm/foo.c:12 f+0x1/0x2") -> str:

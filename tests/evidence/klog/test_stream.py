@@ -73,6 +73,7 @@ HOSTILE: dict[str, Callable[[int], Iterator[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_time_is_linear(name: str) -> None:
     """Four times the input takes at most 6.25 times as long: 2.5 for each doubling."""
@@ -93,6 +94,7 @@ def test_time_is_linear(name: str) -> None:
     assert large < 6.25 * small + 0.05, (count, small, large)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_for_a_stream() -> None:
     tracemalloc.start()
     hits = sum(1 for _ in klog.parse(flood(2_500_000)))
@@ -102,6 +104,7 @@ def test_memory_is_bounded_for_a_stream() -> None:
     assert peak < 8_000_000
 
 
+@pytest.mark.slow
 def test_twice_the_log_takes_no_more_memory() -> None:
     def peak(size: int) -> int:
         tracemalloc.start()
@@ -114,6 +117,7 @@ def test_twice_the_log_takes_no_more_memory() -> None:
     assert peak(2_000_000) < 1.3 * peak(1_000_000) + 1_000_000
 
 
+@pytest.mark.slow
 def test_a_line_without_end_is_read_in_pieces(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:

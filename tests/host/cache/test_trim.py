@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator import HOME
 from orchestrator.host.cache import locks, trim
+from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.host.cache.survey import Entry, disk_size, survey, survey_kind
 from orchestrator.host.cache.trim import Wish, choose, keep_budget
@@ -36,47 +37,47 @@ def set_age(path: Path, age: float) -> None:
     os.utime(path, (NOW - age, NOW - age))
 
 
-def put_build(cache: Path, name: str, age: float) -> Path:
-    folder = cache / "builds" / name
+def put_build(cache: Cache, name: str, age: float) -> Path:
+    folder = cache.folder / "builds" / name
     put(folder / "image", age)
     put(folder / "build.json", age, 10)
     set_age(folder, age)
     return folder
 
 
-def put_objects(cache: Path, name: str, age: float) -> Path:
-    folder = cache / "obj" / name
+def put_objects(cache: Cache, name: str, age: float) -> Path:
+    folder = cache.folder / "obj" / name
     put(folder / "mm" / "x.o", age)
     put(folder / ".lab-lock", age, 0)
     set_age(folder, age)
     return folder
 
 
-def put_tree(cache: Path, slot: str, age: float) -> Path:
-    folder = cache / "trees" / slot
+def put_tree(cache: Cache, slot: str, age: float) -> Path:
+    folder = cache.folder / "trees" / slot
     put(folder / "Makefile", age)
-    put(cache / "trees" / f"{slot}.tree", age, 40)
+    put(cache.folder / "trees" / f"{slot}.tree", age, 40)
     set_age(folder, age)
     return folder
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
+def cache(tmp_path: Path) -> Cache:
     """A cache with something of every kind, each used some days ago."""
-    cache = tmp_path / "cache"
+    cache = Cache(tmp_path / "cache")
     put_build(cache, "old", 9 * DAY)
     put_build(cache, "young", DAY)
     put_objects(cache, "debian-6.1-default-x86_64", 8 * DAY)
     put_objects(cache, "debian-6.12-default-x86_64", 2 * DAY)
     put_tree(cache, "debian-6.1", 8 * DAY)
     put_tree(cache, "debian-6.12", 7 * DAY)
-    put(cache / "roots" / "arm64-0123.ext2", 3 * DAY)
-    put(cache / "workloads" / "x86_64-basic-0123", 4 * DAY)
-    put(cache / "workloads" / "x86_64-basic-0123.lock", 4 * DAY, 0)
-    put(cache / "kernels.git" / "objects" / "x", 5 * DAY)
-    put(cache / "records" / "sources" / "x.json", 5 * DAY, 50)
-    (cache / "tmp").mkdir()
-    (cache / "locks").mkdir()
+    put(cache.folder / "roots" / "arm64-0123.ext2", 3 * DAY)
+    put(cache.folder / "workloads" / "x86_64-basic-0123", 4 * DAY)
+    put(cache.folder / "workloads" / "x86_64-basic-0123.lock", 4 * DAY, 0)
+    put(cache.folder / "kernels.git" / "objects" / "x", 5 * DAY)
+    put(cache.folder / "records" / "sources" / "x.json", 5 * DAY, 50)
+    (cache.folder / "tmp").mkdir()
+    (cache.folder / "locks").mkdir()
     return cache
 
 
@@ -107,22 +108,22 @@ def test_sizes_are_those_on_disk(cache, tmp_path):
     with sparse.open("wb") as file:
         file.truncate(1 << 30)
     assert disk_size(tmp_path / "sparse") < 1 << 20
-    assert disk_size(cache / "builds" / "old") >= 64 * KIB
+    assert disk_size(cache.folder / "builds" / "old") >= 64 * KIB
     assert disk_size(tmp_path / "nothing") == 0
 
 
 def test_a_link_out_of_the_cache_is_not_followed(cache, tmp_path):
     put(tmp_path / "precious" / "file", 0, 1 << 20)
-    (cache / "obj" / "link").symlink_to(tmp_path / "precious")
-    (cache / "builds" / "link").symlink_to(tmp_path / "precious")
-    assert disk_size(cache / "builds" / "link") < 64 * KIB
+    (cache.folder / "obj" / "link").symlink_to(tmp_path / "precious")
+    (cache.folder / "builds" / "link").symlink_to(tmp_path / "precious")
+    assert disk_size(cache.folder / "builds" / "link") < 64 * KIB
     trim.trim(cache, Wish(everything=True))
     assert (tmp_path / "precious" / "file").exists()
 
 
 def test_no_cache_is_nothing_to_trim(tmp_path):
-    assert survey(tmp_path / "none") == ()
-    assert trim.trim(tmp_path / "none", Wish(everything=True)).freed == 0
+    assert survey(Cache(tmp_path / "none")) == ()
+    assert trim.trim(Cache(tmp_path / "none"), Wish(everything=True)).freed == 0
     assert not (tmp_path / "none").exists()
 
 
@@ -170,20 +171,20 @@ def test_the_least_recently_used_goes_and_the_rest_stays(cache):
     done = trim.trim(cache, Wish(max_size=total - 1))
     assert names(done.removed) == ["builds/old"]
     assert done.freed == total - done.left > 0
-    assert not (cache / "builds" / "old").exists()
-    assert (cache / "builds" / "young" / "image").exists()
-    assert list((cache / "tmp").iterdir()) == []
+    assert not (cache.folder / "builds" / "old").exists()
+    assert (cache.folder / "builds" / "young" / "image").exists()
+    assert list((cache.folder / "tmp").iterdir()) == []
 
 
 def test_a_workloads_lock_goes_with_it(cache):
-    kept = put(cache / "workloads" / "x86_64-other-0123", 0)
-    compiling = put(cache / "workloads" / "x86_64-third-0123.lock", 0, 0)
+    kept = put(cache.folder / "workloads" / "x86_64-other-0123", 0)
+    compiling = put(cache.folder / "workloads" / "x86_64-third-0123.lock", 0, 0)
     for path in (kept, kept.with_suffix(".lock")):
         path.touch()
     with compiling.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         trim.trim(cache, Wish(max_age=3 * DAY))
-    left = sorted(path.name for path in (cache / "workloads").iterdir())
+    left = sorted(path.name for path in (cache.folder / "workloads").iterdir())
     assert left == [kept.name, f"{kept.name}.lock", compiling.name]
 
 
@@ -221,14 +222,14 @@ def test_everything(cache):
     assert done.in_use == ()
     assert done.left == 0
     assert survey(cache) == ()
-    assert not (cache / "records").exists()
-    assert not (cache / "trees" / "debian-6.12.tree").exists()
+    assert not (cache.folder / "records").exists()
+    assert not (cache.folder / "trees" / "debian-6.12.tree").exists()
 
 
 def test_what_a_lab_at_work_may_have_used_stays(cache):
     with locks.using(cache):
-        (cache / "builds" / "young" / "build.json").touch()
-        (cache / "obj" / "debian-6.12-default-x86_64" / ".lab-lock").touch()
+        (cache.folder / "builds" / "young" / "build.json").touch()
+        (cache.folder / "obj" / "debian-6.12-default-x86_64" / ".lab-lock").touch()
         done = trim.trim(cache, Wish(everything=True))
     assert set(names(done.in_use)) == {
         "builds/young",
@@ -236,8 +237,8 @@ def test_what_a_lab_at_work_may_have_used_stays(cache):
         "trees/debian-6.12",
         "sources/kernels.git",
     }
-    assert not (cache / "roots" / "arm64-0123.ext2").exists()
-    assert (cache / "kernels.git").is_dir()
+    assert not (cache.folder / "roots" / "arm64-0123.ext2").exists()
+    assert (cache.folder / "kernels.git").is_dir()
 
 
 def test_what_is_looked_up_after_the_survey_stays(cache, monkeypatch):
@@ -246,18 +247,18 @@ def test_what_is_looked_up_after_the_survey_stays(cache, monkeypatch):
 
     def then_used(where: Path) -> tuple[Entry, ...]:
         found = seen(where)
-        (cache / "builds" / "old" / "build.json").touch()
+        (cache.folder / "builds" / "old" / "build.json").touch()
         return found
 
     monkeypatch.setattr(trim, "survey", then_used)
     with locks.using(cache):
         done = trim.trim(cache, Wish(max_age=5 * DAY))
     assert "builds/old" in names(done.in_use)
-    assert (cache / "builds" / "old" / "image").exists()
+    assert (cache.folder / "builds" / "old" / "image").exists()
 
 
 def test_a_build_under_way_keeps_its_folder(cache):
-    folder = cache / "obj" / "debian-6.1-default-x86_64"
+    folder = cache.folder / "obj" / "debian-6.1-default-x86_64"
     with (folder / ".lab-lock").open("w") as lock:
         set_age(folder / ".lab-lock", 8 * DAY)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -267,19 +268,19 @@ def test_a_build_under_way_keeps_its_folder(cache):
 
 
 def test_a_tree_that_is_read_stays(cache):
-    with (cache / "trees" / "debian-6.1.lock").open("w") as lock:
+    with (cache.folder / "trees" / "debian-6.1.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         done = trim.trim(cache, Wish(everything=True))
     assert "trees/debian-6.1" in names(done.in_use)
-    assert (cache / "trees" / "debian-6.1" / "Makefile").exists()
+    assert (cache.folder / "trees" / "debian-6.1" / "Makefile").exists()
 
 
 def test_scratch_of_a_killed_lab_goes_and_of_a_living_one_stays(cache):
     for name in ("kernel-dead", "kernel-alive"):
-        put(cache / "tmp" / name / "swap.raw", 0)
-        put(cache / "tmp" / f"{name}.lock", 0, 0)
-    put(cache / "tmp" / "rubbish-builds-x-1" / "image", 0)
-    with (cache / "tmp" / "kernel-alive.lock").open("w") as lock:
+        put(cache.folder / "tmp" / name / "swap.raw", 0)
+        put(cache.folder / "tmp" / f"{name}.lock", 0, 0)
+    put(cache.folder / "tmp" / "rubbish-builds-x-1" / "image", 0)
+    with (cache.folder / "tmp" / "kernel-alive.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert sorted(names(survey_kind(cache, "tmp"))) == [
             "tmp/kernel-dead",
@@ -287,20 +288,20 @@ def test_scratch_of_a_killed_lab_goes_and_of_a_living_one_stays(cache):
         ]
         done = trim.trim(cache, Wish(max_size=1 << 40))
     assert len(done.removed) == 2
-    left = sorted(path.name for path in (cache / "tmp").iterdir())
+    left = sorted(path.name for path in (cache.folder / "tmp").iterdir())
     assert left == ["kernel-alive", "kernel-alive.lock"]
 
 
 @pytest.mark.skipif(not shutil.which("ccache"), reason="ccache is not installed")
 def test_ccache_trims_itself(cache):
-    put(cache / "ccache" / "a" / "b" / "some.o", 0, 256 * KIB)
-    put(cache / "ccache" / "a" / "stats", 0, 1)
+    put(cache.folder / "ccache" / "a" / "b" / "some.o", 0, 256 * KIB)
+    put(cache.folder / "ccache" / "a" / "stats", 0, 1)
     total = sum(entry.size for entry in survey(cache))
     done = trim.trim(cache, Wish(max_size=total))
     assert done.removed == ()
     done = trim.trim(cache, Wish(everything=True))
     assert "ccache/ccache" in names(done.removed)
-    assert not (cache / "ccache" / "a" / "b" / "some.o").exists()
+    assert not (cache.folder / "ccache" / "a" / "b" / "some.o").exists()
 
 
 # ---------------------------------------------------------------- users of the cache
@@ -308,15 +309,15 @@ def test_ccache_trims_itself(cache):
 
 def test_a_users_registration_ends_with_it(cache):
     with locks.using(cache), locks.using(cache):
-        assert len(list((cache / "locks" / "labs").iterdir())) == 2
-    assert list((cache / "locks" / "labs").iterdir()) == []
+        assert len(list((cache.folder / "locks" / "labs").iterdir())) == 2
+    assert list((cache.folder / "locks" / "labs").iterdir()) == []
     with locks.trimming(cache) as oldest:
         assert oldest is None
 
 
 def test_the_oldest_lab_counts(cache):
     with locks.using(cache):
-        first = next((cache / "locks" / "labs").iterdir())
+        first = next((cache.folder / "locks" / "labs").iterdir())
         set_age(first, 3600)
         with locks.using(cache), locks.trimming(cache) as oldest:
             assert oldest == pytest.approx(NOW - 3600, abs=1)
@@ -325,15 +326,16 @@ def test_the_oldest_lab_counts(cache):
 def test_a_killed_labs_registration_counts_no_more(cache):
     code = (
         "import os, signal, sys; from pathlib import Path\n"
+        "from orchestrator.host.cache.files import Cache\n"
         "from orchestrator.host.cache.locks import using\n"
-        "with using(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        "with using(Cache(Path(sys.argv[1]))): os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = {"PYTHONPATH": str(HOME)}
-    subprocess.run([sys.executable, "-c", code, cache], timeout=30, env=os.environ | root)
-    assert len(list((cache / "locks" / "labs").iterdir())) == 1
+    subprocess.run([sys.executable, "-c", code, cache.folder], timeout=30, env=os.environ | root)
+    assert len(list((cache.folder / "locks" / "labs").iterdir())) == 1
     with locks.trimming(cache) as oldest:
         assert oldest is None
-    assert list((cache / "locks" / "labs").iterdir()) == []
+    assert list((cache.folder / "locks" / "labs").iterdir()) == []
 
 
 def test_nobody_looks_things_up_while_trimming_takes_them(cache, monkeypatch):
@@ -353,7 +355,7 @@ def test_the_budget_is_kept_once_an_hour(cache):
     assert first.left == 0
     put_build(cache, "another", DAY)
     assert keep_budget(cache, 0) is None
-    set_age(cache / "locks" / "budget-checked", 3700)
+    set_age(cache.folder / "locks" / "budget-checked", 3700)
     again = keep_budget(cache, 0)
     assert again is not None
     assert names(again.removed) == ["builds/another"]

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.guest.facts import Facts
 from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import ccache
 from orchestrator.kernel.lines import elf
 from orchestrator.model.errors import HostError
@@ -23,7 +24,7 @@ needs_ccache = pytest.mark.skipif(
 )
 
 
-def compiled(source: Path, cache: Path) -> bytes:
+def compiled(source: Path, cache: Cache) -> bytes:
     target = source.with_suffix(".o")
     target.unlink(missing_ok=True)
     process.run(
@@ -38,16 +39,16 @@ def test_an_included_file_is_never_taken_from_the_cache(tmp_path: Path) -> None:
     source, blob = tmp_path / "piggy.S", tmp_path / "blob"
     source.write_text('.section .rodata\n.incbin "blob"\n')
     blob.write_bytes(b"first kernel")
-    assert b"first kernel" in compiled(source, tmp_path / "cache")
+    assert b"first kernel" in compiled(source, Cache(tmp_path / "cache"))
     blob.write_bytes(b"other kernel")  # of the same size
-    assert b"other kernel" in compiled(source, tmp_path / "cache")
+    assert b"other kernel" in compiled(source, Cache(tmp_path / "cache"))
 
 
 @needs_ccache
 def test_what_includes_nothing_is_kept(tmp_path: Path) -> None:
     source = tmp_path / "plain.c"
     source.write_text("int plain(void) { return 1; }\n")
-    cache = tmp_path / "cache"
+    cache = Cache(tmp_path / "cache")
     assert compiled(source, cache) == compiled(source, cache)
     env = ccache.environment(cache, tmp_path)
     stats = process.run(["ccache", "--print-stats"], deadline=30, env=env).stdout.decode()

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import configure
 from orchestrator.kernel.build.kconfig import Request
+from orchestrator.kernel.build.request import BuildRequest
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
+from orchestrator.model.kernel import KernelTree
+from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 
 MAKE = """#!/bin/sh
 echo run >> "$COUNT"
@@ -20,13 +25,14 @@ echo run >> "$COUNT"
 for word; do case $word in KCONFIG_ALLCONFIG=*) from=${word#*=};; esac; done
 cp "$from" "$OBJECTS/.config"
 """
+BUILD = Build("k/default/x86_64", KernelSpec("k", "path:x"), ConfigSpec("default"), "x86_64")
 ASKED = (Request("A", "y", "base.config", 1),)
 
 
 class Bench:
     """A build folder, a tree that can be edited, and a make that counts how often it ran."""
 
-    def __init__(self, folder: Path, cache: Path, tree: Callable[[], str]) -> None:
+    def __init__(self, folder: Path, cache: Cache, tree: Callable[[], str]) -> None:
         self.folder = folder
         self.cache = cache
         self.tree = tree
@@ -44,12 +50,16 @@ class Bench:
     def __call__(
         self, key: str = "k", requests: tuple[Request, ...] = ASKED, tree: str = ""
     ) -> str:
-        problem = configure.configure(
-            ["env", f"COUNT={self.folder}/count", f"FAILS={self.folder}/fails",
-             f"OBJECTS={self.objects}", str(self.make)],
-            requests, None, self.objects, self.cache,
-            tree=tree or self.tree(), key=key, log=self.folder / "log",
+        wanted = BuildRequest(
+            BUILD, KernelTree(BUILD.kernel, "6.12", "", tree or self.tree()), "slot",
+            ARCHES["x86_64"], requests, "identity", "", key,
         )  # fmt: skip
+        command = [
+            "env", f"COUNT={self.folder}/count", f"FAILS={self.folder}/fails",
+            f"OBJECTS={self.objects}", str(self.make),
+        ]  # fmt: skip
+        log = self.folder / "log"
+        problem = configure.configure(wanted, command, self.objects, self.cache, log)
         if self.intact:
             configure.vouch(self.objects)
         return problem

@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
@@ -14,8 +15,8 @@ from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 BUILD = Build("k/default/x86_64", KernelSpec("k", "tar:/x"), ConfigSpec("default"), "x86_64")
 
 
-def keep(cache: Path, name: str, image: bytes) -> str:
-    folder = cache / "builds" / name
+def keep(cache: Cache, name: str, image: bytes) -> str:
+    folder = cache.folder / "builds" / name
     folder.mkdir(parents=True)
     sha = hashlib.sha256(image).hexdigest()
     (folder / "image").write_bytes(image)
@@ -27,9 +28,9 @@ def keep(cache: Path, name: str, image: bytes) -> str:
 
 
 def test_the_image_that_ran_is_found_whatever_the_sources_are_now(tmp_path: Path) -> None:
-    keep(tmp_path, "one", b"first")
-    sha = keep(tmp_path, "two", b"second")
-    found = find_image(BUILD, sha, tmp_path)
+    keep(Cache(tmp_path), "one", b"first")
+    sha = keep(Cache(tmp_path), "two", b"second")
+    found = find_image(BUILD, sha, Cache(tmp_path))
     assert found is not None
     assert found.image == tmp_path / "builds/two/image"
     assert found.verdict is Verdict.PASS
@@ -38,11 +39,11 @@ def test_the_image_that_ran_is_found_whatever_the_sources_are_now(tmp_path: Path
 
 
 def test_what_is_not_whole_is_not_taken(tmp_path: Path) -> None:
-    sha = keep(tmp_path, "one", b"first")
-    assert find_image(BUILD, "", tmp_path) is None
-    assert find_image(BUILD, "0" * 64, tmp_path) is None
+    sha = keep(Cache(tmp_path), "one", b"first")
+    assert find_image(BUILD, "", Cache(tmp_path)) is None
+    assert find_image(BUILD, "0" * 64, Cache(tmp_path)) is None
     (tmp_path / "builds/bad").mkdir()
     (tmp_path / "builds/bad/build.json").write_text("[]")
-    assert find_image(BUILD, sha, tmp_path) is not None
+    assert find_image(BUILD, sha, Cache(tmp_path)) is not None
     (tmp_path / "builds/one/image").write_bytes(b"firs")
-    assert find_image(BUILD, sha, tmp_path) is None
+    assert find_image(BUILD, sha, Cache(tmp_path)) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.kernel.build.log import Progress, first_reason, host_trouble, messages
+from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.model.kernel import CompilerMessage
 
 SOURCE = Path("/cache/trees/debian-6.12")
@@ -96,7 +96,7 @@ def test_long_lines_take_no_time() -> None:
 
 def test_progress_counts_steps(tmp_path: Path) -> None:
     told: list[tuple[float, str]] = []
-    progress = Progress(tmp_path, lambda share, text: told.append((share, text)))
+    progress = CompileProgress(tmp_path, lambda share, text: told.append((share, text)))
     for line in ("make: Entering", "  CC      mm/a.o", "  HOSTCC  scripts/x", "ignored", "  LD  v"):
         progress.line(line)
     assert [text for _, text in told] == ["CC mm/a.o", "HOSTCC scripts/x", "LD v"]
@@ -108,7 +108,7 @@ def test_progress_counts_steps(tmp_path: Path) -> None:
 def test_progress_learns_from_a_whole_build_only(tmp_path: Path) -> None:
     def build(steps: int, complete: bool) -> list[float]:
         told: list[float] = []
-        progress = Progress(tmp_path, lambda share, _: told.append(share))
+        progress = CompileProgress(tmp_path, lambda share, _: told.append(share))
         for n in range(steps):
             progress.line(f"  CC      mm/{n}.o")
         progress.close(complete)
@@ -120,7 +120,7 @@ def test_progress_learns_from_a_whole_build_only(tmp_path: Path) -> None:
     assert build(600, complete=True)[-1] == 0.99  # never done before it is done
     assert build(1, complete=True) == [1 / 600]
     (tmp_path / ".lab-steps").write_text("nonsense")
-    assert build(1, complete=False) == [1 / Progress.FIRST_GUESS]
+    assert build(1, complete=False) == [1 / CompileProgress.FIRST_GUESS]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import clean_scratch
+from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.scratch import clean_scratch
 from orchestrator.kernel.build import make as build
 from orchestrator.kernel.build.folders import building, workplace
-from orchestrator.kernel.build.make import BuildRequest
+from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
@@ -104,7 +105,7 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
         made = KernelTree(kernel, "6.12.117", base_tree, tree, touched_files=touched)
         wanted = Build(f"k/{config}/x86_64", kernel, spec, "x86_64")
         arch = more.pop("arch", X86)
-        return build.request(wanted, made, "slot-6.12", arch, arch_fragment, **more)
+        return build_request(wanted, made, "slot-6.12", arch, arch_fragment, **more)
 
     return work
 
@@ -113,7 +114,7 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
 def make(source: Path, tmp_path: Path) -> Callable[..., BuildResult]:
     def work(wanted: BuildRequest, **more: Any) -> BuildResult:
         options = {"jobs": 1, "deadline": 60.0, **more}
-        return build.build_kernel(wanted, source, tmp_path / "cache", **options)
+        return build.build_kernel(wanted, source, Cache(tmp_path / "cache"), **options)
 
     return work
 
@@ -198,7 +199,7 @@ def test_missing_compiler(ask: Callable[..., BuildRequest]) -> None:
 def test_success_and_the_second_time(
     ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path
 ) -> None:
-    cache = tmp_path / "cache"
+    cache = Cache(tmp_path / "cache")
     assert build.find(ask(), cache) is None
     told: list[tuple[float, str]] = []
     built = make(ask(), on_progress=lambda share, text: told.append((share, text)))
@@ -223,7 +224,7 @@ def test_success_and_the_second_time(
     assert again is not None
     assert again == replace(built, cached=True, seconds=0.0, cpu_seconds=0.0)
     # Nothing half-made is left behind.
-    assert [path.name for path in (cache / "builds").iterdir()] == [ask().identity]
+    assert [path.name for path in (cache.folder / "builds").iterdir()] == [ask().identity]
 
 
 def test_a_lab_that_waited_takes_what_the_other_built(
@@ -286,7 +287,7 @@ def test_symbol_that_does_not_take(
     assert (missed.symbol, missed.wanted, missed.got) == ("B", "y", "n")
     assert missed.fragment == "base.config:2"
     assert missed.unmet == "needs SMP && MMU (Kconfig)"
-    kept = build.find(ask(), tmp_path / "cache")
+    kept = build.find(ask(), Cache(tmp_path / "cache"))
     assert kept is not None
     assert kept.mismatches == built.mismatches
 
@@ -316,7 +317,7 @@ def test_compile_error_blames_the_kernel(
     assert built.log
     assert "moved" in built.log.read_text()
     # Not kept: the next run builds again, and only this file.
-    assert build.find(ask(), tmp_path / "cache") is None
+    assert build.find(ask(), Cache(tmp_path / "cache")) is None
     (source / "mm/userfaultfd.c").write_text(GOOD)
     assert make(ask()).verdict is Verdict.PASS
 
@@ -479,18 +480,18 @@ def test_a_build_that_was_cut_short_is_no_model(
 
 
 def test_half_copies_of_a_killed_lab_go_and_others_stay(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    with workplace(cache / "obj" / "x") as alive:
+    cache = Cache(tmp_path / "cache")
+    with workplace(cache.folder / "obj" / "x") as alive:
         for kind in ("obj", "builds"):
-            (cache / kind / "x.dead.new").mkdir(parents=True)
-            (cache / kind / "x.dead.new.lock").touch()
+            (cache.folder / kind / "x.dead.new").mkdir(parents=True)
+            (cache.folder / kind / "x.dead.new.lock").touch()
         assert clean_scratch(cache) == 2
         assert alive.is_dir()
-        assert sorted(path.name for path in (cache / "obj").iterdir()) == [
+        assert sorted(path.name for path in (cache.folder / "obj").iterdir()) == [
             alive.name,
             f"{alive.name}.lock",
         ]
-    assert list((cache / "obj").iterdir()) == list((cache / "builds").iterdir()) == []
+    assert list((cache.folder / "obj").iterdir()) == list((cache.folder / "builds").iterdir()) == []
 
 
 def test_cache_that_cannot_be_written(
@@ -521,7 +522,7 @@ def test_only_warnings_that_the_series_brought(
         ("mm/userfaultfd.c", 9, "warning")
     ]
     assert "fresh" in built.new_warnings[0].text
-    again = build.find(wanted, tmp_path / "cache")
+    again = build.find(wanted, Cache(tmp_path / "cache"))
     assert again is not None
     assert again.new_warnings == built.new_warnings
     assert again.notes == built.notes == ()
@@ -559,7 +560,7 @@ def test_damaged_record(
     (folder / "build.json").write_text(content)
     (folder / "image").write_text("image")
     (folder / "config").write_text("")
-    assert build.find(wanted, tmp_path / "cache") is None
+    assert build.find(wanted, Cache(tmp_path / "cache")) is None
 
 
 @pytest.mark.parametrize("damage", ["mismatches", "warnings", "image", "gone", "config"])
@@ -580,9 +581,9 @@ def test_damaged_parts(
         (folder / "config").unlink()
     else:
         record.write_text(json.dumps(json.loads(record.read_text()) | {damage: [{"no": 1}]}))
-    assert build.find(wanted, tmp_path / "cache") is None
+    assert build.find(wanted, Cache(tmp_path / "cache")) is None
     assert make(wanted).verdict is Verdict.PASS
-    assert build.find(wanted, tmp_path / "cache") is not None
+    assert build.find(wanted, Cache(tmp_path / "cache")) is not None
 
 
 def test_what_was_built_from_a_changed_tree_is_not_kept(
@@ -591,7 +592,7 @@ def test_what_was_built_from_a_changed_tree_is_not_kept(
     wanted = ask()
     with pytest.raises(HostError, match="somebody else changed files"):
         make(wanted, intact=lambda: False)
-    assert build.find(wanted, tmp_path / "cache") is None
+    assert build.find(wanted, Cache(tmp_path / "cache")) is None
     assert make(wanted).verdict is Verdict.PASS
 
 

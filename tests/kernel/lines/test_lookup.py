@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines import lookup
 from orchestrator.kernel.lines.elf import NotElf, Symbol, opened
 from orchestrator.kernel.lines.excerpts import Place
-from orchestrator.kernel.lines.lookup import Address, Answer, Linked, parse_addr2line, resolve
-from orchestrator.kernel.lines.objects import NoObject, compile_command
+from orchestrator.kernel.lines.lookup import Address, Answer, parse_addr2line, resolve
+from orchestrator.kernel.lines.objects import Linked, NoObject, compile_command
 from orchestrator.kernel.source import worktree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.arch import ARCHES
@@ -141,15 +142,15 @@ def compile_all(source: Path, objects: Path, more: str = "") -> None:
 
 @pytest.fixture
 def build(
-    cache: Path, kernel: Path, fetch: Callable[..., BaseSource], tmp_path: Path
+    cache: Cache, kernel: Path, fetch: Callable[..., BaseSource], tmp_path: Path
 ) -> Callable[..., Built]:
     def work(more: str = "") -> Built:
         for name, text in {**FILES, "include/linux/mm.h": HEADER}.items():
             (kernel / name).parent.mkdir(exist_ok=True)
             (kernel / name).write_text(text)
         base = fetch(f"path:{kernel}")
-        objects = cache / "obj" / "k-default-x"
-        kept = cache / "builds" / "b"
+        objects = cache.folder / "obj" / "k-default-x"
+        kept = cache.folder / "builds" / "b"
         kept.mkdir(parents=True)
         with worktree.checkout(base.tree, base.slot, cache) as source:
             compile_all(source, objects, more)
@@ -241,13 +242,13 @@ def test_the_build_folder_may_hold_another_kernels_objects(build):
 def test_the_build_folder_may_be_gone(build):
     built = build()
     address = built.address("move")
-    built.linked.objects.rename(built.linked.cache / "elsewhere")
+    built.linked.objects.rename(built.linked.cache.folder / "elsewhere")
     assert built.ask(address) == Answer(note="its build folder is gone")
 
 
 def test_the_work_tree_may_hold_another_kernel(build, cache):
     built = build()
-    source = cache / "trees" / built.linked.slot
+    source = cache.folder / "trees" / built.linked.slot
     (source / "mm/move.c").write_text("not this\n")
     assert built.ask(built.address("move")).places[-1].file == "mm/move.c"
     assert (source / "mm/move.c").read_text() == "not this\n"
@@ -267,7 +268,7 @@ def test_answers_are_kept_beside_the_build(build):
     first = built.ask(address)
     kept = built.linked.vmlinux.parent / lookup.KEPT
     assert list(json.loads(kept.read_text())) == [address.key]
-    built.linked.objects.rename(built.linked.cache / "elsewhere")
+    built.linked.objects.rename(built.linked.cache.folder / "elsewhere")
     assert built.ask(address) == first
     kept.write_text("[1, 2")
     assert built.ask(address).note == "its build folder is gone"
@@ -289,7 +290,7 @@ def test_time_is_bounded(build):
 
 def test_a_kernel_with_debug_information_is_asked_itself(build):
     built = build("-g")
-    built.linked.objects.rename(built.linked.cache / "elsewhere")
+    built.linked.objects.rename(built.linked.cache.folder / "elsewhere")
     address = built.address("copy")
     found = resolve(built.linked, {address: True, built.address("stop"): False})
     assert [answer.places[-1].file for answer in found.values()] == ["mm/copy.c", "kernel/stop.c"]

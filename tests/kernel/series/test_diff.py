@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.kernel.series import diff
@@ -69,7 +69,6 @@ def test_a_diff_without_git_headers():
     assert [(f.old, f.new) for f in diff.parse(text)] == [("mm/a.c", "mm/a.c")]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(SIMPLE.splitlines()), st.binary(max_size=20)), max_size=30)
 )

@@ -368,9 +368,7 @@ LINES = [
 ]  # fmt: skip
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.sampled_from(LINES), st.binary(max_size=12)), max_size=24))
 def test_garbage_is_read_or_refused_but_never_a_crash(tmp_path, lines):
     try:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fake_kernel import commit_all, snapshot, user_git, write_kernel
 
-from orchestrator.host.cache import files
-from orchestrator.host.cache.files import need_space, scratch
+from orchestrator.host.cache.files import Cache, need_space
 from orchestrator.host.cache.locks import locked
+from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.kernel.source import git, store
 from orchestrator.kernel.source.fetch import fetch_base
 from orchestrator.kernel.source.worktree import checkout
@@ -20,7 +20,7 @@ from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import KernelSpec
 
 
-def names(tree: str, cache: Path) -> set[str]:
+def names(tree: str, cache: Cache) -> set[str]:
     return set(store.git(cache, "ls-tree", "-r", "--name-only", tree).text.splitlines())
 
 
@@ -99,7 +99,7 @@ def test_a_linked_work_tree_is_a_tree(repo, tmp_path, fetch):
 
 def test_the_store_may_vanish(kernel, fetch, cache):
     base = fetch(f"path:{kernel}")
-    subprocess.run(["rm", "-rf", str(cache / "kernels.git")], check=True)
+    subprocess.run(["rm", "-rf", str(cache.folder / "kernels.git")], check=True)
     assert fetch(f"path:{kernel}").tree == base.tree
     assert store.read_file(base.tree, "mm/userfaultfd.c", cache)
 
@@ -286,7 +286,7 @@ def test_a_cut_archive_is_the_users_error(kernel, tmp_path, fetch, cache, cut):
     archive.write_bytes(archive.read_bytes()[:cut])
     with pytest.raises(UserError, match=r"a\.tar\.xz"):
         fetch(f"tar:{archive}")
-    assert files.clean_leftovers(cache) == 0
+    assert clean_leftovers(cache) == 0
 
 
 def test_an_archive_cut_between_two_members_is_noticed(kernel, tmp_path, fetch):
@@ -366,7 +366,7 @@ def test_the_candidate_is_fetched_once(apt, fetch, cache, kernel):
     assert fetch("debian:6.12") == base
     assert fetch("debian:6.12=6.12.117-1~deb12u1") == base
     assert (apt / "downloads").read_text().count("linux-source-6.12=") == 1
-    assert not list((cache / "tmp").iterdir())
+    assert not list((cache.folder / "tmp").iterdir())
 
 
 def test_a_version_apt_does_not_have(apt, fetch):
@@ -388,7 +388,7 @@ def test_a_download_that_fails(apt, fetch, cache):
     with pytest.raises(HostError, match="404  Not Found") as caught:
         fetch("debian:6.12")
     assert "apt-get update" in caught.value.hint
-    assert not list((cache / "tmp").iterdir())
+    assert not list((cache.folder / "tmp").iterdir())
 
 
 def test_no_apt(fetch, monkeypatch, tmp_path):
@@ -430,20 +430,20 @@ def test_versions_of_makefiles(text, version):
 
 def test_leftovers_of_a_killed_lab_are_removed_and_live_ones_are_not(cache):
     with scratch(cache) as live:
-        dead = cache / "tmp" / "kernel-dead"
+        dead = cache.folder / "tmp" / "kernel-dead"
         dead.mkdir()
         (dead / "junk").write_text("x")
-        (cache / "tmp" / "kernel-dead.lock").write_text("")
+        (cache.folder / "tmp" / "kernel-dead.lock").write_text("")
         packs = store.open_store(cache) / "objects" / "pack"
         packs.mkdir()
         (packs / "tmp_pack_x").write_text("x")
-        with locked(cache / "locks" / "import", deadline=1):
-            assert files.clean_leftovers(cache) == 1
-        assert files.clean_leftovers(cache) == 1
+        with locked(cache.folder / "locks" / "import", deadline=1):
+            assert clean_leftovers(cache) == 1
+        assert clean_leftovers(cache) == 1
         assert not list(packs.iterdir())
         assert live.is_dir()
         assert not dead.exists()
-    assert not list((cache / "tmp").iterdir())
+    assert not list((cache.folder / "tmp").iterdir())
 
 
 def test_a_lock_waits_for_its_deadline(tmp_path):
@@ -461,7 +461,7 @@ def test_a_lock_waits_for_its_deadline(tmp_path):
 def test_a_cache_that_cannot_be_written(tmp_path, kernel):
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot use the cache"):
-        fetch_base(KernelSpec("k", f"path:{kernel}"), tmp_path / "file", print, 30)
+        fetch_base(KernelSpec("k", f"path:{kernel}"), Cache(tmp_path / "file"), print, 30)
 
 
 def test_a_full_disk_is_said_before_the_work(cache):

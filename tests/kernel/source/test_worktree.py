@@ -105,8 +105,8 @@ def test_a_file_to_change_that_somebody_changed_is_made_anew(cache, trees):
 def test_a_switch_that_was_killed_is_done_again(cache, trees):
     with checkout(trees[0], "s", cache) as folder:
         pass
-    (cache / "trees" / "s.tree").unlink()
-    (cache / "trees" / "s.index.lock").write_text("")
+    (cache.folder / "trees" / "s.tree").unlink()
+    (cache.folder / "trees" / "s.index.lock").write_text("")
     (folder / "Makefile").unlink()
     with checkout(trees[0], "s", cache) as folder:
         assert (folder / "Makefile").exists()
@@ -116,7 +116,7 @@ def test_a_switch_that_was_killed_is_done_again(cache, trees):
 def test_a_damaged_index_is_made_anew(cache, trees, damage):
     with checkout(trees[0], "s", cache):
         pass
-    (cache / "trees" / "s.index").write_bytes(damage)
+    (cache.folder / "trees" / "s.index").write_bytes(damage)
     with checkout(trees[1], "s", cache) as folder:
         assert "return 33;" in (folder / "mm/userfaultfd.c").read_text()
         assert not (folder / "Kconfig").exists()
@@ -125,7 +125,7 @@ def test_a_damaged_index_is_made_anew(cache, trees, damage):
 def test_slots_outlive_the_store(cache, trees, fetch, kernel):
     with checkout(trees[0], "s", cache) as folder:
         kept = (folder / "mm/Makefile").stat().st_mtime_ns
-    shutil.rmtree(cache / "kernels.git")
+    shutil.rmtree(cache.folder / "kernels.git")
     assert fetch(f"path:{kernel}").tree == trees[1]
     with checkout(trees[1], "s", cache) as folder:
         assert "return 33;" in (folder / "mm/userfaultfd.c").read_text()

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every run leaves beside its results: a folder and an id, who ran it where, its reports."""
+"""What every run leaves: its reports, its place in the history, its log, and who ran it where."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,16 +61,16 @@ def host(places: Places) -> dict[str, str]:
     return {
         "machine": platform.machine(),
         "kernel": platform.release(),
-        "cpus": str(os.cpu_count()),
+        "cpus": str(cpu_count()),
         "memory_mib": str(pages * size >> 20),
         "python": platform.python_version(),
-        "cache": str(places.cache),
+        "cache": str(places.cache.folder),
     }
 
 
-def command_line() -> str:
-    """The command this process was started with, for a shell."""
-    return shlex.join(["lab", *sys.argv[1:]])
+def cpu_count() -> int:
+    """How many cores this machine has."""
+    return os.cpu_count() or 1
 
 
 def now() -> str:

@@ -31,12 +31,8 @@
  * 128 + its signal; 127 where it could not be started; 2 for wrong usage.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,10 +46,12 @@
 #include "everycpu.h"
 #include "gueststate.h"
 #include "kmsgcopy.h"
+#include "launch.h"
 #include "leakscan.h"
 #include "machine.h"
 #include "procfile.h"
 #include "proctree.h"
+#include "say.h"
 
 #define CPU_SHARE 0.03 /* of one CPU, for ordinary samples; page walks get as much again */
 #define WALK_SECONDS 1.0
@@ -62,8 +60,6 @@
 
 /* No allocation after the start: what we use must not move between "before" and "after". */
 static char text[64 * 1024];
-static char child_line[4096];
-static size_t child_used;
 static struct proctree tree;
 static struct guest_state state_before, state_after;
 static char changed[512];
@@ -82,39 +78,6 @@ static double clock_seconds(clockid_t id)
 static double now(void)
 {
 	return clock_seconds(CLOCK_MONOTONIC) - started;
-}
-
-static void out(const char *line, size_t length)
-{
-	ssize_t done;
-
-	for (; length; line += done, length -= (size_t)done) {
-		done = write(STDERR_FILENO, line, length);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		else if (done <= 0)
-			return;
-	}
-}
-
-/* Put a line together and write it at once: its parts never mix with another writer's. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-	static char line[1024];
-	static size_t used;
-	va_list args;
-	int length;
-
-	va_start(args, format);
-	length = vsnprintf(line + used, sizeof(line) - used, format, args);
-	va_end(args);
-	if (length > 0)
-		used += (size_t)length < sizeof(line) - used ? (size_t)length :
-							       sizeof(line) - used - 1;
-	if (used && line[used - 1] == '\n') {
-		out(line, used);
-		used = 0;
-	}
 }
 
 static void mark(const char *edge)
@@ -185,74 +148,11 @@ static double sample(int walk)
 	return clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cost;
 }
 
-static void flush_child_line(void)
-{
-	if (!child_used)
-		return;
-	out("stderr: ", 8);
-	out(child_line, child_used);
-	if (child_line[child_used - 1] != '\n')
-		out("\n", 1);
-	child_used = 0;
-}
-
-/* Pass on what the program wrote to its stderr: the bytes read, 0 at its end, -1 for none yet. */
-static ssize_t drain(int fd)
-{
-	static char chunk[4096];
-	ssize_t got = read(fd, chunk, sizeof(chunk));
-
-	for (ssize_t i = 0; i < got; i++) {
-		child_line[child_used++] = chunk[i];
-		if (chunk[i] == '\n' || child_used == sizeof(child_line))
-			flush_child_line();
-	}
-	return got;
-}
-
 static void on_signal(int number)
 {
 	/* SIGCHLD only has to end the wait. */
 	if (number != SIGCHLD)
 		stop_signal = number;
-}
-
-static pid_t start(char **argv, int *stderr_end, int *exec_error)
-{
-	int report[2], err[2], code = 0;
-	pid_t pid, parent = getpid();
-
-	if (pipe2(report, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
-		return -1;
-	pid = fork();
-	if (!pid) {
-		sigset_t none;
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(127);
-		setpgid(0, 0);
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
-		dup2(err[1], STDERR_FILENO);
-		execvp(argv[0], argv);
-		code = errno;
-		(void)!write(report[1], &code, sizeof(code));
-		_exit(127);
-	}
-	close(report[1]);
-	close(err[1]);
-	if (pid > 0) {
-		/* Ends without a word when the exec worked: the program is there from now on. */
-		if (read(report[0], &code, sizeof(code)) != sizeof(code))
-			code = 0;
-		*exec_error = code;
-		*stderr_end = err[0];
-		fcntl(err[0], F_SETFL, O_NONBLOCK);
-	}
-	close(report[0]);
-	return pid;
 }
 
 /* Watch until the program ends or must; returns why it was killed, or NULL. */
@@ -330,21 +230,14 @@ static int reap(pid_t pid, int *status, int dead)
 	return dead;
 }
 
-int main(int argc, char **argv)
+/* Our own words, up to the first of the program's; 0 for wrong usage. */
+static int parse(int argc, char **argv, double *interval)
 {
-	static const int caught[] = { SIGTERM, SIGHUP, SIGINT, SIGCHLD };
-	struct sigaction action = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
-	int option, status = 0, stderr_end = -1, exec_error = 0, dead, leaks, log;
-	double interval = 0.1, seconds, until;
-	const char *killed;
-	struct rusage usage;
-	sigset_t blocked;
-	long anon_before, page_size = sysconf(_SC_PAGESIZE);
-	pid_t pid;
+	int option;
 
 	while ((option = getopt(argc, argv, "+i:m:w:")) != -1) {
 		if (option == 'i' && atof(optarg) > 0)
-			interval = atof(optarg) / 1e3;
+			*interval = atof(optarg) / 1e3;
 		else if (option == 'm')
 			token = optarg;
 		else if (option == 'w')
@@ -352,17 +245,26 @@ int main(int argc, char **argv)
 		else
 			optind = argc;
 	}
-	if (optind >= argc) {
-		say("usage: sampler [-i MS] [-m TOKEN -w WORKLOAD] -- PROGRAM [ARGUMENT...]\n");
-		return 2;
-	}
+	return optind < argc ? optind : 0;
+}
+
+/* Touch what is written to later, so that it does not move between "before" and "after". */
+static void touch(void)
+{
 	memset(text, 1, sizeof(text));
 	memset(&tree, 0, sizeof(tree));
 	memset(child_line, 1, sizeof(child_line));
 	memset(changed, 1, sizeof(changed));
 	memset(&state_after, 1, sizeof(state_after));
-	guest_state_read(&state_before);
-	leaks = leakscan_begin();
+}
+
+/* Orphans become ours, and signals wait until watch() lets them in. */
+static void adopt_and_block(void)
+{
+	static const int caught[] = { SIGTERM, SIGHUP, SIGINT, SIGCHLD };
+	struct sigaction action = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
+	sigset_t blocked;
+
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigemptyset(&blocked);
 	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
@@ -371,28 +273,21 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
 
-	log = token ? kmsgcopy_open() : -1;
-	visit_every_cpu();
-	mark("begin");
-	started = clock_seconds(CLOCK_MONOTONIC);
-	anon_before = say_phase("before");
-	pid = start(argv + optind, &stderr_end, &exec_error);
-	if (pid < 0) {
-		say("{\"phase\":\"exit\",\"status\":127,\"signal\":0,\"seconds\":0,\"page_size\":%ld,"
-		    "\"error\":\"fork: %m\"}\n",
-		    page_size);
-		mark("end");
-		return 127;
-	}
-	killed = watch(pid, stderr_end, interval);
-	seconds = now();
-	dead = !killed || strcmp(killed, "never died");
-	sample(1);
-	dead = reap(pid, &status, dead);
-	while (drain(stderr_end) > 0)
-		;
-	flush_child_line();
+/* What came of the program and of us. */
+struct ending {
+	int dead, status; /* whether it died, and its wait status then */
+	int exec_error, leaks;
+	double seconds;
+	const char *killed;
+};
+
+/* Until the machine is as it was before, or close to it; -1 where leaks were not searched for. */
+static int settle(int leaks, long anon_before)
+{
+	double until;
+
 	for (until = now() + LEAKSCAN_MIN_AGE; leaks && now() < until; sleep(1))
 		sample(0); /* so that the lab hears of us */
 	if (leaks)
@@ -400,28 +295,79 @@ int main(int argc, char **argv)
 	for (until = now() + SETTLE_SECONDS; now() < until && anon_pages_now() > anon_before;)
 		usleep(20000);
 	visit_every_cpu();
+	return leaks;
+}
+
+static void say_exit(const struct ending *end)
+{
+	struct rusage usage;
+	int status = end->status;
+
+	getrusage(RUSAGE_CHILDREN, &usage);
+	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld,"
+	    "\"cpus\":%ld,\"maxrss\":%ld",
+	    WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+	    !end->dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, end->seconds,
+	    sysconf(_SC_PAGESIZE), sysconf(_SC_NPROCESSORS_ONLN), usage.ru_maxrss);
+	if (end->exec_error)
+		say(",\"error\":\"exec: %s\"", strerror(end->exec_error));
+	if (end->killed)
+		say(",\"killed\":\"%s\"", end->killed);
+	if (end->leaks < 0)
+		say(",\"unsearched\":1");
+	if (changed[0])
+		say(",\"changed\":\"%s\"", changed);
+	say("}\n");
+}
+
+int main(int argc, char **argv)
+{
+	struct ending end = { 0 };
+	int stderr_end = -1, first, log;
+	double interval = 0.1;
+	long anon_before;
+	pid_t pid;
+
+	first = parse(argc, argv, &interval);
+	if (!first) {
+		say("usage: sampler [-i MS] [-m TOKEN -w WORKLOAD] -- PROGRAM [ARGUMENT...]\n");
+		return 2;
+	}
+	touch();
+	guest_state_read(&state_before);
+	end.leaks = leakscan_begin();
+	adopt_and_block();
+
+	log = token ? kmsgcopy_open() : -1;
+	visit_every_cpu();
+	mark("begin");
+	started = clock_seconds(CLOCK_MONOTONIC);
+	anon_before = say_phase("before");
+	pid = launch(argv + first, &stderr_end, &end.exec_error);
+	if (pid < 0) {
+		say("{\"phase\":\"exit\",\"status\":127,\"signal\":0,\"seconds\":0,\"page_size\":%ld,"
+		    "\"error\":\"fork: %m\"}\n",
+		    sysconf(_SC_PAGESIZE));
+		mark("end");
+		return 127;
+	}
+	end.killed = watch(pid, stderr_end, interval);
+	end.seconds = now();
+	end.dead = !end.killed || strcmp(end.killed, "never died");
+	sample(1);
+	end.dead = reap(pid, &end.status, end.dead);
+	while (drain(stderr_end) > 0)
+		;
+	flush_child_line();
+	end.leaks = settle(end.leaks, anon_before);
 	say_phase("after");
 	mark("end");
 	kmsgcopy_write(log, text, sizeof(text), out);
 	guest_state_read(&state_after);
 	guest_state_changed(&state_before, &state_after, changed, sizeof(changed));
 
-	getrusage(RUSAGE_CHILDREN, &usage);
-	say("{\"phase\":\"exit\",\"status\":%d,\"signal\":%d,\"seconds\":%.3f,\"page_size\":%ld,"
-	    "\"cpus\":%ld,\"maxrss\":%ld",
-	    WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-	    !dead ? SIGKILL : WIFSIGNALED(status) ? WTERMSIG(status) : 0, seconds, page_size,
-	    sysconf(_SC_NPROCESSORS_ONLN), usage.ru_maxrss);
-	if (exec_error)
-		say(",\"error\":\"exec: %s\"", strerror(exec_error));
-	if (killed)
-		say(",\"killed\":\"%s\"", killed);
-	if (leaks < 0)
-		say(",\"unsearched\":1");
-	if (changed[0])
-		say(",\"changed\":\"%s\"", changed);
-	say("}\n");
-	if (!dead)
+	say_exit(&end);
+	if (!end.dead)
 		return 128 + SIGKILL;
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return WIFSIGNALED(end.status) ? 128 + WTERMSIG(end.status) : WEXITSTATUS(end.status);
 }

@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a racing program is given: options, seed, time; random numbers and CPU clocks.  See race.h. */
+/* See race_base.h. */
 #define _GNU_SOURCE
-#include "race.h"
+#include "race_base.h"
 
+#include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "ktap.h"
+
 static struct race_options options = { 0, 5, 2 };
 static size_t program_cases = 1;
 static int announced;
+
+/* One race at a time. */
+static struct {
+	pthread_mutex_t lock;
+	int failed; /* atomic */
+	char why[RACE_WHY];
+} verdict = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 uint64_t race_random(struct race_rng *rng)
 {
@@ -39,7 +50,7 @@ static void usage(const char *program, const char *what)
 	exit(2);
 }
 
-static void parse(int argc, char **argv)
+void race_parse(int argc, char **argv, size_t cases)
 {
 	int seeded = 0;
 
@@ -68,15 +79,7 @@ static void parse(int argc, char **argv)
 	/* 48 bits: exact wherever the seed is carried as a floating-point number. */
 	if (!seeded && getrandom(&options.seed, sizeof(options.seed), 0) == sizeof(options.seed))
 		options.seed >>= 16;
-}
-
-int race_main(int argc, char **argv, const struct ktap_case *cases, size_t count,
-	      const char *skip_all)
-{
-	parse(argc, argv);
-	program_cases = count;
-	race_catch_signals();
-	return ktap_run(cases, count, skip_all);
+	program_cases = cases;
 }
 
 double race_begin(void)
@@ -85,6 +88,35 @@ double race_begin(void)
 		ktap_diag("RACE seed=%llu seconds=%.1f intensity=%d",
 			  (unsigned long long)options.seed, options.seconds, options.intensity);
 	return options.seconds * 1000 / (double)program_cases;
+}
+
+void race_fail(const char *format, ...)
+{
+	va_list args;
+
+	pthread_mutex_lock(&verdict.lock);
+	if (!verdict.failed) {
+		va_start(args, format);
+		vsnprintf(verdict.why, sizeof(verdict.why), format, args);
+		va_end(args);
+		__atomic_store_n(&verdict.failed, 1, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&verdict.lock);
+}
+
+int race_failed(void)
+{
+	return __atomic_load_n(&verdict.failed, __ATOMIC_ACQUIRE);
+}
+
+const char *race_why(void)
+{
+	return verdict.why;
+}
+
+void race_clear(void)
+{
+	__atomic_store_n(&verdict.failed, 0, __ATOMIC_RELEASE);
 }
 
 void race_watch_begin(struct race_watch *watch, clockid_t clock)

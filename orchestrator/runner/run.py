@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A whole run without a command line: a plan carried out, judged, compared, stored and reported.
+
+Prints nothing: who wants to see it go on hands in a listener.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator import __version__
+from orchestrator.host.cache.locks import using
+from orchestrator.host.cache.trim import keep_budget
+from orchestrator.judge.compare import compare, kernel_regressed
+from orchestrator.judge.outcome import exit_status
+from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
+from orchestrator.model.results import Comparison, RunInfo, RunResult
+from orchestrator.model.spec import LabConfig, Plan
+from orchestrator.plan.matrix import Selection
+from orchestrator.results import runs, store
+from orchestrator.runner import local, record
+from orchestrator.runner.context import Context, Listener, Machine, Places, RunValues, nobody
+from orchestrator.runner.stages import Stages, leave_capsules
+from orchestrator.runner.state import RunState
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a plan is run.
+
+    ``out`` is the run's folder (None: a new one below reports/), ``resume`` the folder of an
+    unfinished run of the same plan, whose finished cells are kept.  ``jobs`` is how many cores
+    there are to use (None: all), ``boot`` is False to stop after the builds, ``seed`` is that of
+    the looping workloads (None: a new one).  ``fail_on`` is ``any``, ``regression`` or None
+    (regression where there is a baseline).  ``command`` is what is stored as the run's command.
+    """
+
+    out: Path | None = None
+    resume: Path | None = None
+    jobs: int | None = None
+    boot: bool = True
+    seed: int | None = None
+    fail_on: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a run is compared with: an earlier run, or (``run`` is None) the plan's own baseline.
+
+    ``name`` is what the run's record keeps, so that its report can be made again.
+    """
+
+    run: RunResult | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that is over: what is stored in ``folder``; it took ``seconds``."""
+
+    result: RunResult
+    comparison: Comparison | None
+    folder: Path
+    seconds: float
+
+    @property
+    def status(self) -> int:
+        """The run's exit status."""
+        return self.result.run.exit_status
+
+
+def run_plan(
+    plan: Plan,
+    places: Places,
+    options: RunOptions = RunOptions(),
+    *,
+    baseline: Baseline = Baseline(),
+    listener: Listener = nobody,
+    stages: Stages | None = None,
+) -> Done:
+    """Carry out a plan, settle what lab.yaml expects and knows, compare, store and report.
+
+    :param stages: what is done for each step (default: the lab's own stages).
+    :raises UserError: when a workload does not compile, or the run's folder cannot be that.
+    :raises HostError: when the folder cannot be made or the results cannot be written.
+    """
+    began, doing = time.monotonic(), stages or Stages()
+    with using(places.cache):
+        if options.boot:
+            doing.compile(plan.cells, places.cache)
+        book = Book.opened(plan, places, options, baseline.name or plan.baseline or "")
+        context = book.context(options, listener)
+        state = local.carry_out(
+            plan, context, book.store, cores=options.jobs, boot=options.boot, done=book.earlier,
+            stages=doing,
+        )  # fmt: skip
+        issues = state.settle(plan)
+        draft = replace(book.result(state, record.now(), 0), known_issues=issues)
+        if options.boot and not state.interrupted:
+            draft = leave_capsules(plan, draft, state.as_ran.values(), context)
+        if baseline.run is not None:
+            comparison: Comparison | None = compare(baseline.run, draft)
+        else:
+            comparison = compare_kernels(plan, draft)
+        status = _status(draft, state, comparison, options)
+        final = replace(draft, run=replace(draft.run, exit_status=status))
+        record.finish(places, final, book.folder, comparison)
+        keep_budget(places.cache)
+        return Done(final, comparison, book.folder, time.monotonic() - began)
+
+
+# ---------------------------------------------------------------- a run's folder and record
+
+
+@dataclass(frozen=True)
+class Book:
+    """A run's record while it goes on: its folder, who and when, and what it continues."""
+
+    plan: Plan
+    places: Places
+    folder: Path
+    info: RunInfo
+    earlier: RunResult | None = None
+
+    @classmethod
+    def opened(cls, plan: Plan, places: Places, options: RunOptions, baseline: str) -> Book:
+        """Make or take the run's folder, and begin its log.
+
+        :raises UserError, HostError: when the folder cannot be made or read.
+        """
+        earlier = store.load(options.resume) if options.resume else None
+        folder = options.resume or runs.run_folder(places.reports, options.out)
+        run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
+        record.log_to(folder / "lab.log")
+        runs.keep_shapes(plan, folder)
+        places.cache.folder.mkdir(parents=True, exist_ok=True)
+        info = RunInfo(
+            run_id, record.now(), "", options.command, EXIT_INTERRUPTED, __version__, plan.profile,
+            record.host(places), baseline,
+        )  # fmt: skip
+        return cls(plan, places, folder, info, earlier)
+
+    def context(self, options: RunOptions, listener: Listener) -> Context:
+        """What the stages of this run share."""
+        # What `lab rerun` finds the run by: elsewhere than below reports/ that is its folder.
+        below = self.folder.parent == self.places.reports
+        jobs = options.jobs or record.cpu_count()
+        values = RunValues(self.info.id if below else str(self.folder), jobs)
+        if options.seed is not None:
+            values = replace(values, seed=options.seed)
+        machine = Machine(self.places.cache, self.folder, self.places.fragments)
+        return Context(values, machine, listener)
+
+    def result(self, state: RunState, finished: str, status: int) -> RunResult:
+        """All there is by now."""
+        return state.result(self.plan, replace(self.info, finished=finished, exit_status=status))
+
+    def store(self, state: RunState) -> None:
+        """Store what there is; what a lab that is killed leaves must not read as a success."""
+        store.save(self.result(state, "", EXIT_INTERRUPTED), self.folder)
+
+
+def _status(
+    run: RunResult, state: RunState, comparison: Comparison | None, options: RunOptions
+) -> int:
+    fail_on = options.fail_on or ("regression" if comparison else "any")
+    regressions = None
+    if fail_on == "regression" and comparison is not None:
+        regressions = int(kernel_regressed(comparison))
+    return exit_status(
+        run.cells,
+        run.builds,
+        run.kernels,
+        regressions=regressions,
+        interrupted=state.interrupted,
+        usage=state.usage,
+        host_problem=bool(state.problems),
+        need_cases=options.boot,
+    )
+
+
+# ---------------------------------------------------------------- baselines
+
+
+def choose_baseline(
+    places: Places, config: LabConfig, selection: Selection, name: str | None
+) -> tuple[Baseline, Selection]:
+    """A baseline is a kernel of lab.yaml, run beside the others, or an earlier run.
+
+    Gives it, and the selection with it.
+
+    :raises UserError: when there is neither such a run nor such a kernel.
+    """
+    if name is None or name == "none":
+        return Baseline(), selection
+    if any(kernel.name == name for kernel in config.kernels):
+        return Baseline(name=name), replace(selection, baseline=name)
+    try:
+        folder = runs.find_run(places.reports, name)
+        earlier = store.load(folder)
+    except UserError as error:
+        kernels = ", ".join(kernel.name for kernel in config.kernels)
+        raise UserError(
+            f"--baseline {name}: {error.message}", f"name a run, or one of the kernels {kernels}"
+        ) from error
+    below = folder.parent == places.reports.resolve()
+    return Baseline(earlier, folder.name if below else str(folder)), selection
+
+
+def check_baseline(plan: Plan) -> None:
+    """One kernel is compared with one.
+
+    :raises UserError: when a kernel is the baseline and not exactly one other is to be run.
+    """
+    if plan.baseline is None:
+        return
+    others = dict.fromkeys(b.kernel.name for b in plan.builds if b.kernel.name != plan.baseline)
+    if len(others) != 1:
+        raise UserError(
+            f"--baseline {plan.baseline}: a kernel baseline needs exactly one kernel under test, "
+            f"not {len(others)}" + (f" ({', '.join(others)})" if others else ""),
+            "name it with --kernel, or give an earlier run as the baseline",
+        )
+
+
+def compare_kernels(plan: Plan, run: RunResult) -> Comparison | None:
+    """The kernel under test beside the plan's baseline; None where one of them is missing."""
+    if plan.baseline is None:
+        return None
+    others = [entry.name for entry in run.kernels if entry.name != plan.baseline]
+    there = any(entry.name == plan.baseline for entry in run.kernels)
+    if len(others) != 1 or not there:
+        return None
+    return compare(run, run, plan.baseline, others[0])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run has come to so far: its records, what went wrong beside the kernel, and its result."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field, replace
+
+from orchestrator.judge.known_issues import settle
+from orchestrator.judge.outcome import summary_of
+from orchestrator.model.errors import HostError, LabError, UserError
+from orchestrator.model.results import (
+    BuildRecord,
+    CellRecord,
+    IssueRecord,
+    KernelRecord,
+    RunInfo,
+    RunResult,
+    Summary,
+)
+from orchestrator.model.spec import Cell, Plan
+
+log = logging.getLogger("lab.run")
+
+
+@dataclass
+class RunState:
+    """Records by name or id; while a run goes on they are changed under ``lock`` only.
+
+    ``as_ran`` are the cells with their selftests, each a workload of its own.  ``problems`` are
+    sentences on what the host or the input did wrong, ``usage`` tells that some of it is input.
+    """
+
+    kernels: dict[str, KernelRecord] = field(default_factory=dict)
+    builds: dict[str, BuildRecord] = field(default_factory=dict)
+    cells: dict[str, CellRecord] = field(default_factory=dict)
+    as_ran: dict[str, Cell] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    usage: bool = False
+    interrupted: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def explain(self, what: str, error: Exception) -> str:
+        """Note an error as a problem of the run and give one sentence on it.
+
+        One that the lab did not expect leaves its traceback in the log.
+        """
+        if isinstance(error, LabError):
+            self.problem(f"{what}: {error.message}" if what else error.message, error)
+            return error.message
+        if isinstance(error, OSError):
+            self.problem(f"{what}: {error}", HostError("", "is the disk full?"))
+            return str(error)
+        log.error("%s", what, exc_info=error)
+        text = f"unexpected {type(error).__name__}: {error}"
+        self.problem(f"{what}: {text} (a bug of the lab; lab.log has the traceback)", HostError(""))
+        return text
+
+    def problem(self, text: str, error: LabError) -> None:
+        """Note a problem with the error's hint."""
+        with self.lock:
+            self.problems.append(f"{text} ({error.hint})" if error.hint else text)
+            self.usage |= isinstance(error, UserError)
+
+    def settle(self, plan: Plan) -> tuple[IssueRecord, ...]:
+        """Apply ``expect:`` and ``known_issues:`` to each series, build and cell they concern.
+
+        Gives what became of the known issues.
+        """
+        settled = settle(self.part(plan.profile), plan.expectations, plan.known_issues)
+        self.kernels.update({kernel.name: kernel for kernel in settled.kernels})
+        self.builds.update({build.id: build for build in settled.builds})
+        self.cells.update({cell.id: cell for cell in settled.cells})
+        return settled.known_issues
+
+    def part(self, profile: str = "") -> RunResult:
+        """The records alone, for who looks at them before the run is one."""
+        info = RunInfo("", "", "", "", 0, "", profile)
+        kernels, builds = tuple(self.kernels.values()), tuple(self.builds.values())
+        return RunResult(info, kernels, builds, tuple(self.cells.values()), Summary(0, 0, 0, 0))
+
+    def result(self, plan: Plan, info: RunInfo) -> RunResult:
+        """All there is, the cells in the plan's order."""
+        cells = tuple(self.cells[cell.id] for cell in plan.cells if cell.id in self.cells)
+        kernels, builds = tuple(self.kernels.values()), tuple(self.builds.values())
+        problems = tuple(self.problems)
+        whole = RunResult(info, kernels, builds, cells, Summary(0, 0, 0, 0), problems)
+        return replace(whole, summary=summary_of(whole))

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A whole run from Python, with stages that are played: what is stored meanwhile, and after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import orchestrator.runner
+from orchestrator.host.cache.files import Cache
+from orchestrator.model.errors import UserError
+from orchestrator.model.kernel import BuildResult, KernelTree
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, LabConfig, Plan, ShapeSpec
+from orchestrator.plan.matrix import Selection
+from orchestrator.runner import Places, RunOptions, run_plan
+from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.runner.run import check_baseline, choose_baseline
+from orchestrator.runner.stages import Ran, Stages
+
+
+def plan_of(*kernels: str, baseline: str | None = None) -> Plan:
+    config, shape = ConfigSpec("c"), ShapeSpec("small")
+    builds = tuple(
+        Build(f"{name}/c/x86_64", KernelSpec(name, "path:x"), config, "x86_64") for name in kernels
+    )
+    cells = tuple(Cell(f"{build.id}/small", build, shape, ()) for build in builds)
+    return Plan("p", builds, cells, baseline=baseline)
+
+
+def played(*fail: str) -> Stages:
+    """Stages of which every kernel passes but those named."""
+
+    def prepare(spec: KernelSpec, _: Context) -> Kernel:
+        return Kernel(KernelTree(spec, "6.12", "base", "tree"), "slot", "debian:6.12=6.12.1")
+
+    def build(wanted: Build, _: Kernel, __: Context) -> BuildResult:
+        return BuildResult(wanted, Verdict.PASS, "", 1.0, False, image_sha256="sha")
+
+    def run(cell: Cell, *_: Any) -> Ran:
+        kernel = cell.build.kernel.name
+        found = Verdict.FAIL if kernel in fail else Verdict.PASS
+        case = CaseResult(f"{cell.id}:w/a:c", "w/a", "c", found, "why")
+        record = CellRecord(
+            cell.id, kernel, "c", "x86_64", "small", "tcg", found, 1.0, (case,)
+        )  # fmt: skip
+        return Ran(record, cell)
+
+    return Stages(lambda *_: None, prepare, lambda *_: None, build, run)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def test_a_run_is_stored_reported_and_the_latest(places: Places) -> None:
+    events: list[Event] = []
+    done = run_plan(
+        plan_of("k"), places, RunOptions(command="x y", seed=7), listener=events.append,
+        stages=played(),
+    )  # fmt: skip
+    assert done.status == 0
+    assert done.folder.parent == places.reports
+    assert (places.reports / "latest").resolve() == done.folder
+    run = stored(done.folder)["run"]
+    assert (run["exit_status"], run["command"], bool(run["finished"])) == (0, "x y", True)
+    assert {path.name for path in done.folder.iterdir()} >= {"junit.xml", "index.html", "lab.log"}
+    assert {event.kind for event in events} >= {"build", "cell"}
+
+
+def test_a_failing_kernel_is_a_result_and_no_exception(places: Places) -> None:
+    done = run_plan(plan_of("k"), places, stages=played("k"))
+    assert done.status == 1
+    assert done.result.summary.failed == 1
+
+
+def test_what_a_killed_run_leaves_is_no_success(places: Places, tmp_path: Path) -> None:
+    """Killed at any time, its results must not read as one."""
+    seen: list[tuple[str, int]] = []
+    stages = played()
+
+    def look(*words: Any) -> BuildResult:
+        run = stored(tmp_path / "out")["run"]
+        seen.append((run["finished"], run["exit_status"]))
+        return stages.build(*words)
+
+    out = RunOptions(out=tmp_path / "out")
+    done = run_plan(plan_of("k"), places, out, stages=replace(stages, build=look))
+    assert done.status == 0
+    assert seen == [("", 130)]
+
+
+def test_a_run_in_which_nothing_was_tried_is_no_success(places: Places) -> None:
+    assert run_plan(Plan("p", (), ()), places, RunOptions(boot=False)).status == 3
+
+
+def test_an_unfinished_run_goes_on_in_its_folder(places: Places) -> None:
+    first = run_plan(plan_of("k"), places, stages=played())
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("done before")
+
+    stages = replace(played(), build=never, run=never, find=never)
+    again = run_plan(plan_of("k"), places, RunOptions(resume=first.folder), stages=stages)
+    assert (again.folder, again.status) == (first.folder, 0)
+    assert again.result.run.id == first.result.run.id
+
+
+def test_the_baseline_of_a_plan_is_compared_with(places: Places) -> None:
+    plan = plan_of("base", "new", baseline="base")
+    done = run_plan(plan, places, stages=played("new"))
+    assert done.comparison is not None
+    assert [item.key for item in done.comparison.regressed] == ["c/x86_64/small:w/a:c"]
+    assert done.status == 1
+    assert run_plan(plan, places, stages=played("new", "base")).status == 0  # nothing regressed
+    both = RunOptions(fail_on="any")
+    assert run_plan(plan, places, both, stages=played("new", "base")).status == 1
+
+
+@pytest.mark.parametrize("others", [(), ("v6.1", "v6.6")])
+def test_a_kernel_baseline_needs_one_kernel_under_test(others: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="exactly one kernel under test") as caught:
+        check_baseline(plan_of("v6.12", *others, baseline="v6.12"))
+    assert all(name in caught.value.message for name in others)
+    check_baseline(plan_of("v6.12", "cli", baseline="v6.12"))
+    check_baseline(plan_of("a", "b"))
+
+
+def test_a_baseline_is_a_kernel_or_a_run(places: Places) -> None:
+    done = run_plan(plan_of("k"), places, stages=played())
+    config = LabConfig.__new__(LabConfig)
+    object.__setattr__(config, "kernels", (KernelSpec("v6.12", "debian:6.12"),))
+    kernel, selection = choose_baseline(places, config, Selection(), "v6.12")
+    assert (kernel.run, kernel.name, selection.baseline) == (None, "v6.12", "v6.12")
+    earlier, selection = choose_baseline(places, config, Selection(), "latest")
+    assert earlier.run is not None
+    assert (earlier.name, selection.baseline) == (done.folder.name, None)
+    with pytest.raises(UserError, match="--baseline nothing: ") as caught:
+        choose_baseline(places, config, Selection(), "nothing")
+    assert "v6.12" in caught.value.hint
+
+
+def test_everything_that_is_offered_is_there() -> None:
+    for name in orchestrator.runner.__all__:
+        assert getattr(orchestrator.runner, name)
+    with pytest.raises(AttributeError):
+        orchestrator.runner.nothing  # noqa: B018
