@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a stage needs can be sent to another machine; what means something here alone is made here."""
+"""What a stage needs can be sent elsewhere; what means something on one machine is made there."""
 
 from __future__ import annotations
 
