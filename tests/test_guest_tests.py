@@ -19,7 +19,7 @@ from types import ModuleType
 import pytest
 
 from orchestrator import HOME
-from orchestrator.evidence import counters, ktap
+from orchestrator.evidence import counters, ktap, readings
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import WorkloadSpec
@@ -219,7 +219,7 @@ def _sampler(
 def test_sampler_records_a_program(native: dict[str, Path]) -> None:
     script = "echo out; echo err >&2; sleep 0.15; printf part >&2; exit 3"
     status, out, err = _sampler(native, "--", "sh", "-c", script)
-    log = counters.parse_samples(err)
+    log = readings.parse_samples(err)
     assert (status, out) == (3, "out\n")
     assert "stderr: err\n" in err
     assert "stderr: part\n" in err
@@ -236,7 +236,7 @@ def test_sampler_records_a_program(native: dict[str, Path]) -> None:
 def test_sampler_passes_a_signal_on(native: dict[str, Path]) -> None:
     status, _, err = _sampler(native, "--", "sh", "-c", "kill -SEGV $$")
     assert status == 128 + 11
-    assert counters.parse_samples(err).signal == 11
+    assert readings.parse_samples(err).signal == 11
 
 
 def test_sampler_tells_what_it_could_not_start(native: dict[str, Path]) -> None:
@@ -256,7 +256,7 @@ def test_sampler_refuses_wrong_usage(native: dict[str, Path], words: tuple[str, 
 def test_sampler_tells_what_was_left_changed(native: dict[str, Path], tmp_path: Path) -> None:
     """Nothing, where nothing was; the comparison by itself, since this machine stays as it is."""
     _, _, err = _sampler(native, "--", "true")
-    assert counters.parse_samples(err).changed == ()
+    assert readings.parse_samples(err).changed == ()
     program = tmp_path / "state.c"
     program.write_text(
         r"""
@@ -327,7 +327,7 @@ def test_sampler_leaves_nothing_behind(native: dict[str, Path], tmp_path: Path, 
 def test_sampler_survives_garbage_on_stderr(native: dict[str, Path]) -> None:
     script = 'head -c 20000 /dev/urandom >&2; printf \'{"phase":"exit","status":9}\' >&2'
     _, _, err = _sampler(native, "--", "sh", "-c", script)
-    log = counters.parse_samples(err)
+    log = readings.parse_samples(err)
     assert log.exit_status == 0
     assert log.ended
 
@@ -340,8 +340,8 @@ def test_ledger_runs_here(native: dict[str, Path]) -> None:
     report = ktap.parse(done.stdout)
     assert report.problems == ()
     assert [c.name for c in report.cases][:3] == ["start", "fault-in", "zero-page"]
-    assert counters.ledger_problems(done.stdout) == ()
-    steps = {s.step: s for s in counters.parse_ledger(done.stdout)}
+    assert readings.ledger_problems(done.stdout) == ()
+    steps = {s.step: s for s in readings.parse_ledger(done.stdout)}
     assert steps["faulted-in"].walk_anon == steps["start"].walk_anon + 256
     # Not judged here: AnonPages belongs to the whole machine, and others use it too.
     bad = [c.name for c in report.cases if c.verdict is Verdict.FAIL]

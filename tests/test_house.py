@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import HOME
+from orchestrator.model import names
 
 SOURCES = sorted((HOME / "orchestrator").rglob("*.py"))
 #: Each heavy library and the only modules that may import it.
@@ -164,7 +165,7 @@ def test_the_table_of_rooms_has_no_circle() -> None:
 
 def test_the_report_side_starts_nothing() -> None:
     for path in SOURCES:
-        if name_of(path).startswith("report.") or name_of(path) in ("compare", "cases", "results"):
+        if name_of(path).startswith(("judge.", "report.", "results.")):
             assert "orchestrator.host.process" not in imports_of(path), name_of(path)
 
 
@@ -204,6 +205,69 @@ def test_each_file_is_one_room(path: Path) -> None:
     assert text.startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
     assert len(text.splitlines()) <= 430
     assert ast.get_docstring(ast.parse(text))
+
+
+#: What takes the name of a case or workload as an argument.
+TAKES_NAMES = {
+    "CaseId",
+    "CaseResult",
+    "NotReady",
+    "TestCase",
+    "add",
+    "case",
+    "class_name",
+    "judged",
+}
+#: The names of the lab's own cases, workloads and kernels: they stand in model/names.py alone.
+OWN_NAMES = {
+    *names.STAGES, *names.SYNTHETIC,
+    names.APPLY, names.CASES, names.CLI_KERNEL, names.NEEDS, names.SHAPE,
+}  # fmt: skip
+
+
+def own_names_in(source: str) -> list[str]:
+    """The lab's own names that stand as text where a case's or workload's name is meant."""
+    found: list[ast.expr] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            found += [node.left, *node.comparators] if isinstance(node.ops[0], EQUALS) else []
+            found += [
+                one
+                for side in node.comparators
+                if isinstance(side, ast.Tuple | ast.Set | ast.List)
+                for one in side.elts
+            ]
+        elif isinstance(node, ast.Call) and called(node) in TAKES_NAMES and more_than_one(node):
+            found += [*node.args, *(keyword.value for keyword in node.keywords)]
+    texts = [one.value for one in found if isinstance(one, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and text in OWN_NAMES]
+
+
+EQUALS = ast.Eq | ast.NotEq
+
+
+def called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def more_than_one(call: ast.Call) -> bool:
+    """Whether a call is no ``add()`` of a set, which takes one argument."""
+    return len(call.args) + len(call.keywords) > 1
+
+
+@pytest.mark.parametrize("room", ["judge", "report", "results", "runner"])
+def test_the_labs_own_names_stand_once(room: str) -> None:
+    for path in SOURCES:
+        if name_of(path).startswith(f"{room}."):
+            assert own_names_in(path.read_text()) == [], name_of(path)
+
+
+def test_names_as_text_are_found() -> None:
+    assert own_names_in('c.case == "hang"') == ["hang"]
+    assert own_names_in('c.case in ("mine", "kernel-log")') == ["kernel-log"]
+    assert own_names_in('out.add("counters", Verdict.PASS)') == ["counters"]
+    assert own_names_in('CaseResult(i, workload="boot")') == ["boot"]
+    assert own_names_in('retried.add("boot"); state == "seen"; c.case == HANG') == []
 
 
 def test_pytest_looks_into_every_folder(pytestconfig: pytest.Config) -> None:

@@ -36,8 +36,8 @@ def gc(
             "dry_run": dry_run,
             "freed": done.freed,
             "left": done.left,
-            "removed": [_plain(entry) for entry in done.removed],
-            "in_use": [_plain(entry) for entry in done.in_use],
+            "removed": [_as_dict(entry) for entry in done.removed],
+            "in_use": [_as_dict(entry) for entry in done.in_use],
         }
         click.echo(json.dumps(told, indent=1))
         return 0
@@ -74,5 +74,5 @@ def _name(entry: Entry) -> str:
     return entry.name if entry.kind in ("ccache", "sources") else f"{entry.kind}/{entry.name}"
 
 
-def _plain(entry: Entry) -> dict[str, object]:
+def _as_dict(entry: Entry) -> dict[str, object]:
     return {"kind": entry.kind, "name": entry.name, "size": entry.size, "used": entry.used}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any, TextIO
 
 from orchestrator.judge.expectations import apply_expectations
 from orchestrator.judge.known_issues import excused, mark
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Plan
 from orchestrator.runner.context import Event, Listener
@@ -202,11 +201,6 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def stdout() -> TextIO:
-    """Standard output, whatever it is just now."""
-    return sys.stdout
-
-
 class Foreseeing:
     """A listener that marks what ``plan`` foresees, and hands each event on."""
 
@@ -224,7 +218,7 @@ class Foreseeing:
         if event.verdict is Verdict.FAIL:
             said = self._of_cell(event.id) if event.kind == "cell" else self._of_case(event)
             if event.kind == "case":
-                self.cells.setdefault(event.id.partition(":")[0], []).append(said)
+                self.cells.setdefault(str(CaseId.parse(event.id).cell), []).append(said)
             elif said:
                 self.parts[event.id] = said
             event = replace(event, foreseen=said)
@@ -232,7 +226,8 @@ class Foreseeing:
 
     def _of_case(self, event: Event) -> str:
         case = event.case or _as_case(event)
-        case = mark(case, self.versions.get(case.id.partition("/")[0], ""), self.plan.known_issues)
+        kernel = CaseId.parse(case.id).cell.kernel
+        case = mark(case, self.versions.get(kernel, ""), self.plan.known_issues)
         if apply_expectations([case], self.plan.expectations)[0].expected:
             return EXPECTED
         return KNOWN if excused(case).known else ""
@@ -241,14 +236,15 @@ class Foreseeing:
         """A cell fails as foreseen where its build does, or each of its failing cases."""
         said = self.cells.get(cell, [])
         if not said:
-            return self.parts.get(cell.rpartition("/")[0], "")
+            return self.parts.get(CellId.parse(cell).build, "")
         return "" if "" in said else EXPECTED if EXPECTED in said else KNOWN
 
 
 def _as_case(event: Event) -> CaseResult:
     """The case that an event tells of; its hits are not known, their titles are in its text."""
-    where = {"kernel": f"{event.id}/-/-/-:series:apply", "build": f"{event.id}/-:build:build"}
-    case_id = where.get(event.kind, event.id)
-    _, _, rest = case_id.partition(":")
-    workload, _, name = rest.partition(":")
-    return CaseResult(case_id, workload, name, Verdict.FAIL, event.text)
+    case_id = CaseId.parse(event.id)
+    if event.kind == "kernel":
+        case_id = CaseId.of_series(event.id)
+    elif event.kind == "build":
+        case_id = CaseId(CellId.parse(event.id), BUILD, BUILD)
+    return CaseResult(str(case_id), case_id.workload, case_id.case, Verdict.FAIL, event.text)

@@ -7,10 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import cases_of, decisive, not_run, not_run_text
 from orchestrator.model.codec import plain
 from orchestrator.model.names import Verdict
-from orchestrator.model.results import Change, Comparison, RunResult
+from orchestrator.model.results import CaseResult, Change, Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report.text import issue_name, issue_standing, visible
 from orchestrator.report.trace import touched_places
@@ -61,36 +62,14 @@ def summary_text(
     run: RunResult, comparison: Comparison | None, folder: Path, seconds: float
 ) -> str:
     """The summary as lines of text."""
-    lines: list[str] = [""]
-    bad = [
-        placed.case
-        for placed in cases_of(run)
-        if placed.case.verdict in (Verdict.FAIL, Verdict.ERROR)
-    ]
-    # What the kernel itself said first, then what the counters say, then the rest in order.
-    bad.sort(key=lambda case: 0 if case.hits else 1 if case.counters else 2)
-    for case in bad[:SHOWN]:
-        lines.append(f"{case.verdict.value.upper():5}  {case.id}")
-        for text in (case.reason.splitlines()[:1] or [""]) + [decisive(case)]:
-            if text and text not in lines[-1]:
-                lines.append(f"       {text}")
-        for place in touched_places(case, 1):
-            lines.append(f"       in its trace, touched by the series: {place}")
-        if case.rerun:
-            lines.append(f"       again: {case.rerun}")
-    if len(bad) > SHOWN:
-        lines.append(f"       ... and {len(bad) - SHOWN} more")
+    lines: list[str] = ["", *_bad_lines(run)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
-        if issue.state != "not tried":
+        if issue.state != NOT_TRIED:
             lines.append(f"known issue {issue_standing(issue)}: {issue_name(issue)}")
             lines.append(f"       {issue.reason}")
     if comparison is not None:
-        counts = dict.fromkeys(Change, 0)
-        for item in comparison.cases:
-            counts[item.change] += 1
-        told = ", ".join(f"{count} {change.value}" for change, count in counts.items() if count)
-        lines.append(f"against {comparison.baseline}: {told or 'nothing to compare'}")
+        lines.append(_comparison_line(comparison))
     if left := not_run_text(run.cells):
         lines.append(left)
     total = run.summary
@@ -102,3 +81,31 @@ def summary_text(
     )
     lines.append(f"report: {folder / 'index.html'}")
     return "\n".join(lines)
+
+
+def _bad_lines(run: RunResult) -> list[str]:
+    """What did not pass, some lines a case; what is beyond the limit is counted."""
+    found = [placed.case for placed in cases_of(run)]
+    bad = [case for case in found if case.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    # What the kernel itself said first, then what the counters say, then the rest in order.
+    bad.sort(key=lambda case: 0 if case.hits else 1 if case.counters else 2)
+    lines = [line for case in bad[:SHOWN] for line in _case_lines(case)]
+    return [*lines, f"       ... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else lines
+
+
+def _case_lines(case: CaseResult) -> list[str]:
+    lines = [f"{case.verdict.value.upper():5}  {case.id}"]
+    for text in (case.reason.splitlines()[:1] or [""]) + [decisive(case)]:
+        if text and text not in lines[-1]:
+            lines.append(f"       {text}")
+    for place in touched_places(case, 1):
+        lines.append(f"       in its trace, touched by the series: {place}")
+    return [*lines, f"       again: {case.rerun}"] if case.rerun else lines
+
+
+def _comparison_line(comparison: Comparison) -> str:
+    counts = dict.fromkeys(Change, 0)
+    for item in comparison.cases:
+        counts[item.change] += 1
+    told = ", ".join(f"{count} {change.value}" for change, count in counts.items() if count)
+    return f"against {comparison.baseline}: {told or 'nothing to compare'}"

@@ -13,12 +13,12 @@ Some programs print results in words of their own; those that matter here are pu
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from orchestrator.evidence import ktap
 from orchestrator.model.evidence import KtapCase, KtapReport
+from orchestrator.model.formats import status_words
 from orchestrator.model.names import Verdict
 
 #: The case that stands for the program as a whole.
@@ -75,7 +75,7 @@ def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
     elif status == SKIPPED:
         yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(text))
     elif report.problems or not failed or cut_short(status):
-        reason = f"ended with {_ended(status)}"
+        reason = f"ended with {status_words(status)}"
         if report.problems and not failed:
             reason += f": {report.problems[0]}"
         yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
@@ -84,15 +84,6 @@ def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
 def cut_short(status: int) -> bool:
     """Whether a program did not end by itself, so that its subtests cannot tell all."""
     return status < 0 or status == _TIMED_OUT or status in _SIGNALS
-
-
-def _ended(status: int) -> str:
-    if status > 128:
-        try:
-            return f"signal {status - 128} ({signal.Signals(status - 128).name})"
-        except ValueError:
-            pass
-    return f"exit status {status}"
 
 
 def _tail(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from orchestrator.judge.noise import Noise, NoiseTable
 from orchestrator.judge.outcome import BUDGET, PlacedCase, cases_of, kernels_of, not_run
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import Hit, Measurement
-from orchestrator.model.names import APPLY, BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
+from orchestrator.model.names import BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseComparison, CaseResult, Change, Comparison, RunResult
 
 _ORDER = (
@@ -124,9 +124,9 @@ def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, Case
     """Why a run has no such case: not planned, or something before it went wrong."""
     if kernel not in kernels_of(run):
         return f"no kernel {kernel} in that run"
-    cell = CaseId.parse(f"{kernel}/{key}").cell
+    cell = CaseId.of_key(kernel, key).cell
     no_shape = replace(cell, shape=NOT_ANY)
-    series, build = CaseId(CellId(kernel), SERIES, APPLY), CaseId(no_shape, BUILD, BUILD)
+    series, build = CaseId.of_series(kernel), CaseId(no_shape, BUILD, BUILD)
     for earlier in (series.key, build.key):
         case = cases.get(earlier)
         bad = case is not None and (case.verdict in (Verdict.FAIL, Verdict.ERROR) or case.expected)
@@ -158,7 +158,7 @@ def _change(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     if b.verdict is Verdict.PASS and b.expected:
         return _expected(a, b)
     if b.known:
-        return _known(a, b)
+        return _known_issue(a, b)
     if a.known and b.verdict is Verdict.FAIL and (a.hits or a.verdict is Verdict.PASS):
         # It failed there too, had it not been known.
         return _still_failing(a, b)
@@ -177,7 +177,7 @@ def _expected(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     return Change.UNCHANGED, told
 
 
-def _known(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
+def _known_issue(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
     """A known issue is no regression; neither is what it excuses a fix."""
     ran = b.verdict is Verdict.PASS or (b.judged.startswith(Verdict.FAIL.value) and not b.hits)
     told = "known issue" if ran else "not executed for a known issue"
@@ -229,7 +229,7 @@ def _because(case: CaseResult) -> str:
     return f": {case.reason}" if case.reason else ""
 
 
-def _told(change: Change, words: str, because: str = "") -> _Rule:
+def _always(change: Change, words: str, because: str = "") -> _Rule:
     """A rule with fixed words; ``because`` names the side whose reason is added, ``a`` or ``b``."""
 
     def rule(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
@@ -244,31 +244,31 @@ _P, _F, _S, _E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
 
 _TABLE: dict[tuple[Verdict, Verdict], _Rule] = {
     (_P, _P): _unchanged_pass,
-    (_P, _F): _told(Change.REGRESSED, "passed on the baseline, fails now", "b"),
-    (_P, _S): _told(Change.REGRESSED, "skipped, but ran on the baseline", "b"),
-    (_P, _E): _told(
+    (_P, _F): _always(Change.REGRESSED, "passed on the baseline, fails now", "b"),
+    (_P, _S): _always(Change.REGRESSED, "skipped, but ran on the baseline", "b"),
+    (_P, _E): _always(
         Change.REGRESSED, "host error, so the baseline's pass is not confirmed; run it again", "b"
     ),
-    (_F, _P): _told(Change.FIXED, "failed on the baseline", "a"),
+    (_F, _P): _always(Change.FIXED, "failed on the baseline", "a"),
     (_F, _F): _still_failing,
-    (_F, _S): _told(Change.REGRESSED, "skipped, but ran (and failed) on the baseline", "b"),
-    (_F, _E): _told(
+    (_F, _S): _always(Change.REGRESSED, "skipped, but ran (and failed) on the baseline", "b"),
+    (_F, _E): _always(
         Change.STILL_FAILING, "host error: failed on the baseline and not shown to be fixed", "b"
     ),
-    (_S, _P): _told(Change.NEW, "skipped on the baseline", "a"),
-    (_S, _F): _told(Change.REGRESSED, "new and failing (baseline: skipped)", "b"),
-    (_S, _S): _told(Change.UNCHANGED, "skipped on both sides", "b"),
-    (_S, _E): _told(
+    (_S, _P): _always(Change.NEW, "skipped on the baseline", "a"),
+    (_S, _F): _always(Change.REGRESSED, "new and failing (baseline: skipped)", "b"),
+    (_S, _S): _always(Change.UNCHANGED, "skipped on both sides", "b"),
+    (_S, _E): _always(
         Change.UNCHANGED, "host error, and skipped on the baseline: nothing is known", "b"
     ),
-    (_E, _P): _told(Change.NEW, "passes; the baseline has only a host error", "a"),
-    (_E, _F): _told(
+    (_E, _P): _always(Change.NEW, "passes; the baseline has only a host error", "a"),
+    (_E, _F): _always(
         Change.REGRESSED,
         "fails; the baseline has only a host error, so this may be older than the change",
         "b",
     ),
-    (_E, _S): _told(Change.UNCHANGED, "skipped, and a host error on the baseline", "b"),
-    (_E, _E): _told(Change.UNCHANGED, "host error on both sides: nothing is known", "b"),
+    (_E, _S): _always(Change.UNCHANGED, "skipped, and a host error on the baseline", "b"),
+    (_E, _E): _always(Change.UNCHANGED, "host error on both sides: nothing is known", "b"),
 }
 
 

@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from itertools import chain, islice
 
 from orchestrator.judge.outcome import build_case, cell_verdict, series_case
-from orchestrator.model.names import EXPECT, NOT_ANY, CaseId, CellId, Verdict
-from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord, RunResult
+from orchestrator.model.names import EXPECT, CaseId, CellId, Verdict
+from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, Found, KernelRecord
 from orchestrator.model.spec import Expectation
 
 # The pseudo-workload of an expectation that nothing met, and what a partly expected fail tells.
@@ -40,7 +40,7 @@ def apply_expectations(
 
 
 def expect_of_run(
-    run: RunResult, expectations: Iterable[Expectation]
+    run: Found, expectations: Iterable[Expectation]
 ) -> tuple[tuple[KernelRecord, ...], tuple[BuildRecord, ...], tuple[CellRecord, ...]]:
     """The kernels, builds and cells of ``run`` with every expectation applied.
 
@@ -59,19 +59,7 @@ def expect_of_run(
         replace(kernel, expected=series[kernel.name].expected) if kernel.name in series else kernel
         for kernel in run.kernels
     )
-    builds = []
-    for build in run.builds:
-        case = next(rest)
-        if case.expected:
-            build = replace(build, verdict=case.verdict, expected=case.expected)
-        stages = [c for c in (series.get(build.kernel), case) if c is not None]
-        for expectation, place, sample in missed:
-            aimed = bool(expectation.case.strip("*:"))  # a bare "*" may mean what did not run
-            aimed = aimed and any(_concerns(expectation, stage) for stage in stages)
-            if place == _place(case) and aimed and build.verdict is Verdict.PASS:
-                reason = _unmet(expectation, place, sample).reason
-                build = replace(build, verdict=Verdict.FAIL, reason=reason)
-        builds.append(build)
+    builds = [_build(build, next(rest), series.get(build.kernel), missed) for build in run.builds]
     failed_as_expected = {(b.kernel, b.config, b.arch): b.expected for b in builds if b.expected}
     cells = []
     for cell, before in zip(run.cells, told, strict=True):
@@ -126,10 +114,29 @@ def _build_as_found(build: BuildRecord) -> BuildRecord:
     return replace(build, verdict=Verdict.PASS, reason="") if vanished else build
 
 
+def _build(
+    build: BuildRecord, case: CaseResult, series: CaseResult | None, missed: list[_Missed]
+) -> BuildRecord:
+    """A build with expectations applied: those that its case met, and the first that it missed.
+
+    :param case: the build as a case, applied; ``series`` is that of its kernel.
+    """
+    if case.expected:
+        build = replace(build, verdict=case.verdict, expected=case.expected)
+    if build.verdict is not Verdict.PASS:
+        return build
+    stages = [stage for stage in (series, case) if stage is not None]
+    for expectation, place, sample in missed:
+        aimed = bool(expectation.case.strip("*:"))  # a bare "*" may mean what did not run
+        if aimed and place == _place(case) and any(_concerns(expectation, s) for s in stages):
+            reason = _unmet(expectation, place, sample).reason
+            return replace(build, verdict=Verdict.FAIL, reason=reason)
+    return build
+
+
 def _place(case: CaseResult) -> str:
     """``KERNEL/CONFIG/ARCH/SHAPE`` of a case, without the ``-`` of parts that do not apply."""
-    parts = CaseId.parse(case.id).cell.parts
-    return "/".join(part for part in parts if part != NOT_ANY)
+    return "/".join(CaseId.parse(case.id).cell.applying)
 
 
 def _covers(expectation: Expectation, place: str) -> bool:
@@ -172,7 +179,7 @@ def _applied(
 def _unmet(expectation: Expectation, place: str, sample: CaseResult) -> CaseResult:
     where = f" ({expectation.where})" if expectation.where else ""
     return CaseResult(
-        id=f"{place}:{EXPECT}:{expectation.title}",
+        id=str(CaseId(CellId.parse(place), EXPECT, expectation.title)),
         workload=EXPECT,
         case=expectation.title,
         verdict=Verdict.FAIL,

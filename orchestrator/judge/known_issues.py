@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from orchestrator.judge.expectations import OTHERS, expect_of_run
 from orchestrator.judge.outcome import cell_verdict, executed, summary_of
@@ -37,12 +38,13 @@ from orchestrator.model.names import (
     RESET,
     STAGES,
     SYNTHETIC,
+    TROUBLE,
     UNFINISHED,
     CaseId,
     Verdict,
     is_named,
 )
-from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, RunResult
+from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, Records, RunResult
 from orchestrator.model.spec import Expectation, KnownIssue
 
 SEEN, NOT_SEEN, NOT_TRIED = "seen", "not seen", "not tried"
@@ -55,13 +57,18 @@ _BROKEN_RULE = ("forbidden message", "required message")
 _LONGEST_REASON = 2000
 _NAMED = 8
 # The lab's own cases of a workload that are there only where something went wrong.
-_ONLY_BAD = (SYNTHETIC - {KERNEL_LOG, COUNTERS}) | {BUILD, NEEDS}
+_ONLY_BAD = TROUBLE | {BUILD, NEEDS}
+
+
+_Found = TypeVar("_Found", RunResult, Records)
 
 
 def settle(
-    run: RunResult, expectations: Iterable[Expectation], issues: Iterable[KnownIssue]
-) -> RunResult:
+    run: _Found, expectations: Iterable[Expectation], issues: Iterable[KnownIssue]
+) -> _Found:
     """``run`` with known issues and expectations applied, its summary and ``known_issues`` too.
+
+    Records, which have no summary, are settled as a run is.
 
     Both may speak of one case: it passes where each of its hits is known or expected.  An
     expectation is met by a known hit as well.
@@ -74,7 +81,7 @@ def settle(
     cells = tuple(_excused(cell, versions.get(cell.kernel, ""), issues) for cell in cells)
     records = tuple(_record(issue, found, versions) for issue in issues)
     run = replace(run, kernels=kernels, builds=builds, cells=cells, known_issues=records)
-    return replace(run, summary=summary_of(run))
+    return run if isinstance(run, Records) else replace(run, summary=summary_of(run))
 
 
 def mark(case: CaseResult, version: str, issues: Iterable[KnownIssue]) -> CaseResult:
@@ -211,21 +218,23 @@ def _excused(cell: CellRecord, version: str, issues: tuple[KnownIssue, ...]) -> 
     no_boot = next((c.known for c in cases if c.known and _is_start(c)), "")
     cases = [_following(case, lost, no_boot) for case in cases]
     flagged = tuple(issue for issue in issues if issue.counters)
-    for workload in {case.workload for case in cases}:
-        hits = [hit for c in cases if c.workload == workload and _is_log(c) for hit in c.hits]
-        sample = next(case for case in cases if case.workload == workload)
+    # Of each workload its first case, in the cases' order.
+    samples = {case.workload: case for case in reversed(cases)}
+    for workload, sample in samples.items():
         here = [issue for issue in flagged if _speaks_of(issue, sample, version)]
-        seen = [issue.reason for issue in here if any(_describes(issue, hit) for hit in hits)]
-        if told := "; ".join(dict.fromkeys(seen)):
+        if told := _seen_in_logs(here, (c for c in cases if c.workload == workload)):
             cases = [_counters(case, workload, told) for case in cases]
-    cases += [
-        _unfinished(next(case for case in cases if case.workload == workload), told)
-        for workload, told in lost.items()
-        if workload != BOOT
-    ]
+    cases += [_unfinished(samples[name], told) for name, told in lost.items() if name != BOOT]
     # What an expectation misses stands last.
     cases.sort(key=lambda case: case.workload == EXPECT)
     return replace(cell, cases=tuple(cases), verdict=cell_verdict(cases))
+
+
+def _seen_in_logs(issues: Iterable[KnownIssue], cases: Iterable[CaseResult]) -> str:
+    """The reasons of those issues that kernel logs among the cases show; empty for none."""
+    hits = [hit for case in cases if _is_log(case) for hit in case.hits]
+    seen = [issue.reason for issue in issues if any(_describes(issue, hit) for hit in hits)]
+    return "; ".join(dict.fromkeys(seen))
 
 
 def _own(case: CaseResult) -> str:

@@ -31,8 +31,8 @@ from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
     CellRecord,
+    Found,
     KernelRecord,
-    RunResult,
     Summary,
 )
 
@@ -99,16 +99,15 @@ def exit_status(
         kernel built, where it only builds) proves nothing about the kernel: it is the kernel's
         failure where something failed, regressed or not, and the host's otherwise.
     """
-    cells, builds = tuple(cells), tuple(builds)
-    verdicts = [b.verdict for b in builds] + [c.verdict for c in cells]
-    verdicts += [case.verdict for cell in cells for case in cell.cases]
-    kernels = tuple(kernels)
-    failed = Verdict.FAIL in verdicts
-    failed |= any(k.failure is not None and not k.expected for k in kernels)
-    ran = any(executed(case) for cell in cells for case in cell.cases)
+    cells, builds, kernels = tuple(cells), tuple(builds), tuple(kernels)
+    cases = [case for cell in cells for case in cell.cases]
+    verdicts = {b.verdict for b in builds} | {c.verdict for c in cells} | {c.verdict for c in cases}
+    unforeseen = any(k.failure is not None and not k.expected for k in kernels)
+    failed = Verdict.FAIL in verdicts or unforeseen
     # What fails as lab.yaml expects has been tried, and no guest can come of it.
-    ran |= any(b.expected for b in builds) or any(k.expected for k in kernels)
-    ran |= not need_cases and any(b.verdict is Verdict.PASS for b in builds)
+    foreseen = any(b.expected for b in builds) or any(k.expected for k in kernels)
+    built = any(b.verdict is Verdict.PASS for b in builds)
+    ran = foreseen or any(map(executed, cases)) or (built and not need_cases)
     if interrupted:
         return EXIT_INTERRUPTED
     if usage:
@@ -132,7 +131,7 @@ class PlacedCase:
     case: CaseResult
 
 
-def summary_of(run: RunResult) -> Summary:
+def summary_of(run: Found) -> Summary:
     """How many of all cases came to which verdict: those that the reports show, and no others."""
     verdicts = [placed.case.verdict for placed in cases_of(run)]
     return Summary(
@@ -144,14 +143,14 @@ def summary_of(run: RunResult) -> Summary:
     )
 
 
-def kernels_of(run: RunResult) -> tuple[str, ...]:
+def kernels_of(run: Found) -> tuple[str, ...]:
     """The names of the kernels that took part, in the run's order."""
     names = [k.name for k in run.kernels]
     names += [b.kernel for b in run.builds] + [c.kernel for c in run.cells]
     return tuple(dict.fromkeys(names))
 
 
-def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
+def cases_of(run: Found, kernel: str | None = None) -> Iterator[PlacedCase]:
     """All cases of ``run`` (of one kernel): series, then builds, then the cells' in their order."""
     for record in run.kernels:
         if kernel in (None, record.name) and (case := series_case(run, record)) is not None:
@@ -163,10 +162,10 @@ def cases_of(run: RunResult, kernel: str | None = None) -> Iterator[PlacedCase]:
     for cell in run.cells:
         if kernel in (None, cell.kernel):
             for case in cell_cases(run, cell):
-                yield PlacedCase(cell.kernel, case.id.removeprefix(f"{cell.kernel}/"), case)
+                yield PlacedCase(cell.kernel, CaseId.parse(case.id).key, case)
 
 
-def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
+def cell_cases(run: Found, cell: CellRecord) -> tuple[CaseResult, ...]:
     """A cell's own cases.
 
     What a cell repeats of its series and build is left to those.  A cell that has no other case
@@ -187,10 +186,11 @@ def cell_cases(run: RunResult, cell: CellRecord) -> tuple[CaseResult, ...]:
         return own
     verdict = Verdict.ERROR if cell.verdict is Verdict.PASS else cell.verdict
     reason = "; ".join(cell.notes) or "the cell has no case: nothing was executed in it"
-    return (CaseResult(f"{cell.id}:{CELL}:{CASES}", CELL, CASES, verdict, reason),)
+    case_id = str(CaseId(CellId.parse(cell.id), CELL, CASES))
+    return (CaseResult(case_id, CELL, CASES, verdict, reason),)
 
 
-def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
+def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
     """Whether the series applies, as a case; None where the kernel has no series."""
     if not kernel.series and kernel.failure is None:
         return None
@@ -203,8 +203,8 @@ def series_case(run: RunResult, kernel: KernelRecord) -> CaseResult | None:
     rerun = f"lab run --kernel {shlex.quote(kernel.name)}"
     if kernel.name == CLI_KERNEL:  # defined by --source and --series
         words = ["lab", "run", "--source", kernel.source, "--series", kernel.series_origin]
-        rerun = shlex.join(words) if kernel.series_origin else run.run.command
-    case_id = str(CaseId(CellId(kernel.name), SERIES, APPLY))
+        rerun = shlex.join(words) if kernel.series_origin else run.command
+    case_id = str(CaseId.of_series(kernel.name))
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS
     case = CaseResult(
@@ -219,16 +219,16 @@ def apply_reason(failure: ApplyFailure) -> str:
     return f"patch {failure.n} ({failure.subject}) does not apply{place}: {failure.message}"
 
 
-def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
+def build_case(run: Found, build: BuildRecord) -> CaseResult:
     """A build as a case, its reason made from the first compiler error where it has none."""
     reason = build.reason
     if not reason and build.errors:
         first = build.errors[0]
         reason = f"{first.file}:{first.line}: {first.text}"
-    place = CellId(build.kernel, build.config, build.arch)
+    case_id = CaseId.of_build(build.kernel, build.config, build.arch)
     words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
     case = CaseResult(
-        id=str(CaseId(place, BUILD, BUILD)),
+        id=str(case_id),
         workload=BUILD,
         case=BUILD,
         verdict=build.verdict,
@@ -237,7 +237,7 @@ def build_case(run: RunResult, build: BuildRecord) -> CaseResult:
         rerun=shlex.join([*words, "--arch", build.arch]),
         expected=build.expected,
     )
-    return _as_told(case, (c for c in run.cells if CellId.parse(c.id).build == place.build))
+    return _as_told(case, (c for c in run.cells if CellId.parse(c.id).build == case_id.cell.build))
 
 
 def _as_told(case: CaseResult, cells: Iterable[CellRecord]) -> CaseResult:
@@ -260,11 +260,7 @@ def counter_drift(counter: Counter) -> int | None:
 
 def ledger_drift(step: LedgerStep) -> tuple[tuple[str, int], ...]:
     """What of a ledger step is beyond its tolerance: (counter, counter minus walk in pages)."""
-    pairs = (
-        ("RssAnon", step.rss_anon - step.walk_anon),
-        ("VmSwap", step.vm_swap - step.walk_swap),
-    )
-    return tuple((name, drift) for name, drift in pairs if abs(drift) > step.tolerance)
+    return tuple((name, have - real) for name, have, real in step.off)
 
 
 def decisive(case: CaseResult) -> str:

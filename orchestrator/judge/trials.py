@@ -56,9 +56,6 @@ class Repeat:
         return self.subjects[0] if self.subjects[0].is_base else None
 
 
-# ---------------------------------------------------------------- what to run
-
-
 # ---------------------------------------------------------------- what the trials come to
 
 
@@ -166,6 +163,3 @@ def _counts(trials: tuple[Trial, ...]) -> str:
         return ""
     told = f"; {sum(t.failed for t in tested)} of {len(tested)} trials failed"
     return told + (f", {sum(t.failed for t in base)} of {len(base)} on the base" if base else "")
-
-
-# ---------------------------------------------------------------- the same guest

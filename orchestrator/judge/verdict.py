@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From evidence to verdicts.  Pure: no file, no process, no clock.
+"""Judge one workload: from its evidence to a verdict for each case.  Pure: no file, no clock.
 
 The rules.  The kernel under test is blamed (fail) for what it printed, for a case that failed, a
 counter that is off, a workload that hung or died, a guest that reset.  The lab is blamed (error)
@@ -15,16 +15,13 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-import signal
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.evidence import counters, kselftest, ktap
+from orchestrator.evidence import counters, kselftest, ktap, readings
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.lines import read
-from orchestrator.judge.expectations import apply_expectations
-from orchestrator.judge.outcome import cell_verdict, executed, exit_status
 from orchestrator.model.evidence import (
     GuestEnd,
     Hit,
@@ -33,6 +30,7 @@ from orchestrator.model.evidence import (
     Measurement,
     WorkloadEvidence,
 )
+from orchestrator.model.formats import signal_words, status_words
 from orchestrator.model.names import (
     COUNTERS,
     EXIT_STATUS,
@@ -43,13 +41,12 @@ from orchestrator.model.names import (
     KTAP,
     RESET,
     SYNTHETIC,
+    CaseId,
+    CellId,
     Verdict,
 )
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import MessageRules
-
-__all__ = ["allowed", "apply_expectations", "cell_verdict", "executed", "exit_status", "judge"]
-
 
 # kselftest: 4 is skip (tools/testing/selftests/kselftest.h); timeout(1) ends with 124; the shell
 # with 126 and 127 where the program could not be started.
@@ -69,7 +66,7 @@ class _Verdicts:
 
     def __init__(self, evidence: WorkloadEvidence, cell_id: str, rerun: str) -> None:
         self.evidence = evidence
-        self.cell_id = cell_id
+        self.cell = CellId.parse(cell_id)
         self.rerun = rerun
         self.cases: list[CaseResult] = []
         # Why the rest of the evidence may be incomplete; empty while it has to be complete.
@@ -78,7 +75,7 @@ class _Verdicts:
     def add(self, case: str, verdict: Verdict, reason: str = "") -> CaseResult:
         """Append a case, its id and rerun command filled in."""
         name = self.evidence.workload.name
-        case_id = f"{self.cell_id}:{name}:{case}"
+        case_id = str(CaseId(self.cell, name, case))
         rerun = self.rerun.replace("{case}", shlex.quote(case_id))
         result = CaseResult(case_id, name, case, verdict, reason[:_MAX_REASON], rerun=rerun)
         self.cases.append(result)
@@ -105,7 +102,7 @@ def judge(
         report = kselftest.read(evidence.stdout, evidence.exit_status)
     else:
         report = ktap.parse(evidence.stdout)
-    log = counters.parse_samples(evidence.stderr)
+    log = readings.parse_samples(evidence.stderr)
     hits = tuple(klog.parse(evidence.console))
     bad = tuple(h for h in hits if not allowed(h, evidence.workload.messages))
     _ktap_cases(out, report, provided)
@@ -132,7 +129,7 @@ def _ktap_cases(out: _Verdicts, report: KtapReport, provided: frozenset[str]) ->
         if verdict is Verdict.SKIP and promised:
             verdict, reason = Verdict.FAIL, f"{broken_promise}: {case.reason}".rstrip(": ")
         out.add(name, verdict, reason)
-        out.amend(measurements=counters.parse_measurements(_as_comments(case.diagnostics)))
+        out.amend(measurements=readings.parse_measurements(_as_comments(case.diagnostics)))
     if report.skip_all and not report.cases:
         if promised:
             out.add("all", Verdict.FAIL, f"{broken_promise}: {report.skip_all}")
@@ -157,7 +154,7 @@ def _as_comments(diagnostics: Iterable[str]) -> str:
 
 
 def _how_it_ended(
-    out: _Verdicts, report: KtapReport, log: counters.SampleLog, bad: tuple[Hit, ...]
+    out: _Verdicts, report: KtapReport, log: readings.SampleLog, bad: tuple[Hit, ...]
 ) -> None:
     evidence = out.evidence
     if evidence.host_problem and bad:
@@ -207,7 +204,7 @@ def _reset_hit() -> Hit:
     return Hit(title=title, kind="reset", signature=signature, line=0, text=title)
 
 
-def _exit_status(out: _Verdicts, report: KtapReport, log: counters.SampleLog) -> None:
+def _exit_status(out: _Verdicts, report: KtapReport, log: readings.SampleLog) -> None:
     status = out.evidence.exit_status
     # The sampler is the program's parent and knows of signals that the shell's status hides.
     if log.signal:
@@ -221,7 +218,7 @@ def _exit_status(out: _Verdicts, report: KtapReport, log: counters.SampleLog) ->
         out.add(EXIT_STATUS, Verdict.ERROR, f"the program could not be started (exit {status})")
         out.explained = "the program was not started"
     elif status != 0 and not _foreseen(status, report, out.evidence.workload.selftests is not None):
-        reason = f"ended with {_describe(status)}"
+        reason = f"ended with {_how(status)}"
         if report.problems:
             reason += "; its output is incomplete: " + "; ".join(report.problems[:_MAX_NAMED])
         elif not any(c.verdict is Verdict.FAIL for c in report.cases):
@@ -244,14 +241,11 @@ def _foreseen(status: int, report: KtapReport, own: bool) -> bool:
     return status == _STATUS_SKIP and skipped and bool(report.cases or report.skip_all)
 
 
-def _describe(status: int) -> str:
-    number = -status if status < 0 else status - 128
-    if status < 0 or 128 < status < 128 + 65:
-        try:
-            return f"signal {number} ({signal.Signals(number).name})"
-        except ValueError:
-            return f"signal {number}" if status < 0 else f"exit status {status}"
-    return f"exit status {status}"
+def _how(status: int) -> str:
+    """An exit status in words; a negative one is the signal itself."""
+    if status < 0:
+        return signal_words(-status) or f"signal {-status}"
+    return status_words(status)
 
 
 def _completeness(out: _Verdicts, report: KtapReport) -> None:
@@ -289,14 +283,8 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
     rules = evidence.workload.messages
     broken = [p for p in (*rules.allows, *rules.forbids, *rules.requires) if _compiled(p) is None]
     lines = [line.text for line in read(evidence.console)]
-    titles = Counter(_named(hit) for hit in bad)
-    faults = [f"{title} ({n} times)" if n > 1 else title for title, n in titles.items()]
-    if len(faults) > _MAX_NAMED:
-        faults[_MAX_NAMED:] = [f"and {len(faults) - _MAX_NAMED} more kinds of report"]
-    for pattern in rules.forbids:
-        found = _first_line(lines, pattern)
-        if found is not None:
-            faults.append(f"forbidden message: {found[:200]}")
+    there = [line for p in rules.forbids if (line := _first_line(lines, p)) is not None]
+    faults = [*_kinds(bad), *(f"forbidden message: {line[:200]}" for line in there)]
     missing = [p for p in rules.requires if _first_line(lines, p) is None] if ran else []
     complete = evidence.console_complete and evidence.guest is GuestEnd.ALIVE
     if missing and complete and not out.explained:
@@ -305,7 +293,7 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
         out.add(KERNEL_LOG, Verdict.FAIL, "\n".join(faults))
         out.amend(hits=_few_alike(bad))
         return
-    unjudged = evidence.guest is not GuestEnd.ALIVE or not evidence.console_complete or missing
+    unjudged = not complete or missing
     if broken:
         out.add(KERNEL_LOG, Verdict.ERROR, f"not a regular expression: {broken[0]}")
     elif unjudged and out.explained:
@@ -316,6 +304,15 @@ def _kernel_log(out: _Verdicts, hits: tuple[Hit, ...], bad: tuple[Hit, ...], ran
     else:
         out.add(KERNEL_LOG, Verdict.PASS, f"{len(hits)} allowed reports" if hits else "")
     out.amend(hits=hits)
+
+
+def _kinds(hits: tuple[Hit, ...]) -> list[str]:
+    """What was reported, each title once, with how often."""
+    titles = Counter(_named(hit) for hit in hits)
+    told = [f"{title} ({n} times)" if n > 1 else title for title, n in titles.items()]
+    if len(told) > _MAX_NAMED:
+        told[_MAX_NAMED:] = [f"and {len(told) - _MAX_NAMED} more kinds of report"]
+    return told
 
 
 def _few_alike(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
@@ -343,18 +340,17 @@ def _first_line(lines: list[str], pattern: str) -> str | None:
 # ---------------------------------------------------------------- counters
 
 
-def _counters(out: _Verdicts, log: counters.SampleLog, ran: bool) -> None:
+def _counters(out: _Verdicts, log: readings.SampleLog, ran: bool) -> None:
     evidence = out.evidence
     workload = evidence.workload
-    ledger = counters.parse_ledger(evidence.stdout)
-    samples = evidence.samples or log.samples
-    measured = _unclaimed(out, counters.parse_measurements(evidence.stdout))
+    ledger = readings.parse_ledger(evidence.stdout)
+    measured = _unclaimed(out, readings.parse_measurements(evidence.stdout))
     if not (workload.counters or workload.invariants or ledger or measured):
         return
     page_size = log.page_size if log.page_size != 4096 else evidence.page_size
-    log = replace(log, samples=samples, page_size=page_size)
+    log = replace(log, page_size=page_size)
     violations = counters.check_invariants(workload, ledger, log)
-    missing = list(counters.ledger_problems(evidence.stdout))
+    missing = list(readings.ledger_problems(evidence.stdout))
     missing += counters.missing_evidence(workload, ledger, log)
     if workload.counters or workload.invariants:
         missing += log.problems
@@ -372,7 +368,7 @@ def _counters(out: _Verdicts, log: counters.SampleLog, ran: bool) -> None:
         counters=counters.summarise(workload, ledger, log),
         measurements=measured,
         ledger=ledger,
-        samples=samples,
+        samples=log.samples,
     )
 
 

@@ -108,6 +108,23 @@ class LedgerStep:
     walk_swap: int
     tolerance: int
 
+    @property
+    def pairs(self) -> tuple[tuple[str, int, int], ...]:
+        """Each counter, what it read, and what the walk found."""
+        return (
+            ("RssAnon", self.rss_anon, self.walk_anon),
+            ("VmSwap", self.vm_swap, self.walk_swap),
+        )
+
+    @property
+    def off(self) -> tuple[tuple[str, int, int], ...]:
+        """Those of :attr:`pairs` that lie further apart than the tolerance."""
+        return tuple(
+            (name, have, real)
+            for name, have, real in self.pairs
+            if abs(have - real) > self.tolerance
+        )
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -178,7 +195,6 @@ class WorkloadEvidence:
     guest: GuestEnd
     console: str
     console_complete: bool
-    samples: tuple[Sample, ...] = ()
     page_size: int = 4096
     host_problem: str = ""
     console_lines: tuple[int, ...] = ()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sizes, durations, kernel versions and .config, as people write them."""
+"""Sizes, durations, kernel versions, .config and exit statuses, as people write and read them."""
 
 from __future__ import annotations
 
 import math
 import re
+import signal
 
 _SIZE = re.compile(r"([0-9]{1,7})([MG])", re.ASCII)
 _SECONDS = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh])", re.ASCII)
@@ -13,6 +14,10 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:-rc(\d{1,3}))?", re.ASCII)
 _LIMIT = re.compile(rf"(>=|<=|>|<|=)?\s*({_VERSION.pattern})", re.ASCII)
 
+
+#: What steers a terminal, and no text needs, as a part of a regular expression's class: C0 without
+#: tab, newline and carriage return, DEL, and C1.
+CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 
 _SET = re.compile(
     r"^CONFIG_(?P<symbol>\w+)=(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s#\"][^\s#]*)\s*(?P<rest>#.*)?$"
@@ -114,6 +119,20 @@ def _holds(version: str, limit: re.Match[str]) -> bool:
 def _version_key(match: re.Match[str]) -> tuple[float, ...]:
     numbers = (int(match[1]), int(match[2]), int(match[3] or 0))
     return (*numbers, int(match[4]) if match[4] else math.inf)
+
+
+def signal_words(number: int) -> str:
+    """A signal as ``signal 11 (SIGSEGV)``; empty where there is none of that number."""
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return ""
+
+
+def status_words(status: int) -> str:
+    """A shell's exit status in words: above 128 the signal that ended the program."""
+    died = signal_words(status - 128) if status > 128 else ""
+    return died or f"exit status {status}"
 
 
 def parse_dotconfig(text: str) -> dict[str, str]:

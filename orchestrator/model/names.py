@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -52,10 +53,10 @@ HOST = "host"
 EXPECT = "expect"
 #: What a workload had not done when a known issue took its guest.
 UNFINISHED = "unfinished"
+#: Those that are there only where something went wrong.
+TROUBLE = frozenset({HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINISHED})
 #: Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
-SYNTHETIC = frozenset(
-    {KERNEL_LOG, COUNTERS, HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINISHED}
-)
+SYNTHETIC = TROUBLE | {KERNEL_LOG, COUNTERS}
 
 #: The kernel that --source and --series define.
 CLI_KERNEL = "cli"
@@ -94,6 +95,11 @@ class CellId:
         """Kernel, config, architecture, shape."""
         return self.kernel, self.config, self.arch, self.shape
 
+    @property
+    def applying(self) -> tuple[str, ...]:
+        """The parts without those that do not apply."""
+        return tuple(part for part in self.parts if part != NOT_ANY)
+
 
 @dataclass(frozen=True)
 class CaseId:
@@ -110,6 +116,21 @@ class CaseId:
         workload, _, case = rest.partition(":")
         return cls(CellId.parse(cell), workload, case)
 
+    @classmethod
+    def of_series(cls, kernel: str) -> CaseId:
+        """The case that says whether a kernel's series applies."""
+        return cls(CellId(kernel), SERIES, APPLY)
+
+    @classmethod
+    def of_build(cls, kernel: str, config: str, arch: str) -> CaseId:
+        """The case that says whether a build came out."""
+        return cls(CellId(kernel, config, arch), BUILD, BUILD)
+
+    @classmethod
+    def of_key(cls, kernel: str, key: str) -> CaseId:
+        """The case that :attr:`key` means on a kernel."""
+        return cls.parse(f"{kernel}/{key}")
+
     def __str__(self) -> str:
         return f"{self.cell}:{self.workload}:{self.case}"
 
@@ -119,7 +140,7 @@ class CaseId:
         return str(self).removeprefix(f"{self.cell.kernel}/")
 
 
-# ---------------------------------------------------------------- patterns
+# ---------------------------------------------------------------- patterns and spellings
 
 
 def is_named(workload: str, pattern: str) -> bool:
@@ -129,3 +150,17 @@ def is_named(workload: str, pattern: str) -> bool:
     """
     parts = workload.split("/")
     return any(fnmatchcase("/".join(parts[:n]), pattern) for n in range(len(parts), 0, -1))
+
+
+def nearest(word: str, known: Collection[str], cutoff: float = 0.6) -> str | None:
+    """The spelling in ``known`` that ``word`` probably meant, or None.
+
+    :param cutoff: how alike they must be, from 0 to 1.
+    """
+    # Imported here: only who misspelt a name pays for it.
+    from difflib import get_close_matches
+
+    by_folded = {name.casefold(): name for name in sorted(known)}
+    folded = word.casefold()[:200]
+    close = get_close_matches(folded, list(by_folded), n=1, cutoff=cutoff)
+    return by_folded[close[0]] if close else None

@@ -178,6 +178,30 @@ class RunResult:
     schema: int = 1
     known_issues: tuple[IssueRecord, ...] = ()
 
+    @property
+    def command(self) -> str:
+        """The command line that began it."""
+        return self.run.command
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was found so far, or by a part of a run: a run without who ran it, when, and its counts.
+
+    ``command`` repeats a kernel that the command line defined and no lab.yaml has.
+    """
+
+    kernels: tuple[KernelRecord, ...] = ()
+    builds: tuple[BuildRecord, ...] = ()
+    cells: tuple[CellRecord, ...] = ()
+    problems: tuple[str, ...] = ()
+    known_issues: tuple[IssueRecord, ...] = ()
+    command: str = ""
+
+
+#: What has kernels, builds and cells to look at.
+Found = RunResult | Records
+
 
 class Change(str, Enum):
     """How a case stands against the baseline."""

@@ -37,6 +37,14 @@ class MessageRules:
     allows: tuple[str, ...] = ()
     forbids: tuple[str, ...] = ()
 
+    def beside(self, other: MessageRules) -> MessageRules:
+        """These rules and then the other ones, each once."""
+        return MessageRules(
+            requires=tuple(dict.fromkeys((*self.requires, *other.requires))),
+            allows=tuple(dict.fromkeys((*self.allows, *other.allows))),
+            forbids=tuple(dict.fromkeys((*self.forbids, *other.forbids))),
+        )
+
 
 @dataclass(frozen=True)
 class ConfigSpec:
@@ -180,6 +188,11 @@ class Expectation:
     case: str
     title: str
     where: str = ""
+
+    @property
+    def workload(self) -> str:
+        """The glob of the workload, with which a ``case`` of ``WORKLOAD:CASE`` begins."""
+        return self.case.partition(":")[0]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Values that people write as words: sizes, durations, kernel sources, series.
+"""Where a kernel comes from, as lab.yaml and the command line write it: its source, its series.
 
 The command line gives sources and series in the same words as lab.yaml, so both resolve them here.
 """
@@ -18,7 +18,6 @@ _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@{}^~+-]*", re.ASCII)
 _REMOTE = re.compile(r"(https?|git|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s:][^\s]*", re.ASCII)
 
 SOURCE_FORMS = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"
-SERIES_FORMS = "a folder of patches, an mbox, a patch file, or git:DIR#A..B"
 
 
 def resolve_source(text: str, base: Path) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""lab.yaml -> LabConfig, validated as a whole before anything starts.
+"""Read lab.yaml into a LabConfig, validated as a whole before anything starts.
 
 Shape first (the schema: keys and types), then meaning (names, files, patterns).  Every problem is
 collected, so one look at the message is enough to mend the file.
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.model.errors import UserError
-from orchestrator.model.formats import check_range, parse_size_mib
-from orchestrator.model.names import BOOT, CLI_KERNEL
+from orchestrator.model.formats import parse_size_mib
+from orchestrator.model.names import BOOT, CLI_KERNEL, is_named, nearest
 from orchestrator.model.spec import (
     ConfigSpec,
     Expectation,
@@ -26,21 +27,19 @@ from orchestrator.model.spec import (
     ProfileEntry,
     ProfileSpec,
     ShapeSpec,
-    WorkloadSpec,
 )
 from orchestrator.plan.kernels import resolve_series, resolve_source
+from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
-from orchestrator.plan.problems import ConfigError, KeyPath, Problems, nearest, suggest
+from orchestrator.plan.problems import ConfigError, KeyPath, Problems, suggest
 from orchestrator.plan.schema import LAB_SCHEMA, check
 from orchestrator.plan.selftests import named
-from orchestrator.plan.yaml_reader import Document, View, check_regex, read_document, regexes
+from orchestrator.plan.yaml_reader import Document, View, read_document, regexes
 
-__all__ = ["ConfigError", "find_config", "init_text", "load_config", "match_workloads"]
+__all__ = ["ConfigError", "find_config", "init_text", "load_config"]
 
 LAB_FILE = "lab.yaml"
 ENV_FILE = "LAB_YAML"
-
-#: Where the lab's own kernel-configs/ and guest-tests/ are, for a lab.yaml that stands elsewhere.
 
 FRAGMENT_FOLDER = "kernel-configs"
 DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
@@ -103,16 +102,6 @@ def load_config(path: Path, arches: Collection[str], home: Path = HOME) -> LabCo
     return config
 
 
-def match_workloads(pattern: str, workloads: Collection[WorkloadSpec]) -> tuple[WorkloadSpec, ...]:
-    """The workloads that ``pattern`` selects: FAMILY, FAMILY/NAME, or a glob of FAMILY/NAME.
-
-    ``*`` also crosses the slash, so that ``*`` alone selects every workload.
-    """
-    return tuple(
-        w for w in workloads if fnmatchcase(w.name, pattern) or fnmatchcase(w.family, pattern)
-    )
-
-
 class _Reader:
     """Gives the checked shape of lab.yaml its meaning."""
 
@@ -135,7 +124,7 @@ class _Reader:
         self.complete = all_there and all_read
         self.capabilities = {word for word in CAPABILITIES if word != "root"}
         self.capabilities.update(word for w in workloads for word in w.exercises)
-        default_kernels = self._known(top, "default_kernels", "kernels")
+        default_kernels = self._defined(top, "default_kernels", "kernels")
         profiles = tuple(self._profile(*item) for item in top.children("profiles"))
         default_profile = top.text("default_profile") or LabConfig.default_profile
         if default_profile not in top.child("profiles").data:
@@ -167,7 +156,7 @@ class _Reader:
     def _unknown(self, path: KeyPath, what: str, word: str, known: Collection[str]) -> None:
         self._add(path, f"no {what} {word!r}; {suggest(word, known)}")
 
-    def _known(self, view: View, key: str, kind: str) -> tuple[str, ...]:
+    def _defined(self, view: View, key: str, kind: str) -> tuple[str, ...]:
         """The names of the list under ``key``, each of which must be a defined ``kind``."""
         known = self.arches if kind == "arches" else self.names[kind]
         what = "architecture" if kind == "arches" else kind.removesuffix("s")
@@ -264,7 +253,7 @@ class _Reader:
             fragments=tuple(fragments),
             full=full,
             provides=provides,
-            only_arch=self._known(view, "only_arch", "arches"),
+            only_arch=self._defined(view, "only_arch", "arches"),
             where=view.where(),
             lacks=lacks,
             messages=self._messages(view),
@@ -298,7 +287,7 @@ class _Reader:
             boot_args=view.words("boot_args"),
             swap_disk_mib=self._size(view, "swap_disk", ShapeSpec.swap_disk_mib),
             zram_mib=self._size(view, "zram", ShapeSpec.zram_mib),
-            only_arch=self._known(view, "only_arch", "arches"),
+            only_arch=self._defined(view, "only_arch", "arches"),
             where=view.where(),
         )
         if shape.memory_mib < _LEAST_MEMORY_MIB:
@@ -320,11 +309,11 @@ class _Reader:
         for pattern, path in view.strings("workloads"):
             self._check_workloads(pattern, path)
         return ProfileEntry(
-            configs=self._known(view, "configs", "configs"),
-            arches=self._known(view, "arches", "arches"),
-            shapes=self._known(view, "shapes", "shapes"),
+            configs=self._defined(view, "configs", "configs"),
+            arches=self._defined(view, "arches", "arches"),
+            shapes=self._defined(view, "shapes", "shapes"),
             workloads=view.words("workloads") or ("*",),
-            kernels=self._known(view, "kernels", "kernels"),
+            kernels=self._defined(view, "kernels", "kernels"),
             only_deterministic=view.flag("only_deterministic", False),
         )
 
@@ -335,7 +324,7 @@ class _Reader:
         except UserError as error:
             self._add(path, error.message)
             return
-        if self.complete and not match_workloads(pattern, self.workloads):
+        if self.complete and not any(is_named(w.name, pattern) for w in self.workloads):
             names = {w.name for w in self.workloads} | {w.family for w in self.workloads}
             self._unknown(path, "workload", pattern, names)
 
@@ -359,43 +348,27 @@ class _Reader:
         everything = "case" in view and not (view.text("case") or "x").strip("*?")
         if everything and not any(key == "title" or nearest(key, ["title"]) for key in view.data):
             self._add(view.at("case"), "means every case: name one, or narrow it by a title")
-        title = view.text("title") or ""
-        good = not title or check_regex(title, view, view.at("title"), self.problems)
-        text = view.text("kernels")
-        ranges = view.strings("kernels") if text is None else [(text, view.at("kernels"))]
-        for text, path in ranges:
-            try:
-                check_range(text)
-            except ValueError as error:
-                self._add(path, str(error))
         workload = view.text("workload") or "*"
         if workload != BOOT:
             self._check_workloads(workload, view.at("workload"))
-        return KnownIssue(
-            reason=" ".join((view.text("reason") or "").split()),
-            signature=view.text("signature") or "",
-            title=title if good else "",
-            kernels=tuple(text for text, _ in ranges),
+        return replace(
+            read_known_issue(view, self.problems),
             # --source and --series make a kernel that stands nowhere in the file.
             kernel=self._check_glob(view, "kernel", [*self.names["kernels"], CLI_KERNEL]),
             config=self._check_glob(view, "config", self.names["configs"]),
             arch=self._check_glob(view, "arch", self.arches),
             shape=self._check_glob(view, "shape", self.names["shapes"]),
             workload=workload,
-            counters=view.flag("counters", False),
-            where=view.where(),
-            case=view.text("case") or "",
         )
 
     def _expectation(self, view: View) -> Expectation:
-        case = view.text("case") or "*"
-        workload = case.partition(":")[0]
-        if workload not in RESERVED_FAMILIES:
-            self._check_workloads(workload, view.at("case"))
-        return Expectation(
+        expectation = Expectation(
             kernel=self._check_glob(view, "kernel", self.names["kernels"]),
             config=self._check_glob(view, "config", self.names["configs"]),
-            case=case,
+            case=view.text("case") or "*",
             title=view.text("title") or "",
             where=view.where(),
         )
+        if expectation.workload not in RESERVED_FAMILIES:
+            self._check_workloads(expectation.workload, view.at("case"))
+        return expectation

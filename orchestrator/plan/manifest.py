@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.model.errors import HostError
+from orchestrator.model.names import BOOT, BUILD, CONFIG, COUNTERS, GUEST, KERNEL, SERIES
 from orchestrator.model.spec import MessageRules, SelftestSpec, WorkloadSpec
 from orchestrator.plan.problems import Problem, Problems, suggest
 from orchestrator.plan.schema import MANIFEST_SCHEMA, check
@@ -18,7 +19,7 @@ MANIFEST = "manifest.yaml"
 CAPABILITIES = ("swap", "thp", "ksm", "numa", "hugepages", "root")
 
 #: Workload names of synthetic cases: no family may be called so.
-RESERVED_FAMILIES = ("build", "boot", "config", "counters", "guest", "kernel", "series")
+RESERVED_FAMILIES = (BUILD, BOOT, CONFIG, COUNTERS, GUEST, KERNEL, SERIES)
 
 # Sources that several families share, and the lab's own programs: without a manifest, no families.
 _SHARED = ("lib", "agent")

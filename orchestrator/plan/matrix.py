@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""LabConfig + selection -> cells and builds.  Pure: no file, clock or environment is looked at."""
+"""Make the plan: the builds and cells that lab.yaml and the command line ask for.  Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import is_named
+from orchestrator.model.names import CLI_KERNEL, CellId, is_named
 from orchestrator.model.spec import (
     Build,
     Cell,
@@ -17,7 +18,6 @@ from orchestrator.model.spec import (
     KernelSpec,
     KnownIssue,
     LabConfig,
-    MessageRules,
     Plan,
     ProfileEntry,
     ProfileSpec,
@@ -28,9 +28,6 @@ from orchestrator.plan.capabilities import may_skip
 from orchestrator.plan.problems import suggest
 from orchestrator.plan.select import Block, Names, match
 from orchestrator.plan.selftests import asked_for, named
-
-#: The kernel that --source and --series define.
-CLI_KERNEL = "cli"
 
 #: Built before the others, so that their build folders start from what it compiled.
 FIRST_CONFIG = "default"
@@ -230,30 +227,25 @@ class _Planner:
     # ------------------------------------------------------------ cells
 
     def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
-        build_id = f"{kernel}/{config}/{arch}"
-        build = Build(build_id, self.kernels[kernel], self.configs[config], arch)
-        rules = _beside(self.configs[config].messages, self.config.messages)
-        return Cell(
-            f"{build_id}/{shape}", build, self.shapes[shape], (), rules, self.profile.fresh_guests
-        )
+        place = CellId(kernel, config, arch, shape)
+        build = Build(place.build, self.kernels[kernel], self.configs[config], arch)
+        rules = self.configs[config].messages.beside(self.config.messages)
+        return Cell(str(place), build, self.shapes[shape], (), rules, self.profile.fresh_guests)
 
     def _filled(self, cell: Cell, names: Collection[str]) -> Cell:
         """``cell`` with its workloads, which keep to its message rules beside their own."""
         workloads = tuple(
-            replace(w, messages=_beside(w.messages, cell.messages)) for w in self._ordered(names)
+            replace(w, messages=w.messages.beside(cell.messages)) for w in self._ordered(names)
         )
         return replace(cell, workloads=workloads)
 
     def _cells(self, blocks: list[Block]) -> list[Cell]:
         chosen: dict[tuple[str, str, str, str], set[str]] = {}
         for block in blocks:
-            for kernel in block.kernels:
-                for config in block.configs:
-                    for arch in block.arches:
-                        for shape in block.shapes:
-                            if block.workloads and self._exists(config, shape, arch):
-                                place = (kernel, config, arch, shape)
-                                chosen.setdefault(place, set()).update(block.workloads)
+            for place in product(block.kernels, block.configs, block.arches, block.shapes):
+                _, config, arch, shape = place
+                if block.workloads and self._exists(config, shape, arch):
+                    chosen.setdefault(place, set()).update(block.workloads)
         return [self._filled(self._cell(*place), names) for place, names in chosen.items()]
 
     def _exists(self, config: str, shape: str, arch: str) -> bool:
@@ -321,14 +313,6 @@ def _known_failures(cells: Sequence[Cell]) -> tuple[KnownIssue, ...]:
     return tuple(dict.fromkeys(issue for spec in specs for issue in spec.known))
 
 
-def _beside(own: MessageRules, other: MessageRules) -> MessageRules:
-    return MessageRules(
-        requires=tuple(dict.fromkeys((*own.requires, *other.requires))),
-        allows=tuple(dict.fromkeys((*own.allows, *other.allows))),
-        forbids=tuple(dict.fromkeys((*own.forbids, *other.forbids))),
-    )
-
-
 def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:
     wanted = name if name is not None else config.default_profile
     for profile in config.profiles:
@@ -344,7 +328,7 @@ def _expected(
 
     Where its workloads were not selected, or may honestly skip, it would look vanished.
     """
-    pattern = expectation.case.partition(":")[0]
+    pattern = expectation.workload
     # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
     known = any(is_named(w.name, pattern) for w in defined) or named(pattern, defined) is not None
     synthetic = not known

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.model.errors import UserError
+from orchestrator.model.names import nearest
 
 #: A place inside a YAML file: mapping keys and list positions from the top.
 KeyPath = tuple[str | int, ...]
@@ -97,17 +98,6 @@ def dotted(path: KeyPath) -> str:
 def _shown(name: str) -> str:
     """A name from the file, fit for one line of a terminal."""
     return name if name.isprintable() and len(name) <= 80 else ascii(name)[:80]
-
-
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """The spelling in ``known`` that ``word`` probably meant, or None."""
-    # Imported here: only a wrong lab.yaml pays for it.
-    from difflib import get_close_matches
-
-    by_folded = {name.casefold(): name for name in sorted(known)}
-    folded = word.casefold()[:200]
-    close = get_close_matches(folded, list(by_folded), n=1, cutoff=0.6)
-    return by_folded[close[0]] if close else None
 
 
 def suggest(word: str, known: Collection[str]) -> str:

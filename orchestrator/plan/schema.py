@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plan.problems import KeyPath, Problems, nearest, suggest
+from orchestrator.model.names import nearest
+from orchestrator.plan.problems import KeyPath, Problems, suggest
 from orchestrator.plan.yaml_reader import Document
 
 if TYPE_CHECKING:

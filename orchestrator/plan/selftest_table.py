@@ -7,13 +7,14 @@ known; a program that it does not name runs as it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.model.formats import check_range
 from orchestrator.model.spec import KnownIssue, MessageRules, SelftestRun, SelftestSpec
+from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.problems import Problems
 from orchestrator.plan.schema import check
-from orchestrator.plan.yaml_reader import View, check_regex, read_document, regexes
+from orchestrator.plan.yaml_reader import View, read_document, regexes
 
 SCHEMA = "selftests.schema.json"
 
@@ -33,7 +34,7 @@ def read_table(path: Path, shown: str, workload: str, problems: Problems) -> Sel
     runs = tuple(
         run for program, view in top.children("programs") for run in _runs(program, view, problems)
     )
-    known = tuple(_known(view, workload, problems) for view in top.items("known"))
+    known = tuple(_failure(view, workload, problems) for view in top.items("known"))
     return SelftestSpec(
         collection,
         runs=runs,
@@ -72,23 +73,12 @@ def _run(program: str, name: str, view: View, above: View, problems: Problems) -
     )
 
 
-def _known(view: View, workload: str, problems: Problems) -> KnownIssue:
-    ranges = view.words("kernels")
-    for text, path in view.strings("kernels"):
-        try:
-            check_range(text)
-        except ValueError as error:
-            problems.add(view.document.problem(path, str(error)))
-    title = view.text("title") or ""
-    good = not title or check_regex(title, view, view.at("title"), problems)
-    return KnownIssue(
-        reason=" ".join((view.text("reason") or "").split()),
-        title=title if good else "",
-        kernels=ranges,
+def _failure(view: View, workload: str, problems: Problems) -> KnownIssue:
+    return replace(
+        read_known_issue(view, problems),
         config=view.text("config") or "*",
         arch=view.text("arch") or "*",
         shape=view.text("shape") or "*",
         workload=f"{workload}/{view.text('program') or '*'}",
         case=view.text("case") or "*",
-        where=view.where(),
     )

@@ -20,7 +20,6 @@ from orchestrator.model.kernel import Selftest, Selftests
 from orchestrator.model.names import BUILD, NEEDS, Verdict
 from orchestrator.model.spec import (
     Cell,
-    MessageRules,
     NotReady,
     SelftestRun,
     SelftestSpec,
@@ -176,7 +175,7 @@ def _workload(
         needs=run.needs,
         timeout=_timeout(spec, built, run),
         deterministic=run.deterministic,
-        messages=_beside(run.messages, spec.messages),
+        messages=run.messages.beside(spec.messages),
         bundle=built.files,
         not_ready=_not_ready(test, run),
     )
@@ -203,11 +202,3 @@ def _not_ready(test: Selftest, run: SelftestRun) -> tuple[NotReady, ...]:
     if test.repaired:
         reason += f"; built with {test.repaired} it runs all the same"
     return (NotReady(BUILD, Verdict.FAIL, reason[:_REASON], runs=bool(test.repaired)),)
-
-
-def _beside(own: MessageRules, other: MessageRules) -> MessageRules:
-    return MessageRules(
-        requires=tuple(dict.fromkeys((*own.requires, *other.requires))),
-        allows=tuple(dict.fromkeys((*own.allows, *other.allows))),
-        forbids=tuple(dict.fromkeys((*own.forbids, *other.forbids))),
-    )

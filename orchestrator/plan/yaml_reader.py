@@ -269,13 +269,19 @@ def _deep_line(text: str) -> int:
     process with a segmentation fault some 30,000 brackets deep.
     """
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                return int(event.start_mark.line) + 1 if event.start_mark else 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    return int(event.start_mark.line) + 1 if event.start_mark else 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.MarkedYAMLError as error:
+        # A newer libyaml reads ahead and gives up by itself, some 1,000 brackets deep.
+        if "maximum nesting depth" not in str(error.context) + str(error.problem):
+            raise
+        return int(error.problem_mark.line) + 1 if error.problem_mark else 1
     return 0
 
 

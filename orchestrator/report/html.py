@@ -14,18 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator.judge import outcome
 from orchestrator.judge.compare import FigureChange
-from orchestrator.judge.outcome import (
-    apply_reason,
-    build_case,
-    counter_drift,
-    ledger_drift,
-    not_run_text,
-)
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.report import figures, plot, trace, view
+from orchestrator.report import figures, plot, text, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
-from orchestrator.report.text import excerpt, headline, issue_name, issue_standing, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # A kernel config has 300 KB at most; anything larger below that name is none.
@@ -62,7 +55,7 @@ def render(
     def finalize(value: Any) -> Any:
         # Characters that no document may hold; what is markup already was made of clean parts.
         if isinstance(value, str) and not isinstance(value, Markup):
-            return visible(value)
+            return text.visible(value)
         return value
 
     environment = jinja2.Environment(
@@ -76,51 +69,23 @@ def render(
     )
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    notes = {f"{cell.arch}: {note}": None for cell in run.cells
-             if (note := view.accelerator_note(cell))}  # fmt: skip
     environment.globals.update(
         run=run,
         comparison=comparison,
-        answer=view.make_answer(run, comparison),
-        exit_words=view.exit_words(run),
-        duration=view.duration(run),
-        bad=view.bad_cases(run),
-        not_run=not_run_text(run.cells),
-        arches=view.arches_of(run),
-        matrix=view.matrix(run),
-        accelerator_notes=tuple(notes),
+        changes=changes,
         config_tables=_config_tables(run, folder),
         limits=Limits(),
-        size=plot,
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_digest=digest,
-        anchor=view.anchor,
-        build_anchor=view.build_anchor,
-        series_anchor=view.series_anchor,
-        standing=view.standing,
-        cell_standing=lambda cell: view.cell_standing(run, cell),
-        issue_name=issue_name,
-        issue_standing=issue_standing,
-        groups=view.groups,
-        shown_cases=view.shown_cases,
-        shown_hits=view.shown_hits,
-        trace_rows=trace.rows,
-        cell_counts=lambda cell: view.cell_counts(run, cell),
-        count_words=view.count_words,
-        accelerator_note=view.accelerator_note,
-        by_change=view.by_change,
-        counter_pairs=view.counter_pairs,
-        measurement_pairs=view.measurement_pairs,
-        figures=figures,
-        changes=changes,
-        counter_drift=counter_drift,
-        ledger_drift=ledger_drift,
-        apply_reason=apply_reason,
-        build_case=build_case,
-        headline=headline,
-        excerpt=excerpt,
         href=href,
+        # What the templates work out they ask of these by name: `figures.number(value)`.
+        figures=figures,
+        outcome=outcome,
+        size=plot,
+        texts=text,
+        traces=trace,
+        view=view,
     )
     return environment.get_template("report.html.j2").render()
 
@@ -146,8 +111,8 @@ def _config_tables(run: RunResult, folder: Path | None) -> tuple[ConfigTable, ..
     records: list[CellRecord | BuildRecord] = [*run.cells, *run.builds]
     for record in records:
         key = (record.kernel, record.config, record.arch)
-        if key not in configs and (text := _read_config(folder, record.kernel_config)):
-            configs[key] = parse_config(text)
+        if key not in configs and (found := _read_config(folder, record.kernel_config)):
+            configs[key] = parse_config(found)
     return config_tables(configs)
 
 

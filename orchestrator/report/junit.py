@@ -22,7 +22,7 @@ from orchestrator.judge.outcome import (
     series_case,
 )
 from orchestrator.model.evidence import Hit
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import APPLY, BUILD, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
     CaseComparison,
@@ -92,8 +92,9 @@ class _Maker:
         problems = list(result.problems)
         if not result.run.finished:
             problems.insert(0, "the run did not finish: these results are partial")
-        verdicts = {placed.case.verdict for placed in cases_of(result)}
-        tested = any(executed(placed.case) for placed in cases_of(result))
+        cases = [placed.case for placed in cases_of(result)]
+        verdicts = {case.verdict for case in cases}
+        tested = any(executed(case) for case in cases)
         if not tested and not verdicts & {Verdict.FAIL, Verdict.ERROR}:
             problems.append("no case was executed")
         left = not_run_text(result.cells)
@@ -129,7 +130,7 @@ class _Maker:
         cases = []
         for patch in kernel.series:
             name = f"{patch.n:04d} {patch.subject}"
-            case = self.library.TestCase(visible(name), class_name(kernel.name, "series"))
+            case = self.library.TestCase(visible(name), class_name(CellId(kernel.name), SERIES))
             if patch.applied is None:
                 case.add_skipped_info("not tried: an earlier patch does not apply")
             elif not patch.applied and whole is not None:
@@ -137,7 +138,7 @@ class _Maker:
             cases.append(case)
         failing = any(patch.applied is False for patch in kernel.series)
         if whole is not None and whole.verdict is not Verdict.PASS and not failing:
-            case = self.library.TestCase("apply", class_name(kernel.name, "series"))
+            case = self.library.TestCase(APPLY, class_name(CellId(kernel.name), SERIES))
             self.judge(case, whole, apply_text(kernel))
             cases.append(case)
         return cases
@@ -147,7 +148,7 @@ class _Maker:
         suites = []
         for build in self.result.builds:
             case = build_case(self.result, build)
-            made = self.case(case, class_name(build.id, "build"), build_text(build))
+            made = self.case(case, class_name(CellId.parse(build.id), BUILD), build_text(build))
             facts = {
                 "kernel": build.kernel,
                 "config": build.config,
@@ -170,7 +171,8 @@ class _Maker:
             made = []
             for case in cases:
                 text = f"accelerator: {cell.accelerator or 'none'}, page size {cell.page_size}"
-                made.append(self.case(case, class_name(cell.id, case.workload), text))
+                class_ = class_name(CellId.parse(cell.id), case.workload)
+                made.append(self.case(case, class_, text))
             suites.append(self.suite(cell.id, made, self.cell_facts(cell, cases)))
         return suites
 
@@ -180,9 +182,9 @@ class _Maker:
         cases = []
         for item in found:
             if item.change is Change.GONE and item.before is not None:
-                place = item.key.partition(":")[0]
+                place = CaseId.of_key("gone", item.key).cell
                 case = self.library.TestCase(
-                    visible(item.before.case), class_name(f"gone/{place}", item.before.workload)
+                    visible(item.before.case), class_name(place, item.before.workload)
                 )
                 told = visible(f"gone: {item.before.verdict.value} on the baseline; {item.reason}")
                 case.add_skipped_info(told, told)
@@ -276,12 +278,12 @@ def id_of(case: CaseResult) -> tuple[str, str]:
     return case.id, case.verdict.value
 
 
-def class_name(place: str, workload: str) -> str:
+def class_name(place: CellId, workload: str) -> str:
     """``kernel.config.arch.shape.family/workload``: dots are what Jenkins groups by.
 
     Dots in the parts themselves (``6.12``) would make packages of their own, hence ``6_12``.
     """
-    parts = [part.replace(".", "_") for part in (*place.split("/"), workload) if part != "-"]
+    parts = [part.replace(".", "_") for part in (*place.applying, workload)]
     return visible(".".join(parts))
 
 

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_SET = re.compile(r"^CONFIG_(\w+)=(.*)$")
+from orchestrator.model.formats import parse_dotconfig
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,7 @@ def parse_config(text: str) -> dict[str, str]:
     ``# CONFIG_X is not set`` and an absent symbol are the same to the kernel's code (``n``), so
     neither is listed.
     """
-    found = {}
-    for line in text.splitlines():
-        match = _SET.match(line)
-        if match and match[2] != "n":
-            found[match[1]] = match[2]
-    return found
+    return {symbol: value for symbol, value in parse_dotconfig(text).items() if value != "n"}
 
 
 def config_differences(configs: Mapping[str, Mapping[str, str]]) -> tuple[ConfigDifference, ...]:

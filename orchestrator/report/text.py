@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import re
 
+from orchestrator.judge.known_issues import NOT_SEEN, SEEN
 from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
+from orchestrator.model.formats import CONTROLS
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 
@@ -14,7 +16,7 @@ from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 # makes of undecodable bytes.  Bidirectional controls are legal and can make a text read as another
 # one ("Trojan Source", CVE-2021-42574).
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    f"[{CONTROLS}\r\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
     + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}"
               for plane in range(1, 17))
@@ -91,11 +93,11 @@ def issue_name(issue: IssueRecord) -> str:
 def issue_standing(issue: IssueRecord) -> str:
     """What a run says of a known issue, a gone one with what to do about it."""
     cells = f"{len(issue.cells)} {'cell' if len(issue.cells) == 1 else 'cells'}"
-    if issue.state == "seen":
+    if issue.state == SEEN:
         return f"seen in {len(issue.seen_in)} of {cells}"
-    if issue.state == "not seen" and issue.case:
+    if issue.state == NOT_SEEN and issue.case:
         return f"passes in {cells}: listed as a known failure"
-    if issue.state == "not seen":
+    if issue.state == NOT_SEEN:
         return f"not seen in {cells}: consider removing it"
     if issue.case:
         return "not tried: no case that it speaks of passed, or failed as it says"

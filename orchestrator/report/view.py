@@ -10,7 +10,7 @@ from datetime import datetime
 from orchestrator.judge.outcome import PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
     CaseComparison,
@@ -124,12 +124,12 @@ def cell_standing(run: RunResult, cell: CellRecord) -> Standing:
 
 def build_anchor(build: BuildRecord) -> str:
     """The HTML id of a build: that of the case which it is."""
-    return anchor(f"{build.kernel}/{build.config}/{build.arch}/-:build:build")
+    return anchor(str(CaseId.of_build(build.kernel, build.config, build.arch)))
 
 
 def series_anchor(kernel: str) -> str:
     """The HTML id of a kernel: that of the case which its series is."""
-    return anchor(f"{kernel}/-/-/-:series:apply")
+    return anchor(str(CaseId.of_series(kernel)))
 
 
 def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
@@ -155,7 +155,9 @@ def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
     first = first_bad(placed)
     if first is None:
         return Answer(state, f"{sentence}, in {cells}.", "", "")
-    return Answer(state, f"{sentence}, in {cells}.", _tell(first, placed), anchor(first.case.id))
+    return Answer(
+        state, f"{sentence}, in {cells}.", _with_family(first, placed), anchor(first.case.id)
+    )
 
 
 def _met_words(placed: tuple[PlacedCase, ...]) -> str:
@@ -185,7 +187,7 @@ def _comparison_answer(run: RunResult, comparison: Comparison) -> Answer:
     state = "error" if item.after.verdict is Verdict.ERROR else "fail"
     siblings = tuple(PlacedCase("", c.key, c.after) for c in regressed if c.after is not None)
     first = PlacedCase("", item.key, item.after)
-    return Answer(state, sentence, _tell(first, siblings), anchor(item.after.id))
+    return Answer(state, sentence, _with_family(first, siblings), anchor(item.after.id))
 
 
 def first_bad(placed: tuple[PlacedCase, ...]) -> PlacedCase | None:
@@ -197,16 +199,17 @@ def first_bad(placed: tuple[PlacedCase, ...]) -> PlacedCase | None:
     return None
 
 
-def _tell(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
+def _with_family(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
     """The first failure with what its workload's other failing cases add.
 
     A counter that drifts and the report the kernel prints about it are two cases of one workload.
     """
-    place = f"{first.case.id.partition(':')[0]}:{first.case.workload}:"
+    place = (CaseId.parse(first.case.id).cell, first.case.workload)
     family = [
         p.case
         for p in placed
-        if p.case.verdict is first.case.verdict and p.case.id.startswith(place)
+        if p.case.verdict is first.case.verdict
+        and (CaseId.parse(p.case.id).cell, p.case.workload) == place
     ]
     merged = replace(
         first.case,
@@ -335,6 +338,12 @@ def accelerator_note(cell: CellRecord) -> str:
     row = ARCHES.get(cell.arch)
     emulated = cell.accelerator.startswith("tcg")
     return row.tcg_note if row is not None and emulated else ""
+
+
+def accelerator_notes(run: RunResult) -> tuple[str, ...]:
+    """Those notes of the run's cells, each once, with the architecture."""
+    notes = [(cell.arch, accelerator_note(cell)) for cell in run.cells]
+    return tuple(dict.fromkeys(f"{arch}: {note}" for arch, note in notes if note))
 
 
 def exit_words(run: RunResult) -> str:

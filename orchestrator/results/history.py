@@ -170,13 +170,6 @@ def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
     return {place: known for place, known in found.items() if known is not None}
 
 
-def forget(db: Path, run_id: str) -> None:
-    """Take a run out of the history (its folder was deleted)."""
-    if db.exists():
-        with _open(db) as connection:
-            connection.execute("DELETE FROM runs WHERE id = ?", (_text(run_id),))
-
-
 def rebuild(db: Path, reports: Path) -> tuple[str, ...]:
     """Make the history anew from the runs stored below ``reports``.
 

@@ -16,8 +16,6 @@ from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import Plan, ShapeSpec
 
 SHAPE = "shape.json"
-
-
 RESULTS = "results.json"
 LATEST = "latest"
 

@@ -256,6 +256,3 @@ def _rows(block: dict[str, Any]) -> Iterator[Sample]:
             if column[at] is not None
         }
         yield Sample(seconds=math.nan if seconds is None else float(seconds), values=values)
-
-
-# ---------------------------------------------------------------- find

@@ -26,6 +26,7 @@ from orchestrator.guest.ssh import SshLost
 from orchestrator.host.cache.scratch import scratch
 from orchestrator.host.memory import memory_for
 from orchestrator.judge import verdict
+from orchestrator.judge.outcome import cell_verdict
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
@@ -394,7 +395,7 @@ class _CellRun:
             arch=cell.build.arch,
             shape=cell.shape.name,
             accelerator=self.accelerator,
-            verdict=verdict.cell_verdict(self.log.cases),
+            verdict=cell_verdict(self.log.cases),
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
             cases=self.log.in_order(),

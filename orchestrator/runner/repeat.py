@@ -6,7 +6,6 @@ lab.yaml, the sources and the compiler may say something else by then.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from dataclasses import replace
@@ -18,7 +17,7 @@ from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
-from orchestrator.model.names import BUILD, NOT_ANY, SERIES, STAGES, CaseId, CellId
+from orchestrator.model.names import BUILD, NOT_ANY, SERIES, STAGES, CaseId, CellId, nearest
 from orchestrator.model.results import CaseResult, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
 from orchestrator.plan.budget import as_ran
@@ -40,10 +39,10 @@ def find_case(earlier: RunResult, case_id: str) -> CaseResult:
     for case in cases:
         if case.id == case_id:
             return case
-    near = difflib.get_close_matches(case_id, [case.id for case in cases], 1, 0.5)
+    near = nearest(case_id, [case.id for case in cases], cutoff=0.5)
     raise UserError(
         f"run {earlier.run.id} has no case {case_id!r}",
-        f"did you mean {near[0]!r}?" if near else "its cases are in results.json",
+        f"did you mean {near!r}?" if near else "its cases are in results.json",
     )
 
 

@@ -15,9 +15,9 @@ from orchestrator.model.results import (
     CellRecord,
     IssueRecord,
     KernelRecord,
+    Records,
     RunInfo,
     RunResult,
-    Summary,
 )
 from orchestrator.model.spec import Cell, Plan
 
@@ -68,22 +68,22 @@ class RunState:
 
         Gives what became of the known issues.
         """
-        settled = settle(self.part(plan.profile), plan.expectations, plan.known_issues)
+        settled = settle(self.records(), plan.expectations, plan.known_issues)
         self.kernels.update({kernel.name: kernel for kernel in settled.kernels})
         self.builds.update({build.id: build for build in settled.builds})
         self.cells.update({cell.id: cell for cell in settled.cells})
         return settled.known_issues
 
-    def part(self, profile: str = "") -> RunResult:
-        """The records alone, for who looks at them before the run is one."""
-        info = RunInfo("", "", "", "", 0, "", profile)
-        kernels, builds = tuple(self.kernels.values()), tuple(self.builds.values())
-        return RunResult(info, kernels, builds, tuple(self.cells.values()), Summary(0, 0, 0, 0))
+    def records(self, command: str = "") -> Records:
+        """What there is, for who looks at it before the run is one."""
+        return Records(
+            tuple(self.kernels.values()), tuple(self.builds.values()), tuple(self.cells.values()),
+            tuple(self.problems), command=command,
+        )  # fmt: skip
 
     def result(self, plan: Plan, info: RunInfo) -> RunResult:
         """All there is, the cells in the plan's order."""
         cells = tuple(self.cells[cell.id] for cell in plan.cells if cell.id in self.cells)
-        kernels, builds = tuple(self.kernels.values()), tuple(self.builds.values())
-        problems = tuple(self.problems)
-        whole = RunResult(info, kernels, builds, cells, Summary(0, 0, 0, 0), problems)
-        return replace(whole, summary=summary_of(whole))
+        found = replace(self.records(info.command), cells=cells)
+        total = summary_of(found)
+        return RunResult(info, found.kernels, found.builds, cells, total, found.problems)

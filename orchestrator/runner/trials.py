@@ -148,7 +148,7 @@ class _Trials:
             if self.repeat.boots and ready.built.verdict is Verdict.PASS:
                 self._run(subject, ready, ready.built)
                 found.cells[cell.id] = self.state.cells[cell.id]
-        cases = [placed.case for placed in cases_of(found.part())]
+        cases = [placed.case for placed in cases_of(found.records())]
         self.trials.append(judge_trial(self.repeat.case, subject, cases))
 
     def _run(self, subject: Subject, ready: _Ready, built: BuildResult) -> None:

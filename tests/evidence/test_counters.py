@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import HOME
-from orchestrator.evidence import counters
-from orchestrator.evidence.counters import SampleLog
+from orchestrator.evidence import counters, readings
+from orchestrator.evidence.readings import SampleLog
 from orchestrator.model.evidence import LedgerStep, Measurement, Sample
 from orchestrator.model.spec import WorkloadSpec
 
@@ -39,10 +39,10 @@ def test_ledger() -> None:
     text = (
         f"KTAP version 1\n{LINE}\r\n    {LINE}\n# # LEDGER step=x pid=1\n#LEDGER nothing\nok 1 a\n"
     )
-    parsed = counters.parse_ledger(text)
+    parsed = readings.parse_ledger(text)
     assert parsed == (LedgerStep("after-move", 12, 123, 120, 4, 5, 2),) * 2
-    assert len(counters.ledger_problems(text)) == 2
-    assert counters.ledger_problems(f"{LINE}\nno ledger here\n") == ()
+    assert len(readings.ledger_problems(text)) == 2
+    assert readings.ledger_problems(f"{LINE}\nno ledger here\n") == ()
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,18 @@ def test_ledger() -> None:
 )
 def test_ledger_with_odd_numbers(bad: str) -> None:
     text = LINE.replace("rss_anon=123", bad)
-    assert counters.parse_ledger(text) == ()
-    assert len(counters.ledger_problems(text)) == 1
+    assert readings.parse_ledger(text) == ()
+    assert len(readings.ledger_problems(text)) == 1
 
 
 def test_measurements() -> None:
     text = "# MEASURE name=move-throughput value=812.5 unit=MB/s\n# MEASURE name=n value=3\n"
-    assert counters.parse_measurements(text) == (
+    assert readings.parse_measurements(text) == (
         Measurement("move-throughput", 812.5, "MB/s"), Measurement("n", 3.0, "")
     )  # fmt: skip
     for bad in ("# MEASURE name=x value=nan", "# MEASURE name=x value=inf", "# MEASURE value=1"):
-        assert counters.parse_measurements(bad) == ()
-        assert counters.ledger_problems(bad)
+        assert readings.parse_measurements(bad) == ()
+        assert readings.ledger_problems(bad)
 
 
 def sampler(before: dict[str, Any], after: dict[str, Any], **end: Any) -> str:
@@ -77,7 +77,7 @@ def sampler(before: dict[str, Any], after: dict[str, Any], **end: Any) -> str:
 
 
 def test_samples() -> None:
-    log = counters.parse_samples(sampler({"AnonPages": 100}, {"AnonPages": 101}, cpus=4))
+    log = readings.parse_samples(sampler({"AnonPages": 100}, {"AnonPages": 101}, cpus=4))
     assert log.before == {"AnonPages": 100}
     assert log.after == {"AnonPages": 101}
     assert log.samples[1] == Sample(0.5, {"RssAnon": 700, "VmSwap": 9})
@@ -87,17 +87,17 @@ def test_samples() -> None:
 
 
 def test_samples_killed_and_cut() -> None:
-    log = counters.parse_samples(sampler({}, {}, status=None, signal=9))
+    log = readings.parse_samples(sampler({}, {}, status=None, signal=9))
     assert log.exit_status is None
     assert log.signal == 9
     text = sampler({}, {})
-    cut = counters.parse_samples(text[: text.index('"phase": "after"') + 8])
+    cut = readings.parse_samples(text[: text.index('"phase": "after"') + 8])
     assert any("after" in p for p in cut.problems)
     assert any("exit" in p for p in cut.problems)
     assert not cut.ended
-    broken = counters.parse_samples('{"t": 0.25, "RssAn')
+    broken = readings.parse_samples('{"t": 0.25, "RssAn')
     assert "a sampler line is cut" in broken.problems[0]
-    assert counters.parse_samples("").problems
+    assert readings.parse_samples("").problems
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_samples_killed_and_cut() -> None:
     ],
 )
 def test_odd_sampler_lines(line: str) -> None:
-    log = counters.parse_samples(line)
+    log = readings.parse_samples(line)
     assert log.page_size == 4096
     assert log.cpus > 0
     assert "AnonPages" not in log.before
@@ -263,7 +263,7 @@ def test_the_manifest_schema_knows_the_same_invariants() -> None:
 
 def test_summary() -> None:
     ledger = (step("a", 10, 0), step("b", 50, 3, walk=49), step("c", 60, 0))
-    both = counters.parse_samples(sampler({"AnonPages": 100}, {"AnonPages": 101}))
+    both = readings.parse_samples(sampler({"AnonPages": 100}, {"AnonPages": 101}))
     watched = ("RssAnon", "VmSwap", "AnonPages", "nr_unseen")
     rss, swap, anon = counters.summarise(spec(watched=watched), ledger, both)
     assert (rss.name, rss.before, rss.peak, rss.after) == ("RssAnon", 10, 700, 60)
@@ -294,7 +294,7 @@ KEYS = st.sampled_from(
 
 @given(st.lists(st.dictionaries(KEYS, VALUES | st.sampled_from(["before", "after", "exit"]))))
 def test_no_record_raises(records: list[dict[str, Any]]) -> None:
-    found = counters.parse_samples("\n".join(json.dumps(r) for r in records))
+    found = readings.parse_samples("\n".join(json.dumps(r) for r in records))
     counters.check_invariants(spec(*ALL), (), found)
     counters.missing_evidence(spec(*ALL), (), found)
     counters.summarise(spec(watched=("AnonPages",)), (), found)
@@ -303,7 +303,7 @@ def test_no_record_raises(records: list[dict[str, Any]]) -> None:
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
     for variant in (text, "# LEDGER " + text, "# MEASURE " + text, "{" + text):
-        counters.parse_ledger(variant)
-        counters.ledger_problems(variant)
-        counters.parse_measurements(variant)
-        counters.parse_samples(variant)
+        readings.parse_ledger(variant)
+        readings.ledger_problems(variant)
+        readings.parse_measurements(variant)
+        readings.parse_samples(variant)

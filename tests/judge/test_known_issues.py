@@ -16,7 +16,7 @@ from orchestrator.commands.summary import summary_text
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.known_issues import mark, settle
-from orchestrator.judge.outcome import cell_verdict, exit_status
+from orchestrator.judge.outcome import cell_verdict, exit_status, summary_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
@@ -29,6 +29,7 @@ from orchestrator.model.results import (
     Change,
     IssueRecord,
     KernelRecord,
+    Records,
     RunInfo,
     RunResult,
     Summary,
@@ -94,6 +95,9 @@ def settled(
     assert settle(once, expect, issues) == once
     # Of a lab.yaml that no longer knows it nothing stays.
     assert settle(once, (), ()).cells == run.cells
+    records = Records(run.kernels, run.builds, run.cells, command=run.command)
+    assert settle(records, expect, issues).cells == once.cells
+    assert summary_of(settle(records, expect, issues)) == once.summary
     return once, {f"{case.workload}:{case.case}": case for case in once.cells[0].cases}
 
 

@@ -9,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import CELL, GOOD, PANIC, RSS, SAMPLES, judged, seen, spec
 
-from orchestrator.judge.verdict import (
-    apply_expectations,
-    cell_verdict,
-    executed,
-    exit_status,
-    judge,
-)
+from orchestrator.judge.expectations import apply_expectations
+from orchestrator.judge.outcome import cell_verdict, executed, exit_status
+from orchestrator.judge.verdict import judge
 from orchestrator.model.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
 from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.kernel import ApplyFailure

@@ -15,12 +15,12 @@ from plan_files import LAB, NAMES, change, load, problems, values
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
+from orchestrator.model.names import is_named
 from orchestrator.plan.lab_yaml import (
     ConfigError,
     find_config,
     init_text,
     load_config,
-    match_workloads,
 )
 from orchestrator.plan.problems import Problem
 from orchestrator.plan.schema import LAB_SCHEMA, load_schema
@@ -249,12 +249,12 @@ def test_find_config_without_one(tmp_path: Path) -> None:
     assert "lab init" in caught.value.hint
 
 
-def test_match_workloads(lab: Path) -> None:
-    workloads = load(lab).workloads
+def test_patterns_of_workloads(lab: Path) -> None:
+    names = [workload.name for workload in load(lab).workloads]
     for pattern in ("*", "move", "move/*", "mo*"):
-        assert len(match_workloads(pattern, workloads)) == 2
-    assert [w.name for w in match_workloads("move/b*", workloads)] == ["move/basic"]
-    assert match_workloads("basic", workloads) == ()
+        assert len([name for name in names if is_named(name, pattern)]) == 2
+    assert [name for name in names if is_named(name, "move/b*")] == ["move/basic"]
+    assert not any(is_named(name, "basic") for name in names)
 
 
 # ---------------------------------------------------------------- what ships

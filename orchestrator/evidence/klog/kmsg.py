@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from orchestrator.evidence.klog.lines import LogLine, clean, raw_lines, read
+from orchestrator.evidence.klog.lines import BANNER, LogLine, clean, raw_lines, read
 
 # So many records of /dev/kmsg are looked at ahead of the console's line: more than the console can
 # lose in one piece (printk's ring holds 16,000 records of 64 bytes in 1 MiB).
@@ -43,7 +43,6 @@ _HEAD = re.compile(r"(?P<prio>\d{1,18}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),(?P
                    r"(?P<more>(?:,[^;]{0,200})?);(?P<text>.*)", re.DOTALL)  # fmt: skip
 _CALLER = re.compile(r",caller=(?P<caller>[TC]\d{1,10})\b")
 _HEX = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
-_BANNER = re.compile(r"Linux version \d+\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +245,7 @@ class _Merger:
         usec = -1 if line.seconds is None else round(line.seconds * 1_000_000)
         self.stamped = self.stamped or usec >= 0
         # A stuck CPU's clock may lag by seconds: only one that begins anew is another boot's.
-        if _BANNER.match(line.text) or -1 < usec < min(_JUMP, self.newest - _JUMP):
+        if BANNER.match(line.text) or -1 < usec < min(_JUMP, self.newest - _JUMP):
             if self.synced:
                 yield from self._boot_ends()
             self.synced, self.newest = False, 0

@@ -14,11 +14,15 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from orchestrator.model.formats import CONTROLS
+
 # printk cuts a record at 1024 bytes (PRINTKRB_RECORD_MAX); more than this is no kernel line, and
 # the cut keeps every later regular expression's work bounded.
 MAX_TEXT = 4096
 MAX_RAW = 64 * 1024
 
+#: How a kernel announces itself, the first of its lines.
+BANNER = re.compile(r"Linux version \d+\.\d+")
 _TIME = r"\[ {0,5}(?P<time>\d{1,9}\.\d{6})\]"
 _CALLER = r"\[ {0,6}(?P<%s>[TC]\d{1,10})(?:@[TC]?\d{1,6})?\]"
 _STAMP = _TIME + "(?:" + _CALLER % "caller" + ")?"
@@ -29,7 +33,7 @@ _INNER = re.compile(_STAMP + " ?")
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,128}\x07|[@-Z\\^_a-z])?"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(f"[{CONTROLS}\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)

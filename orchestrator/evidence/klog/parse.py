@@ -17,7 +17,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from orchestrator.evidence.klog.lines import LogLine, read
+from orchestrator.evidence.klog.frames import is_frame
+from orchestrator.evidence.klog.lines import BANNER, LogLine, read
 from orchestrator.evidence.klog.report import (
     ASKS_OTHERS,
     BACKTRACE,
@@ -27,8 +28,7 @@ from orchestrator.evidence.klog.report import (
     Report,
 )
 from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify
-from orchestrator.evidence.klog.titles import is_frame
-from orchestrator.evidence.klog.window import _MARK
+from orchestrator.evidence.klog.window import MARK
 from orchestrator.model.evidence import Hit
 
 # A report is over when its task or CPU has printed nothing for so long (seconds of kernel time; a
@@ -51,7 +51,6 @@ _DUMP = re.compile(
 # An "Oops:" that says no more always stands behind a line that does; so close at most.
 _SECOND_HALF = re.compile(r"(?:Oops: (?:Oops: )?|Internal error: Oops: )[0-9a-f]{4,16} \[#")
 MAX_HALVES = 30
-_BANNER = re.compile(r"Linux version \d+\.\d+")
 _FOREIGN = "~"
 
 
@@ -81,7 +80,7 @@ class _Reader:
             self.finish()
         foreign = self.stamped and not line.stamped
         caller = self._caller(_FOREIGN if foreign else line.caller)
-        if _MARK.match(line.text):
+        if MARK.match(line.text):
             self._finish_report(caller)
             caller.before.clear()
             return
@@ -127,7 +126,7 @@ class _Reader:
         before, self.now = self.now, line.seconds if line.seconds is not None else self.now
         if line.seconds is not None and before is not None and line.seconds < before - 1.0:
             return line.seconds < 1.0
-        return _BANNER.match(line.text) is not None
+        return BANNER.match(line.text) is not None
 
     def _caller(self, name: str) -> _Caller:
         caller = self.callers.get(name)
@@ -276,21 +275,3 @@ def parse(lines: Iterable[str | bytes]) -> Iterator[Hit]:
             yield from reader.ready(number)
     reader.finish()
     yield from reader.ready(number)
-
-
-def boot_banners(lines: Iterable[str | bytes]) -> int:
-    """How often the kernel announced itself: more than once means that the guest started again."""
-    return sum(1 for line in read(lines) if _BANNER.match(line.text))
-
-
-def was_reset(lines: Iterable[str | bytes]) -> bool:
-    """Whether the guest booted again although no panic was printed before."""
-    booted = panicked = False
-    for line in read(lines):
-        if line.text.startswith("Kernel panic - not syncing"):
-            panicked = True
-        elif _BANNER.match(line.text):
-            if booted and not panicked:
-                return True
-            booted, panicked = True, False
-    return False

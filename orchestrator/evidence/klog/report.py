@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from orchestrator.evidence.klog import titles
 from orchestrator.evidence.klog.facts import place
+from orchestrator.evidence.klog.frames import is_frame, plain_function
 from orchestrator.evidence.klog.lines import LogLine
 from orchestrator.evidence.klog.rules import Reach, Role, Rule
 from orchestrator.model.evidence import Hit
@@ -144,7 +145,7 @@ class Report:
         if titles.TRACE.match(text):
             self.in_trace, self.since_trace, self.here = True, 0, 0
             return True
-        if titles.is_frame(text):
+        if is_frame(text):
             self.frames += 1
             self.here += 1
             self.since_trace = 0
@@ -226,7 +227,7 @@ class Report:
         if "file" in groups:
             groups["file"] = titles.source_path(groups["file"])
         named = groups.get("func", "")
-        groups["func"] = titles.plain_function(named)
+        groups["func"] = plain_function(named)
         if rule.kind == "bad-rss-counter":
             index = groups.get("idx") or ""
             known = index.isdigit() and int(index[:4]) < len(_RSS_INDEX)
@@ -238,7 +239,7 @@ class Report:
              for k, v in groups.items()}
         )  # fmt: skip
         base = self._refine(rule, base)
-        blamed = titles.plain_function(self._blame(named)) if rule.blame else ""
+        blamed = plain_function(self._blame(named)) if rule.blame else ""
         title = base
         if blamed and not (blamed == groups["func"] and rule.title.endswith("{func}")):
             title = f"{base} in {blamed}"

@@ -15,7 +15,7 @@ from orchestrator.evidence.klog.lines import read
 _COPY = "kmsg: "
 
 
-_MARK = re.compile(r"lab-mark (?P<token>\S+) (?P<action>begin|end) (?P<workload>\S.*)")
+MARK = re.compile(r"lab-mark (?P<token>\S+) (?P<action>begin|end) (?P<workload>\S.*)")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def find_marks(lines: Iterable[str | bytes], token: str) -> tuple[Mark, ...]:
     """The lab's own marks with this token, in order."""
     found = []
     for line in read(lines):
-        match = _MARK.match(line.text)
+        match = MARK.match(line.text)
         if match and match["token"] == token:
             found.append(Mark(line.number, match["action"], match["workload"].strip()))
     return tuple(found)

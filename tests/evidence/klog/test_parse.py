@@ -13,8 +13,9 @@ from klogs import DATA, LOGS, each_log, found
 
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog import window
+from orchestrator.evidence.klog.frames import is_generic, plain_function
 from orchestrator.evidence.klog.rules import RULES, classify
-from orchestrator.evidence.klog.titles import guilty, is_generic, neutral, plain_function
+from orchestrator.evidence.klog.titles import guilty, neutral
 from orchestrator.model.evidence import Hit
 
 
@@ -319,17 +320,6 @@ def test_marks_end_a_report() -> None:
     ]  # fmt: skip
 
 
-def test_banners_and_resets() -> None:
-    reset = (DATA / "reset.log").read_bytes().split(b"\n")
-    assert klog.boot_banners(reset) == 2
-    assert klog.was_reset(reset)
-    banner = stamped("Linux version 6.12.117 (x)", caller="T0", start=0.0)
-    panic = stamped("Kernel panic - not syncing: x")
-    assert not klog.was_reset(banner + panic + banner)
-    assert klog.was_reset(banner + panic + banner + banner)
-    assert klog.boot_banners(["a test prints Linux version 6.1"]) == 0
-
-
 # ---------------------------------------------------------------- hostile input
 
 SEEN = [line for log in LOGS for line in log.read_text(errors="replace").split("\n")][::7]
@@ -356,13 +346,11 @@ def test_no_mixture_raises(lines: list[str]) -> None:
         assert "\x1b" not in hit.text
         assert hit.line >= 1
     window.window("\n".join(lines), "t", "w")
-    klog.was_reset(lines)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=30))
 def test_no_bytes_raise(lines: list[bytes]) -> None:
     list(klog.parse(lines))
-    klog.boot_banners(lines)
 
 
 HOSTILE = {
