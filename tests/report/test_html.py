@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from lxml import etree
 from lxml import html as lxml_html
-from sample_run import broken_run, good_run, rss_hit, samples, write_files
+from sample_run import broken_run, good_run, rss_hit, write_files
 
 from orchestrator import HOME
 from orchestrator.judge.compare import FigureChange, compare
@@ -19,8 +19,6 @@ from orchestrator.model.evidence import Measurement, Sample
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Change
 from orchestrator.report import html, view
-from orchestrator.report.kconfig_diff import config_differences, config_tables, parse_config
-from orchestrator.report.plot import nice_step, plot, short
 from orchestrator.results import store
 
 
@@ -334,70 +332,6 @@ def test_a_flood_stays_readable():
 
 
 # ---------------------------------------------------------------- the parts
-
-
-def test_plot_geometry():
-    drawn = plot(samples(64))
-    assert [line.name for line in drawn.lines] == ["RssAnon", "VmSwap"]
-    assert [tick.label for tick in drawn.y_ticks] == ["0", "50", "100", "150"]
-    assert drawn.x_ticks[0].label == "0"
-    assert "13 samples over 3.0 s: RssAnon from 18 to 146 pages, 82 at the end" in drawn.summary
-    for line in drawn.lines:
-        for point in " ".join(line.pieces).split():
-            x, y = map(float, point.split(","))
-            assert 40 <= x <= 400
-            assert 20 <= y <= 160
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        (),
-        (Sample(0, {"RssAnon": 1}),),
-        (Sample(0, {"nr_free": 1}), Sample(1, {"nr_free": 2})),
-        (Sample(float("nan"), {"RssAnon": 1}), Sample(1, {"RssAnon": 2})),
-    ],
-)
-def test_nothing_to_plot(given):
-    assert plot(given) is None
-
-
-def test_plot_of_odd_samples():
-    flat = plot((Sample(5, {"RssAnon": 0}), Sample(5, {"RssAnon": 0})))
-    assert flat.lines[0].pieces
-    gap = plot(tuple(Sample(n, {"RssAnon": n} if n != 2 else {}) for n in range(5)))
-    assert len(gap.lines[0].pieces) == 2
-    below = plot((Sample(0, {"VmSwap": -3}), Sample(1, {"VmSwap": 10**15})))
-    assert below.y_ticks[-1].label.endswith("T")
-    spike = [Sample(n, {"RssAnon": 7}) for n in range(5000)]
-    spike[2345] = Sample(2345, {"RssAnon": 9999})
-    thin = plot(tuple(spike))
-    assert "to 9999 pages" in thin.summary
-    points = " ".join(thin.lines[0].pieces).split()
-    assert len(points) < 400
-    assert min(float(point.split(",")[1]) for point in points) < 40
-
-
-def test_axis_helpers():
-    assert [nice_step(span, 4) for span in (0, 1, 3.9, 100, 1000)] == [1, 0.5, 1, 50, 500]
-    assert [short(v) for v in (0, 950, 12_000, 1.5e6, 2e9)] == ["0", "950", "12k", "1.5M", "2G"]
-
-
-def test_config_differences():
-    one = parse_config('CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_S="a b"\nnonsense\nCONFIG_N=n\n')
-    two = parse_config('CONFIG_A=y\nCONFIG_B=m\nCONFIG_S="a c"\n')
-    rows = config_differences({"one": one, "two": two})
-    assert [(row.symbol, row.values) for row in rows] == [
-        ("B", ("n", "m")),
-        ("S", ('"a b"', '"a c"')),
-    ]
-    assert config_differences({}) == ()
-    tables = config_tables({("k", "c", "x"): one, ("k", "d", "x"): two, ("k", "c", "y"): two}, 1)
-    assert [(t.title, t.columns) for t in tables] == [
-        ("x, by config", ("c", "d")),
-        ("k/c, by architecture", ("x", "y")),
-    ]
-    assert tables[0].left_out == 1
 
 
 def test_svg_is_well_formed(broken):

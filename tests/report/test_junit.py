@@ -16,7 +16,6 @@ from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.evidence import Measurement
 from orchestrator.model.names import Verdict
 from orchestrator.report import html, junit
-from orchestrator.report.text import excerpt, visible
 
 DATA = HOME / "tests" / "data" / "report"
 SCHEMA = etree.XMLSchema(etree.parse(str(DATA / "junit.xsd")))
@@ -184,20 +183,6 @@ def test_valid_whatever_the_kernel_printed(text):
 def test_valid_for_any_text(text):
     parse(with_case(good_run(), verdict=Verdict.FAIL, reason=text, hits=(
         replace(rss_hit(), title=text, text=text),)))  # fmt: skip
-
-
-def test_visible_keeps_what_can_be_read():
-    assert visible("tab\tline\nümlaut \U0001f4a9") == "tab\tline\nümlaut \U0001f4a9"
-    assert visible("a\r\nb") == "a\nb"
-    assert visible("\x1b[31m") == "\\x1b[31m"
-    assert visible("\udcff") == "\\xff"
-    assert visible("\u202eabc") == "\\u202eabc"
-
-
-def test_excerpt_says_what_it_left_out():
-    assert excerpt("a\nb\nc\n", 2) == "a\nb\n[1 more lines]"
-    assert excerpt("a\nb\n", 2) == "a\nb"
-    assert excerpt("x" * 20, 2, width=5) == "xxxxx [...]"
 
 
 def test_a_case_that_ran_twice_is_told_apart():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 MAKEFILE = """\
@@ -69,3 +70,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, int, int]]:
         info = path.lstat()
         found[str(path)] = (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_mode)
     return found
+
+
+def make_tar(path: Path, folder: Path, top: str, mode: str = "w:xz") -> Path:
+    with tarfile.open(path, mode) as tar:
+        tar.add(folder, arcname=top)
+    return path
