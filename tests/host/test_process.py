@@ -358,8 +358,13 @@ from pathlib import Path
 from orchestrator.host import process
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests start
 told = Path(sys.argv[1])
+def waiting():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame and frame.f_code.co_name != "_wait": frame = frame.f_back
+    return frame and told.exists() and told.read_text().endswith("\\n")
 def interrupt():
-    while not (told.exists() and told.read_text().endswith("\\n")): time.sleep(0.02)
+    until = time.monotonic() + 10
+    while not waiting() and time.monotonic() < until: time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGINT)
 def state(pid):
     try:

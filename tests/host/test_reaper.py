@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -70,16 +71,17 @@ def test_reaper_spares_others_processes(tmp_path: Path) -> None:
     # The same program with another token, and one with the token as an argument.
     from orchestrator.host import reaper
 
-    other = subprocess.Popen(["sleep", "50"], env={"PATH": "/usr/bin:/bin", "LAB_TOKEN": "b" * 32})
-    named = subprocess.Popen(
-        ["sleep", "50"], env={"PATH": "/usr/bin:/bin", "XLAB_TOKEN2": "a" * 32}
+    token = secrets.token_hex(16)
+    other = subprocess.Popen(
+        ["sleep", "50"], env={"PATH": "/usr/bin:/bin", "LAB_TOKEN": secrets.token_hex(16)}
     )
-    mine = subprocess.Popen(["sleep", "50"], env={"PATH": "/usr/bin:/bin", "LAB_TOKEN": "a" * 32})
+    named = subprocess.Popen(["sleep", "50"], env={"PATH": "/usr/bin:/bin", "XLAB_TOKEN2": token})
+    mine = subprocess.Popen(["sleep", "50"], env={"PATH": "/usr/bin:/bin", "LAB_TOKEN": token})
     try:
         until = time.monotonic() + 5
         found: list[int] = []
         while mine.pid not in found and time.monotonic() < until:
-            found = reaper.carriers("a" * 32)
+            found = reaper.carriers(token)
         assert found == [mine.pid]
     finally:
         for child in (other, named, mine):
@@ -89,7 +91,7 @@ def test_reaper_spares_others_processes(tmp_path: Path) -> None:
 
 def test_reaper_ignores_signals_and_ends_with_its_lab() -> None:
     script = HOME / "orchestrator" / "host" / "reaper.py"
-    token = "c" * 32
+    token = secrets.token_hex(16)  # the same tests may run elsewhere on this machine
     numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     with (
         subprocess.Popen(
