@@ -56,6 +56,52 @@ MAY_IMPORT: dict[str, set[str]] = {
 FACE = HOME / "orchestrator" / "runner" / "__init__.py"
 #: The one module of ``evidence`` that may start a process.
 READS_DUMPS = "evidence.vmcore.questions"
+#: Modules without a test file of their own at the mirrored path, and the file that tests them.
+TESTED_IN = {
+    "cli": "commands/test_entry",
+    "commands.init": "commands/test_history",
+    "commands.list": "commands/test_history",
+    "commands.summary": "commands/test_run",
+    "commands.workspace": "commands/test_entry",
+    "evidence.klog.facts": "evidence/klog/test_parse",
+    "evidence.klog.lines": "evidence/klog/test_stream",
+    "evidence.klog.report": "evidence/klog/test_parse",
+    "evidence.klog.rules": "evidence/klog/test_parse",
+    "evidence.klog.titles": "evidence/klog/test_signatures",
+    "evidence.readings": "evidence/test_counters",
+    "evidence.vmcore.child": "evidence/vmcore/test_questions",
+    "evidence.vmcore.walk": "evidence/vmcore/test_questions",
+    "guest.kdump": "guest/test_dump",
+    "guest.mmdebstrap": "guest/test_root",
+    "host.cache.scratch": "kernel/source/test_fetch",
+    "host.memory": "runner/test_cell",
+    "host.pump": "host/test_process",
+    "kernel.build.folders": "kernel/build/test_make",
+    "kernel.build.request": "kernel/build/test_make",
+    "kernel.lines.elf": "kernel/lines/test_lookup",
+    "kernel.lines.objects": "kernel/lines/test_lookup",
+    "kernel.series.mail": "kernel/series/test_load",
+    "kernel.series.misfit": "kernel/series/test_apply",
+    "kernel.source.store": "kernel/source/test_fetch",
+    "model.codec": "results/test_store",
+    "model.errors": "commands/test_entry",
+    "model.evidence": "evidence/test_counters",
+    "model.kernel": "kernel/build/test_make",
+    "model.results": "report/test_html",
+    "model.spec": "plan/test_lab_yaml",
+    "plan.known_issue": "judge/test_known_issues",
+    "plan.select": "plan/test_matrix",
+    "plan.selftest_table": "plan/test_selftests",
+    "plan.show": "plan/test_matrix",
+    "plan.template": "plan/test_lab_yaml",
+    "report.view": "report/test_html",
+    "runner.collector": "runner/test_cell",
+    "runner.repeat": "commands/test_rerun",
+    "runner.stages": "runner/test_run",
+    "runner.state": "runner/test_local",
+    "runner.trials": "commands/test_rerun",
+    "workload.selftest_log": "workload/test_selftests",
+}
 
 
 def name_of(path: Path) -> str:
@@ -76,6 +122,22 @@ def imports_of(path: Path, top_level_only: bool = False) -> set[str]:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def test_each_module_has_its_tests_where_one_looks_for_them() -> None:
+    """At the mirrored path, or in the file that the table names; neither may be out of date."""
+    tests = HOME / "tests"
+    elsewhere = set()
+    for path in SOURCES:
+        place = path.relative_to(HOME / "orchestrator")
+        if (
+            path.name != "__init__.py"
+            and not (tests / place.with_name(f"test_{place.name}")).exists()
+        ):
+            elsewhere.add(name_of(path))
+    assert elsewhere == set(TESTED_IN)
+    for module, file in TESTED_IN.items():
+        assert (tests / f"{file}.py").is_file(), module
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))
