@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Trials of a case leave what a run leaves: the same stages in the same order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.host.cache.files import Cache
+from orchestrator.judge.trials import Repeat, Subject
+from orchestrator.model.errors import HostError, UserError
+from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
+from orchestrator.plan.capabilities import UNPROMISED
+from orchestrator.runner import RunOptions, run_trials
+from orchestrator.runner.context import Context, Kernel, Places
+from orchestrator.runner.stages import Ran, Stages
+
+SPEC = KernelSpec("cli", "path:/x", series="/series", where="command line")
+
+
+def repeat_of() -> Repeat:
+    build = Build("cli/c/x86_64", SPEC, ConfigSpec("c"), "x86_64")
+    cell = Cell(f"{build.id}/small", build, ShapeSpec("small"), ())
+    case = CaseResult(f"{cell.id}:f/a:moves", "f/a", "moves", Verdict.FAIL)
+    return Repeat(case, (Subject(cell),), Plan("p", (build,), (cell,)), boots=True)
+
+
+class Played:
+    """Stages of which the case fails, and the order in which they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.order: list[str] = []
+        self.log, self.config = folder / "make.log", folder / "dotconfig"
+        self.log.write_text("CC mm/userfaultfd.o\n")
+        self.config.write_text("CONFIG_A=y\n")
+        self.found = Verdict.FAIL
+
+    def compile(self, cells: Iterable[Cell], _: Cache) -> None:
+        self.order.append(f"compile {len(tuple(cells))}")
+
+    def prepare(self, spec: KernelSpec, _: Context) -> Kernel:
+        self.order.append("prepare")
+        patches = (PatchState(1, "mm: x", "A", "1", True),)
+        tree = KernelTree(spec, "6.12.117", "base", "tree", patches, "digest")
+        return Kernel(tree, "slot", "debian:6.12=6.12.117-1")
+
+    def build(self, wanted: Build, _: Kernel, __: Context) -> BuildResult:
+        self.order.append("build")
+        return BuildResult(
+            wanted, Verdict.PASS, "", 9.0, False, image_sha256="sha", log=self.log,
+            kernel_config=self.config,
+        )  # fmt: skip
+
+    def run(self, cell: Cell, *_: Any) -> Ran:
+        self.order.append("run")
+        case = CaseResult(f"{cell.id}:f/a:moves", "f/a", "moves", self.found, "off by 64")
+        record = CellRecord(
+            cell.id, "cli", "c", "x86_64", "small", "tcg", self.found, 1.0, (case,)
+        )  # fmt: skip
+        return Ran(record, cell)
+
+    @property
+    def stages(self) -> Stages:
+        return Stages(self.compile, self.prepare, lambda *_: None, self.build, self.run)
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Played:
+    return Played(tmp_path)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(
+        tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path
+    )  # fmt: skip
+
+
+def test_a_trial_leaves_what_a_run_leaves(played: Played, places: Places) -> None:
+    found = run_trials(
+        repeat_of(), Path("reports/r1"), places, RunOptions(command="lab rerun r1 x"),
+        stages=played.stages,
+    )  # fmt: skip
+    assert played.order == ["compile 1", "prepare", "build", "run"]
+    assert found.done.status == 1
+    stored = json.loads((found.done.folder / "results.json").read_text())
+    (kernel,), (build,), (cell,) = stored["kernels"], stored["builds"], stored["cells"]
+    assert UNPROMISED in kernel["notes"]  # what was not promised is told
+    assert (found.done.folder / build["log"]).read_text() == "CC mm/userfaultfd.o\n"
+    assert (found.done.folder / build["kernel_config"]).read_text() == "CONFIG_A=y\n"
+    assert f"again from r1: {found.said}" in cell["notes"]
+    assert stored["run"]["command"] == "lab rerun r1 x"
+    assert (places.reports / "latest").resolve() == found.done.folder
+
+
+def test_a_workload_that_does_not_compile_makes_no_run(played: Played, places: Places) -> None:
+    def broken(*_: Any) -> None:
+        raise UserError("x.c:1: error: no")
+
+    stages = replace(played.stages, compile=broken)
+    with pytest.raises(UserError, match="no"):
+        run_trials(repeat_of(), Path("r1"), places, stages=stages)
+    assert played.order == []
+    assert not places.reports.exists()
+
+
+def test_trials_go_on_until_one_does_not_pass(played: Played, places: Places) -> None:
+    played.found = Verdict.PASS
+    found = run_trials(repeat_of(), Path("r1"), places, most=3, stages=played.stages)
+    assert played.order == ["compile 1", "prepare", "build", "run", "run", "run"]
+    assert (found.done.status, len(found.trials)) == (0, 3)
+
+
+def test_what_the_host_does_is_a_problem_of_the_run(played: Played, places: Places) -> None:
+    def fails(*_: Any) -> Ran:
+        raise HostError("no QEMU", "install it")
+
+    found = run_trials(
+        repeat_of(), Path("r1"), places, stages=replace(played.stages, run=fails)
+    )  # fmt: skip
+    assert found.done.status == 3
+    assert found.done.result.problems == ("no QEMU (install it)",)
