@@ -99,7 +99,6 @@ TESTED_IN = {
     "runner.repeat": "commands/test_rerun",
     "runner.stages": "runner/test_run",
     "runner.state": "runner/test_local",
-    "runner.trials": "commands/test_rerun",
     "workload.selftest_log": "workload/test_selftests",
 }
 
