@@ -50,8 +50,10 @@ def rerun(run_name: str, case_id: str, options: Options, how: RerunOptions) -> i
     repeat = make_repeat(config, earlier, case, on=how.on, shape=shape, with_base=with_base)
     if how.gdb:
         from orchestrator.commands.gdb import debug
+        from orchestrator.host.cache.locks import using
 
-        return debug(places, repeat, old, options)
+        with using(places.cache):
+            return debug(places, repeat, old, options)
     shown = progress.choose(options.plain, options.as_json, sys.stdout)
     given = RunOptions(out=options.out, jobs=options.jobs, command=command_line())
     with progress.listener(repeat.plan, shown, sys.stdout) as listener:

@@ -156,8 +156,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that is ready to be built: its tree and the slot it is checked out into."""
+    """A kernel that is ready to be built: its tree and the slot it is checked out into.
+
+    ``exact`` is False where an image is run that was built of other sources than these: a tree that
+    was edited since.
+    """
 
     tree: KernelTree
     slot: str
     source: str
+    exact: bool = True

@@ -52,7 +52,8 @@ def carry_out(
     if done is not None:
         _keep_finished(state, plan, done)
     kept = {*state.cells, *state.builds}
-    schedule = Schedule(plan, cores or os.cpu_count() or 1, boot=boot, done=kept)
+    took = [build.seconds for build in state.builds.values() if not build.cached]
+    schedule = Schedule(plan, cores or os.cpu_count() or 1, boot=boot, done=kept, took=took)
     return _Engine(plan, context, on_change, schedule, state, stages or Stages(), boot).go()
 
 
@@ -123,11 +124,20 @@ class _Engine:
             except (KeyboardInterrupt, Interrupted):
                 self.state.interrupted = self.stopped = True
                 process.cancel()
+            except BaseException:
+                # A bug in the schedule itself: what is under way must not outlive it.
+                self.stopped = True
+                process.cancel()
+                raise
         return self.state
 
     def _start(self, pool: ThreadPoolExecutor, instruction: rules.Instruction) -> None:
         if isinstance(instruction, rules.Leave):
-            self._keep_cell(_unbooted(instruction.cell, instruction.verdict, instruction.reason))
+            cell = instruction.cell
+            try:
+                self._keep_cell(_unbooted(cell, instruction.verdict, instruction.reason))
+            except Exception as error:
+                self.state.explain(f"cell {cell.id}", error)
         else:
             pool.submit(self._carry_out, instruction)
 
@@ -144,6 +154,9 @@ class _Engine:
             # What nobody foresaw is a problem of the run, and must not leave the schedule waiting.
             self.state.explain("the run", error)
             event = _failed(what)
+        except BaseException:  # SystemExit: the main thread waits for an answer all the same
+            self.events.put(_Stopped())
+            raise
         self.events.put(event)
 
     def _do(self, what: rules.Prepare | rules.Find | rules.Make | rules.Boot) -> rules.Event:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.judge.compare import FigureChange, figure_changes
 from orchestrator.judge.noise import NoiseTable
-from orchestrator.model.errors import LabError
+from orchestrator.model.errors import HostError, LabError
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.results import runs, store
 from orchestrator.runner.context import Places
@@ -23,13 +25,25 @@ def write_reports(
     comparison: Comparison | None,
     changes: tuple[FigureChange, ...] = (),
 ) -> None:
-    """Write results.json, junit.xml and index.html into a run's folder."""
+    """Write results.json, junit.xml and index.html into a run's folder.
+
+    :raises HostError: when one cannot be written.
+    """
     from orchestrator.report import html, junit
 
     store.save(run, folder)
-    (folder / "junit.xml").write_text(junit.render(run, comparison), encoding="utf-8")
-    page = html.render(run, folder, comparison, changes)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    pages = {
+        "junit.xml": junit.render(run, comparison),
+        "index.html": html.render(run, folder, comparison, changes),
+    }
+    for name, text in pages.items():
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise HostError(
+                f"cannot write {folder / name}: {error.strerror}",
+                f"free some space, then `lab report {folder}` makes it",
+            ) from error
 
 
 def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> None:
@@ -78,13 +92,26 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def log_to(path: Path) -> None:
-    """Every command that is started, and every surprise, goes into the run's lab.log."""
-    import logging
+@contextlib.contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """For a with block every command that is started, and every surprise, goes into a run's log.
 
-    handler = logging.FileHandler(path)
+    :raises HostError: when it cannot be written.
+    """
+    try:
+        handler = logging.FileHandler(path)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}", "name another --out") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     lab = logging.getLogger("lab")
+    kept = lab.level, lab.propagate
     lab.setLevel(logging.DEBUG)
     lab.addHandler(handler)
     lab.propagate = False
+    try:
+        yield
+    finally:
+        lab.removeHandler(handler)
+        handler.close()
+        lab.setLevel(kept[0])
+        lab.propagate = kept[1]

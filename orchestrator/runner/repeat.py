@@ -6,6 +6,7 @@ lab.yaml, the sources and the compiler may say something else by then.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from dataclasses import replace
@@ -225,7 +226,7 @@ def same_kernel(
             kernel = Kernel(tree, "", known.source)  # gone or changed meanwhile
         if kernel.tree.series_digest != known.series_digest:
             kernel = Kernel(tree, kernel.slot, known.source)
-        return kernel, kept, ""
+        return replace(kernel, exact=_made(kernel, kept, context, stages)), kept, ""
     kernel = stages.prepare(build.kernel, context)
     if kernel.tree.failure is not None:
         return kernel, None, ""
@@ -238,3 +239,13 @@ def same_kernel(
             f"not {subject.image_sha256[:12]})"
         )
     return kernel, built, note
+
+
+def _made(kernel: Kernel, kept: BuildResult, context: Context, stages: Stages) -> bool:
+    """Whether a kept image was built of a kernel's sources as they are now."""
+    if kernel.tree.failure is not None or not kernel.tree.tree:
+        return False
+    with contextlib.suppress(LabError, OSError):
+        found = stages.find(kept.build, kernel, context)
+        return found is not None and found.image_sha256 == kept.image_sha256
+    return False

@@ -6,7 +6,10 @@ Prints nothing: who wants to see it go on hands in a listener.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,9 +24,11 @@ from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
 from orchestrator.results import runs, store
 from orchestrator.runner import local, record
-from orchestrator.runner.context import Context, Listener, Machine, Places, RunValues, nobody
+from orchestrator.runner.context import Context, Event, Listener, Machine, Places, RunValues, nobody
 from orchestrator.runner.stages import Stages, leave_capsules
 from orchestrator.runner.state import RunState
+
+log = logging.getLogger("lab.run")
 
 
 @dataclass(frozen=True)
@@ -87,29 +92,20 @@ def run_plan(
     :raises UserError: when a workload does not compile, or the run's folder cannot be that.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
-    began, doing = time.monotonic(), stages or Stages()
+    doing = stages or Stages()
     with using(places.cache):
         if options.boot:
             doing.compile(plan.cells, places.cache)
-        book = Book.opened(plan, places, options, baseline.name or plan.baseline or "")
-        context = book.context(options, listener)
-        state = local.carry_out(
-            plan, context, book.store, cores=options.jobs, boot=options.boot, done=book.earlier,
-            stages=doing,
-        )  # fmt: skip
-        issues = state.settle(plan)
-        draft = replace(book.result(state, record.now(), 0), known_issues=issues)
-        if options.boot and not state.interrupted:
-            draft = leave_capsules(plan, draft, state.as_ran.values(), context)
-        if baseline.run is not None:
-            comparison: Comparison | None = compare(baseline.run, draft)
-        else:
-            comparison = compare_kernels(plan, draft)
-        status = _status(draft, state, comparison, options)
-        final = replace(draft, run=replace(draft.run, exit_status=status))
-        record.finish(places, final, book.folder, comparison)
-        keep_budget(places.cache)
-        return Done(final, comparison, book.folder, time.monotonic() - began)
+        with opened(plan, places, options, baseline.name or plan.baseline or "") as book:
+            context = book.context(options, listener)
+            state = local.carry_out(
+                plan, context, book.store, cores=options.jobs, boot=options.boot,
+                done=book.earlier, stages=doing,
+            )  # fmt: skip
+            return book.close(
+                state, context, boots=options.boot, against=baseline.run,
+                status=lambda run, comparison: _status(run, state, comparison, options),
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------- a run's folder and record
@@ -117,31 +113,17 @@ def run_plan(
 
 @dataclass(frozen=True)
 class Book:
-    """A run's record while it goes on: its folder, who and when, and what it continues."""
+    """A run's record while it goes on: its folder, who and when, and what it continues.
+
+    ``began`` is when, on the monotonic clock (s).
+    """
 
     plan: Plan
     places: Places
     folder: Path
     info: RunInfo
+    began: float
     earlier: RunResult | None = None
-
-    @classmethod
-    def opened(cls, plan: Plan, places: Places, options: RunOptions, baseline: str) -> Book:
-        """Make or take the run's folder, and begin its log.
-
-        :raises UserError, HostError: when the folder cannot be made or read.
-        """
-        earlier = store.load(options.resume) if options.resume else None
-        folder = options.resume or runs.run_folder(places.reports, options.out)
-        run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
-        record.log_to(folder / "lab.log")
-        runs.keep_shapes(plan, folder)
-        places.cache.folder.mkdir(parents=True, exist_ok=True)
-        info = RunInfo(
-            run_id, record.now(), "", options.command, EXIT_INTERRUPTED, __version__, plan.profile,
-            record.host(places), baseline,
-        )  # fmt: skip
-        return cls(plan, places, folder, info, earlier)
 
     def context(self, options: RunOptions, listener: Listener) -> Context:
         """What the stages of this run share."""
@@ -152,7 +134,15 @@ class Book:
         if options.seed is not None:
             values = replace(values, seed=options.seed)
         machine = Machine(self.places.cache, self.folder, self.places.fragments)
-        return Context(values, machine, listener)
+
+        def tell(event: Event) -> None:
+            """A listener that fails must not fail what it is told about."""
+            try:
+                listener(event)
+            except Exception as error:
+                log.error("%s %s", event.kind, event.id, exc_info=error)
+
+        return Context(values, machine, tell)
 
     def result(self, state: RunState, finished: str, status: int) -> RunResult:
         """All there is by now."""
@@ -161,6 +151,54 @@ class Book:
     def store(self, state: RunState) -> None:
         """Store what there is; what a lab that is killed leaves must not read as a success."""
         store.save(self.result(state, "", EXIT_INTERRUPTED), self.folder)
+
+    def close(
+        self,
+        state: RunState,
+        context: Context,
+        *,
+        boots: bool,
+        status: Callable[[RunResult, Comparison | None], int],
+        against: RunResult | None = None,
+    ) -> Done:
+        """Settle, leave capsules, compare, store and report: what is left once all is tried.
+
+        :param boots: False for what has no guests, and so no capsules.
+        :param status: gives the run's exit status.
+        :param against: an earlier run to compare with; else the plan's own baseline, if any.
+        """
+        issues = state.settle(self.plan)
+        draft = replace(self.result(state, record.now(), 0), known_issues=issues)
+        if boots and not state.interrupted:
+            draft = leave_capsules(self.plan, draft, state.as_ran.values(), context)
+        if against is not None:
+            comparison: Comparison | None = compare(against, draft)
+        else:
+            comparison = compare_kernels(self.plan, draft)
+        final = replace(draft, run=replace(draft.run, exit_status=status(draft, comparison)))
+        record.finish(self.places, final, self.folder, comparison)
+        keep_budget(self.places.cache)
+        return Done(final, comparison, self.folder, time.monotonic() - self.began)
+
+
+@contextlib.contextmanager
+def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> Iterator[Book]:
+    """Make or take the run's folder; its log is written for the length of a with block.
+
+    :raises UserError, HostError: when the folder cannot be made, read or written.
+    """
+    began = time.monotonic()
+    earlier = store.load(options.resume) if options.resume else None
+    folder = options.resume or runs.run_folder(places.reports, options.out)
+    run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
+    with record.log_to(folder / "lab.log"):
+        runs.keep_shapes(plan, folder)
+        places.cache.folder.mkdir(parents=True, exist_ok=True)
+        info = RunInfo(
+            run_id, record.now(), "", options.command, EXIT_INTERRUPTED, __version__, plan.profile,
+            record.host(places), baseline,
+        )  # fmt: skip
+        yield Book(plan, places, folder, info, began, earlier)
 
 
 def _status(

@@ -138,10 +138,17 @@ class Schedule:
     :param cores: how many cores there are.
     :param boot: False to stop after the builds.
     :param done: ids of builds and cells that an earlier, interrupted run finished.
+    :param took: what the builds among them took (s).
     """
 
     def __init__(
-        self, plan: Plan, cores: int, *, boot: bool = True, done: Collection[str] = ()
+        self,
+        plan: Plan,
+        cores: int,
+        *,
+        boot: bool = True,
+        done: Collection[str] = (),
+        took: Collection[float] = (),
     ) -> None:
         self.cores = cores
         self._plan = plan
@@ -160,7 +167,7 @@ class Schedule:
         self._held: dict[str, int] = {}
         self._free = cores
         self._until: float | None = None
-        self._seen = _Seen()
+        self._seen = _Seen(builds=list(took))
 
     @property
     def build_cores(self) -> int:

@@ -46,15 +46,16 @@ class RunState:
 
         One that the lab did not expect leaves its traceback in the log.
         """
+        head = f"{what}: " if what else ""
         if isinstance(error, LabError):
-            self.problem(f"{what}: {error.message}" if what else error.message, error)
+            self.problem(f"{head}{error.message}", error)
             return error.message
         if isinstance(error, OSError):
-            self.problem(f"{what}: {error}", HostError("", "is the disk full?"))
+            self.problem(f"{head}{error}", HostError("", "is the disk full?"))
             return str(error)
         log.error("%s", what, exc_info=error)
         text = f"unexpected {type(error).__name__}: {error}"
-        self.problem(f"{what}: {text} (a bug of the lab; lab.log has the traceback)", HostError(""))
+        self.problem(f"{head}{text} (a bug of the lab; lab.log has the traceback)", HostError(""))
         return text
 
     def problem(self, text: str, error: LabError) -> None:
@@ -82,8 +83,9 @@ class RunState:
         )  # fmt: skip
 
     def result(self, plan: Plan, info: RunInfo) -> RunResult:
-        """All there is, the cells in the plan's order."""
-        cells = tuple(self.cells[cell.id] for cell in plan.cells if cell.id in self.cells)
-        found = replace(self.records(info.command), cells=cells)
+        """All there is, builds and cells in the plan's order."""
+        builds = tuple(self.builds[one.id] for one in plan.builds if one.id in self.builds)
+        cells = tuple(self.cells[one.id] for one in plan.cells if one.id in self.cells)
+        found = replace(self.records(info.command), builds=builds, cells=cells)
         total = summary_of(found)
         return RunResult(info, found.kernels, found.builds, cells, total, found.problems)

@@ -24,6 +24,10 @@ from orchestrator.runner.context import Context, Event, Kernel
 
 log = logging.getLogger("lab.symbolize")
 
+#: Where the sources have changed since the image was built.
+OTHER_SOURCES = (
+    "traces have no source text: the sources are no longer those that this image was built of"
+)
 # Reports of one cell that are looked at, and places of each.
 MAX_HITS = 40
 MAX_FRAMES = 12
@@ -52,7 +56,7 @@ def with_lines(
             built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
-        source = PatchedSource(kernel.tree, context.cache)
+        source = PatchedSource(kernel.tree if kernel.exact else None, context.cache)
         told = {text: _frame_lines(frames, answers, source) for text, frames in traces.items()}
     except Interrupted:
         raise
@@ -65,7 +69,8 @@ def with_lines(
         replace(case, hits=tuple(_with(hit, told) for hit in case.hits)) if case.hits else case
         for case in record.cases
     )
-    return replace(record, cases=cases)
+    notes = record.notes if kernel.exact else (*record.notes, OTHER_SOURCES)
+    return replace(record, cases=cases, notes=notes)
 
 
 def _traces(record: CellRecord) -> dict[str, tuple[Frame, ...]]:

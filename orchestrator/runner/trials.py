@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
-from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.outcome import apply_reason, cases_of, exit_status
 from orchestrator.judge.trials import Repeat, Shown, Subject, Trial, answer, judge_trial
-from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, LabError
+from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
 from orchestrator.results import runs
-from orchestrator.runner import record
 from orchestrator.runner.context import Context, Event, Kernel, Listener, Places, nobody
 from orchestrator.runner.repeat import command_difference, same_kernel
-from orchestrator.runner.run import Book, Done, RunOptions, compare_kernels
+from orchestrator.runner.run import Done, RunOptions, opened
 from orchestrator.runner.stages import (
     Stages,
-    leave_capsules,
     record_build,
     record_kernel,
 )
@@ -66,27 +62,20 @@ def run_trials(
     :raises UserError: when a workload does not compile, or the run's folder cannot be that.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
-    began, doing = time.monotonic(), stages or Stages()
+    doing = stages or Stages()
     with using(places.cache):
         if repeat.boots:
             doing.compile(repeat.plan.cells, places.cache)
-        book = Book.opened(repeat.plan, places, options, repeat.plan.baseline or "")
-        context = book.context(options, listener)
-        tries = _Trials(repeat, old, context, most, doing)
-        tries.go()
-        state, plan = tries.state, repeat.plan
-        said = answer(repeat, tries.trials)
-        tries.note(f"again from {old.name}: {said}")
-        issues = state.settle(plan)
-        draft = replace(book.result(state, record.now(), 0), known_issues=issues)
-        if repeat.boots and not state.interrupted:
-            draft = leave_capsules(plan, draft, state.as_ran.values(), context)
-        comparison = compare_kernels(plan, draft)
-        final = replace(draft, run=replace(draft.run, exit_status=_status(tries)))
-        record.finish(places, final, book.folder, comparison)
-        keep_budget(places.cache)
-        done = Done(final, comparison, book.folder, time.monotonic() - began)
-        return Answered(said, tuple(tries.trials), done)
+        with opened(repeat.plan, places, options, repeat.plan.baseline or "") as book:
+            context = book.context(options, listener)
+            tries = _Trials(repeat, old, context, most, doing)
+            tries.go()
+            said = answer(repeat, tries.trials)
+            tries.note(f"again from {old.name}: {said}")
+            done = book.close(
+                tries.state, context, boots=repeat.boots, status=lambda *_: _status(tries)
+            )
+            return Answered(said, tuple(tries.trials), done)
 
 
 @dataclass(frozen=True)
@@ -120,8 +109,8 @@ class _Trials:
         except (KeyboardInterrupt, Interrupted):
             self.state.interrupted = True
             process.cancel()
-        except LabError as error:
-            self.state.problem(error.message, error)
+        except Exception as error:
+            self.state.explain("", error)
 
     def note(self, text: str) -> None:
         """Note something at the record of the kernel under test."""
@@ -183,7 +172,7 @@ class _Trials:
             self._tell(subject, apply_reason(kernel.tree.failure), Verdict.FAIL)
         if built is not None:
             ready = replace(ready, note=ready.note or self._other_config(subject, built))
-            kept = record_build(built, self.context)
+            kept = record_build(built, self.context, boots=self.repeat.boots)
             notes = (*kept.notes, ready.note) if ready.note else kept.notes
             self.state.builds[build.id] = replace(kept, notes=notes)
             told = "cached" if built.cached else built.reason

@@ -240,6 +240,25 @@ def test_wrong_input(world: World, lab: Callable[..., Any]) -> None:
     assert world.booted == []
 
 
+def test_a_debugger_keeps_the_cache_in_use(
+    world: World, folder: Path, lab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes, nobody trims the kernel and the root away meanwhile."""
+    from orchestrator.commands import gdb
+    from orchestrator.host.cache.locks import trimming
+
+    seen: list[float | None] = []
+
+    def debug(places: Any, *_: Any) -> int:
+        with trimming(places.cache) as oldest:
+            seen.append(oldest)
+        return 0
+
+    monkeypatch.setattr(gdb, "debug", debug)
+    assert lab("rerun", "r1", CASE, "--gdb").status == 0
+    assert seen != [None]
+
+
 # ---------------------------------------------------------------- the same again
 
 

@@ -381,6 +381,40 @@ def test_what_nobody_foresaw_is_a_problem_and_no_end(
     assert not state.interrupted
 
 
+def test_a_surprise_at_a_cell_that_is_left_out_ends_no_run(
+    carry: Callable[..., RunState], stages: Stages
+) -> None:
+    """Such a cell is recorded in the main thread, which must not stop with it."""
+    stages.builds["k/a/x86_64"] = Verdict.FAIL
+    bugs = [ValueError("a bug")]
+
+    def on_change(state: RunState) -> None:
+        if bugs and "k/a/x86_64/small" in state.cells:
+            raise bugs.pop()
+
+    state = carry(make_plan(configs=("a", "b")), on_change=on_change)
+    assert verdicts(state)["k/b/x86_64/small"] == "pass"
+    assert any("unexpected ValueError: a bug" in problem for problem in state.problems)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_exit_in_a_thread_stops_the_run(carry: Callable[..., RunState], stages: Stages) -> None:
+    stages.builds["k/a/x86_64"] = SystemExit(1)  # type: ignore[assignment]
+    state = carry(make_plan(configs=("a", "b")))
+    assert state.interrupted
+    assert stages.log[-1] == "cancel"
+
+
+def test_builds_and_cells_are_told_in_the_plans_order(
+    carry: Callable[..., RunState], stages: Stages
+) -> None:
+    plan = make_plan(configs=("a", "b", "c"))
+    stages.kept = {"k/c/x86_64", "k/b/x86_64"}
+    result = carry(plan).result(plan, RunInfo("r", "", "", "", 0, "0", "p"))
+    assert [build.id for build in result.builds] == [build.id for build in plan.builds]
+    assert [cell.id for cell in result.cells] == [cell.id for cell in plan.cells]
+
+
 def test_time_budget(carry: Callable[..., RunState], stages: Stages) -> None:
     stages.build_seconds = 0.3
     plan = make_plan(configs=("a", "b", "c"), budget=0.5)

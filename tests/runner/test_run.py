@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,28 @@ def test_an_unfinished_run_goes_on_in_its_folder(places: Places) -> None:
     again = run_plan(plan_of("k"), places, RunOptions(resume=first.folder), stages=stages)
     assert (again.folder, again.status) == (first.folder, 0)
     assert again.result.run.id == first.result.run.id
+
+
+def test_each_run_of_a_process_has_its_own_log(places: Places) -> None:
+    def prepare(spec: KernelSpec, context: Context) -> Kernel:
+        logging.getLogger("lab.test").info("this is %s", context.values.name)
+        return played().prepare(spec, context)
+
+    stages = replace(played(), prepare=prepare)
+    one, two = (run_plan(plan_of("k"), places, stages=stages).folder for _ in range(2))
+    for mine, other in ((one, two), (two, one)):
+        text = (mine / "lab.log").read_text()
+        assert f"this is {mine.name}\n" in text
+        assert f"this is {other.name}\n" not in text
+
+
+def test_a_listener_that_raises_fails_nothing(places: Places) -> None:
+    def listener(event: Event) -> None:
+        raise ValueError("broken renderer")
+
+    done = run_plan(plan_of("k"), places, listener=listener, stages=played())
+    assert done.status == 0
+    assert "broken renderer" in (done.folder / "lab.log").read_text()
 
 
 def test_the_baseline_of_a_plan_is_compared_with(places: Places) -> None:

@@ -61,12 +61,12 @@ def record(*hits):
     return replace(cell, cases=(*cases, *cell.cases[2:]))
 
 
-def go(cell, tmp_path, vmlinux=Path("/b/vmlinux"), events=None):
+def go(cell, tmp_path, vmlinux=Path("/b/vmlinux"), events=None, exact=True):
     built = BuildResult(
         Build("k/default/x86_64", SPEC, ConfigSpec("default"), "x86_64"),
         Verdict.PASS, "", 1.0, False, vmlinux=vmlinux,
     )  # fmt: skip
-    kernel = Kernel(KernelTree(SPEC, "6.12", "b", "t"), "slot", "x")
+    kernel = Kernel(KernelTree(SPEC, "6.12", "b", "t"), "slot", "x", exact)
     listener = events.append if events is not None else lambda _: None
     context = Context(RunValues("r", 2), Machine(Cache(tmp_path), tmp_path, tmp_path), listener)
     return symbolize.with_lines(cell, built, kernel, context)
@@ -91,6 +91,21 @@ def test_each_hit_gets_the_lines_of_its_trace(asked, tmp_path):
     assert (caller.function, caller.places, caller.note) == ("move_pages", (), "no such size")
     assert [event.stage for event in events] == ["lines"]
     assert asked["linked"].objects == tmp_path / "obj" / "slot-default-x86_64"
+
+
+def test_sources_that_are_not_those_of_the_image_are_not_quoted(asked, tmp_path, monkeypatch):
+    trees = []
+
+    def source(tree, _cache):
+        trees.append(tree)
+        return FakeSource()
+
+    monkeypatch.setattr(symbolize, "PatchedSource", source)
+    found = go(record(warn_hit()), tmp_path, exact=False)
+    assert trees == [None]
+    assert symbolize.OTHER_SOURCES in found.notes
+    assert found.cases[0].hits[0].frames  # the lines are the image's own
+    assert symbolize.OTHER_SOURCES not in go(record(warn_hit()), tmp_path).notes
 
 
 def test_what_enters_the_kernel_is_not_worth_an_object(asked, tmp_path):

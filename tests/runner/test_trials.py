@@ -16,11 +16,12 @@ from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
 from orchestrator.model.names import Verdict
-from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.results import CaseResult, CellRecord, KernelRecord
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.runner import RunOptions, run_trials
-from orchestrator.runner.context import Context, Kernel, Places
+from orchestrator.runner.context import Context, Kernel, Machine, Places, RunValues
+from orchestrator.runner.repeat import same_kernel
 from orchestrator.runner.stages import Ran, Stages
 
 SPEC = KernelSpec("cli", "path:/x", series="/series", where="command line")
@@ -128,3 +129,31 @@ def test_what_the_host_does_is_a_problem_of_the_run(played: Played, places: Plac
     )  # fmt: skip
     assert found.done.status == 3
     assert found.done.result.problems == ("no QEMU (install it)",)
+
+
+def test_a_log_that_cannot_be_copied_is_told_and_keeps_what_there_is(
+    played: Played, places: Places
+) -> None:
+    played.log.unlink()
+    played.log.mkdir()
+    found = run_trials(repeat_of(), Path("r1"), places, stages=played.stages)
+    assert found.done.status == 3
+    assert "make.log" in found.done.result.problems[0]
+    assert (found.done.folder / "index.html").exists()
+
+
+def test_an_image_of_other_sources_quotes_none(
+    played: Played, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tree was edited since: what its lines say now is not what that kernel ran."""
+    repeat = repeat_of()
+    record = KernelRecord("cli", "path:/x", "6.12.117", (), "digest")
+    (subject,) = repeat.subjects
+    subject = replace(subject, record=record, image_sha256="sha")
+    built = played.build(subject.cell.build, None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr("orchestrator.runner.repeat.find_image", lambda *_: built)
+    context = Context(RunValues("r", 1), Machine(places.cache, places.reports, places.fragments))
+    for found, exact in ((None, False), (replace(built, image_sha256="new"), False), (built, True)):
+        stages = replace(played.stages, find=lambda *_, found=found: found)
+        kernel, kept, _ = same_kernel(subject, Path("r1"), context, stages)
+        assert (kernel.exact, kept) == (exact, built)

@@ -41,12 +41,12 @@ class _Touched:
 
 
 class PatchedSource:
-    """The sources of one kernel; each file is read once."""
+    """The sources of one kernel; each file is read once.  None: they are not there."""
 
-    def __init__(self, tree: KernelTree, cache: Cache) -> None:
-        self._tree = tree.tree
+    def __init__(self, tree: KernelTree | None, cache: Cache) -> None:
+        self._tree = tree.tree if tree is not None else ""
         self._cache = cache
-        self._touched = _touched(tree, cache)
+        self._touched = _touched(tree, cache) if tree is not None else {}
         self._files: dict[str, list[str]] = {}
 
     def describe(self, place: Place) -> SourceLine:
@@ -74,7 +74,8 @@ class PatchedSource:
 
     def _lines(self, file: str) -> list[str]:
         if file not in self._files:
-            found = store.read_files(self._tree, [file], self._cache).get(file, b"")
+            there = store.read_files(self._tree, [file], self._cache) if self._tree else {}
+            found = there.get(file, b"")
             text = found.decode(errors="replace")
             self._files[file] = text.removesuffix("\n").split("\n") if text else []
         return self._files[file]
