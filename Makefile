@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 LAB = .venv/bin/lab
 PYTEST = .venv/bin/python -m pytest
+# Twice as many workers as cores: many tests wait for a deadline, a process or a console.
+BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean
 
@@ -25,12 +27,12 @@ lint: setup
 	.venv/bin/mypy
 
 unit: setup
-	$(PYTEST) -q -n auto --dist worksteal -m 'not guest and not slow'
+	$(PYTEST) -q $(BESIDE) --dist worksteal -m 'not guest and not slow'
 
 # Time and memory against the input's size, all programs compiled, all logs mutated, and the
 # properties anew with many examples.
 slow: setup
-	HYPOTHESIS_PROFILE=ci $(PYTEST) -q -n auto --dist worksteal -m 'not guest and (slow or hypothesis)'
+	HYPOTHESIS_PROFILE=ci $(PYTEST) -q $(BESIDE) --dist worksteal -m 'not guest and (slow or hypothesis)'
 
 guest: setup
 	$(PYTEST) -q -m guest --durations=0 tests/e2e

@@ -16,7 +16,7 @@ import click
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process, tools
 from orchestrator.host.cache.files import Cache
-from orchestrator.host.reaper import orphans
+from orchestrator.host.orphans import orphans
 from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError

@@ -298,7 +298,8 @@ def _popen(
         _live.add(child.pid)
         if polite:
             _polite.add(child.pid)
-    if _cancelled.is_set():  # cancel() may have looked at _live just before
+    # cancel() may have looked at _live just before.  A command is asked first by who waits for it.
+    if _cancelled.is_set() and not (polite and own_group):
         _kill(child.pid)
     return child
 

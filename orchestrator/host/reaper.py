@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A process of its own that kills everything a lab started once that lab is gone; and orphans.
+"""A process of its own that kills everything a lab started once that lab is gone.
 
 ``python reaper.py [FOLDER] TOKEN`` reads its standard input, a pipe whose only writer is the lab,
 and does nothing else until that pipe ends, which the kernel sees to even when the lab gets SIGKILL.
@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
 SWEEPS = 15
 PAUSE = 0.1
@@ -89,25 +88,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def orphans(proc: Path = Path("/proc")) -> tuple[int, ...]:
-    """The pids of processes that a lab started and whose reaper is gone.
-
-    Each child carries its lab's token in its environment, and the reaper, which lives as long as
-    its lab, has the same token as its last argument (see :mod:`orchestrator.host.reaper`).
-    """
-    tokens: dict[int, bytes] = {}
-    guarded: set[bytes] = set()
-    for folder in proc.glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-            if any(word.endswith(b"/reaper.py") for word in words):
-                guarded.add(words[-1])
-                continue
-            for variable in (folder / "environ").read_bytes().split(b"\0"):
-                if variable.startswith(b"LAB_TOKEN="):
-                    tokens[int(folder.name)] = variable.partition(b"=")[2]
-        except OSError:
-            continue  # gone meanwhile, or another user's
-    return tuple(sorted(pid for pid, token in tokens.items() if token not in guarded))

@@ -19,7 +19,7 @@ from orchestrator.model.names import EXPECT, CaseId, CellId, Verdict
 from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, Found, KernelRecord
 from orchestrator.model.spec import Expectation
 
-# The pseudo-workload of an expectation that nothing met, and what a partly expected fail tells.
+# How a partly expected fail tells the rest.
 OTHERS = "not expected: "
 _VANISHED = "and nothing failed with it"
 

@@ -21,6 +21,7 @@ from orchestrator.report import figures, plot, text, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_COMPILED: dict[str, bytes] = {}
 # A kernel config has 300 KB at most; anything larger below that name is none.
 _MAX_CONFIG = 4 << 20
 
@@ -58,7 +59,18 @@ def render(
             return text.visible(value)
         return value
 
+    class Compiled(jinja2.BytecodeCache):
+        """The templates' code, compiled once a process: that takes longer than a page's making."""
+
+        def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            if bucket.key in _COMPILED:
+                bucket.bytecode_from_string(_COMPILED[bucket.key])
+
+        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            _COMPILED[bucket.key] = bucket.bytecode_to_string()
+
     environment = jinja2.Environment(
+        bytecode_cache=Compiled(),
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

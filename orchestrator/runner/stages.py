@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The order of the stages, once: workloads, then a kernel, its builds, their cells, capsules.
 
-Everybody who runs anything asks here: a run, a rerun's trials, a shell, a debugger.  So each of
-them tells what was not promised, keeps build log and .config, finds the lines of traces, and leaves
-capsules.  :class:`Stages` is the order as effects that can be handed in: an engine that carries out
-a plan takes one, and a test hands in its own.
+Everybody who runs anything asks here: a run, a rerun's trials, a shell, a debugger.  So a rerun, as
+a run, tells what was not promised, keeps build log and .config, finds the lines of traces, and
+leaves capsules.  :class:`Stages` is the order as effects that can be handed in: an engine that
+carries out a plan takes one, and a test hands in its own.
 """
 
 from __future__ import annotations

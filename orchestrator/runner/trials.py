@@ -15,7 +15,7 @@ from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.outcome import apply_reason, cases_of, exit_status
 from orchestrator.judge.trials import Repeat, Shown, Subject, Trial, answer, judge_trial
-from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted
+from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, UserError
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
@@ -59,9 +59,12 @@ def run_trials(
 
     :param old: the folder of the run that the case is of.
     :param most: the most trials that there may be of each kernel.
+    :param options: of these ``out``, ``jobs``, ``seed`` and ``command``.
     :raises UserError: when a workload does not compile, or the run's folder cannot be that.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
+    if options.resume is not None or options.fail_on is not None or not options.boot:
+        raise UserError("trials know no resume, fail_on or boot=False", "leave these options out")
     doing = stages or Stages()
     with using(places.cache):
         if repeat.boots:

@@ -46,7 +46,8 @@ def compile_all(
     """
     files: dict[str, Path] = {}
     bundles: set[tuple[str, Path]] = set()
-    shared = sorted(library.glob("*.c"))
+    # A library that was made from an older one of the lab's may still hold the agents.
+    shared = sorted(path for path in library.glob("*.c") if path.stem not in TOOLS)
     sources: dict[str, Path] = {}
     for workload in workloads:
         program = workload.folder / workload.program
@@ -109,7 +110,7 @@ def _explain(said: str, arch: Arch) -> NoReturn:
     if trouble is not None:
         raise HostError(f"a workload cannot be compiled: {trouble[0]}", trouble[1])
     lines = said.splitlines()
-    signs = (" error:", "undefined reference")
+    signs = (" error:", "undefined reference", "multiple definition")
     first = next(
         (line for line in lines if any(sign in line for sign in signs)), "".join(lines[:1])
     )

@@ -29,7 +29,7 @@ END_MARK = 5.0
 def push(guest: Guest, archive: Path) -> None:
     """Put all programs into the guest at once.
 
-    :param archive: what :func:`pack` gave.
+    :param archive: what :func:`.programs.pack` gave.
     :raises SshLost: when the guest does not take them.
     """
     guest.ssh.unpack(archive.read_bytes(), GUEST_FOLDER, PUSH_DEADLINE * guest.slowness)

@@ -60,7 +60,7 @@ class Server(paramiko.ServerInterface):
         return command != b"refuse"
 
     def serve(self, channel: paramiko.Channel, command: bytes) -> None:
-        with contextlib.suppress(OSError):  # the client may hang up at any time
+        with contextlib.suppress(OSError, EOFError):  # the client may hang up at any time
             self.answer(channel, command)
 
     def answer(self, channel: paramiko.Channel, command: bytes) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import HOME
-from orchestrator.host import process, reaper
+from orchestrator.host import reaper
 
 
 def alive(pid: int) -> bool:
@@ -34,7 +34,6 @@ def ignored(pid: int) -> set[int]:
 
 
 def test_what_is_mounted_in_a_folder(tmp_path: Path) -> None:
-    from orchestrator.host import reaper
 
     table = tmp_path / "mounts"
     table.write_text(
@@ -51,7 +50,6 @@ def test_what_is_mounted_in_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting is for root")
 def test_removing_spares_what_is_mounted(tmp_path: Path) -> None:
-    from orchestrator.host import reaper
 
     precious, folder = tmp_path / "precious", tmp_path / "lab x"
     precious.mkdir()
@@ -69,7 +67,6 @@ def test_removing_spares_what_is_mounted(tmp_path: Path) -> None:
 
 def test_reaper_spares_others_processes(tmp_path: Path) -> None:
     # The same program with another token, and one with the token as an argument.
-    from orchestrator.host import reaper
 
     token = secrets.token_hex(16)
     other = subprocess.Popen(
@@ -118,26 +115,3 @@ def test_reaper_ignores_signals_and_ends_with_its_lab() -> None:
         finally:
             victim.kill()
             watcher.kill()
-
-
-def test_orphans_are_those_whose_reaper_is_gone(tmp_path):
-    def put(pid: int, cmdline: bytes, environ: bytes) -> None:
-        folder = tmp_path / str(pid)
-        folder.mkdir()
-        (folder / "cmdline").write_bytes(cmdline)
-        (folder / "environ").write_bytes(environ)
-
-    put(10, b"python3\0-I\0-S\0/lab/orchestrator/reaper.py\0aaaa\0", b"PATH=/bin\0")
-    put(11, b"qemu-system-x86_64\0-name\0lab\0", b"PATH=/bin\0LAB_TOKEN=aaaa\0")
-    put(12, b"qemu-system-x86_64\0-name\0lab\0", b"LAB_TOKEN=bbbb\0PATH=/bin\0")
-    put(13, b"cc1\0", b"LAB_TOKEN=bbbb")
-    put(14, b"bash\0", b"NOT_LAB_TOKEN=bbbb\0")
-    put(15, b"", b"")
-    (tmp_path / "16").mkdir()  # gone between listing and reading
-    assert reaper.orphans(tmp_path) == (12, 13)
-
-
-def test_a_living_labs_children_are_no_orphans():
-    with process.start(["sleep", "20"]) as child:
-        assert child.pid not in reaper.orphans()
-    assert os.getpid() not in reaper.orphans()

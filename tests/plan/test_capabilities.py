@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is told of a kernel that promises nothing; what a cell promises is in test_plan.py."""
+"""What is told of a kernel that promises nothing; what a cell promises is in test_matrix.py."""
 
 from __future__ import annotations
 

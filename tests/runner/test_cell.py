@@ -139,7 +139,6 @@ class PlayedGuest:
     def __init__(self, request: GuestRequest) -> None:
         self.request = request
         self.boot_seconds = 1.5
-        self.command = "unused"
         self.restore_seconds = 0.0
         self.qemu = SimpleNamespace(alive=lambda: True)
 

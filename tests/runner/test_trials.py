@@ -113,6 +113,15 @@ def test_a_workload_that_does_not_compile_makes_no_run(played: Played, places: P
     assert not places.reports.exists()
 
 
+@pytest.mark.parametrize("wrong", [{"resume": Path("r1")}, {"fail_on": "any"}, {"boot": False}])
+def test_options_that_are_a_runs_are_refused(
+    played: Played, places: Places, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="trials know no"):
+        run_trials(repeat_of(), Path("r1"), places, RunOptions(**wrong), stages=played.stages)
+    assert played.order == []
+
+
 def test_trials_go_on_until_one_does_not_pass(played: Played, places: Places) -> None:
     played.found = Verdict.PASS
     found = run_trials(repeat_of(), Path("r1"), places, most=3, stages=played.stages)
