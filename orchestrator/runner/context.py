@@ -9,6 +9,7 @@ listen.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shlex
@@ -22,6 +23,9 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
+
+log = logging.getLogger("lab.run")
+
 
 # ---------------------------------------------------------------- what happens
 
@@ -56,6 +60,18 @@ Spare = Callable[[int], AbstractContextManager[bool]]
 
 def nobody(_: Event) -> None:
     """A listener that does not listen."""
+
+
+def guarded(listener: Listener) -> Listener:
+    """``listener``, whose failures go into the log: they must not fail what it is told about."""
+
+    def tell(event: Event) -> None:
+        try:
+            listener(event)
+        except Exception as error:
+            log.error("%s %s", event.kind, event.id, exc_info=error)
+
+    return tell
 
 
 def no_cores(_wanted: int) -> AbstractContextManager[bool]:

@@ -92,7 +92,7 @@ class _Engine:
         self.stages = stages
         self.boot = boot
         self.on_change = on_change
-        self.listener = context.listener
+        self._tell = told.guarded(context.listener)
         self.context = Context(
             replace(context.values, jobs=schedule.build_cores),
             replace(context.machine, spare=self._spare),
@@ -270,13 +270,6 @@ class _Engine:
         note = record.notes[-1] if record.notes and not record.cases else ""
         self._tell(told.Event("cell", record.id, "done", note, 1.0, record.verdict))
         self._changed()
-
-    def _tell(self, event: told.Event) -> None:
-        """Tell whoever listens; one that fails must not fail what it is told about."""
-        try:
-            self.listener(event)
-        except Exception as error:
-            log.error("%s %s", event.kind, event.id, exc_info=error)
 
     def _changed(self) -> None:
         """Have what there is stored; a disk that is full now may have room at the end."""

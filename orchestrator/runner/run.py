@@ -7,7 +7,6 @@ Prints nothing: who wants to see it go on hands in a listener.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,11 +23,17 @@ from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
 from orchestrator.results import runs, store
 from orchestrator.runner import local, record
-from orchestrator.runner.context import Context, Event, Listener, Machine, Places, RunValues, nobody
+from orchestrator.runner.context import (
+    Context,
+    Listener,
+    Machine,
+    Places,
+    RunValues,
+    guarded,
+    nobody,
+)
 from orchestrator.runner.stages import Stages, leave_capsules
 from orchestrator.runner.state import RunState
-
-log = logging.getLogger("lab.run")
 
 
 @dataclass(frozen=True)
@@ -134,15 +139,7 @@ class Book:
         if options.seed is not None:
             values = replace(values, seed=options.seed)
         machine = Machine(self.places.cache, self.folder, self.places.fragments)
-
-        def tell(event: Event) -> None:
-            """A listener that fails must not fail what it is told about."""
-            try:
-                listener(event)
-            except Exception as error:
-                log.error("%s %s", event.kind, event.id, exc_info=error)
-
-        return Context(values, machine, tell)
+        return Context(values, machine, guarded(listener))
 
     def result(self, state: RunState, finished: str, status: int) -> RunResult:
         """All there is by now."""
