@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import queue
 import threading
@@ -26,8 +25,6 @@ from orchestrator.runner.context import Context, Kernel
 from orchestrator.runner.schedule import Schedule
 from orchestrator.runner.stages import Stages, record_build, record_kernel
 from orchestrator.runner.state import RunState
-
-log = logging.getLogger("lab.local")
 
 
 def carry_out(
