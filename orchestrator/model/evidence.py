@@ -60,6 +60,8 @@ class Hit:
     reason of the known issue that it is.  ``frames`` are the source lines of its trace.
     ``end_line`` and ``end_seconds`` are those of its last line, ``cpu`` and ``task`` (``comm/pid``)
     where and in whose name it happened, ``blamed`` the function that its trace leads to.
+    ``damage`` says what is wrong with a ``corrupted`` report: that it lost its beginning, its end or
+    its trace, or that another stands in its midst.
     """
 
     title: str
@@ -78,6 +80,7 @@ class Hit:
     cpu: int | None = None
     task: str = ""
     blamed: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from orchestrator.evidence.klog.frames import is_frame
+from orchestrator.evidence.klog.hits import hit
 from orchestrator.evidence.klog.lines import BANNER, LogLine, read
 from orchestrator.evidence.klog.report import (
     ASKS_OTHERS,
@@ -27,7 +28,7 @@ from orchestrator.evidence.klog.report import (
     RULER,
     Report,
 )
-from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify
+from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify, glued
 from orchestrator.evidence.klog.window import MARK
 from orchestrator.model.evidence import Hit
 
@@ -87,9 +88,18 @@ class _Reader:
         if (report := caller.report) is not None and self._stale(report, line):
             self._finish_report(caller)
         found = classify(line.text, trusted=not foreign)
+        if found is None and not foreign and (start := glued(line.text)):
+            text = line.text
+            self._plain(caller, replace(line, text=text[:start]))
+            line = replace(line, text=text[start:], broken=True)
+            found = classify(line.text)
         if found is not None:
             self._header(caller, *found, line)
-            return
+        else:
+            self._plain(caller, line)
+
+    def _plain(self, caller: _Caller, line: LogLine) -> None:
+        """A line that begins no report."""
         report = caller.report
         if report is None and BACKTRACE.match(line.text):
             report = self._annex(caller, line)
@@ -117,7 +127,7 @@ class _Reader:
                 if not part.done and number - part.last_number <= MAX_GAP_LINES:
                     return
                 part.done = True
-            yield self.live.popleft().hit()
+            yield hit(self.live.popleft())
 
     # ------------------------------------------------------------ inside
 
@@ -167,7 +177,7 @@ class _Reader:
             return
         report = Report(HEADLESS, match, line)
         report.prepend(caller.before)
-        report.broken = report.closed = True
+        report.headless = report.closed = True
         caller.before.clear()
         caller.report = report
         self.live.append(report)
@@ -231,6 +241,9 @@ def _belongs(report: Report, rule: Rule) -> bool:
     if rule.kind == "kasan" and role is Role.NOTE and not report.closed:
         # the address of a general protection fault, explained
         return all(other.kind != "kasan" for other, _ in report.headers)
+    if role is Role.NOTE and report.has(Role.WARN) and not report.shown:
+        # without __WARN_FLAGS (x86 up to v4.11, arm32) the message follows the place
+        return not report.has(Role.NOTE)
     if role is Role.CUT:
         return only_notes and not report.has(Role.CUT)
     if role in (Role.NOTE, Role.HEAD, Role.WARN):

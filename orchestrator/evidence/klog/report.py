@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One kernel-log report while it is being read, and the Hit that becomes of it."""
+"""One kernel-log report while it is being read: which lines belong to it."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable
 
-from orchestrator.evidence.klog import titles
-from orchestrator.evidence.klog.facts import place
-from orchestrator.evidence.klog.frames import is_frame, plain_function
+from orchestrator.evidence.klog import guilt
+from orchestrator.evidence.klog.frames import is_frame
 from orchestrator.evidence.klog.lines import LogLine
 from orchestrator.evidence.klog.rules import Reach, Role, Rule
-from orchestrator.model.evidence import Hit
 
 MAX_LINES = 400
 MAX_CHARS = 64 * 1024
@@ -23,8 +20,6 @@ MAX_AFTER_TRACE = 60
 MAX_SHORT = 6
 MAX_OOM = 5000  # the table of all tasks stands before "Killed process"
 
-# Reports of these print an end marker; without it the rest is lost.
-_ENDED = (Reach.TRACE_END, Reach.RULER, Reach.OOM)
 END_TRACE = re.compile(r"---\[ end trace|---\[ end Kernel panic")
 RULER = re.compile(r"={20,}\s*$")
 # Registers, code bytes and stack names: they stand inside a trace or close behind it.
@@ -39,27 +34,27 @@ _AFTERMATH = re.compile(
     r"|PHYS_OFFSET:|CPU features:|Memory Limit:|Dumping ftrace buffer|\(ftrace buffer empty\)"
     r"|FIX \S+: |irq event stamp|hardirqs last |softirqs last |Kernel panic - not syncing"
 )
-_DUMP_HEAD = re.compile(r"CPU: \d|Tainted: |Hardware name: |Modules linked in:|Workqueue: ")
-_RCU = re.compile(
+DUMP_HEAD = re.compile(r"CPU: \d|Tainted: |Hardware name: |Modules linked in:|Workqueue: ")
+# After a trace a stall's report goes on with the next dump: of a task, of a CPU, of RCU's thread.
+_GOES_ON = re.compile(
     r"rcu: |task:|Task dump for CPU|Sending NMI|NMI backtrace|Stack dump where|RCU grace-period"
+    r"|CPU: \d|Modules linked in:|Code: |(?:RIP|RSP): "
 )
-_RCU_THREAD = re.compile(r"rcu: (?:RCU grace-period kthread stack dump|Stack dump where RCU GP)")
 _OOM_END = re.compile(r".{0,80}Kill(?:ed)? process \d|.*no killable processes")
 _OOM_TITLE = re.compile(r"(Out of memory|Memory cgroup out of memory)\b.{0,40}: Kill")
-_BECAUSE = re.compile(r"page dumped because: (?P<why>.{1,120})")
 _POOLS = re.compile(
     r"Showing |workqueue \S|\s+(?:pwq \d|in-flight:|pending:|inactive:|delayed:)|pool \d+:|task:"
 )
-_IN_FLIGHT = re.compile(r"\s+in-flight: (?:bh|\d+)\w*(?:\(RESCUER\))?:(?P<func>[A-Za-z_.][\w.]*)")
 # Kinds of which the stuck CPU prints its own trace, asked by an NMI or an interrupt: under a caller
 # of its own (nmi_cpu_backtrace() in lib/nmi_backtrace.c).
 ASKS_OTHERS = frozenset({"rcu-stall", "hard-lockup", "soft-lockup", "csd-lock", "hung-task"})
-# Of these the task that complains only waits for the other.
-_WAITS = frozenset({"hard-lockup", "csd-lock"})
-_HELD = re.compile(r" #0: .{1,300}, at: (?P<func>[A-Za-z_][\w.]*)\+0x")
 BACKTRACE = re.compile(r"NMI backtrace for cpu \d+")
+# The last function of a trace: of a system call, of a kernel thread, of the idle task.
+_BOTTOM = re.compile(
+    r".*\b(?:entry_\w+|ret_from_fork\w*|ret_fast_syscall|secondary_startup\w*|start_kernel|kthread"
+    r"|el0t?_(?:64_|32_)?(?:sync|svc|irq)\w*|do_el0_svc|do_(?:fast_)?syscall_\w+|__irq_usr)\+0x"
+)
 _INDENTED = re.compile(r"(?:kmemleak: )?\s")
-_RSS_INDEX = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SWAPENTS", "MM_SHMEMPAGES")  # before v5.10
 
 
 class Report:
@@ -74,6 +69,9 @@ class Report:
         self.last_number = line.number
         self.last_seconds = line.seconds
         self.broken = line.broken
+        self.headless = False  # the log lost its beginning
+        self.mixed = False  # another report stands in its midst
+        self.ruled = False  # it began behind a ruler, and is whole at the next one
         self.fatal = rule.role is Role.PANIC
         self.closed = rule.reach is Reach.LINE
         self.done = self.closed
@@ -81,6 +79,7 @@ class Report:
         self.in_trace = False
         self.frames = 0  # all of the report's; `here`: those of the trace that is being read
         self.here = 0
+        self.grounded = False  # a trace was read down to where the kernel was entered
         self.since_trace = 0  # lines since a finished trace, or since "Call Trace:" without a frame
         self.frameless_trace = False
         self.whole = self.closed  # its end marker was seen
@@ -93,10 +92,16 @@ class Report:
         """How far the report reaches: the last header to say so wins over "cut here"."""
         return self.headers[-1][0].reach
 
+    @property
+    def shown(self) -> bool:
+        """Whether registers or frames were seen, or the first lines of a dump."""
+        return self.frames > 0 or any(MACHINE.match(t) or DUMP_HEAD.match(t) for t in self.lines)
+
     def has(self, *roles: Role) -> bool:
         """Whether a header of one of these roles was seen."""
         return any(rule.role in roles for rule, _ in self.headers)
 
+    oom_title = ""  # what the line that ends an OOM report says
     message = ""  # of a WARN(): it stands between "cut here" and the line with the place
 
     def add(self, line: LogLine) -> None:
@@ -112,6 +117,7 @@ class Report:
     def prepend(self, texts: Iterable[str]) -> None:
         """Put lines that were printed ahead of the header in front."""
         early = list(texts)
+        self.ruled = bool(early) and RULER.match(early[-1]) is not None
         self.lines[:0] = early
         self.chars += sum(map(len, early))
 
@@ -142,10 +148,11 @@ class Report:
 
     def _follow_trace(self, text: str) -> bool:
         """Whether the line is the start or a part of a stack trace (state is kept here)."""
-        if titles.TRACE.match(text):
+        if guilt.TRACE.match(text):
             self.in_trace, self.since_trace, self.here = True, 0, 0
             return True
         if is_frame(text):
+            self.grounded = self.grounded or _BOTTOM.match(text) is not None
             self.frames += 1
             self.here += 1
             self.since_trace = 0
@@ -159,7 +166,10 @@ class Report:
     def _beyond(self, line: LogLine) -> bool:
         """A line that is no trace: part of the report, or the line after it."""
         text, reach = line.text, self.reach
-        if END_TRACE.match(text):
+        if END_TRACE.match(text) or (
+            # lib/ubsan.c up to v5.14 draws a ruler where later ones end the trace
+            self.ruled and reach is Reach.TRACE_END and RULER.match(text)
+        ):
             self.closed = self.whole = True
             self.add(line)
             return True
@@ -174,7 +184,7 @@ class Report:
                 self.closed = True
                 return False
         elif reach is Reach.POOLS:
-            if not _POOLS.match(text) and not _DUMP_HEAD.match(text) and not MACHINE.match(text):
+            if not _POOLS.match(text) and not DUMP_HEAD.match(text) and not MACHINE.match(text):
                 self.closed = True
                 return False
             self.in_trace = False
@@ -194,7 +204,7 @@ class Report:
         so_far = len(self.lines) + self.dropped
         if self.reach is Reach.SHORT and not self.in_trace:
             # Without a caller the next line may be anybody's: take only what is surely a dump.
-            return so_far > MAX_SHORT or not (line.caller or _DUMP_HEAD.match(line.text))
+            return so_far > MAX_SHORT or not (line.caller or DUMP_HEAD.match(line.text))
         return so_far > (MAX_OOM if self.reach is Reach.OOM else MAX_BEFORE_TRACE)
 
     def _after_trace(self, line: LogLine) -> bool:
@@ -206,7 +216,7 @@ class Report:
                 return False
             self.add(line)
             return True
-        if self.headers[0][0].kind in ASKS_OTHERS and _RCU.match(line.text):
+        if self.headers[0][0].kind in ASKS_OTHERS and _GOES_ON.match(line.text):
             self.in_trace = False
             self.add(line)
             return True
@@ -215,130 +225,3 @@ class Report:
             self.add(line)
             return True
         return False
-
-    # ------------------------------------------------------------ the Hit
-
-    oom_title = ""
-
-    def hit(self) -> Hit:
-        """The finished report as a value."""
-        rule, match = self._telling()
-        groups = {k: (v or "").strip() for k, v in match.groupdict().items()}
-        if "file" in groups:
-            groups["file"] = titles.source_path(groups["file"])
-        named = groups.get("func", "")
-        groups["func"] = plain_function(named)
-        if rule.kind == "bad-rss-counter":
-            index = groups.get("idx") or ""
-            known = index.isdigit() and int(index[:4]) < len(_RSS_INDEX)
-            groups["type"] = groups["type"] or (_RSS_INDEX[int(index)] if known else "unknown")
-            self.broken = self.broken or groups["type"] == "unknown"
-        keep = {"file", "line", "func", "type", "cache", "order"}
-        base = rule.title.format_map(
-            {k: v if k in keep or rule.role is Role.NOTE else titles.neutral(v)
-             for k, v in groups.items()}
-        )  # fmt: skip
-        base = self._refine(rule, base)
-        blamed = plain_function(self._blame(named)) if rule.blame else ""
-        title = base
-        if blamed and not (blamed == groups["func"] and rule.title.endswith("{func}")):
-            title = f"{base} in {blamed}"
-        stable = rule.same or titles.neutral(base)
-        where = place(self._all_lines(), self.first.caller)
-        last = max((self, *self.annexes), key=lambda part: part.last_number)
-        return Hit(
-            title=title[: titles.MAX_TITLE].strip(" :"),
-            kind=rule.kind,
-            signature=titles.signature(rule.kind, stable, blamed, self._more(rule)),
-            line=self.first.number,
-            text="\n".join(self._text()),
-            seconds=self.first.seconds,
-            caller=self.first.caller,
-            corrupted=self._corrupted(rule),
-            fatal=self.fatal,
-            end_line=last.last_number,
-            end_seconds=last.last_seconds,
-            cpu=where.cpu,
-            task=where.task,
-            blamed=blamed,
-        )
-
-    def _all_lines(self) -> list[str]:
-        return [*self.lines, *(text for annex in self.annexes for text in annex.lines)]
-
-    def _blame(self, named: str) -> str:
-        """The function to blame: by its own trace, else by those that other CPUs printed for it."""
-        if self.reach is Reach.POOLS:
-            found = (match["func"] for text in self.lines if (match := _IN_FLIGHT.match(text)))
-            return next(found, "")
-        own = self.lines
-        if self.headers[0][0].kind in ASKS_OTHERS:
-            # RCU's own thread waits for the stuck CPU; it is shown beside it.
-            own = list(itertools.takewhile(lambda text: not _RCU_THREAD.match(text), own))
-        traces = [own, *(annex.lines for annex in self.annexes)]
-        if self.headers[0][0].kind in _WAITS:
-            traces.append(traces.pop(0))
-        for lines in traces:
-            if name := titles.guilty(lines, named):
-                return name
-        # "lock held when returning to user space" has no trace: where the lock was taken.
-        held = (match["func"] for text in own if not self.frames and (match := _HELD.match(text)))
-        return next(held, "")
-
-    def _more(self, rule: Rule) -> tuple[str, ...]:
-        """What else tells this bug from others of its title and function."""
-        if rule.kind == "lockdep":
-            return titles.lock_classes(self.lines)
-        if rule.kind == "warning" and self.message:
-            return (titles.skeleton(self.message),)
-        return ()
-
-    def _telling(self) -> tuple[Rule, re.Match[str]]:
-        """The header that names the report: a note, else the first real one, else the panic."""
-        for roles in ((Role.NOTE,), (Role.OWN, Role.HEAD, Role.WARN), (Role.DIE,), (Role.PANIC,)):
-            for rule, match in self.headers:
-                if rule.role in roles and not (rule.kind == "kasan" and rule.role is Role.NOTE):
-                    return rule, match
-        return self.headers[0]
-
-    def _refine(self, rule: Rule, base: str) -> str:
-        """Put what other lines of the report say into the title."""
-        if rule.kind in ("vm-bug-on", "vm-warn-on"):
-            for other, match in self.headers:
-                if other.kind in ("kernel-bug", "warning") and match.groupdict().get("file"):
-                    what = "kernel BUG" if other.kind == "kernel-bug" else "WARNING:"
-                    place = f"{titles.source_path(match['file'])}:{match['line']}"
-                    return f"{what} at {place}: {base}"
-        if rule.kind == "bad-page-state":
-            for text in self.lines:
-                if because := _BECAUSE.match(text):
-                    return f"{base}: {titles.neutral(because['why'])}"
-        if rule.kind == "oom" and self.oom_title:
-            return f"{self.oom_title}: killed a process"
-        return base
-
-    def _corrupted(self, rule: Rule) -> bool:
-        """Whether the report is cut or mixed with another: not to be trusted in detail."""
-        if self.broken:
-            return True
-        body = rule.reach not in (Reach.LINE, Reach.SHORT) and rule.role is not Role.PANIC
-        total = len(self.lines) + self.dropped
-        # The trace of a stalled CPU is printed by that CPU, under a caller of its own.
-        elsewhere = self.dropped or rule.kind in ("rcu-stall", "hard-lockup", "workqueue-lockup")
-        elsewhere = elsewhere or any(
-            _HELD.match(text) or (self.fatal and titles.tells_where(text)) for text in self.lines
-        )
-        if body and (total < 4 or (not self.frames and not elsewhere)):
-            return True
-        if body and self.reach in _ENDED and not (self.whole or self.fatal):
-            return True
-        return self.frameless_trace or (self.in_trace and not self.here)
-
-    def _text(self) -> list[str]:
-        text = []
-        for part in (self, *self.annexes):
-            while part.lines and not part.lines[-1].strip():
-                part.lines.pop()
-            text += part.lines
-            text += [f"... {part.dropped} lines more"] if part.dropped else []
-        return text

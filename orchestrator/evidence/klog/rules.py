@@ -46,7 +46,8 @@ class Rule:
     ``title`` is a template over the pattern's named groups.  ``blame``: a function name taken from
     the trace is put behind the title.  ``weak`` rules hold only where the line surely is the
     kernel's.  ``same`` replaces the title in the signature, so that architectures that word a
-    thing differently still agree on it.
+    thing differently still agree on it.  ``suspects``: where not the kind but this says which
+    functions are passed over (``roles.BY_KIND``).
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Rule:
     blame: bool = True
     weak: bool = False
     same: str = ""
+    suspects: str = ""
 
 
 def _row(
@@ -69,8 +71,9 @@ def _row(
     blame: bool = True,
     weak: bool = False,
     same: str = "",
+    suspects: str = "",
 ) -> Rule:
-    return Rule(kind, re.compile(pattern), title, role, reach, blame, weak, same)
+    return Rule(kind, re.compile(pattern), title, role, reach, blame, weak, same, suspects)
 
 
 _FUNC = r"(?P<func>[A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?"
@@ -85,6 +88,11 @@ RULES: tuple[Rule, ...] = (
     # include/asm-generic/bug.h, lib/bug.c, kernel/panic.c
     _row("cut-report", r"-{4,}\[ cut here \]-{4,}", "report cut after its first line",
          Role.CUT, Reach.TRACE_END),
+    _row("panic", r"Kernel panic - not syncing: (?P<msg>corrupted stack end detected inside scheduler"
+         r"|kernel stack overflow)", "Kernel panic - not syncing: {msg}", Role.PANIC,
+         Reach.TRACE_END),
+    _row("panic", r"Kernel panic - not syncing: (?P<msg>stack-protector: Kernel stack is corrupted) in"
+         rf": (?:{_FUNC})?", "Kernel panic - not syncing: {msg}", Role.PANIC, Reach.TRACE_END),
     _row("panic", r"Kernel panic - not syncing:? ?(?P<msg>.*)",
          "Kernel panic - not syncing: {msg}", Role.PANIC, Reach.TRACE_END, blame=False),
     # v6.18 put the location first and CPU and task last; with DEBUG_BUGVERBOSE_DETAILED the
@@ -100,6 +108,9 @@ RULES: tuple[Rule, ...] = (
          r"(?P<line>\d+)", "WARNING: at {file}:{line}", Role.WARN, Reach.TRACE_END),
     _row("warning", rf"WARNING: CPU: \d+ PID: \d+ at {_FUNC}", "WARNING: at {func}",
          Role.WARN, Reach.TRACE_END),
+    # x86 since v6.19: of a WARN() with a message no function is known there
+    _row("warning", r"WARNING: (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):(?P<line>\d+)(?!\S)",
+         "WARNING: at {file}:{line}", Role.WARN, Reach.TRACE_END),
     _row("warning", r"WARNING: CPU: \d+", "WARNING", Role.WARN, Reach.TRACE_END),
     _row("kernel-bug", r"[kK]ernel BUG at (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):"
          r"(?P<line>\d+)!?",
@@ -176,10 +187,13 @@ RULES: tuple[Rule, ...] = (
     _row("oops", r"SError Interrupt on CPU", "SError interrupt", Role.HEAD, Reach.TRACE_END),
     _row("oops", r"(?P<what>Unhandled fault|Alignment trap)(?::| at )", "{what}", Role.HEAD,
          Reach.TRACE_END),
-    _row("general-protection", r"(?:Oops: )?general protection fault\b",
+    _row("general-protection", r"(?:Oops: )?(?:segment-related )?general protection fault\b",
          "general protection fault", Role.DIE, Reach.TRACE_END),
     _row("oops", rf"(?:Oops: )?(?P<what>{_TRAPS})(?:, [^:]{{1,80}})?: (?:[0-9a-f]{{4}}|\d+ \[#)",
          "{what}", Role.DIE, Reach.TRACE_END),
+    # whatever it says: die() ends its line with the error code and the count
+    _row("oops", r"(?:Oops: )?(?P<what>(?!Oops|Internal error)[A-Za-z][\w ,.'/()-]{1,80}): [0-9a-f]{1,8}"
+         r" \[#\d+\]", "{what}", Role.DIE, Reach.TRACE_END),
     _row("oops", r"Oops: (?:Oops: )?(?P<what>(?!Oops:)[A-Za-z][^:]{0,60})?", "Oops: {what}",
          Role.DIE, Reach.TRACE_END),
     # "level 0 (translation table walk)" and "UBSAN: shift out of bounds" are messages too
@@ -213,6 +227,12 @@ RULES: tuple[Rule, ...] = (
     _row("fortify", r"detected buffer overflow in (?P<what>\w{1,40})", "{what}: detected buffer"
          " overflow", Role.NOTE, Reach.TRACE_END),
     _row("cfi", rf"(?:CFI: )?CFI failure at {_FUNC}", "CFI failure", Role.NOTE, Reach.TRACE_END),
+    # fs/dcache.c umount_check(); up to v5.x ahead of the WARN(), now in it
+    _row("vfs", r"BUG: Dentry \S.{0,300}? +still in use", "BUG: Dentry still in use", Role.NOTE,
+         Reach.TRACE_END),
+    # rust/kernel/lib.rs: a BUG() follows
+    _row("rust-panic", r"rust_kernel: panicked at (?P<file>[^\s:]+):(?P<line>\d+)",
+         "rust_kernel: panicked", Role.NOTE, Reach.TRACE_END),
     # mm/slub.c
     _row("slub", r"BUG (?P<cache>\S.{0,63}?) \((?:Not t|T)ainted[^)]*\): (?P<what>.{1,120})",
          "BUG {cache}: {what}", Role.NOTE),
@@ -241,16 +261,22 @@ RULES: tuple[Rule, ...] = (
          "INFO: rcu detected stall"),
     _row("hung-task", r"INFO: task .{1,80}? blocked (?:in I/O wait )?for more than \d+ seconds",
          "INFO: task hung"),
+    _row("hung-task", r"INFO: task .{1,80}? can't die for more than \d+ seconds",
+         "INFO: task can't die"),
     # kernel/locking/lockdep.c
+    _row("lockdep", r"(?P<what>(?:WARNING|INFO): suspicious RCU usage).*", "{what}",
+         suspects="rcu-usage"),
+    _row("lockdep", r"(?P<what>INFO: trying to register non-static key)", "{what}",
+         suspects="lock-key"),
     _row("lockdep", r"WARNING: (?P<what>possible (?:circular|recursive|irq) lock.*|inconsistent "
-         r"lock state|suspicious RCU usage|chain_key collision|Nested lock was not taken|bad "
+         r"lock state|chain_key collision|Nested lock was not taken|bad "
          r"unlock balance detected!?|bad contention detected!?|held lock freed!?|lock held when "
          r"returning to user space!?|\S+-safe -> \S+-unsafe lock order detected)",
          "WARNING: {what}"),
     _row("lockdep", r"WARNING: \S.{0,40}?/\d+ still has locks held",
          "WARNING: task still has locks held"),
     _row("lockdep", r"INFO: (?P<what>possible (?:circular|recursive|irq) lock.*|inconsistent lock "
-         r"state|trying to register non-static key|suspicious RCU usage.*)", "INFO: {what}"),
+         r"state)", "INFO: {what}"),
     _row("lockdep", r"\[ (?P<what>(?:BUG|INFO|WARNING): .{1,80}?) \]\s*$", "{what}"),
     _row("lockdep-limit", r"BUG: MAX_(?P<what>\w+) too low", "BUG: MAX_{what} too low",
          reach=Reach.LINE, blame=False),
@@ -295,14 +321,14 @@ _ANY = re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", r.pattern.pattern) for r
 # A cheap look that most lines fail; every rule's pattern needs one of these words.
 _QUICK = re.compile(
     r"BUG|WARNING|INFO: |Oops: |panic - not|cut here|Unable to handle|Internal error|KASAN|UBSAN"
-    r"|general protection|: (?:[0-9a-f]{4}|\d+) \[#|PANIC: |Insufficient stack|SError Interrupt"
+    r"|general protection|: [0-9a-f]{1,16} \[#|PANIC: |Insufficient stack|SError Interrupt"
     r"|Unhandled fault|Alignment trap|Corrupted page table|page dumped|list_(?:add|del) |refcount_t"
     r"|DEBUG_LOCKS|ODEBUG|Kernel memory|CFI failure|hard LOCKUP|page allocation failure"
     r"|vmalloc error|oom-killer|ut of memory|unreferenced object|suspected memory|csd: "
     r"|nobody cared|unregister_netdevice|VFS: |swap (?:file|offset) entry|: bad p|invalid opcode: "
     r"|int3: |divide error: |stack segment: |pagealloc: |vmstat_refresh: |refcount went to 0"
     r"|kmemleak: |Unhandled \d\d-bit|Bad mode in|Missing ENDBR|detected buffer overflow"
-    r"|huh, entered"
+    r"|huh, entered|rust_kernel: "
 )
 
 # What reads like a header and is none, on healthy kernels.
@@ -312,8 +338,13 @@ _HARMLESS = re.compile(
     r"|(?:\S.{0,40}: )?WARNING: (?!CPU: |at \S|\S+\.[a-zA-Z]{1,3}:\d)"
     r"(?:.*(?:eIBRS|eBPF|Spectre|RETBleed|mitigation|untrained return"
     r"|MITIGATION_|hw-vuln|insecure|entropy|unseeded)"
-    r"|Flushing system-wide workqueues|The mand mount option|MP table|BIOS bug"
-    r"|kernel not compiled with|[Uu]nencrypted|.*has been deprecated|.*is deprecated)"
+    r"|Flushing system-wide workqueues|[Tt]he mand mount option|MP table|BIOS bug"
+    r"|kernel not compiled with|[Uu]nencrypted|.*has been deprecated|.*is deprecated"
+    r"|fbcon: Driver '|workqueue cpumask: online intersect|Unsupported flag value|See https?:"
+    # sshd's, by /dev/kmsg or on the same console
+    r"|/\S+ does not exist)"
+    # syzkaller's executor says so above what kmemleak found
+    r"|BUG: memory leak$"
     r"|(?:[\w-]{1,30}: )?BUG: \s*\d+ unexpected failures \(out of"
 )
 
@@ -331,3 +362,18 @@ def classify(text: str, trusted: bool = True) -> tuple[Rule, re.Match[str]] | No
         if (match := rule.pattern.match(text)) is not None:
             return rule, match
     return None
+
+
+# A header may stand right behind text of the kernel that did not end its line; only what can be
+# nothing else is looked for there.
+_GLUED = re.compile(
+    r"(?:general protection fault|divide error|invalid opcode|stack segment)(?:, [^:]{1,80})?: [0-9a-f]{1,8} \[#\d+\]"
+    r"|BUG: (?:unable to handle|K[ACM]SAN: |kernel NULL)|Oops: [0-9a-f]{4} \[#\d+\]"
+)
+
+
+def glued(text: str) -> int:
+    """Where in a line, behind other text, a header begins; 0 where none does."""
+    if _QUICK.search(text) is None or (match := _GLUED.search(text, 1)) is None:
+        return 0
+    return match.start()

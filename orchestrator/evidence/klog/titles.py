@@ -1,28 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The function to blame for a kernel-log report, its title, and its signature."""
+"""The words of a kernel-log report's title without what differs from run to run; its signature."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-
-from orchestrator.evidence.klog.frames import FRAME, is_generic, plain_function
+from collections.abc import Iterable
 
 MAX_TITLE = 200
-
-TRACE = re.compile(r"\s*Call [Tt]race:")
-# Selector 0010 is the kernel's code segment on x86-64 (arch/x86/include/asm/segment.h); 0033 is
-# user space's.  arm64 prints "pc : ".
-_WHERE = re.compile(r"(?:RIP: 0010:|pc : )(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
-# A jump out of the kernel text, or into assembly without a frame: the caller is lr, or the first
-# frame, which the unwinder then only guesses.
-_FRAMELESS = re.compile(
-    r"_*mem(?:cpy|set|move)\w*|(?:clear|copy)_page\w*|rep_(?:movs|stos)_\w+|_*(?:get|put)_user_\w+"
-    r"|_*copy_user_\w+"
-)
-_ASTRAY = re.compile(r"(?:RIP: 0010:|pc : )(?:0x)?[0-9a-f]{1,16}(?:\s|$)")
-_LINK = re.compile(r"lr : (?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 
 _SUFFIXES = re.compile(r"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?)+\b")
 
@@ -37,49 +22,14 @@ _QUOTED = re.compile(r"\"[^\"]{0,200}\"|'[^']{0,200}'|`[^']{0,200}'")
 # print_lock() in kernel/locking/lockdep.c: "ADDRESS (NAME){usage}-{4:4}, at: ..."; not those that
 # are only held ("#0: ..."), which differ from one way into the function to the next.
 _LOCK = re.compile(r"\s{0,8}(?:[0-9a-f]{8,16}|\[<[0-9a-f]{8,16}>\])? ?\((?P<name>.{1,120}?)\)\{")
+# mm/kasan/report.c: one bug, in the words of v4.9, v5.8 and v6.3.
+_FREE = re.compile(r"\b(?:double-free or invalid-free|double-free|invalid-free)\b")
+# A task, an unprinted pointer, a file or a device in the words of whoever calls it a bug.
+_NAMED = re.compile(r"(?<= in )\S{1,60}:\d+(?= )|\(ptrval\)|\{[^{}]{0,200}\}")
 _SOURCE = re.compile(
     r"^(?:.*?/)??(?=(?:arch|block|certs|crypto|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net"
     r"|rust|samples|security|sound|tools|virt)/)"
 )
-
-
-def tells_where(text: str) -> bool:
-    """Whether a line names the function in which the CPU stood."""
-    return _WHERE.match(text) is not None
-
-
-def guilty(lines: Iterable[str], first: str = "") -> str:
-    """The function to blame for a report, or an empty string.
-
-    :param lines: the report's lines.
-    :param first: the function that the header names; it wins unless it is generic.
-
-    Looked at in order: the header, where the CPU stood (RIP, pc), the frames of the traces.  Frames
-    that the unwinder only guesses (``? name``) do not count, nor what stands before a report's
-    ``Call Trace:`` (page_owner and lockdep print older traces there).
-    """
-    for name in _candidates(list(lines), first):
-        if name and not is_generic(name):
-            return plain_function(name)
-    return ""
-
-
-def _candidates(lines: list[str], first: str) -> Iterator[str]:
-    yield first
-    trace = next((i for i, text in enumerate(lines) if TRACE.match(text)), None)
-    astray = False
-    for text in lines[:trace]:
-        if match := _WHERE.match(text):
-            yield match["func"]
-            astray = _FRAMELESS.fullmatch(plain_function(match["func"])) is not None
-        elif _ASTRAY.match(text):
-            astray = True
-        elif astray and (match := _LINK.match(text)):
-            yield match["func"]
-    for text in lines[trace or 0 :]:
-        if (match := FRAME.match(text)) and (astray or not match["guess"]):
-            yield match["func"]
-            astray = False
 
 
 def source_path(path: str) -> str:
@@ -89,13 +39,21 @@ def source_path(path: str) -> str:
 
 def neutral(text: str) -> str:
     """``text`` with addresses, offsets, CPUs, tasks and numbers replaced by placeholders."""
-    text = _SUFFIXES.sub("", _OFFSET.sub("", text[:1000]))
+    text = _NAMED.sub("TASK", _SUFFIXES.sub("", _OFFSET.sub("", text[:1000])))
     text = _TASK.sub(" TASK", text) if "/" in text or ":" in text else text
     text = _PID.sub(r"\1\2N", text)
     text = _CPU.sub("CPU", text)
     text = _HEX.sub("ADDR", text)
     text = _NUMBER.sub("N", text)
     return " ".join(text.split())[:MAX_TITLE].strip()
+
+
+def stable(kind: str, title: str) -> str:
+    """A title as it stands in a signature: neutral, and no more than a skeleton where anybody's
+    words are the title."""
+    if kind in ("bug", "warning-text"):
+        return skeleton(title)
+    return _FREE.sub("invalid-free", neutral(title)) if kind == "kasan" else neutral(title)
 
 
 def skeleton(text: str) -> str:

@@ -13,9 +13,10 @@ from klogs import DATA, LOGS, each_log, found
 
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog import window
-from orchestrator.evidence.klog.frames import is_generic, plain_function
+from orchestrator.evidence.klog.guilt import guilty
+from orchestrator.evidence.klog.roles import passed_over, plain_function
 from orchestrator.evidence.klog.rules import RULES, classify
-from orchestrator.evidence.klog.titles import guilty, neutral
+from orchestrator.evidence.klog.titles import neutral
 from orchestrator.model.evidence import Hit
 
 
@@ -271,8 +272,8 @@ def test_blame() -> None:
     assert guilty(["RIP: 0033:user+0x1", "RIP: 0010:here+0x1/0x2", "Call Trace:"]) == "here"
     assert guilty(frames[:3]) == ""
     assert plain_function("f.constprop.0.isra.1") == "f"
-    assert is_generic("__mutex_lock.constprop.0")
-    assert not is_generic("move_pages")
+    assert passed_over("__mutex_lock.constprop.0")
+    assert not passed_over("move_pages")
 
 
 def test_neutral() -> None:
