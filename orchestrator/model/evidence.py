@@ -60,8 +60,9 @@ class Hit:
     reason of the known issue that it is.  ``frames`` are the source lines of its trace.
     ``end_line`` and ``end_seconds`` are those of its last line, ``cpu`` and ``task`` (``comm/pid``)
     where and in whose name it happened, ``blamed`` the function that its trace leads to.
-    ``damage`` says what is wrong with a ``corrupted`` report: that it lost its beginning, its end or
-    its trace, or that another stands in its midst.
+    ``damage`` says what is wrong with a ``corrupted`` report: that it lost its beginning, its end
+    or its trace, or that another stands in its midst.  One that lost no more than its end behind a
+    trace that goes down to where the kernel was entered has a damage, and is not corrupted.
     """
 
     title: str

@@ -15,10 +15,13 @@ _ENDED = (Reach.TRACE_END, Reach.RULER, Reach.OOM)
 # The trace of a stalled CPU is printed by that CPU, under a caller of its own.
 _ELSEWHERE = frozenset({"rcu-stall", "hard-lockup", "workqueue-lockup"})
 _HELD = re.compile(r" #0: .{1,300}, at: [A-Za-z_][\w.]*\+0x")
+# lib/fault-inject.c dumps the stack of each failure it injects: no report, but it mixes with one.
+_INJECTED = re.compile(r"\s+(?:\[<[0-9a-f]+>\] )?should_fail\w*(?:\.\w+)*\+0x")
 
 NO_BEGINNING = "its beginning is lost"
 NO_END = "its end is lost"
 NO_TRACE = "its trace is lost"
+GUESSED = "its trace is nothing but guesses"
 MIXED = "another report stands in its midst"
 BROKEN = "a line of it is broken or mixed with another"
 
@@ -27,11 +30,13 @@ def damage(report: Report, rule: Rule) -> str:
     """What is wrong with a report of ``rule``, in a few words; empty where nothing is."""
     if report.headless:
         return NO_BEGINNING
-    if report.mixed:
+    if report.mixed or (
+        not report.first.caller and any(_INJECTED.match(text) for text in report.lines)
+    ):
         return MIXED
     if report.broken:
         return BROKEN
-    body = rule.reach not in (Reach.LINE, Reach.SHORT) and rule.role is not Role.PANIC
+    body = rule.reach not in (Reach.LINE, Reach.SHORT, Reach.POOLS) and rule.role is not Role.PANIC
     total = len(report.lines) + report.dropped
     elsewhere = report.dropped > 0 or rule.kind in _ELSEWHERE
     elsewhere = elsewhere or any(
@@ -41,6 +46,8 @@ def damage(report: Report, rule: Rule) -> str:
         return NO_END
     if body and not report.frames and not elsewhere:
         return NO_TRACE
+    if body and report.frames and report.guesses == report.frames and not elsewhere:
+        return GUESSED
     if body and report.reach in _ENDED and not (report.whole or report.fatal):
         return NO_END
     named = rule.role is Role.PANIC and report.headers[0][1].groupdict().get("func")

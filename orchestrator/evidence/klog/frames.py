@@ -25,7 +25,7 @@ _WIDTH = 400
 FRAME = re.compile(
     r"(?:(?:kmemleak:)?\s+|(?:\s*</?[A-Z#][\w#-]*>)?\s*(?:\[<[0-9a-fx]+>\] ?|(?<=>)\s+))"
     r"(?P<guess>\? )?\(?(?P<func>[A-Za-z_.$][\w.$]*)"
-    r"(?:\+0x[0-9a-f]+/0x[0-9a-f]+|\s+\S+\.[chSrs]{1,2}:\d+ \[inline\]|\) from \[<)"
+    r"(?:\+0x[0-9a-f]+/0x[0-9a-f]+|(?P<inline>\s+\S+\.[chSrs]{1,2}:\d+ \[inline\])|\) from \[<)"
 )
 # Without CONFIG_KALLSYMS, and outside of the kernel's text, a frame is a bare address.
 BARE_FRAME = re.compile(r"\s+(?:\? )?0x[0-9a-f]{1,16}\s*$|\s*\[<[0-9a-fx]{8,18}>\]\s*$")

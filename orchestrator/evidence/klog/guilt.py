@@ -3,11 +3,14 @@
 
 Looked at in order: the function that the header names, where the CPU stood (RIP, pc), the frames of
 the trace; the first that has no role (``roles``) is guilty.  Frames that the unwinder only guesses
-(``? name``) do not count, nor what stands before a report's ``Call Trace:`` (page_owner and lockdep
-print older traces there).  Some kinds know better than their trace:
+(``? name``) do not count, nor inlined calls, which only a resolved log shows, nor what stands
+before a report's ``Call Trace:`` (page_owner and lockdep print older traces there).
+
+Some kinds know better than their trace:
 
 * A stall is reported by an interrupt.  What stands above the interrupt's entry is the reporter's;
-  the stalled task was where the entry found it.
+  the stalled task was where the entry found it.  There it loops: its title says where it stood,
+  and the guilty function is whose loop it is.
 * lockdep says itself where the lock was taken (``at: FUNC``); of two locks the first counts.
 * A work item that leaks a lock is named in the message, not in the trace of its worker.
 """
@@ -18,7 +21,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.evidence.klog.frames import FRAME
-from orchestrator.evidence.klog.roles import passed_over, plain_function
+from orchestrator.evidence.klog.roles import hands_out, passed_over, plain_function
 
 TRACE = re.compile(r"\s*(?:Call [Tt]race:|Backtrace:|backtrace(?: \(crc [0-9a-f]+\))?:\s*$)")
 # Selector 0010 is the kernel's code segment on x86-64 (arch/x86/include/asm/segment.h); 0033 is
@@ -27,7 +30,7 @@ _WHERE = re.compile(
     r"(?:RIP: 0010:|pc : |PC is at )(?:\[<[0-9a-f]+>\] {0,2}){0,2}(?P<func>[A-Za-z_.$][\w.$]*)\+0x"
 )
 # A jump out of the kernel text, or into assembly without a frame: the caller is lr, or the first
-# frame, which the unwinder then only guesses.
+# frame, which the unwinder may only guess then.
 _FRAMELESS = re.compile(
     r"_*mem(?:cpy|set|move)\w*|(?:clear|copy)_page\w*|rep_(?:movs|stos)_\w+|_*(?:get|put)_user_\w+"
     r"|_*copy_user_\w+|_*x86_\w*thunk\w*"
@@ -38,33 +41,41 @@ _LINK = re.compile(r"(?:lr : |LR is at )(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 # Where an interrupt enters: by an older or newer spelling, on x86 and arm64.
 _ENTRY = re.compile(
     r"(?:smp_|__?)?apic_timer_interrupt|asm_sysvec_\w+|asm_common_interrupt|ret_from_intr"
-    r"|common_interrupt|el1h?_(?:64_)?(?:irq|fiq)|call_function\w*_interrupt|reschedule_interrupt"
+    r"|common_interrupt|el1h?_(?:64_)?(?:irq|fiq)|call_function\w*_interrupt|reschedule_interrupt|_*irq_(?:svc|usr)"
 )
 _MARK = re.compile(r"\s*(?:</?[A-Z#][\w#-]*>\s*)+$")
 
 # print_lock() in kernel/locking/lockdep.c; up to v4.19 with the address before the function.
-_AT = re.compile(
-    r".{0,400}?\bat:\s+(?:\[<[0-9a-f]+>\] ?)?(?P<func>[A-Za-z_.$][\w.$]*)(?:\+0x| [\w./-]+:\d+)"
-)
+_AT = re.compile(r".{0,400}?\bat:\s+(?:\[<[0-9a-f]+>\] ?)?(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 _HELD = re.compile(r" ?#\d+: ")
 _ALL_HELD = re.compile(r"\d+ locks? held by |other info that might help")
 _AT_ADDRESS = re.compile(r"\[<[0-9a-f]+>\] ?(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 # One lock is at fault where lockdep says so; of -safe -> -unsafe, RCU and wait context the trace
 # tells better who did it.
 _ONE_LOCK = re.compile(
-    r".*(?:possible (?:circular|recursive|irq lock inversion)|inconsistent lock state|held lock freed"
-    r"|still has locks held|lock held when returning|bad unlock balance|[Nn]ested lock was not taken)"
+    r".*(?:possible (?:circular|recursive|irq lock inversion)|inconsistent lock state"
+    r"|held lock freed|still has locks held|lock held when returning|bad unlock balance"
+    r"|[Nn]ested lock was not taken)"
 )
 _BECAME = re.compile(r"which became \S+-(?:irq-)?\S* ?(?:at|$)|which became .{1,40} at:")
 _WORK = re.compile(r".{0,200}?(?:workfn=|last function: )(?P<func>[A-Za-z_][\w.$]*)")
 
 #: Kinds that an interrupt or another CPU's request reports.
 STALLS = frozenset({"rcu-stall", "soft-lockup", "hard-lockup", "csd-lock"})
+#: Kinds whose CPU may be seen in any function of a loop: :func:`whose` it is stays the same.
+LOOPS = STALLS | {"stack-overflow", "stack-end"}
+_OTHER_CPU = "smp_call_function"
 
 
 def tells_where(text: str) -> bool:
     """Whether a line names the function in which the CPU stood."""
     return _WHERE.match(text) is not None
+
+
+def stood_in(lines: Iterable[str]) -> str:
+    """The function in which the CPU stood, as the registers tell it; empty where they do not."""
+    found = (match["func"] for text in lines if (match := _WHERE.match(text)))
+    return plain_function(next(found, ""))
 
 
 def guilty(lines: Iterable[str], first: str = "", kind: str = "") -> str:
@@ -110,9 +121,33 @@ def _stack(lines: Sequence[str]) -> Iterator[tuple[str, bool]]:
         elif astray and (match := _LINK.match(text)):
             yield match["func"], False
     for text in lines[trace or 0 :]:
-        if (match := FRAME.match(text)) and (astray or not match["guess"]):
-            yield match["func"], False
+        match = FRAME.match(text)
+        if match and not match["inline"] and (astray or not match["guess"]):
+            yield match["func"], astray
             astray = False
+
+
+def whose(lines: Iterable[str], kind: str) -> str:
+    """Whose code a stalled CPU ran, or filled the stack: the last function ahead of who hands out
+    work.
+
+    A CPU that loops is seen in any of the functions of its loop, in another one each time.  What
+    the system call, the file operation or the timer called is the same each time.  Empty, where
+    nobody in the trace hands out work.
+    """
+    found = ""
+    for name, _ in _stack(_stalled(list(lines), kind)):
+        if name.startswith(_OTHER_CPU):
+            return _OTHER_CPU  # it waits for another CPU: no caller of it is more at fault
+        if found and hands_out(name):
+            return found
+        if not passed_over(name, kind) and not hands_out(name):
+            found = plain_function(name)
+    return ""
+
+
+def _stalled(lines: Sequence[str], kind: str) -> Sequence[str]:
+    return below_interrupt(lines) if kind in STALLS else lines
 
 
 def below_interrupt(lines: Sequence[str]) -> Sequence[str]:
@@ -132,7 +167,11 @@ def below_interrupt(lines: Sequence[str]) -> Sequence[str]:
             rest = i + 1
             while rest < len(lines) and _enters(lines[rest]):
                 rest += 1
-            return lines[rest:] if any(map(_names, lines[rest:])) else lines
+            frames = [i for i in range(rest, len(lines)) if FRAME.match(lines[i])]
+            if frames or any(map(_WHERE.match, lines[rest:])):
+                start = frames[0] if frames else len(lines)
+                return [*lines[rest:start], "Call Trace:", *lines[start:]]
+            return lines
     return lines
 
 
@@ -141,10 +180,6 @@ def _enters(text: str) -> bool:
         return True
     match = FRAME.match(text)
     return match is not None and _ENTRY.fullmatch(plain_function(match["func"])) is not None
-
-
-def _names(text: str) -> bool:
-    return _WHERE.match(text) is not None or FRAME.match(text) is not None
 
 
 def _taken_at(lines: Sequence[str]) -> Iterator[str]:
@@ -167,5 +202,5 @@ def _became(lines: Sequence[str]) -> Sequence[str]:
     """From where a lock became unsafe, in a report that has two such traces."""
     for i, text in enumerate(lines):
         if _BECAME.match(text.lstrip(" .")):
-            return lines[i + 1 :]
+            return ["Call Trace:", *lines[i + 1 :]]
     return lines

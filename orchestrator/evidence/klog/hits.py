@@ -48,10 +48,10 @@ def hit(report: Report) -> Hit:
          for k, v in groups.items()}
     )  # fmt: skip
     base = _refine(report, rule, base).rstrip(": ")
-    blamed = plain_function(_blame(report, rule, named)) if rule.blame else ""
+    stood, blamed = _blame(report, rule, named) if rule.blame else ("", "")
     title = base
-    if blamed and not (blamed == groups["func"] and rule.title.endswith("{func}")):
-        title = f"{base} in {blamed}"
+    if stood and not (stood == groups["func"] and rule.title.endswith("{func}")):
+        title = f"{base} in {stood}"
     stable = rule.same or titles.stable(rule.kind, base)
     where = place(_all_lines(report), report.first.caller)
     last = max((report, *report.annexes), key=lambda part: part.last_number)
@@ -79,12 +79,13 @@ def _all_lines(report: Report) -> list[str]:
     return [*report.lines, *(text for annex in report.annexes for text in annex.lines)]
 
 
-def _blame(report: Report, rule: Rule, named: str) -> str:
-    """The guilty function: by its own trace, else by those that other CPUs printed for it."""
+def _blame(report: Report, rule: Rule, named: str) -> tuple[str, str]:
+    """The function of the title and the guilty one: by the report's own trace, else by those that
+    other CPUs printed for it.  They differ where a CPU loops (``guilt.LOOPS``)."""
     kind = rule.suspects or _suspects(report) or rule.kind
     if report.reach is Reach.POOLS:
         found = (match["func"] for text in report.lines if (match := _IN_FLIGHT.match(text)))
-        return next(found, "")
+        return (next(found, ""),) * 2
     own = list(_without_rcu_thread(report.lines)) if kind in ASKS_OTHERS else report.lines
     traces = [own, *(annex.lines for annex in report.annexes)]
     if rule.kind in _WAITS:
@@ -94,10 +95,10 @@ def _blame(report: Report, rule: Rule, named: str) -> str:
         traces = [_first_trace(own)]
     for lines in traces:
         if name := guilt.guilty(lines, named, kind):
-            return name
+            return name, (guilt.whose(lines, kind) if kind in guilt.LOOPS else "") or name
     # "lock held when returning to user space" has no trace: where the lock was taken.
     held = (match["func"] for text in own if not report.frames and (match := _HELD.match(text)))
-    return next(held, "")
+    return (next(held, ""),) * 2
 
 
 def _suspects(report: Report) -> str:

@@ -211,6 +211,10 @@ class _Reader:
             self.live.append(Report(rule, match, line))
             return
         if report is not None and not report.done and not report.is_annex:
+            if _said_again(report, rule):
+                report.headers[-1] = (rule, match)
+                report.add(line)
+                return
             if _belongs(report, rule):
                 report.join(rule, match, line)
                 return
@@ -227,6 +231,11 @@ class _Reader:
         caller.before.clear()
         caller.report = report
         self.live.append(report)
+
+
+def _said_again(report: Report, rule: Rule) -> bool:
+    """Whether a resolved log repeats a header, once for each inlined call; the last is the real."""
+    return report.headers[-1][0].kind == rule.kind and "[inline]" in report.lines[-1]
 
 
 def _belongs(report: Report, rule: Rule) -> bool:

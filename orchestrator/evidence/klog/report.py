@@ -54,6 +54,7 @@ _BOTTOM = re.compile(
     r".*\b(?:entry_\w+|ret_from_fork\w*|ret_fast_syscall|secondary_startup\w*|start_kernel|kthread"
     r"|el0t?_(?:64_|32_)?(?:sync|svc|irq)\w*|do_el0_svc|do_(?:fast_)?syscall_\w+|__irq_usr)\+0x"
 )
+_GUESS = re.compile(r"(?:.{0,40}>\])? ? ?\? ")
 _INDENTED = re.compile(r"(?:kmemleak: )?\s")
 
 
@@ -79,6 +80,7 @@ class Report:
         self.in_trace = False
         self.frames = 0  # all of the report's; `here`: those of the trace that is being read
         self.here = 0
+        self.guesses = 0  # of its frames
         self.grounded = False  # a trace was read down to where the kernel was entered
         self.since_trace = 0  # lines since a finished trace, or since "Call Trace:" without a frame
         self.frameless_trace = False
@@ -154,6 +156,7 @@ class Report:
         if is_frame(text):
             self.grounded = self.grounded or _BOTTOM.match(text) is not None
             self.frames += 1
+            self.guesses += _GUESS.match(text) is not None
             self.here += 1
             self.since_trace = 0
             return True
@@ -204,7 +207,8 @@ class Report:
         so_far = len(self.lines) + self.dropped
         if self.reach is Reach.SHORT and not self.in_trace:
             # Without a caller the next line may be anybody's: take only what is surely a dump.
-            return so_far > MAX_SHORT or not (line.caller or DUMP_HEAD.match(line.text))
+            ours = line.caller or DUMP_HEAD.match(line.text) or line.text.startswith("     ")
+            return so_far > MAX_SHORT or not ours
         return so_far > (MAX_OOM if self.reach is Reach.OOM else MAX_BEFORE_TRACE)
 
     def _after_trace(self, line: LogLine) -> bool:

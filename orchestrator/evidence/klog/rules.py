@@ -88,11 +88,11 @@ RULES: tuple[Rule, ...] = (
     # include/asm-generic/bug.h, lib/bug.c, kernel/panic.c
     _row("cut-report", r"-{4,}\[ cut here \]-{4,}", "report cut after its first line",
          Role.CUT, Reach.TRACE_END),
-    _row("panic", r"Kernel panic - not syncing: (?P<msg>corrupted stack end detected inside scheduler"
-         r"|kernel stack overflow)", "Kernel panic - not syncing: {msg}", Role.PANIC,
-         Reach.TRACE_END),
-    _row("panic", r"Kernel panic - not syncing: (?P<msg>stack-protector: Kernel stack is corrupted) in"
-         rf": (?:{_FUNC})?", "Kernel panic - not syncing: {msg}", Role.PANIC, Reach.TRACE_END),
+    _row("panic", r"Kernel panic - not syncing: (?P<msg>corrupted stack end detected inside "
+         r"scheduler|kernel stack overflow)", "Kernel panic - not syncing: {msg}", Role.PANIC,
+         Reach.TRACE_END, suspects="stack-end"),
+    _row("panic", r"Kernel panic - not syncing: (?P<msg>stack-protector: Kernel stack is corrupted)"
+         rf" in: (?:{_FUNC})?", "Kernel panic - not syncing: {msg}", Role.PANIC, Reach.TRACE_END),
     _row("panic", r"Kernel panic - not syncing:? ?(?P<msg>.*)",
          "Kernel panic - not syncing: {msg}", Role.PANIC, Reach.TRACE_END, blame=False),
     # v6.18 put the location first and CPU and task last; with DEBUG_BUGVERBOSE_DETAILED the
@@ -109,7 +109,8 @@ RULES: tuple[Rule, ...] = (
     _row("warning", rf"WARNING: CPU: \d+ PID: \d+ at {_FUNC}", "WARNING: at {func}",
          Role.WARN, Reach.TRACE_END),
     # x86 since v6.19: of a WARN() with a message no function is known there
-    _row("warning", r"WARNING: (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):(?P<line>\d+)(?!\S)",
+    _row("warning", r"WARNING: (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):"
+         r"(?P<line>\d+)(?!\S)",
          "WARNING: at {file}:{line}", Role.WARN, Reach.TRACE_END),
     _row("warning", r"WARNING: CPU: \d+", "WARNING", Role.WARN, Reach.TRACE_END),
     _row("kernel-bug", r"[kK]ernel BUG at (?:\[.{0,300}\] )?(?P<file>[^\s:]+\.[a-zA-Z]{1,3}):"
@@ -192,8 +193,8 @@ RULES: tuple[Rule, ...] = (
     _row("oops", rf"(?:Oops: )?(?P<what>{_TRAPS})(?:, [^:]{{1,80}})?: (?:[0-9a-f]{{4}}|\d+ \[#)",
          "{what}", Role.DIE, Reach.TRACE_END),
     # whatever it says: die() ends its line with the error code and the count
-    _row("oops", r"(?:Oops: )?(?P<what>(?!Oops|Internal error)[A-Za-z][\w ,.'/()-]{1,80}): [0-9a-f]{1,8}"
-         r" \[#\d+\]", "{what}", Role.DIE, Reach.TRACE_END),
+    _row("oops", r"(?:Oops: )?(?P<what>(?!Oops|Internal error)[A-Za-z][\w ,.'/()-]{1,80}): "
+         r"[0-9a-f]{1,8} \[#\d+\]", "{what}", Role.DIE, Reach.TRACE_END),
     _row("oops", r"Oops: (?:Oops: )?(?P<what>(?!Oops:)[A-Za-z][^:]{0,60})?", "Oops: {what}",
          Role.DIE, Reach.TRACE_END),
     # "level 0 (translation table walk)" and "UBSAN: shift out of bounds" are messages too
@@ -367,8 +368,9 @@ def classify(text: str, trusted: bool = True) -> tuple[Rule, re.Match[str]] | No
 # A header may stand right behind text of the kernel that did not end its line; only what can be
 # nothing else is looked for there.
 _GLUED = re.compile(
-    r"(?:general protection fault|divide error|invalid opcode|stack segment)(?:, [^:]{1,80})?: [0-9a-f]{1,8} \[#\d+\]"
-    r"|BUG: (?:unable to handle|K[ACM]SAN: |kernel NULL)|Oops: [0-9a-f]{4} \[#\d+\]"
+    r"(?:general protection fault|divide error|invalid opcode|stack segment)(?:, [^:]{1,80})?: "
+    r"[0-9a-f]{1,8} \[#\d+\]|BUG: (?:unable to handle|K[ACM]SAN: |kernel NULL)"
+    r"|Oops: [0-9a-f]{4} \[#\d+\]"
 )
 
 

@@ -224,6 +224,7 @@ def test_every_rule_passes_the_quick_look() -> None:
         "bug": "BUG: something nobody has seen before",
         "warning-text": "WARNING: something nobody has seen before",
         "kmsan": "BUG: KMSAN: uninit-value in move_pages+0x1/0x2",
+        "rust-panic": "rust_kernel: panicked at mm/x.rs:12:3:",
     }
     for kind, text in examples.items():
         (hit,) = klog.parse(stamped(text))
