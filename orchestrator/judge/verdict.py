@@ -327,7 +327,8 @@ def _few_alike(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
 
 
 def _named(hit: Hit) -> str:
-    return hit.title + (" (the report is cut or mixed with another)" if hit.corrupted else "")
+    damage = hit.damage or ("the report is cut or mixed with another" if hit.corrupted else "")
+    return f"{hit.title} ({damage})" if damage else hit.title
 
 
 def _first_line(lines: list[str], pattern: str) -> str | None:

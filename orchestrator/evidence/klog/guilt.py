@@ -27,7 +27,8 @@ TRACE = re.compile(r"\s*(?:Call [Tt]race:|Backtrace:|backtrace(?: \(crc [0-9a-f]
 # Selector 0010 is the kernel's code segment on x86-64 (arch/x86/include/asm/segment.h); 0033 is
 # user space's.  arm64 prints "pc : ".  Up to v4.9 addresses stand before the name.
 _WHERE = re.compile(
-    r"(?:RIP: 0010:|pc : |PC is at )(?:\[<[0-9a-f]+>\] {0,2}){0,2}(?P<func>[A-Za-z_.$][\w.$]*)\+0x"
+    r"(?:RIP: 0010:|IP: |pc : |PC is at )(?:\[<[0-9a-f]+>\] {0,2}){0,2}"
+    r"(?P<func>[A-Za-z_.$][\w.$]*)\+0x"
 )
 # A jump out of the kernel text, or into assembly without a frame: the caller is lr, or the first
 # frame, which the unwinder may only guess then.

@@ -24,7 +24,11 @@ _WAITS = frozenset({"hard-lockup", "csd-lock"})
 _HELD = re.compile(r" #0: .{1,300}, at: (?P<func>[A-Za-z_][\w.]*)\+0x")
 _RSS_INDEX = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SWAPENTS", "MM_SHMEMPAGES")  # before v5.10
 # Checkers that print no note of their own in every kernel.
-_CHECKERS = {"lib/debugobjects.c": "odebug", "lib/kobject.c": "odebug"}
+_CHECKERS = {
+    "lib/debugobjects.c": "odebug",
+    "lib/kobject.c": "odebug",
+    "fs/proc/generic.c": "proc",
+}
 # mm/kasan/report.c print_error_description(): an access by size, with hardware tags by address.
 _ACCESS = re.compile(r"(?P<how>Read|Write) (?:of size \d+ )?at addr ")
 

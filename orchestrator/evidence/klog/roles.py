@@ -292,6 +292,7 @@ _OBJECT_USER = FrameRole(
 _PREEMPTION = FrameRole(
     "this CPU", r"\w*preempt\w*|\w*processor_id|\w*this_cpu\w*|debug_\w+", "lib/smp_processor_id.c"
 )
+_PROC = FrameRole("proc entry", r"_*proc_\w+", "fs/proc/generic.c: asked to register or remove")
 _RCU = FrameRole("RCU", r"\w*rcu\w*|kmem_\w+|slab_\w+", "kernel/rcu")
 _KEY = FrameRole("lock initialisation", r"\w*(?:stack|lock|irq|IRQ)\w*", "kernel/locking")
 _WAITING = FrameRole(
@@ -324,6 +325,7 @@ BY_KIND: dict[str, tuple[FrameRole, ...]] = {
     "oom": (_PAGE_TAKING, _OOM),
     "odebug": (_OBJECT_USER, _PAGE_FREEING),
     "preemptible": (_PREEMPTION,),
+    "proc": (_PROC,),
     "hung-task": (_WAITING,),
     "memory-leak": (_ALLOCATION,),
     "kernel-bug": (_SKB,),
