@@ -41,29 +41,25 @@ QUESTIONS = {
     "out of range": "a number asked beyond its range",
 }
 _LETTER = "nmy"
+_HALVES = "m, so m at most"
 #: Environment that 6.12's Kconfig files ask for; the compiler's answers are the host's.
 _TOOLS = {"CC": "gcc", "LD": "ld", "HOSTCC": "gcc", "RUSTC": "rustc", "BINDGEN": "bindgen"}
 _TOOLS |= {"PAHOLE": "pahole", "NM": "nm", "OBJCOPY": "objcopy", "CLANG_FLAGS": ""}
 _TOOLS |= {"CC_VERSION_TEXT": "gcc", "KERNELVERSION": "0"}
 
 
-def row(tree: Path, install: Path, arch: str = "x86_64") -> dict[str, tuple[int, int]]:
-    """For each of :data:`QUESTIONS` how many were asked and how many reasons are right.
+def measure(
+    tree: Path, install: Path, arch: str = "x86_64", explain: Explain = kdeps.explain
+) -> tuple[Counter[str], Counter[str], list[str]]:
+    """Asked and right by question, and on each reason that is wrong ``STATE: QUESTION: WORDS``.
 
     Asked in four states of the tree: all that can be m or y set so, the same without MODULES,
-    nothing set, and all off.
+    nothing set, and all off.  A reason is right when it names something, and all that it names is
+    in the way by Kconfiglib's evaluation.
 
     :param tree: a kernel tree; :param install: the folder of kconfiglib.py.
     :raises UserError: when there is no Kconfiglib in ``install``.
     """
-    asked, right, _ = measure(tree, install, arch, kdeps.explain)
-    return {name: (asked[name], right[name]) for name in QUESTIONS}
-
-
-def measure(
-    tree: Path, install: Path, arch: str, explain: Explain
-) -> tuple[Counter[str], Counter[str], list[str]]:
-    """Asked and right by question, and a line on each reason that is wrong."""
     library = load(install)
     kconf = _read(library, tree, arch)
     asked: Counter[str] = Counter()
@@ -325,14 +321,16 @@ def _named(reason: str) -> list[str]:
     named: list[str] = []
     for piece in reason.split("; "):
         text = piece.rpartition(" (")[0]
-        if text.endswith("m, so m at most"):
-            needs, _, text = ("", "", text) if ", and " not in text else text.partition(", and ")
-            halves = re.sub(r" (?:is|are) m, so m at most$", "", text)
-            own = halves.startswith("depends on m")
-            named += ["m"] if own else _terms(halves.replace(" and ", " && "))
-            text = needs
+        halves = ""
+        if text.endswith(_HALVES):
+            text, _, halves = text.rpartition(", and ")
         if text.startswith(("needs ", "perhaps needs ")):
             named += _terms(text.partition("needs ")[2])
+        if halves.startswith("depends on m"):
+            named.append("m")
+        elif halves:
+            halves = re.sub(r" (?:is|are) m, so m at most$", "", halves)
+            named += _terms(halves.replace(" and ", " && "))
     return named
 
 
