@@ -112,7 +112,7 @@ class KernelTree:
 
 @dataclass(frozen=True)
 class ConfigMismatch:
-    """A requested symbol that did not take.  ``unmet`` tells the dependency that was not met."""
+    """A requested symbol that did not take.  ``unmet`` tells why: most often a dependency."""
 
     symbol: str
     wanted: str

@@ -3,7 +3,8 @@
 
 A fragment is Kconfig's own format (``CONFIG_X=y``, ``# CONFIG_X is not set``), with one addition:
 a trailing ``# since 6.8`` or ``# until 6.11`` (both may stand: ``# since 6.2 until 6.11``) bounds a
-line by kernel version, inclusive, so that one fragment serves several kernels.
+line by kernel version, inclusive, so that one fragment serves several kernels.  What looks like a
+request or a bound and is none is refused: Kconfig would pass over it without a word.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from orchestrator.model.formats import _SET
 from orchestrator.model.kernel import ConfigMismatch
 
 _UNSET = re.compile(r"^# CONFIG_(?P<symbol>\w+) is not set\s*(?P<rest>#.*)?$")
-_BOUND = re.compile(r"\b(since|until) (\d+(?:\.\d+)*)")
+# What people may take for the above, and conf_read_simple() of scripts/kconfig/confdata.c does not.
+_NEARLY_UNSET = re.compile(
+    r"^#[#\s]*(?:(?i:config_)\S+|[A-Z0-9_]+)\s+(?:is\s+)?(?:not\s+set|unset)[\s.;,]*"
+    r"(?:(?:#|since\b|until\b).*)?$"
+)
+_BOUND = re.compile(r"\b(since|until)(?:(?=v?\d)|(?![a-z_]))\s*:?\s*", re.IGNORECASE)
+_VERSION = re.compile(
+    r"v?(\d+(?:\.\d+)+)(?:-rc\d+)?(?=[\s,;)]|\.(?!\w)|$)", re.IGNORECASE | re.ASCII
+)
+_FIGURE = re.compile(r"v?\d", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,10 @@ def version_key(version: str) -> tuple[int, ...]:
 def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
     """Read one fragment for a kernel of the given version.
 
-    :raises UserError: when the file cannot be read or a line is no Kconfig line.
+    :raises UserError: when the file cannot be read, a line is no Kconfig line, or a bound is none.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the fragment: {error}") from error
     requests = []
@@ -57,13 +67,20 @@ def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
         line = raw.strip()
         found = _SET.match(line) or _UNSET.match(line)
         if found is None:
-            if line and not line.startswith("#"):
+            if line and (not line.startswith("#") or _NEARLY_UNSET.match(line)):
                 raise UserError(
                     f"{path}:{number}: not a Kconfig line: {line!r}",
-                    "write CONFIG_X=y, or '# CONFIG_X is not set'",
+                    "write CONFIG_X=y, or '# CONFIG_X is not set'; a bound has a # of its own",
                 )
             continue
-        if _in_bounds(found["rest"] or "", version):
+        try:
+            counts = _in_bounds((found["rest"] or "").lstrip("# \t"), version)
+        except ValueError as error:
+            raise UserError(
+                f"{path}:{number}: {error}: {line!r}",
+                "write '# since 6.8', '# until 6.11' or '# since 6.2 until 6.11'",
+            ) from None
+        if counts:
             value = found.groupdict().get("value") or "n"
             requests.append(Request(found["symbol"], value, path.name, number))
     return tuple(requests)
@@ -92,21 +109,15 @@ def digest(requests: Sequence[Request], full: Path | None) -> str:
 
 
 def mismatches(
-    requests: Sequence[Request],
-    dotconfig: Mapping[str, str],
-    unmet: Mapping[str, str] | None = None,
+    requests: Sequence[Request], dotconfig: Mapping[str, str]
 ) -> tuple[ConfigMismatch, ...]:
-    """Compare what was asked for with what olddefconfig made of it.
-
-    :param unmet: for symbols that did not take, the dependency that was not met, where known.
-    """
+    """Compare what was asked for with what olddefconfig made of it."""
     wrong = []
     for request in requests:
         got = dotconfig.get(request.symbol, "n")
         if not same_value(request.value, got):
-            reason = (unmet or {}).get(request.symbol, "")
             place = f"{request.fragment}:{request.line}"
-            wrong.append(ConfigMismatch(request.symbol, request.value, got, place, reason))
+            wrong.append(ConfigMismatch(request.symbol, request.value, got, place))
     return tuple(wrong)
 
 
@@ -117,22 +128,35 @@ def tell(miss: ConfigMismatch) -> str:
 
 
 def same_value(wanted: str, got: str) -> bool:
-    """Kconfig prints a hex or int as it was typed: compare numbers as numbers."""
-    if wanted == got:
-        return True
+    """Compare numbers as numbers: Kconfig prints one as it was typed, or with a 0x more."""
+    if wanted == got or "_" in wanted + got:
+        return wanted == got
+    base = 16 if got[:2] in ("0x", "0X") else 0
     try:
-        return int(wanted, 0) == int(got, 0)
+        return int(wanted, base) == int(got, base)
     except ValueError:
         return False
 
 
 def _in_bounds(comment: str, version: str) -> bool:
+    """Whether the bounds in a comment let a kernel's version in.
+
+    Of those that stand in a sentence only such with a figure are bounds; where a comment begins
+    like one, all must be.
+
+    :raises ValueError: at a bound that cannot be read.
+    """
     mine = version_key(version)
-    for word, bound in _BOUND.findall(comment):
-        limit = version_key(bound)
-        if word == "since" and mine < limit:
-            return False
+    inside = True
+    strict = _BOUND.match(comment) is not None
+    for found in _BOUND.finditer(comment):
+        bound = _VERSION.match(comment, found.end())
+        if bound is None:
+            if strict or _FIGURE.match(comment, found.end()):
+                raise ValueError("cannot read the version bound")
+            continue
+        limit = version_key(bound[1])
         # "until 6.11" takes in every 6.11.y
-        if word == "until" and mine[: len(limit)] > limit:
-            return False
-    return True
+        since = found[1].lower() == "since"
+        inside &= mine >= limit if since else mine[: len(limit)] <= limit
+    return inside

@@ -1,247 +1,283 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Why a Kconfig symbol did not take: find its definition and the dependency that is not met.
+"""Why a Kconfig symbol did not take: the dependency that was not met, or what set it all the same.
 
-A reader for the part of Kconfig that matters to that question (``config``, ``menu``, ``choice``,
-``if``, ``depends on``, ``source``; see Documentation/kbuild/kconfig-language.rst).  Kconfig itself
-has no command that answers it without a terminal.
+A value below what was asked for is held down by dependencies; one above it was raised by a select,
+or the request did not count and a default did (sym_calc_value() of scripts/kconfig/symbol.c, 6.12).
+Kconfig itself has no command that answers it without a terminal.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-_TOKEN = re.compile(
-    r"\s*(&&|\|\||!=|<=|>=|=|<|>|!|\(|\)|\"[^\"]*\"|'[^']*'|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|[\w.-]+)"
-)
+from orchestrator.kernel.build import kexpr, ktree
+from orchestrator.kernel.build.kexpr import MODULE, NO, YES, Expression, Values, Word
+from orchestrator.model.kernel import ConfigMismatch
 
-
-_NUMBER = re.compile(r"\d+|0x[0-9a-fA-F]+")
-_COMPARE = ("=", "!=", "<", ">", "<=", ">=")
-
-
-@dataclass
-class _Definition:
-    file: str
-    depends: list[str] = field(default_factory=list)
-    prompt: bool = False
-    prompt_if: str = ""
+UNKNOWN = "this kernel has no such symbol"
+OVERRIDDEN = "overridden by a select, a choice or a default"
+_MOST_NAMED = 4
+_LITERALS = ("n", "m", "y")
 
 
 def explain(
-    source: Path, srcarch: str, symbols: Sequence[str], dotconfig: Mapping[str, str]
+    source: Path, srcarch: str, missed: Sequence[ConfigMismatch], dotconfig: Mapping[str, str]
 ) -> dict[str, str]:
-    """For each symbol tell the unmet dependency, or that it does not exist or has no prompt.
+    """For each symbol tell in a few words why it is not what was asked for.
 
     :param source: the kernel tree; :param srcarch: ``x86`` or ``arm64`` (the folder below arch/).
+    :param missed: what was asked for and what came of it; :param dotconfig: the whole .config.
     """
-    search = _Search(source, srcarch, set(symbols))
-    found: dict[str, list[_Definition]] = {symbol: [] for symbol in symbols}
-    for name, definition in _File(search, source / "Kconfig", []).definitions():
-        found[name].append(definition)
-    return {name: _reason(definitions, dotconfig) for name, definitions in found.items()}
+    tree = ktree.read(source, srcarch, frozenset(miss.symbol for miss in missed))
+    values = Values(dotconfig, tree.kinds, tree.modules)
+    absent = {miss.symbol for miss in missed} - set(tree.definitions)
+    others = ktree.elsewhere(source, srcarch, absent) if absent else {}
+    reasons = {name: _unknown(name, tree, srcarch, others.get(name, [])) for name in absent}
+    for miss in missed:
+        if miss.symbol not in absent:
+            reasons[miss.symbol] = _Reason(miss, tree, values).words()
+    return reasons
 
 
-def _reason(definitions: list[_Definition], dotconfig: Mapping[str, str]) -> str:
-    if not definitions:
-        return "this kernel has no such symbol"
-    reasons = []
-    for definition in definitions:
-        terms = [*definition.depends, *([definition.prompt_if] if definition.prompt_if else [])]
-        parts = [part for term in terms for part in _conjuncts(term)]
-        false = list(dict.fromkeys(part for part in parts if evaluate(part, dotconfig) is False))
-        if false:
-            reasons.append(f"needs {' && '.join(false)} ({definition.file})")
-        elif not definition.prompt:
-            reasons.append(
-                f"cannot be asked for: only another symbol selects it ({definition.file})"
-            )
-        else:
-            reasons.append(f"overridden by a select, a choice or a default ({definition.file})")
-    return "; ".join(dict.fromkeys(reasons))
-
-
-def _conjuncts(expression: str) -> list[str]:
-    """Split at the ``&&`` outside parentheses, so that only the false parts are named."""
-    parts, depth, begin = [], 0, 0
-    for found in _TOKEN.finditer(expression):
-        token = found[1]
-        depth += (token == "(") - (token == ")")
-        if token == "||" and depth == 0:
-            return [expression.strip()]
-        if token == "&&" and depth == 0:
-            parts.append(expression[begin : found.start(1)].strip())
-            begin = found.end(1)
-    return [*parts, expression[begin:].strip()]
-
-
-def evaluate(expression: str, dotconfig: Mapping[str, str]) -> bool | None:
-    """Evaluate a ``depends on`` expression; None where this reader cannot tell."""
-    tokens = _TOKEN.findall(expression)
-    try:
-        value, rest = _or(tokens, dotconfig)
-    except (IndexError, ValueError):
-        return None
-    return None if rest else value
-
-
-def _or(tokens: list[str], config: Mapping[str, str]) -> tuple[bool | None, list[str]]:
-    value, tokens = _and(tokens, config)
-    while tokens and tokens[0] == "||":
-        other, tokens = _and(tokens[1:], config)
-        value = True if True in (value, other) else (None if None in (value, other) else False)
-    return value, tokens
-
-
-def _and(tokens: list[str], config: Mapping[str, str]) -> tuple[bool | None, list[str]]:
-    value, tokens = _not(tokens, config)
-    while tokens and tokens[0] == "&&":
-        other, tokens = _not(tokens[1:], config)
-        value = False if False in (value, other) else (None if None in (value, other) else True)
-    return value, tokens
-
-
-def _not(tokens: list[str], config: Mapping[str, str]) -> tuple[bool | None, list[str]]:
-    if tokens[0] == "!":
-        value, rest = _not(tokens[1:], config)
-        return (None if value is None else not value), rest
-    if tokens[0] == "(":
-        value, rest = _or(tokens[1:], config)
-        if not rest or rest[0] != ")":
-            raise ValueError("unbalanced parenthesis")
-        return value, rest[1:]
-    left, rest = tokens[0], tokens[1:]
-    compared = rest[0] if rest and rest[0] in _COMPARE else ""
-    right = rest[1] if compared else ""
-    rest = rest[2:] if compared else rest
-    if "$(" in left + right or compared not in ("", "=", "!="):
-        return None, rest  # a shell or compiler probe, make's variables, an order: not for us
-    if compared:
-        same = _value(left, config) == _value(right, config)
-        return (same if compared == "=" else not same), rest
-    return _value(left, config) in ("y", "m"), rest
-
-
-def _value(token: str, config: Mapping[str, str]) -> str:
-    if token[0] in "\"'":
-        return token[1:-1]
-    if token in ("y", "m", "n"):
-        return token
-    # A word that is no symbol stands for itself, as in "HZ = 250" (but 64BIT is a symbol).
-    return config.get(token, token if _NUMBER.fullmatch(token) else "n").strip('"')
+def _unknown(name: str, tree: ktree.Tree, srcarch: str, others: list[str]) -> str:
+    if others:
+        return f"{UNKNOWN} for {srcarch}, only for {_list(others, 'and')}"
+    alike = name.upper().removeprefix("CONFIG_")
+    near = sorted(known for known in tree.kinds if known.upper() == alike)
+    return f"{UNKNOWN}; it has {_list(near, 'and')}" if near else UNKNOWN
 
 
 @dataclass(frozen=True)
-class _Search:
-    """Which symbols are looked for, and in which tree."""
+class _Way:
+    """One prompt of a symbol, and what must hold before the request counts there."""
 
-    top: Path
-    srcarch: str
-    wanted: set[str]
-
-
-class _File:
-    """One Kconfig file while it is read: the entry at hand, and the conditions that surround it."""
-
-    def __init__(self, search: _Search, path: Path, outer: list[str]) -> None:
-        self.search = search
-        self.path = path
-        self.outer = outer
-        self.blocks: list[list[str]] = []
-        self.entry: _Definition | None = None
-        self.name = ""
-        self.menu_open = False
-
-    def definitions(self) -> Iterator[tuple[str, _Definition]]:
-        """The definitions of wanted symbols here and in what the file sources, in order."""
-        try:
-            lines = _logical_lines(self.path.read_text(errors="replace"))
-        except OSError:
-            return
-        for line in lines:
-            word, _, rest = line.strip().partition(" ")
-            rest = rest.strip()
-            if word in _STARTERS:
-                yield from self._close()
-            if word in ("source", "rsource"):
-                yield from self._sourced(word, rest)
-            else:
-                self._take(word, rest)
-        yield from self._close()
-
-    def _close(self) -> Iterator[tuple[str, _Definition]]:
-        if self.entry is not None and self.name in self.search.wanted:
-            yield self.name, self.entry
-        self.entry, self.name, self.menu_open = None, "", False
-
-    def _around(self) -> list[str]:
-        return self.outer + [term for terms in self.blocks for term in terms]
-
-    def _sourced(self, word: str, rest: str) -> Iterator[tuple[str, _Definition]]:
-        srcarch = self.search.srcarch
-        target = rest.strip('"').replace("$(SRCARCH)", srcarch).replace("$SRCARCH", srcarch)
-        base = self.path.parent if word == "rsource" else self.search.top
-        yield from _File(self.search, base / target, self._around()).definitions()
-
-    def _take(self, word: str, rest: str) -> None:
-        if word in ("config", "menuconfig"):
-            self.entry = _Definition(str(self.path.relative_to(self.search.top)), self._around())
-            self.name = rest
-        elif word in ("menu", "choice", "if"):
-            self.blocks.append([rest] if word == "if" else [])
-            self.menu_open = word != "if"
-        elif word in ("endmenu", "endchoice", "endif"):
-            del self.blocks[-1:]
-        elif word == "depends" and rest.startswith("on "):
-            self._depend(rest[3:].strip())
-        elif self.entry is not None and word in _TYPES and rest.startswith(('"', "'")):
-            self.entry.prompt = True
-            self.entry.prompt_if = _after_if(rest)
-
-    def _depend(self, term: str) -> None:
-        if self.entry is not None:
-            self.entry.depends.append(term)
-        elif self.menu_open and self.blocks:
-            self.blocks[-1].append(term)
+    file: str
+    terms: list[str]
 
 
-_TYPES = frozenset(("bool", "tristate", "int", "hex", "string", "prompt"))
-_STARTERS = frozenset(
-    ("config", "menuconfig", "choice", "endchoice", "menu", "endmenu", "if", "endif", "source")
-) | {"rsource", "comment", "mainmenu"}
+@dataclass(frozen=True)
+class _Reason:
+    """One symbol that did not take."""
+
+    miss: ConfigMismatch
+    tree: ktree.Tree
+    values: Values
+
+    @property
+    def definitions(self) -> list[ktree.Definition]:
+        return self.tree.definitions[self.miss.symbol]
+
+    @property
+    def kind(self) -> str:
+        return self.tree.kinds[self.miss.symbol]
+
+    @property
+    def files(self) -> str:
+        return ", ".join(dict.fromkeys(one.file for one in self.definitions))
+
+    def words(self) -> str:
+        """The reason in a sentence or two."""
+        wrong = _malformed(self.kind, self.miss.wanted)
+        if wrong:
+            return f"{wrong} ({self.files})"
+        if self.kind not in kexpr.TRISTATES:
+            return self._held(MODULE) or self._out_of_range() or f"{OVERRIDDEN} ({self.files})"
+        wanted = kexpr.LEVELS[self.miss.wanted]
+        found = kexpr.LEVELS.get(self.miss.got, NO)
+        no_modules = self.values.level(Word("m")).most == NO
+        if wanted == MODULE and no_modules:
+            # Without modules a tristate is a bool, and m counts as y.
+            held = self._held(MODULE) if found == NO else ""
+            lacks = f"needs {self.tree.modules}"
+            return held if held.startswith(lacks) else "; ".join(filter(None, (lacks, held)))
+        if found > wanted:
+            return self._raised(wanted)
+        # A bool takes y where a dependency is m.
+        need = MODULE if self.kind == "bool" or no_modules else wanted
+        return self._held(need) or self._choice() or f"{OVERRIDDEN} ({self.files})"
+
+    # ------------------------------------------------------------ below what was asked for
+
+    def _ways(self) -> Iterator[_Way]:
+        for one in self.definitions:
+            for prompt in one.prompts:
+                yield _Way(one.file, [*one.depends(), *one.visible(), prompt])
+
+    def _held(self, need: int) -> str:
+        """The terms below ``need`` at each of the prompts; nothing where one is free of them."""
+        ways = list(self._ways())
+        if not ways:
+            return self._promptless(need)
+        told: list[str] = []
+        unsure: list[str] = []
+        for way in ways:
+            below, doubt = self._sentence(way.terms, need), self._doubt(way.terms, need)
+            if not below and not doubt:
+                return ""
+            (told if below else unsure).append(f"{below or doubt} ({way.file})")
+        return "; ".join(dict.fromkeys(unsure or told))
+
+    def _doubt(self, terms: list[str], need: int) -> str:
+        parts = self._below(terms, need, perhaps=True)
+        return f"perhaps needs {' && '.join(map(str, parts))}" if parts else ""
+
+    def _below(self, terms: list[str], need: int, perhaps: bool = False) -> list[Expression]:
+        """Which parts are below ``need``; with ``perhaps`` those that may be, for all we know."""
+        parts = [p for t in terms if t for p in kexpr.conjuncts(_condition(t))]
+        spans = [kexpr.evaluate(part, self.values) for part in parts]
+        return list(
+            dict.fromkeys(
+                part
+                for part, span in zip(parts, spans, strict=True)
+                if (span.least if perhaps else span.most) < need
+            )
+        )
+
+    def _sentence(self, terms: list[str], need: int) -> str:
+        below = self._below(terms, need)
+        absent = [p for p in below if kexpr.evaluate(p, self.values).most == NO]
+        halves = [p for p in below if p not in absent]
+        said = []
+        if absent:
+            # A bare m is "m && MODULES".
+            names = [self.tree.modules if str(p) == "m" else str(p) for p in absent]
+            said.append("needs " + " && ".join(names))
+        named = [str(part) for part in halves if str(part) != "m"]
+        if named:
+            verb = "is" if len(named) == 1 else "are"
+            said.append(f"{' and '.join(named)} {verb} m, so m at most")
+        elif halves:
+            said.append("depends on m, so m at most")
+        return ", and ".join(said)
+
+    def _promptless(self, need: int) -> str:
+        fixed = self.kind not in kexpr.TRISTATES
+        reasons = []
+        for one in self.definitions:
+            for value, condition in map(kexpr.split_if, one.defaults):
+                held = [
+                    *one.depends(),
+                    condition,
+                    *([] if fixed or value in _LITERALS else [value]),
+                ]
+                below = self._below(held, need)
+                if below:
+                    reasons.append(f"its default needs {' && '.join(map(str, below))}")
+                elif value == "m":
+                    reasons.append("its default is m")
+        pulls = [pull.by.name for pull in self.tree.selects.get(self.miss.symbol, [])]
+        if pulls:
+            reasons.append(f"only {_list(pulls, 'or')} can select it")
+        if not reasons:
+            reasons = ["its value is its default" if fixed else "nothing selects it"]
+        told = list(dict.fromkeys(reasons))[-_MOST_NAMED:]
+        return f"cannot be asked for: {'; '.join(told)} ({self.files})"
+
+    def _choice(self) -> str:
+        """Which other member of its choice was taken."""
+        for one in self.definitions:
+            choice = one.choice or ktree.Choice()
+            for other in choice.members:
+                if other != self.miss.symbol and self.values.level(Word(other)).most == YES:
+                    return f"its choice {choice.prompt!r} takes {other} ({one.file})"
+        return ""
+
+    # ------------------------------------------------------------ above what was asked for
+
+    def _raised(self, wanted: int) -> str:
+        pulls = self._pulls(self.tree.selects, wanted)
+        if pulls:
+            return f"selected by {_list(pulls, 'and')}"
+        held = [self._sentence(way.terms, MODULE) for way in self._ways()]
+        if not all(held):
+            for choice in filter(None, (one.choice for one in self.definitions)):
+                return f"its choice {choice.prompt!r} takes one, and no other is y ({self.files})"
+            held = [self._doubt(way.terms, MODULE) for way in self._ways()]
+        if not all(held):
+            return f"{OVERRIDDEN} ({self.files})"
+        # The request did not count.
+        why = [f"its prompt {held[0]}"] if held else ["has no prompt"]
+        why += self._defaults(wanted)
+        implied = self._pulls(self.tree.implies, wanted)
+        why += [f"implied by {_list(implied, 'and')}"] if implied else []
+        return f"{'; '.join(why)} ({self.files})"
+
+    def _pulls(self, pulls: dict[str, list[ktree.Pull]], wanted: int) -> list[str]:
+        """The symbols whose select or imply raises this one above ``wanted``."""
+        names = []
+        for pull in pulls.get(self.miss.symbol, []):
+            terms = [*pull.by.depends(), pull.condition, pull.by.name]
+            if not self._below(terms, wanted + 1):
+                names.append(pull.by.name)
+        return list(dict.fromkeys(names))
+
+    def _defaults(self, wanted: int) -> list[str]:
+        """The default that counts: the first whose condition holds."""
+        for one in self.definitions:
+            for text in one.defaults:
+                value, condition = kexpr.split_if(text)
+                if not self._below([*one.depends(), condition], MODULE):
+                    most = kexpr.evaluate(kexpr.parse(value), self.values).most
+                    # An m that is a default's value is so without MODULES too, and y for a bool.
+                    most = max(most, MODULE) if value == "m" else most
+                    return [f"its default is {text}"] if most > wanted else []
+        return []
+
+    # ------------------------------------------------------------ numbers
+
+    def _out_of_range(self) -> str:
+        base = kexpr.BASES.get(self.kind)
+        asked = kexpr.number(self.miss.wanted, base) if base else None
+        if base is None or asked is None:
+            return ""
+        for one in self.definitions:
+            for limits, condition in map(kexpr.split_if, one.ranges):
+                if self._below([*one.depends(), condition], MODULE):
+                    continue
+                ends = [self.values.text(word) for word in kexpr.words(limits)]
+                numbers = [kexpr.number(end, base) for end in ends if end is not None]
+                low, high = (*numbers, None, None)[:2]
+                if low is not None and high is not None and not low <= asked <= high:
+                    return f"outside its range {ends[0]} to {ends[1]} ({one.file})"
+                return ""
+        return ""
 
 
-def _after_if(rest: str) -> str:
-    closing = rest.find(rest[0], 1)
-    tail = rest[closing + 1 :].strip()
-    return tail[3:].strip() if tail.startswith("if ") else ""
+def _condition(text: str) -> Expression:
+    """A term; ``A if B``, which newer kernels have, is ``A || !B``."""
+    term, condition = kexpr.split_if(text)
+    if not condition:
+        return kexpr.parse(term)
+    return kexpr.Joined("||", (kexpr.parse(term), kexpr.Not(kexpr.parse(condition))))
 
 
-def _logical_lines(text: str) -> list[str]:
-    """Join continued lines; drop comments, blank lines and help texts."""
-    lines: list[str] = []
-    help_indent: int | None = None
-    pending = ""
-    for raw in text.splitlines():
-        line = raw.expandtabs()
-        bare = line.strip()
-        indent = len(line) - len(line.lstrip())
-        if help_indent is not None:
-            if not bare or (help_indent == -1 and indent > 0) or indent >= max(help_indent, 1):
-                help_indent = indent if help_indent == -1 and bare else help_indent
-                continue
-            help_indent = None
-        if pending:
-            line, pending = pending + bare, ""
-        if line.rstrip().endswith("\\"):
-            pending = line.rstrip()[:-1] + " "
-            continue
-        if not line.strip() or line.strip().startswith("#"):
-            continue
-        if line.strip() in ("help", "---help---"):
-            help_indent = -1
-            continue
-        lines.append(line)
-    return lines
+_TAKES = {
+    "bool": "y or n",
+    "tristate": "y, m or n",
+    "int": "a whole number without leading zeros",
+    "hex": "a hexadecimal number",
+    "string": "a text in double quotes",
+}
+
+
+def _malformed(kind: str, wanted: str) -> str:
+    """What is wrong with a request that Kconfig does not take for the symbol's type."""
+    digits = wanted.removeprefix("-")
+    good = {
+        "bool": wanted in ("y", "n"),
+        "tristate": wanted in kexpr.LEVELS,
+        "int": kexpr.number(digits, 10) is not None and (digits[0] != "0" or digits == "0"),
+        "hex": kexpr.number(wanted, 16) is not None,
+        "string": wanted.startswith('"'),
+    }
+    return "" if good.get(kind, True) else f"a symbol of type {kind} takes {_TAKES[kind]}"
+
+
+def _list(names: list[str], joint: str) -> str:
+    """``A, B and C``; of many the first few and how many more."""
+    names = list(dict.fromkeys(names))
+    if len(names) > _MOST_NAMED:
+        names = [*names[:_MOST_NAMED], f"{len(names) - _MOST_NAMED} more"]
+    return f" {joint} ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -207,9 +207,8 @@ def _mismatches(
     missed = kconfig.mismatches(wanted.requests, dotconfig)
     if not missed:
         return ()
-    symbols = [entry.symbol for entry in missed]
-    unmet = kdeps.explain(source, wanted.arch.srcarch, symbols, dotconfig)
-    return kconfig.mismatches(wanted.requests, dotconfig, unmet)
+    reasons = kdeps.explain(source, wanted.arch.srcarch, missed, dotconfig)
+    return tuple(replace(miss, unmet=reasons[miss.symbol]) for miss in missed)
 
 
 # ---------------------------------------------------------------- what came of it

@@ -39,7 +39,9 @@ def test_every_kind_of_line(tmp_path: Path) -> None:
 
 def test_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.config"
-    path.write_bytes(b"CONFIG_A=y\r\n# CONFIG_B is not set\r\n")
+    path.write_bytes(
+        b"\xef\xbb\xbfCONFIG_A=y\r\n# CONFIG_B is not set\r\nCONFIG_C=y # since 7.0\r\n"
+    )
     assert asked(path) == {"A": "y", "B": "n"}
 
 
@@ -54,6 +56,17 @@ def test_windows_line_ends(tmp_path: Path) -> None:
         ('CONFIG_A="# since 9.9" # until 6.2', {"6.1": 1, "6.12": 0}),
         ("CONFIG_A=y # no bound at all", {"2.6.39": 1, "6.12": 1}),
         ("CONFIG_A=y # since 6.10", {"6.9": 0, "6.10": 1, "6.100": 1}),
+        ("CONFIG_A=y # since v6.8", {"6.1": 0, "6.8": 1}),
+        ("CONFIG_A=y # Since 6.8", {"6.1": 0, "6.8": 1}),
+        ("CONFIG_A=y # SINCE: V6.8", {"6.1": 0, "6.8": 1}),
+        ("CONFIG_A=y #since 6.8.", {"6.1": 0, "6.8": 1}),
+        ("CONFIG_A=y # since6.8, see mm/Kconfig", {"6.1": 0, "6.8": 1}),
+        ("CONFIG_A=y # since 6.8-rc1", {"6.7": 0, "6.8": 1}),
+        ("CONFIG_A=y ## since 6.8; until: v6.11", {"6.1": 0, "6.8": 1, "6.11.3": 1, "6.12": 0}),
+        ("CONFIG_A=y # since 6.2 and until 6.11", {"6.1": 0, "6.2": 1, "6.12": 0}),
+        ("CONFIG_A=y # unless it is since long gone", {"2.6.39": 1}),
+        ("CONFIG_A=y # sincere", {"2.6.39": 1}),
+        ("# CONFIG_A is not set # Until v6.2", {"6.1": 1, "6.12": 0}),
     ],
 )
 def test_bounds(tmp_path: Path, line: str, versions: dict[str, int]) -> None:
@@ -73,6 +86,59 @@ def test_bad_line_names_its_place(tmp_path: Path, line: str) -> None:
     assert caught.value.message.startswith(f"{path}:3: ")
     assert caught.value.exit_status == EXIT_USAGE
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["since", "since the rework", "until 6.x", "since 6.8 until", "Since: v", "until 6.11.y",
+     "since 6,8",
+     "since >= 6.8", "since 6.8+", "since 6.8 until the end", "until next-20261101", "since 6.8rc1",
+     "since v6.8_old"],
+)  # fmt: skip
+@pytest.mark.parametrize("line", ["CONFIG_A=y", 'CONFIG_A="x"', "# CONFIG_A is not set"])
+def test_a_bound_that_cannot_be_read_is_refused(tmp_path: Path, line: str, comment: str) -> None:
+    path = write(tmp_path, f"CONFIG_X=y\n{line} # {comment}\n")
+    with pytest.raises(UserError) as caught:
+        kconfig.read_fragment(path, "6.12")
+    assert caught.value.message.startswith(f"{path}:2: ")
+    assert "since 6.8" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#CONFIG_A is not set", "# CONFIG_A is not set since 6.8", "# CONFIG_A not set",
+     "# config_a is not set",
+     "# CONFIG_A  is not set", "## CONFIG_A is not set", "# CONFIG_A is not set.", "# A is not set",
+     "# CONFIG_A=y is not set", "# CONFIG_A is unset"],
+)  # fmt: skip
+def test_a_comment_that_kconfig_would_pass_over_is_refused(tmp_path: Path, line: str) -> None:
+    """It looks like a request, and would ask for nothing."""
+    path = write(tmp_path, f"CONFIG_X=y\n{line}\n")
+    with pytest.raises(UserError) as caught:
+        kconfig.read_fragment(path, "6.12")
+    assert caught.value.message.startswith(f"{path}:2: ")
+    assert "is not set" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["# CONFIG_A", "# CONFIG_A=y", "# CONFIG_A is not set in Debian's own kernels, so it must be",
+     "# whether A is not set does not matter", "# is not set", "#", "# CONFIG_A is of no use",
+     "#" * 50000 + "A" * 50000],
+)  # fmt: skip
+def test_other_comments_are_comments(tmp_path: Path, line: str) -> None:
+    assert asked(write(tmp_path, f"{line}\n")) == {}
+
+
+def test_a_symbol_twice_in_a_fragment(tmp_path: Path) -> None:
+    path = write(tmp_path, "CONFIG_A=y\nCONFIG_B=y\n# CONFIG_A is not set\n")
+    (b, a) = kconfig.merge([path], "6.12")
+    assert (b.symbol, a) == ("B", Request("A", "n", "a.config", 3))
+
+
+def test_small_letters_in_a_name(tmp_path: Path) -> None:
+    """Some architectures have such symbols; one that does not exist is told by its reason."""
+    assert asked(write(tmp_path, "CONFIG_e500=y\n")) == {"e500": "y"}
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -120,7 +186,7 @@ def test_dotconfig() -> None:
     assert formats.parse_dotconfig("") == {}
 
 
-def test_mismatches_are_named_with_their_fragment_and_reason() -> None:
+def test_mismatches_are_named_with_their_fragment() -> None:
     requests = [
         Request("A", "y", "base.config", 3),
         Request("B", "n", "base.config", 4),
@@ -129,11 +195,11 @@ def test_mismatches_are_named_with_their_fragment_and_reason() -> None:
         Request("S", '"x"', "base.config", 6),
     ]
     got = {"A": "y", "B": "y", "N": "16", "S": '"y"'}
-    wrong = kconfig.mismatches(requests, got, {"C": "needs D"})
-    assert [(m.symbol, m.wanted, m.got, m.fragment, m.unmet) for m in wrong] == [
-        ("B", "n", "y", "base.config:4", ""),
-        ("C", "y", "n", "thp.config:1", "needs D"),
-        ("S", '"x"', '"y"', "base.config:6", ""),
+    wrong = kconfig.mismatches(requests, got)
+    assert [(m.symbol, m.wanted, m.got, m.fragment) for m in wrong] == [
+        ("B", "n", "y", "base.config:4"),
+        ("C", "y", "n", "thp.config:1"),
+        ("S", '"x"', '"y"', "base.config:6"),
     ]
     assert kconfig.mismatches(requests[:1], got) == ()
 
@@ -141,7 +207,9 @@ def test_mismatches_are_named_with_their_fragment_and_reason() -> None:
 @pytest.mark.parametrize(
     ("wanted", "got", "same"),
     [("y", "y", True), ("y", "m", False), ("0x10", "16", True), ("010", "10", False),
-     ("16", "17", False), ("n", "0", False), ('"a"', "a", False)],
+     ("16", "17", False), ("n", "0", False), ('"a"', "a", False), ("1F", "0x1f", True),
+     ("1f", "0x1F", True), ("10", "0x10", True), ("16", "0x10", False), ("1f", "1F", False),
+     ("-1", "-1", True), ("1_0", "10", False), ("010", "0x10", True), ("y", "0xy", False)],
 )  # fmt: skip
 def test_same_value(wanted: str, got: str, same: bool) -> None:
     assert kconfig.same_value(wanted, got) is same
