@@ -26,6 +26,17 @@ MIXED = "another report stands in its midst"
 BROKEN = "a line of it is broken or mixed with another"
 
 
+def settled(report: Report, why: str, named: str) -> bool:
+    """Whether a damage leaves the name of a report alone.
+
+    Its trace goes down to where the kernel was entered, and only what follows is lost; or the other
+    report came after the function that it names.
+    """
+    if why == NO_END:
+        return report.grounded
+    return why == MIXED and bool(named) and report.mixed
+
+
 def damage(report: Report, rule: Rule) -> str:
     """What is wrong with a report of ``rule``, in a few words; empty where nothing is."""
     if report.headless:

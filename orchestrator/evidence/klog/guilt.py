@@ -66,6 +66,7 @@ STALLS = frozenset({"rcu-stall", "soft-lockup", "hard-lockup", "csd-lock"})
 #: Kinds whose CPU may be seen in any function of a loop: :func:`whose` it is stays the same.
 LOOPS = STALLS | {"stack-overflow", "stack-end"}
 _OTHER_CPU = "smp_call_function"
+_RECURSION = 3
 
 
 def tells_where(text: str) -> bool:
@@ -121,9 +122,11 @@ def _stack(lines: Sequence[str]) -> Iterator[tuple[str, bool]]:
             astray = True
         elif astray and (match := _LINK.match(text)):
             yield match["func"], False
-    for text in lines[trace or 0 :]:
-        match = FRAME.match(text)
-        if match and not match["inline"] and (astray or not match["guess"]):
+    frames = [match for text in lines[trace or 0 :] if (match := FRAME.match(text))]
+    # A trace that is nothing but guesses (``damage.GUESSED``) is better than none.
+    guessed = all(match["guess"] for match in frames)
+    for match in frames:
+        if not match["inline"] and (astray or guessed or not match["guess"]):
             yield match["func"], astray
             astray = False
 
@@ -137,7 +140,11 @@ def whose(lines: Iterable[str], kind: str) -> str:
     nobody in the trace hands out work.
     """
     found = ""
-    for name, _ in _stack(_stalled(list(lines), kind)):
+    names = [name for name, _ in _stack(_stalled(list(lines), kind))]
+    often = max(names, key=names.count, default="")
+    if kind == "stack-overflow" and names.count(often) >= _RECURSION:
+        return plain_function(often)  # it calls itself without end
+    for name in names:
         if name.startswith(_OTHER_CPU):
             return _OTHER_CPU  # it waits for another CPU: no caller of it is more at fault
         if found and hands_out(name):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from orchestrator.evidence.klog import guilt, titles
-from orchestrator.evidence.klog.damage import NO_END, damage
+from orchestrator.evidence.klog.damage import damage, settled
 from orchestrator.evidence.klog.facts import place
 from orchestrator.evidence.klog.report import ASKS_OTHERS, DUMP_HEAD, Report
 from orchestrator.evidence.klog.roles import plain_function
@@ -68,7 +68,7 @@ def hit(report: Report) -> Hit:
         text="\n".join(_text(report)),
         seconds=report.first.seconds,
         caller=report.first.caller,
-        corrupted=why not in ("", NO_END) or (why == NO_END and not report.grounded),
+        corrupted=bool(why) and not settled(report, why, stood),
         damage=why,
         fatal=report.fatal,
         end_line=last.last_number,

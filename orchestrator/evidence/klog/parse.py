@@ -221,6 +221,8 @@ class _Reader:
             if report.has(Role.CUT) and len(report.headers) == 1 and rule.weak:
                 report.feed(line)  # the text of a WARN() may itself begin with "WARNING:"
                 return
+            # Without printk's callers nobody knows whose the rest of the trace is.
+            report.mixed = not line.caller and report.cut_short
         self._finish_report(caller)
         if _SECOND_HALF.match(line.text) and (first := self._first_half(line)) is not None:
             first.join(rule, match, line)

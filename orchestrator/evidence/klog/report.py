@@ -99,6 +99,11 @@ class Report:
         """Whether registers or frames were seen, or the first lines of a dump."""
         return self.frames > 0 or any(MACHINE.match(t) or DUMP_HEAD.match(t) for t in self.lines)
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether it is in the midst of a trace, above where the kernel was entered."""
+        return self.in_trace and not self.closed and not self.grounded
+
     def has(self, *roles: Role) -> bool:
         """Whether a header of one of these roles was seen."""
         return any(rule.role in roles for rule, _ in self.headers)
