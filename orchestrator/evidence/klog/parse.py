@@ -28,7 +28,7 @@ from orchestrator.evidence.klog.report import (
     RULER,
     Report,
 )
-from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify, glued
+from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify, glued, quick
 from orchestrator.evidence.klog.window import MARK
 from orchestrator.model.evidence import Hit
 
@@ -87,6 +87,9 @@ class _Reader:
             return
         if (report := caller.report) is not None and self._stale(report, line):
             self._finish_report(caller)
+        if not quick(line.text):
+            self._plain(caller, line)
+            return
         found = classify(line.text, trusted=not foreign)
         if found is None and not foreign and (start := glued(line.text)):
             text = line.text
@@ -100,16 +103,16 @@ class _Reader:
 
     def _plain(self, caller: _Caller, line: LogLine) -> None:
         """A line that begins no report."""
-        report = caller.report
-        if report is None and BACKTRACE.match(line.text):
+        report, text = caller.report, line.text
+        if report is None and text.startswith("NMI") and BACKTRACE.match(text):
             report = self._annex(caller, line)
-        if report is None and (end := END_TRACE.match(line.text)):
+        if report is None and text.startswith("---[") and (end := END_TRACE.match(text)):
             self._headless(caller, end, line)
         elif report is None:
-            caller.before.append(line.text)
+            caller.before.append(text)
         elif not report.feed(line):
             report.quiet += 1
-            caller.before.append(line.text)
+            caller.before.append(text)
             if report.quiet > MAX_QUIET_LINES:
                 self._finish_report(caller)
 

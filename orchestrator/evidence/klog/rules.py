@@ -319,19 +319,6 @@ HEADLESS = _row("cut-report", r"---\[ end", "report without its first lines", Ro
 # All patterns in one, without their groups: what it does not match need not be tried one by one.
 _ANY = re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", r.pattern.pattern) for r in RULES))
 
-# A cheap look that most lines fail; every rule's pattern needs one of these words.
-_QUICK = re.compile(
-    r"BUG|WARNING|INFO: |Oops: |panic - not|cut here|Unable to handle|Internal error|KASAN|UBSAN"
-    r"|general protection|: [0-9a-f]{1,16} \[#|PANIC: |Insufficient stack|SError Interrupt"
-    r"|Unhandled fault|Alignment trap|Corrupted page table|page dumped|list_(?:add|del) |refcount_t"
-    r"|DEBUG_LOCKS|ODEBUG|Kernel memory|CFI failure|hard LOCKUP|page allocation failure"
-    r"|vmalloc error|oom-killer|ut of memory|unreferenced object|suspected memory|csd: "
-    r"|nobody cared|unregister_netdevice|VFS: |swap (?:file|offset) entry|: bad p|invalid opcode: "
-    r"|int3: |divide error: |stack segment: |pagealloc: |vmstat_refresh: |refcount went to 0"
-    r"|kmemleak: |Unhandled \d\d-bit|Bad mode in|Missing ENDBR|detected buffer overflow"
-    r"|huh, entered|rust_kernel: "
-)
-
 # What reads like a header and is none, on healthy kernels.
 _HARMLESS = re.compile(
     r"(?:rcu: )?INFO: (?:lockdep is turned off|Stall ended before|NMI handler \()"
@@ -350,12 +337,68 @@ _HARMLESS = re.compile(
 )
 
 
+def quick(text: str) -> bool:
+    """A cheap look that most lines fail; every rule's pattern needs one of these words.
+
+    Spelled out, because this is what reading an ordinary line costs: three times as fast as one
+    regular expression of them all.
+    """
+    return (
+        "BUG" in text
+        or "WARNING" in text
+        or "INFO: " in text
+        or "Oops: " in text
+        or "panic - not" in text
+        or "cut here" in text
+        or "Unable to handle" in text
+        or "Internal error" in text
+        or " [#" in text
+        or "PANIC: " in text
+        or "Insufficient stack" in text
+        or "SError Interrupt" in text
+        or "Unhandled " in text
+        or "Alignment trap" in text
+        or "Corrupted page table" in text
+        or "page dumped" in text
+        or "list_add " in text
+        or "list_del " in text
+        or "refcount_t" in text
+        or "Kernel memory" in text
+        or "CFI failure" in text
+        or "hard LOCKUP" in text
+        or "page allocation failure" in text
+        or "vmalloc error" in text
+        or "oom-killer" in text
+        or "ut of memory" in text
+        or "unreferenced object" in text
+        or "suspected memory" in text
+        or "csd: " in text
+        or "nobody cared" in text
+        or "unregister_netdevice" in text
+        or "VFS: " in text
+        or "entry " in text
+        or ": bad p" in text
+        or "int3: " in text
+        or "pagealloc: " in text
+        or "vmstat_refresh: " in text
+        or "refcount went to 0" in text
+        or "kmemleak: " in text
+        or "Bad mode in" in text
+        or "Missing ENDBR" in text
+        or "detected buffer overflow" in text
+        or "huh, entered" in text
+        or "rust_kernel: " in text
+        or "general protection" in text
+        or "SAN: " in text
+    )
+
+
 def classify(text: str, trusted: bool = True) -> tuple[Rule, re.Match[str]] | None:
     """The rule that ``text`` is a header of, or None.
 
     :param trusted: False where the line may be user space's; weak rules are left out then.
     """
-    if _QUICK.search(text) is None or _ANY.match(text) is None or _HARMLESS.match(text):
+    if not quick(text) or _ANY.match(text) is None or _HARMLESS.match(text):
         return None
     for rule in RULES:
         if rule.weak and not trusted:
@@ -376,6 +419,5 @@ _GLUED = re.compile(
 
 def glued(text: str) -> int:
     """Where in a line, behind other text, a header begins; 0 where none does."""
-    if _QUICK.search(text) is None or (match := _GLUED.search(text, 1)) is None:
-        return 0
-    return match.start()
+    match = _GLUED.search(text, 1)
+    return match.start() if match else 0
