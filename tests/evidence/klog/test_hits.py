@@ -39,8 +39,8 @@ WARN = ["-" * 12 + "[ cut here ]" + "-" * 12, "WARNING: CPU: 1 PID: 61 at mm/ksm
 
 @pytest.mark.parametrize(
     ("access", "how"),
-    [("Read of size 8 at addr", "Read"), ("Write of size 8 at addr", "Write"), ("Read at addr", "Read"),
-     ("Write at addr", "Write")],
+    [("Read of size 8 at addr", "Read"), ("Write of size 8 at addr", "Write"),
+     ("Read at addr", "Read"), ("Write at addr", "Write")],
 )  # fmt: skip
 def test_the_access_is_part_of_a_kasan_reports_name(access, how):
     hit = one(*kasan("use-after-free", access, "dump_stack", "kasan_report", "ksm_scan", "kthread"))
