@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's readers over the suites of others who read the same: what they say, what the lab says.
+
+    tools/peers.py --syzkaller DIR --linux DIR [--git DIR] [...] [--verbose] [--markdown]
+
+Each folder is your own checkout; nothing of it is run or copied.  Deliberate differences stand in
+tools/peers_policy.yaml.  Exit status: 0 when all was read, 1 when a file was not, 2 on wrong input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+try:
+    import peers_mail
+    import peers_syzkaller
+    import peers_tap
+    from peers_table import (
+        Judge,
+        Judged,
+        Measured,
+        PeersError,
+        as_entries,
+        as_lines,
+        as_markdown,
+        as_text,
+        commit_of,
+        load_policies,
+    )
+except ImportError:
+    sys.exit("peers: run it as .venv/bin/python tools/peers.py, after `make setup`")
+
+POLICY = HOME / "tools" / "peers_policy.yaml"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A peer's suite: its option, what the folder is a checkout of, and who compares."""
+
+    option: str
+    of: str
+    measure: Callable[[Path], Measured]
+
+
+def _syzkaller(folder: Path) -> Measured:
+    return peers_syzkaller.measure(folder, _reader("orchestrator.evidence.klog.source"))
+
+
+def _reader(module: str) -> Callable[[str], str] | None:
+    """The lab's reader of the file to blame, where there is one."""
+    try:
+        found: Callable[[str], str] = importlib.import_module(module).guilty_file
+    except ModuleNotFoundError:
+        return None
+    return found
+
+
+def _kconfiglib(folder: Path) -> Measured:
+    """Left to tools/peers_kconfig.py, whose ``measure`` takes the folder as the others do."""
+    try:
+        measured: Measured = importlib.import_module("peers_kconfig").measure(folder)
+    except ModuleNotFoundError as error:
+        raise PeersError("--kconfiglib: there is no tools/peers_kconfig.py yet") from error
+    return measured
+
+
+SUITES = (
+    Suite("syzkaller", "syzkaller: kernel logs", _syzkaller),
+    Suite("linux", "Linux: KUnit's logs", peers_tap.measure_kunit),
+    Suite("tap-parser", "node's tap-parser: TAP", peers_tap.measure_tap_parser),
+    Suite("git", "git: mails", peers_mail.measure_git),
+    Suite("b4", "b4: series", peers_mail.measure_b4),
+    Suite("patchwork", "Patchwork: mails", peers_mail.measure_patchwork),
+    Suite("kconfiglib", "Kconfiglib: why a symbol did not take", _kconfiglib),
+)
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    for suite in SUITES:
+        parser.add_argument(
+            f"--{suite.option}", type=Path, metavar="DIR", help=f"a checkout of {suite.of}"
+        )
+    parser.add_argument("--policy", type=Path, default=POLICY, metavar="FILE",
+                        help="the deliberate differences (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--differences", type=Path, metavar="FILE", help="write them all as JSON")
+    parser.add_argument("--verbose", action="store_true", help="list the differences")
+    parser.add_argument("--markdown", action="store_true", help="the table as in docs/evidence.md")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
+    """Compare; give the exit status."""
+    options = arguments(words)
+    given = [(suite, getattr(options, suite.option.replace("-", "_"))) for suite in SUITES]
+    given = [(suite, folder) for suite, folder in given if folder is not None]
+    try:
+        if not given:
+            raise PeersError("name at least one checkout, for example --syzkaller DIR")
+        judge = Judge(load_policies(options.policy))
+        rows, unread = compare(given, judge)
+        if options.differences:
+            options.differences.write_text(json.dumps(as_entries(rows), indent=1) + "\n")
+    except (PeersError, OSError) as error:
+        print(f"peers: {error}", file=sys.stderr)
+        return 2
+    print(as_markdown(rows) if options.markdown else as_text(rows))
+    for line in as_lines(rows) if options.verbose else ():
+        print(line)
+    for policy in judge.idle():
+        print(f"peers: a policy covers no difference: {policy}", file=sys.stderr)
+    for file, why in unread:
+        print(f"peers: not read: {file}: {why}", file=sys.stderr)
+    if unread:
+        print(f"peers: {len(unread)} files were not read", file=sys.stderr)
+    return int(bool(unread))
+
+
+def compare(
+    given: Sequence[tuple[Suite, Path]], judge: Judge
+) -> tuple[list[Judged], list[tuple[str, str]]]:
+    """The rows of all suites, and the files that could not be read with the reason.
+
+    :raises PeersError: when a folder is not what its option takes.
+    """
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    rows: list[Judged] = []
+    unread: list[tuple[str, str]] = []
+    for suite, folder in given:
+        if not folder.is_dir():
+            raise PeersError(f"--{suite.option}: {folder} is not a folder")
+        measured = suite.measure(folder)
+        commit = commit_of(folder)
+        rows += [judge.judge(row, commit, date) for row in measured.rows]
+        unread += measured.unread
+    return rows, unread
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
