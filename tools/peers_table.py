@@ -165,7 +165,7 @@ def commit_of(folder: Path) -> str:
                   ["status", "--porcelain", "--untracked-files=no"]):  # fmt: skip
         try:
             done = subprocess.run(
-                ["git", "-C", folder, *words], capture_output=True, text=True, timeout=60,
+                ["git", "-C", folder, *words], capture_output=True, text=True, timeout=300,
                 check=True,
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError):

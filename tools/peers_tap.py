@@ -53,7 +53,7 @@ def outcome(report: KtapReport) -> str:
     verdicts = {case.verdict for case in report.cases}
     if Verdict.FAIL in verdicts:
         return "fail"
-    if report.problems or Verdict.ERROR in verdicts or not report.cases:
+    if report.problems or Verdict.ERROR in verdicts or not (report.cases or report.skip_all):
         return "incomplete"
     return "pass" if Verdict.PASS in verdicts else "skip"
 

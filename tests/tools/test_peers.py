@@ -290,6 +290,7 @@ def test_parents_and_their_subtests_are_told_apart() -> None:
         ("TAP version 13\n1..1\nok 1 a\n", "pass"),
         ("TAP version 13\n1..2\nok 1 a\nnot ok 2 b\n", "fail"),
         ("TAP version 13\n1..1\nok 1 a # SKIP no\n", "skip"),
+        ("TAP version 13\n1..0 # SKIP none grow here\n", "skip"),
         ("TAP version 13\n1..2\nok 1 a\n", "incomplete"),
         ("", "incomplete"),
     ],
