@@ -25,10 +25,12 @@ try:
     import peers_syzkaller
     import peers_tap
     from peers_table import (
+        Difference,
         Judge,
         Judged,
         Measured,
         PeersError,
+        Row,
         as_entries,
         as_lines,
         as_markdown,
@@ -36,22 +38,29 @@ try:
         commit_of,
         load_policies,
     )
+
+    from orchestrator.kernel.build import kdeps
+    from orchestrator.model.errors import LabError
 except ImportError:
     sys.exit("peers: run it as .venv/bin/python tools/peers.py, after `make setup`")
 
+#: The deliberate differences.
 POLICY = HOME / "tools" / "peers_policy.yaml"
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A peer's suite: its option, what the folder is a checkout of, and who compares."""
+    """A peer's suite: its option, what the folder is a checkout of, and who compares.
+
+    ``measure`` takes the folder, and the kernel tree of ``--linux`` where one is given.
+    """
 
     option: str
     of: str
-    measure: Callable[[Path], Measured]
+    measure: Callable[[Path, Path | None], Measured]
 
 
-def _syzkaller(folder: Path) -> Measured:
+def _syzkaller(folder: Path, _tree: Path | None) -> Measured:
     return peers_syzkaller.measure(folder, _reader("orchestrator.evidence.klog.source"))
 
 
@@ -64,23 +73,34 @@ def _reader(module: str) -> Callable[[str], str] | None:
     return found
 
 
-def _kconfiglib(folder: Path) -> Measured:
-    """Left to tools/peers_kconfig.py, whose ``measure`` takes the folder as the others do."""
+def _kconfiglib(folder: Path, tree: Path | None) -> Measured:
+    """Left to tools/peers_kconfig.py: why the symbols of a whole tree did not take."""
+    if tree is None:
+        raise PeersError("--kconfiglib needs --linux too: the tree whose symbols are asked about")
     try:
-        measured: Measured = importlib.import_module("peers_kconfig").measure(folder)
+        module = importlib.import_module("peers_kconfig")
     except ModuleNotFoundError as error:
         raise PeersError("--kconfiglib: there is no tools/peers_kconfig.py yet") from error
-    return measured
+    asked, _, wrong = module.measure(tree, folder, "x86_64", kdeps.explain)
+    rows = []
+    for name, about in module.QUESTIONS.items():
+        lines = [line.split(": ", 3) for line in wrong if line.split(": ", 2)[1] == name]
+        differences = [Difference(state, what, reason) for state, _, what, reason in lines]
+        rows.append(
+            Row("kconfig", f"Kconfig: {about}", "Kconfiglib", asked[name], tuple(differences))
+        )
+    return Measured(tuple(rows))
 
 
+#: All that can be held against, in the order of the table.
 SUITES = (
     Suite("syzkaller", "syzkaller: kernel logs", _syzkaller),
-    Suite("linux", "Linux: KUnit's logs", peers_tap.measure_kunit),
-    Suite("tap-parser", "node's tap-parser: TAP", peers_tap.measure_tap_parser),
-    Suite("git", "git: mails", peers_mail.measure_git),
-    Suite("b4", "b4: series", peers_mail.measure_b4),
-    Suite("patchwork", "Patchwork: mails", peers_mail.measure_patchwork),
-    Suite("kconfiglib", "Kconfiglib: why a symbol did not take", _kconfiglib),
+    Suite("linux", "Linux: KUnit's logs", lambda folder, _: peers_tap.measure_kunit(folder)),
+    Suite("tap-parser", "tap-parser: TAP", lambda folder, _: peers_tap.measure_tap_parser(folder)),
+    Suite("git", "git: mails", lambda folder, _: peers_mail.measure_git(folder)),
+    Suite("b4", "b4: series", lambda folder, _: peers_mail.measure_b4(folder)),
+    Suite("patchwork", "Patchwork: mails", lambda folder, _: peers_mail.measure_patchwork(folder)),
+    Suite("kconfiglib", "Kconfiglib, with --linux: why a symbol did not take", _kconfiglib),
 )
 
 
@@ -108,10 +128,10 @@ def main(words: Sequence[str]) -> int:
         if not given:
             raise PeersError("name at least one checkout, for example --syzkaller DIR")
         judge = Judge(load_policies(options.policy))
-        rows, unread = compare(given, judge)
+        rows, unread = compare(given, judge, options.linux)
         if options.differences:
             options.differences.write_text(json.dumps(as_entries(rows), indent=1) + "\n")
-    except (PeersError, OSError) as error:
+    except (PeersError, LabError, OSError) as error:
         print(f"peers: {error}", file=sys.stderr)
         return 2
     print(as_markdown(rows) if options.markdown else as_text(rows))
@@ -127,7 +147,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def compare(
-    given: Sequence[tuple[Suite, Path]], judge: Judge
+    given: Sequence[tuple[Suite, Path]], judge: Judge, tree: Path | None
 ) -> tuple[list[Judged], list[tuple[str, str]]]:
     """The rows of all suites, and the files that could not be read with the reason.
 
@@ -139,7 +159,7 @@ def compare(
     for suite, folder in given:
         if not folder.is_dir():
             raise PeersError(f"--{suite.option}: {folder} is not a folder")
-        measured = suite.measure(folder)
+        measured = suite.measure(folder, tree)
         commit = commit_of(folder)
         rows += [judge.judge(row, commit, date) for row in measured.rows]
         unread += measured.unread

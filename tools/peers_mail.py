@@ -22,6 +22,7 @@ from orchestrator.kernel.series.load import load_series
 from orchestrator.kernel.series.mail import Mail
 from orchestrator.model.errors import LabError
 
+#: Where the suites stand in their checkouts; b4 moved its own.
 GIT = Path("t/t5100")
 #: Mailboxes of t5100, and how the files are called that tell what is in each of their mails.
 _BOXES = (("sample.mbox", "info", "patch"), ("rfc2047-samples.mbox", "rfc2047-info-", ""))

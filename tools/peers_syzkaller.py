@@ -22,6 +22,7 @@ from orchestrator.evidence.klog.frames import plain_function
 from orchestrator.evidence.klog.parse import parse
 from orchestrator.model.evidence import Hit
 
+#: The logs of Linux in a checkout.
 DATA = Path("pkg/report/testdata/linux")
 _HEADER = re.compile(r"(?P<name>[A-Z_]+):(?: +(?P<value>.*))?$")
 # Syzkaller numbers what comes back, and names a file's line of a WARNING behind a slash.
@@ -51,6 +52,7 @@ _ARCHES = tuple(
         ("x86_64", rb"\bHardware name: .{0,20}(?:Google Compute Engine|Standard PC)"),
     )
 )
+#: The lab's own, and a log that tells none.
 OWN_ARCHES = ("x86_64", "arm64", "")
 
 

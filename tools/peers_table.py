@@ -11,9 +11,11 @@ from pathlib import Path
 
 import yaml
 
+#: The table's head.
 COLUMNS = ("reader", "held against", "commit", "cases", "agree", "by policy", "differ", "date")
 #: What an entry of the list of policies may and must say.
 _KEYS, _NEEDS = {"row", "file", "title", "reason"}, {"row", "reason"}
+#: Stands for the commit of a folder that is no checkout.
 UNKNOWN = "unknown commit"
 
 

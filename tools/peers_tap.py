@@ -20,6 +20,7 @@ from orchestrator.evidence import ktap
 from orchestrator.model.evidence import KtapCase, KtapReport
 from orchestrator.model.names import Verdict
 
+#: Where the suites stand in their checkouts; tap-parser moved into tapjs.
 KUNIT = Path("tools/testing/kunit")
 FIXTURES = (Path("test/fixtures"), Path("src/parser/test/fixtures"))
 #: KUnit's TestStatus (kunit_parser.py of v6.12) in the words of :func:`outcome`.

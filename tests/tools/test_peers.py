@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 import types
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import peers
 import peers_mail
@@ -542,9 +544,17 @@ def test_without_a_folder_there_is_nothing_to_compare(capsys: pytest.CaptureFixt
 def test_kconfiglib_is_left_to_a_module_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = types.ModuleType("peers_kconfig")
-    row = Row("kconfig", "Kconfig: why a symbol did not take", "Kconfiglib tests", 4)
-    monkeypatch.setattr(module, "measure", lambda folder: Measured((row,)), raising=False)
+    module: Any = types.ModuleType("peers_kconfig")
+    module.QUESTIONS = {"unmet": "a dependency", "choice": "a choice"}
+    wrong = ["default: unmet: PLUM is n, asked for y: needs PEAR: and a tree"]
+    module.measure = lambda *_: (Counter(unmet=3, choice=2), Counter(unmet=2, choice=2), wrong)
     monkeypatch.setitem(sys.modules, "peers_kconfig", module)
-    assert peers.main(["--kconfiglib", str(tmp_path)]) == 0
-    assert "Kconfig: why a symbol did not take" in capsys.readouterr().out
+    suite = next(suite for suite in peers.SUITES if suite.option == "kconfiglib")
+    unmet, choice = suite.measure(tmp_path, tmp_path).rows
+    assert (unmet.reader, unmet.cases, choice.cases) == ("Kconfig: a dependency", 3, 2)
+    assert unmet.differences == (
+        Difference("default", "PLUM is n, asked for y", "needs PEAR: and a tree"),
+    )
+    assert choice.differences == ()
+    assert peers.main(["--kconfiglib", str(tmp_path)]) == 2
+    assert "--kconfiglib needs --linux too" in capsys.readouterr().err
