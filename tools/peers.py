@@ -41,8 +41,9 @@ try:
 
     from orchestrator.kernel.build import kdeps
     from orchestrator.model.errors import LabError
-except ImportError:
-    sys.exit("peers: run it as .venv/bin/python tools/peers.py, after `make setup`")
+    from orchestrator.model.evidence import Hit
+except ImportError as error:
+    sys.exit(f"peers: run it as .venv/bin/python tools/peers.py, after `make setup` ({error})")
 
 #: The deliberate differences.
 POLICY = HOME / "tools" / "peers_policy.yaml"
@@ -64,13 +65,13 @@ def _syzkaller(folder: Path, _tree: Path | None) -> Measured:
     return peers_syzkaller.measure(folder, _reader("orchestrator.evidence.klog.source"))
 
 
-def _reader(module: str) -> Callable[[str], str] | None:
+def _reader(module: str) -> Callable[[Hit], str] | None:
     """The lab's reader of the file to blame, where there is one."""
     try:
-        found: Callable[[str], str] = importlib.import_module(module).guilty_file
+        found: Callable[[str, str], str] = importlib.import_module(module).guilty_file
     except ModuleNotFoundError:
         return None
-    return found
+    return lambda hit: found(hit.text, hit.kind)
 
 
 def _kconfiglib(folder: Path, tree: Path | None) -> Measured:

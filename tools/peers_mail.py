@@ -22,6 +22,11 @@ from orchestrator.kernel.series.load import load_series
 from orchestrator.kernel.series.mail import Mail
 from orchestrator.model.errors import LabError
 
+try:
+    from orchestrator.kernel.series.mbox import split  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    from orchestrator.kernel.series.mail import split  # type: ignore[attr-defined,unused-ignore]
+
 #: Where the suites stand in their checkouts; b4 moved its own.
 GIT = Path("t/t5100")
 #: Mailboxes of t5100, and how the files are called that tell what is in each of their mails.
@@ -40,13 +45,13 @@ def measure_git(folder: Path) -> Measured:
     place = folder / GIT
     if not place.is_dir():
         raise PeersError(f"{place} is missing: --git takes a checkout of git.git")
-    split, heads, patches = [], [], []
+    splits, heads, patches = [], [], []
     cases = {"split": 0, "head": 0, "patch": 0}
     unread: list[tuple[str, str]] = []
     for box, info, patch in _BOXES:
         infos = sorted(p for p in place.glob(f"{info}*") if re.fullmatch(info + r"\d{4}", p.name))
         try:
-            parts = mail.split((place / box).read_bytes()) or []
+            parts = list(split((place / box).read_bytes()) or ())
             wanted = [path.read_bytes() for path in infos]
             texts = [(place / path.name.replace(info, patch)).read_bytes() for path in infos
                      if patch]  # fmt: skip
@@ -56,7 +61,7 @@ def measure_git(folder: Path) -> Measured:
             continue
         cases["split"] += 1
         if len(parts) != len(infos):
-            split.append(Difference(box, f"{len(infos)} mails", f"{len(parts)} mails"))
+            splits.append(Difference(box, f"{len(infos)} mails", f"{len(parts)} mails"))
         if len(mails) != len(infos):
             unread.append((str(GIT / box), f"git splits it into {len(mails)} mails here"))
             continue
@@ -75,7 +80,7 @@ def measure_git(folder: Path) -> Measured:
                     patches.append(Difference(name, *_first_unlike(changes, got)))
     where = f"git {GIT}"
     rows = (
-        Row("mail-split", "mail: an mbox is split", where, cases["split"], tuple(split)),
+        Row("mail-split", "mail: an mbox is split", where, cases["split"], tuple(splits)),
         Row("mail-head", "mail: author and subject", where, cases["head"], tuple(heads)),
         Row("mail-patch", "mail: changed lines of the patch", where, cases["patch"],
             tuple(patches)),
@@ -86,6 +91,8 @@ def measure_git(folder: Path) -> Measured:
 def _mailsplit(box: Path) -> list[bytes]:
     """A mailbox's mails as git splits it, so that a wrong split spoils no other row.
 
+    Without the mailbox's own line (``From NAME DATE``), which the lab's reader is not given either.
+
     :raises OSError: when git is missing or refuses it.
     """
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
@@ -94,15 +101,24 @@ def _mailsplit(box: Path) -> list[bytes]:
         )  # fmt: skip
         if done.returncode:
             raise OSError(done.stderr.decode("utf-8", "replace").strip() or "git mailsplit fails")
-        return [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+        mails = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    return [raw.partition(b"\n")[2] if raw.startswith(b"From ") else raw for raw in mails]
 
 
 def _read(raw: bytes, name: str) -> Mail | str:
     """A mail, or what the lab says of one that it refuses."""
     try:
-        return mail.read(raw, name, reply_too=True)
+        return _mail(raw, name, reply_too=True)
     except LabError as error:
         return f"refused: {error}"
+
+
+def _mail(raw: bytes, name: str, reply_too: bool = False) -> Mail:
+    """The one mail of a mail, or the first of those that it has attached."""
+    read: Mail | list[Mail] = mail.read(raw, name, reply_too=reply_too)
+    if isinstance(read, list):
+        return read[0] if read else Mail(name, "", reply=True)
+    return read
 
 
 def _told(read: Mail | str) -> str:
@@ -174,7 +190,7 @@ def measure_b4(folder: Path) -> Measured:
         box = place / f"{name}.mbox"
         try:
             box.open("rb").close()
-            mails = [mail.read(raw, "") for raw in mail.split(reference.read_bytes()) or ()]
+            mails = [_mail(raw, "") for raw in split(reference.read_bytes()) or ()]
         except (OSError, LabError) as error:
             unread.append((str(box.relative_to(folder)), str(error)))
             continue
@@ -210,7 +226,7 @@ def measure_patchwork(folder: Path) -> Measured:
         if not box.exists():
             box = folder / PATCHWORK / "data" / "series" / name
         try:
-            mails = [_kind(raw, name) for raw in mail.split(box.read_bytes()) or ()]
+            mails = [_kind(raw, name) for raw in split(box.read_bytes()) or ()]
         except OSError as error:
             unread.append((str(box.relative_to(folder)), str(error)))
             continue
@@ -238,7 +254,7 @@ def parsed_counts(source: str) -> Iterator[tuple[str, list[int]]]:
 def _kind(raw: bytes, name: str) -> str:
     """What the lab takes a mail for, as ``load_series`` does."""
     try:
-        one = mail.read(raw, name)
+        one = _mail(raw, name)
     except LabError:
         return "refused"
     if one.reply:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from peers_table import Difference, Measured, PeersError, Row
 
-from orchestrator.evidence.klog.frames import plain_function
 from orchestrator.evidence.klog.parse import parse
 from orchestrator.model.evidence import Hit
 
@@ -119,6 +118,11 @@ def read_log(path: Path, name: str) -> Log:
     return Log(name, title, titles, corrupted[-1] == "Y", text, (headers["FILE"] or [""])[-1])
 
 
+def hits_of(log: Log) -> tuple[Hit, ...]:
+    """What the lab reads in a log."""
+    return tuple(parse(log.text.split(b"\n")))
+
+
 def arch_of(text: bytes) -> str:
     """The architecture that a log's registers tell; empty where it shows none.
 
@@ -136,7 +140,7 @@ def functions_of(title: str) -> frozenset[str]:
 
 def bare(name: str) -> str:
     """A function's name without the compiler's suffixes and the prefixes of system calls."""
-    name, before = plain_function(name).partition(".")[0], ""
+    name, before = name.partition(".")[0], ""
     while name != before:
         before = name
         for prefix in _PREFIXES:
@@ -144,16 +148,15 @@ def bare(name: str) -> str:
     return name
 
 
-def measure(folder: Path, guilty_file: Callable[[str], str] | None) -> Measured:
+def measure(folder: Path, guilty_file: Callable[[Hit], str] | None) -> Measured:
     """Read the logs of a checkout of syzkaller, and compare.
 
-    :param guilty_file: gives the file to blame out of a report's text; None where the lab has no
-        such reader.
+    :param guilty_file: gives the file to blame for a hit; None where the lab has no such reader.
     :raises PeersError: when the folder holds no such logs.
     """
     unread: list[tuple[str, str]] = []
     found = logs(folder, "report", unread)
-    reads = [Read(log, tuple(parse(log.text.split(b"\n")))) for log in found]
+    reads = [Read(log, hits_of(log)) for log in found]
     crashes = [read for read in reads if read.log.title]
     rows = [
         _crash("crash", "kernel log: a crash is a hit", crashes),
@@ -276,7 +279,7 @@ def _corrupted(reads: Sequence[Read]) -> Row:
 
 
 def _guilty(
-    folder: Path, guilty_file: Callable[[str], str] | None, unread: list[tuple[str, str]]
+    folder: Path, guilty_file: Callable[[Hit], str] | None, unread: list[tuple[str, str]]
 ) -> Row:
     row = _row("file", "kernel log: the file to blame", 0, (), kind="guilty")
     if guilty_file is None:
@@ -287,7 +290,8 @@ def _guilty(
             continue  # older checkouts
         for log in logs(folder, kind, unread):
             cases += 1
-            file = guilty_file(log.text.decode("utf-8", "replace"))
-            if file != log.file:
-                other.append(Read(log, ()).differs(log.file or "none", file or "none"))
+            read = Read(log, hits_of(log))
+            file = (guilty_file(read.first) or "none") if read.first else "no hit"
+            if file != (log.file or "none"):
+                other.append(read.differs(log.file or "none", file))
     return _row(row.key, row.reader, cases, other, kind="guilty")

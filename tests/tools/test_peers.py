@@ -19,6 +19,8 @@ import peers_tap
 import pytest
 from peers_table import Difference, Judge, Measured, PeersError, Policy, Row
 
+from orchestrator.model.evidence import Hit
+
 WARN = """\
 [    7.100000][   T91] ------------[ cut here ]------------
 [    7.100010][   T91] WARNING: CPU: 0 PID: 91 at mm/plum.c:40 {0}+0x1c/0x80
@@ -205,14 +207,22 @@ def test_bugs_and_signatures(tmp_path: Path) -> None:
 def test_the_file_to_blame(tmp_path: Path) -> None:
     folder = syzkaller(tmp_path, {
         "report/0": "\nquiet\n",
-        "guilty/0": "FILE: mm/plum.c\n\nmm/plum.c\n",
-        "guilty/1": "# where it grows\nFILE: mm/pear.c\n\nmm/plum.c\n",
-        "guilty_raw/0": "TITLE: WARNING in plum\nFILE: mm/plum.c\n\nmm/plum.c\n",
+        "guilty/0": "FILE: mm/plum.c\n\n" + warning("plum"),
+        "guilty/1": "# where it grows\nFILE: mm/pear.c\n\n" + warning("plum"),
+        "guilty/2": "FILE: mm/fig.c\n\nnothing to see\n",
+        "guilty_raw/0": "TITLE: WARNING in plum\nFILE: mm/plum.c\n\n" + warning("plum"),
     })  # fmt: skip
-    row = rows_of(peers_syzkaller.measure(folder, str.strip))["file"]
-    assert (row.cases, row.unmeasured) == (3, "")
+    asked = []
+
+    def guilty_file(hit: Hit) -> str:
+        asked.append(hit.kind)
+        return "mm/plum.c"
+
+    row = rows_of(peers_syzkaller.measure(folder, guilty_file))["file"]
+    assert (row.cases, row.unmeasured, asked) == (4, "", ["warning"] * 3)
     assert [(c.file, c.peer, c.lab) for c in row.differences] == [
-        ("guilty/1", "mm/pear.c", "mm/plum.c")
+        ("guilty/1", "mm/pear.c", "mm/plum.c"),
+        ("guilty/2", "mm/fig.c", "no hit"),
     ]
 
 
