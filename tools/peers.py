@@ -11,7 +11,6 @@ tools/peers_policy.yaml.  Exit status: 0 when all was read, 1 when a file was no
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
 try:
+    import peers_kconfig
     import peers_mail
     import peers_syzkaller
     import peers_tap
@@ -39,9 +39,7 @@ try:
         load_policies,
     )
 
-    from orchestrator.kernel.build import kdeps
     from orchestrator.model.errors import LabError
-    from orchestrator.model.evidence import Hit
 except ImportError as error:
     sys.exit(f"peers: run it as .venv/bin/python tools/peers.py, after `make setup` ({error})")
 
@@ -61,41 +59,24 @@ class Suite:
     measure: Callable[[Path, Path | None], Measured]
 
 
-def _syzkaller(folder: Path, _tree: Path | None) -> Measured:
-    return peers_syzkaller.measure(folder, _reader("orchestrator.evidence.klog.source"))
-
-
-def _reader(module: str) -> Callable[[Hit], str] | None:
-    """The lab's reader of the file to blame, where there is one."""
-    try:
-        found: Callable[[str, str], str] = importlib.import_module(module).guilty_file
-    except ModuleNotFoundError:
-        return None
-    return lambda hit: found(hit.text, hit.kind)
-
-
 def _kconfiglib(folder: Path, tree: Path | None) -> Measured:
-    """Left to tools/peers_kconfig.py: why the symbols of a whole tree did not take."""
+    """A row for each question that is asked of every symbol of the tree."""
     if tree is None:
         raise PeersError("--kconfiglib needs --linux too: the tree whose symbols are asked about")
-    try:
-        module = importlib.import_module("peers_kconfig")
-    except ModuleNotFoundError as error:
-        raise PeersError("--kconfiglib: there is no tools/peers_kconfig.py yet") from error
-    asked, _, wrong = module.measure(tree, folder, "x86_64", kdeps.explain)
-    rows = []
-    for name, about in module.QUESTIONS.items():
-        lines = [line.split(": ", 3) for line in wrong if line.split(": ", 2)[1] == name]
-        differences = [Difference(state, what, reason) for state, _, what, reason in lines]
-        rows.append(
-            Row("kconfig", f"Kconfig: {about}", "Kconfiglib", asked[name], tuple(differences))
-        )
-    return Measured(tuple(rows))
+    asked, _, wrong = peers_kconfig.measure(tree, folder)
+    told: dict[str, list[Difference]] = {name: [] for name in peers_kconfig.QUESTIONS}
+    for line in wrong:
+        state, name, what, reason = line.split(": ", 3)
+        told[name].append(Difference(state, what, reason))
+    return Measured(tuple(
+        Row("kconfig", f"Kconfig: {about}", "Kconfiglib", asked[name], tuple(told[name]))
+        for name, about in peers_kconfig.QUESTIONS.items()
+    ))  # fmt: skip
 
 
 #: All that can be held against, in the order of the table.
 SUITES = (
-    Suite("syzkaller", "syzkaller: kernel logs", _syzkaller),
+    Suite("syzkaller", "syzkaller: kernel logs", lambda folder, _: peers_syzkaller.measure(folder)),
     Suite("linux", "Linux: KUnit's logs", lambda folder, _: peers_tap.measure_kunit(folder)),
     Suite("tap-parser", "tap-parser: TAP", lambda folder, _: peers_tap.measure_tap_parser(folder)),
     Suite("git", "git: mails", lambda folder, _: peers_mail.measure_git(folder)),

@@ -12,13 +12,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from peers_table import Difference, Measured, PeersError, Row
 
 from orchestrator.evidence.klog.parse import parse
+from orchestrator.evidence.klog.source import guilty_file
 from orchestrator.model.evidence import Hit
 
 #: The logs of Linux in a checkout.
@@ -148,10 +149,9 @@ def bare(name: str) -> str:
     return name
 
 
-def measure(folder: Path, guilty_file: Callable[[Hit], str] | None) -> Measured:
+def measure(folder: Path) -> Measured:
     """Read the logs of a checkout of syzkaller, and compare.
 
-    :param guilty_file: gives the file to blame for a hit; None where the lab has no such reader.
     :raises PeersError: when the folder holds no such logs.
     """
     unread: list[tuple[str, str]] = []
@@ -169,7 +169,7 @@ def measure(folder: Path, guilty_file: Callable[[Hit], str] | None) -> Measured:
         _two_bugs([r for r in crashes if r.first and functions_of(r.log.title)]),
         _one_bug([read for read in crashes if read.first]),
         _corrupted(crashes),
-        _guilty(folder, guilty_file, unread),
+        _guilty(folder, unread),
     ]  # fmt: skip
     return Measured(tuple(rows), tuple(unread))
 
@@ -278,12 +278,7 @@ def _corrupted(reads: Sequence[Read]) -> Row:
     return _row("corrupted", "kernel log: cut or mixed reports are told", len(reads), other)
 
 
-def _guilty(
-    folder: Path, guilty_file: Callable[[Hit], str] | None, unread: list[tuple[str, str]]
-) -> Row:
-    row = _row("file", "kernel log: the file to blame", 0, (), kind="guilty")
-    if guilty_file is None:
-        return Row(row.key, row.reader, row.suite, 0, unmeasured="the lab has no such reader")
+def _guilty(folder: Path, unread: list[tuple[str, str]]) -> Row:
     cases, other = 0, []
     for kind in ("guilty", "guilty_raw"):
         if kind == "guilty_raw" and not (folder / DATA / kind).is_dir():
@@ -291,7 +286,8 @@ def _guilty(
         for log in logs(folder, kind, unread):
             cases += 1
             read = Read(log, hits_of(log))
-            file = (guilty_file(read.first) or "none") if read.first else "no hit"
+            hit = read.first
+            file = (guilty_file(hit.text, hit.kind) or "none") if hit else "no hit"
             if file != (log.file or "none"):
                 other.append(read.differs(log.file or "none", file))
-    return _row(row.key, row.reader, cases, other, kind="guilty")
+    return _row("file", "kernel log: the file to blame", cases, other, kind="guilty")

@@ -42,8 +42,7 @@ class Difference:
 class Row:
     """One question put to the peer and to the lab, ``cases`` times.
 
-    ``key`` is its name in the list of policies; ``note`` stands below the table; ``unmeasured``
-    tells why there is no answer.
+    ``key`` is its name in the list of policies; ``note`` stands below the table.
     """
 
     key: str
@@ -52,7 +51,6 @@ class Row:
     cases: int
     differences: tuple[Difference, ...] = ()
     note: str = ""
-    unmeasured: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,14 @@ class Policy:
     title: str = "*"
 
     def covers(self, row: Row, case: Difference) -> bool:
-        """Whether a difference is this one; of several files each has to fit."""
+        """Whether a difference is this one; of several files each has to fit, or their list."""
         return (
             fnmatchcase(row.key, self.row)
             and fnmatchcase(case.title, self.title)
-            and all(fnmatchcase(name, self.file) for name in case.file.split(" + "))
+            and (
+                fnmatchcase(case.file, self.file)
+                or all(fnmatchcase(name, self.file) for name in case.file.split(" + "))
+            )
         )
 
     def __str__(self) -> str:
@@ -110,8 +111,7 @@ class Judge:
 
     def judge(self, row: Row, commit: str, date: str) -> Judged:
         """Tell the deliberate differences of a row from the others."""
-        if not row.unmeasured:
-            self._seen.append(row.key)
+        self._seen.append(row.key)
         differ, deliberate = [], []
         for case in row.differences:
             policy = next((p for p in self.policies if p.covers(row, case)), None)
@@ -183,8 +183,6 @@ def lines_of(judged: Judged) -> list[str]:
     """The cells of a row of the table, in the order of ``COLUMNS``."""
     row = judged.row
     figures = [row.cases, judged.agree, len(judged.policies), len(judged.differ)]
-    if row.unmeasured:
-        return [row.reader, row.suite, judged.commit, *[row.unmeasured, "", "", ""], judged.date]
     return [row.reader, row.suite, judged.commit, *map(str, figures), judged.date]
 
 
@@ -199,17 +197,11 @@ def as_markdown(rows: Sequence[Judged]) -> str:
 def as_text(rows: Sequence[Judged]) -> str:
     """The table for a terminal."""
     table = [list(COLUMNS), *(lines_of(judged) for judged in rows)]
-    # What was not measured says so across the columns of figures.
-    widths = [
-        max(len(cells[n]) for cells in table if n != 3 or cells[4] or cells is table[0])
-        for n in range(len(COLUMNS))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in table
     ]
-    text = []
-    for cells in table:
-        if cells[3] and not cells[4]:
-            cells = [*cells[:3], cells[3]]
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=False))
-        text.append("  ".join(padded).rstrip())
     return "\n".join([*text, *_notes(rows)])
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import types
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import peers
 import peers_mail
@@ -18,8 +15,6 @@ import peers_table
 import peers_tap
 import pytest
 from peers_table import Difference, Judge, Measured, PeersError, Policy, Row
-
-from orchestrator.model.evidence import Hit
 
 WARN = """\
 [    7.100000][   T91] ------------[ cut here ]------------
@@ -47,6 +42,7 @@ def put(folder: Path, name: str, text: str) -> Path:
 
 
 def syzkaller(folder: Path, files: dict[str, str]) -> Path:
+    put(folder, "pkg/report/testdata/linux/guilty/7", "FILE: mm/plum.c\n\n" + warning("plum"))
     for name, text in files.items():
         put(folder, f"pkg/report/testdata/linux/{name}", text)
     return folder
@@ -147,7 +143,7 @@ def test_crashes_and_quiet_logs(tmp_path: Path) -> None:
         "report/4": "\n" + warning("plum"),
         "report/.notes": "no number, no test",
     })  # fmt: skip
-    measured = peers_syzkaller.measure(folder, None)
+    measured = peers_syzkaller.measure(folder)
     rows = rows_of(measured)
     assert measured.unread == ()
     assert rows["crash"].cases == 3
@@ -158,7 +154,6 @@ def test_crashes_and_quiet_logs(tmp_path: Path) -> None:
     assert rows["quiet"].cases == 2
     assert [case.file for case in rows["quiet"].differences] == ["report/4"]
     assert rows["quiet"].differences[0].lab == "hit: WARNING: at mm/plum.c:40 plum"
-    assert rows["file"].unmeasured
 
 
 def test_the_function_and_what_is_cut(tmp_path: Path) -> None:
@@ -170,7 +165,7 @@ def test_the_function_and_what_is_cut(tmp_path: Path) -> None:
         "report/3": "TITLE: WARNING in plum\nCORRUPTED: Y\n\n" + warning("plum"),
         "report/4": "TITLE: lost\n\nnothing to see\n",
     })  # fmt: skip
-    rows = rows_of(peers_syzkaller.measure(folder, None))
+    rows = rows_of(peers_syzkaller.measure(folder))
     assert rows["function"].cases == 4
     assert [(c.file, c.peer, c.lab) for c in rows["function"].differences] == [
         ("report/1", "pear", "plum")
@@ -191,7 +186,7 @@ def test_bugs_and_signatures(tmp_path: Path) -> None:
         "report/4": "TITLE: ripe fruit in plum\nALT: WARNING in plum\n\n" + warning("plum"),
         "report/5": "TITLE: WARNING\n\n" + warning("plum"),
     })  # fmt: skip
-    rows = rows_of(peers_syzkaller.measure(folder, None))
+    rows = rows_of(peers_syzkaller.measure(folder))
     # Of ten pairs with a function, 0 and 4 are one bug by ALT, and 2 and 3 by their title.
     assert rows["two-bugs"].cases == 8
     assert [case.file for case in rows["two-bugs"].differences] == [
@@ -212,22 +207,12 @@ def test_the_file_to_blame(tmp_path: Path) -> None:
         "guilty/2": "FILE: mm/fig.c\n\nnothing to see\n",
         "guilty_raw/0": "TITLE: WARNING in plum\nFILE: mm/plum.c\n\n" + warning("plum"),
     })  # fmt: skip
-    asked = []
-
-    def guilty_file(hit: Hit) -> str:
-        asked.append(hit.kind)
-        return "mm/plum.c"
-
-    row = rows_of(peers_syzkaller.measure(folder, guilty_file))["file"]
-    assert (row.cases, row.unmeasured, asked) == (4, "", ["warning"] * 3)
+    row = rows_of(peers_syzkaller.measure(folder))["file"]
+    assert row.cases == 5  # with the one of all suites here
     assert [(c.file, c.peer, c.lab) for c in row.differences] == [
         ("guilty/1", "mm/pear.c", "mm/plum.c"),
         ("guilty/2", "mm/fig.c", "no hit"),
     ]
-
-
-def test_the_labs_own_reader_of_the_file_is_asked_for_by_name() -> None:
-    assert peers._reader("orchestrator.no.such.module") is None
 
 
 # ---------------------------------------------------------------- KTAP
@@ -425,6 +410,9 @@ def test_a_policy_covers_what_fits_all_of_its_patterns() -> None:
     policy = Policy("crash*", "why", file="report/1?", title="*in plum")
     assert policy.covers(row, Difference("report/10", "", "", "BUG in plum"))
     assert policy.covers(row, Difference("report/10 + report/11", "", "", "BUG in plum"))
+    assert Policy("crash", "why", file="report/4 + report/7").covers(
+        row, Difference("report/4 + report/7", "", "")
+    )
     assert not policy.covers(row, Difference("report/10 + report/21", "", "", "BUG in plum"))
     assert not policy.covers(row, Difference("report/10", "", "", "BUG in pear"))
     assert not policy.covers(Row("quiet", "r", "s", 2), Difference("report/10", "", "", "in plum"))
@@ -447,12 +435,6 @@ def test_deliberate_differences_are_counted_apart_and_idle_policies_told() -> No
         "quiet report/2: a | lab: c", "quiet report/1: a | lab: b | by policy: why",
     ]  # fmt: skip
     assert "| r | s | abc | 5 | 3 | 1 | 1 | 2026-11-29 |" in peers_table.as_markdown([judged])
-
-
-def test_what_was_not_measured_says_so() -> None:
-    judged = Judge(()).judge(Row("file", "r", "s", 0, unmeasured="no reader"), "abc", "today")
-    assert "| r | s | abc | no reader |  |  |  | today |" in peers_table.as_markdown([judged])
-    assert peers_table.as_text([judged]).endswith("abc     no reader")
 
 
 @pytest.mark.parametrize(
@@ -551,17 +533,17 @@ def test_without_a_folder_there_is_nothing_to_compare(capsys: pytest.CaptureFixt
     assert "name at least one checkout" in capsys.readouterr().err
 
 
-def test_kconfiglib_is_left_to_a_module_of_its_own(
+def test_reasons_of_kconfig_have_a_row_for_each_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module: Any = types.ModuleType("peers_kconfig")
-    module.QUESTIONS = {"unmet": "a dependency", "choice": "a choice"}
     wrong = ["default: unmet: PLUM is n, asked for y: needs PEAR: and a tree"]
-    module.measure = lambda *_: (Counter(unmet=3, choice=2), Counter(unmet=2, choice=2), wrong)
-    monkeypatch.setitem(sys.modules, "peers_kconfig", module)
+    asked = Counter(unmet=3, choice=2)
+    monkeypatch.setattr(peers.peers_kconfig, "measure", lambda *_: (asked, Counter(), wrong))
     suite = next(suite for suite in peers.SUITES if suite.option == "kconfiglib")
-    unmet, choice = suite.measure(tmp_path, tmp_path).rows
-    assert (unmet.reader, unmet.cases, choice.cases) == ("Kconfig: a dependency", 3, 2)
+    rows = {row.reader: row for row in suite.measure(tmp_path, tmp_path).rows}
+    unmet = rows[f"Kconfig: {peers.peers_kconfig.QUESTIONS['unmet']}"]
+    choice = rows[f"Kconfig: {peers.peers_kconfig.QUESTIONS['choice']}"]
+    assert (len(rows), unmet.cases, choice.cases) == (len(peers.peers_kconfig.QUESTIONS), 3, 2)
     assert unmet.differences == (
         Difference("default", "PLUM is n, asked for y", "needs PEAR: and a tree"),
     )
