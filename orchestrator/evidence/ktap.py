@@ -59,6 +59,7 @@ class _Parser:
         lines, cut = taptext.lines(text, whole)
         for line in lines:
             self._line(line)
+        self._unended_yaml()
         if cut:
             self._problem(CUT)
         while len(self.levels) > (2 if self._all_indented() else 1):
@@ -140,9 +141,7 @@ class _Parser:
             self.yaml, self.swallowed = indent, False
             return True
         if text and indent < self.yaml:
-            self.yaml = None
-            if self.swallowed:
-                self._problem("a YAML block that does not end has lines of TAP in it")
+            self._unended_yaml()
             return False
         if text == "..." and indent == self.yaml:
             self.yaml = None
@@ -152,6 +151,11 @@ class _Parser:
             self.swallowed |= found is not None and not found.bare
             self.levels[-1].note(text[:MAX_WORDS])
         return True
+
+    def _unended_yaml(self) -> None:
+        if self.yaml is not None and self.swallowed:
+            self._problem("a YAML block that does not end has lines of TAP in it")
+        self.yaml = None
 
     def _plan(self, indent: int, plan: Plan) -> None:
         level = self._open(indent)
