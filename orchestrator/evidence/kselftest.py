@@ -33,7 +33,8 @@ _NOT_STARTED = (126, 127)
 _TAIL = 8
 _MAX_LINE = 300
 _RESULT = re.compile(
-    r"^(?P<head>(?:not )?ok\s+(?P<number>\d{1,9}))(?:\s+-(?=\s|$)|(?=\s|$))\s*(?P<rest>.*)$"
+    r"^(?P<head>(?P<behind>(?:# )*)(?:not )?ok\s+(?P<number>\d{1,9}))"
+    r"(?:\s+-(?=\s|$)|(?=\s|$))\s*(?P<rest>.*)$"
 )
 _TAP = re.compile(
     r"^(?:# )*(?:K?TAP version \d+|(?:not )?ok\s+\d+\b|1\.\.0\s*#\s*SKIP\b)", re.MULTILINE
@@ -45,7 +46,7 @@ _GLUED = re.compile(
     r"(?<=\S)(?:# (?:\[RUN\]|Totals:|Planned tests !=) |Bail out! |(?:not )?ok (?P<next>\d{1,9}) )"
 )
 # cow, gup_longterm and others name what is tested in a remark, and only the step in the result.
-_RUN = re.compile(r"^# \[RUN\] (?P<what>.+)$")
+_RUN = re.compile(r"^(?P<behind>(?:# )*)# \[RUN\] (?P<what>.+)$")
 _NUMBER = re.compile(r"\d+")
 _ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b")
 # uffd-unit-tests: "Testing move on anon... done".
@@ -88,10 +89,12 @@ def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
     elif status == 0:
         yield KtapCase(PROGRAM, Verdict.PASS, "; ".join(report.problems[:2]))
     elif status == SKIPPED:
-        yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(text))
+        yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(report, text))
     elif report.problems or not failed or cut_short(status):
         reason = f"ended with {status_words(status)}"
-        if report.problems and not failed:
+        if report.bailed_out:
+            reason += f": it bailed out: {report.bailed_out}"
+        elif report.problems and not failed:
             reason += f": {report.problems[0]}"
         yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
 
@@ -111,9 +114,11 @@ def _tail(text: str) -> list[str]:
     return tail[-_TAIL:]
 
 
-def _why_skipped(text: str) -> str:
-    """A skip's reason: what stands behind the word, else the last thing that was said."""
-    lines = _tail(text)
+def _why_skipped(report: KtapReport, text: str) -> str:
+    """A skip's reason: the last case's, what stands behind the word, or what was said last."""
+    if report.cases and all_skipped(report.cases[-1]):
+        return report.cases[-1].reason
+    lines = [line for line in _tail(text) if not line.startswith("# Totals: ")]
     for line in reversed(lines):
         found = _WHY_SKIP.search(line)
         if found and found["why"]:
@@ -139,15 +144,17 @@ def as_tap(text: str) -> str:
 
 def _named(lines: Iterable[str]) -> Iterator[str]:
     """Results with the remark before them that says what they are about; addresses left out."""
-    what = ""
+    what = behind = ""
     for line in _unglued(lines):
         run = _RUN.match(line)
         if run:
-            what = run["what"].replace("#", "").strip()
+            what, behind = run["what"].replace("#", "").strip(), run["behind"]
         result = _RESULT.match(line)
         if result is None:
             yield line
             continue
+        if result["behind"] != behind:
+            what = ""  # it was about another program's results
         rest = _ADDRESS.sub("ADDRESS", result["rest"])
         sign = "" if not what or _NAMELESS.match(rest) else ":"
         yield f"{result['head']} {what}{sign} {rest}" if what else f"{result['head']} {rest}"

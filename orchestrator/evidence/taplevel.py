@@ -133,6 +133,8 @@ class Level:
         if parent.verdict in (Verdict.PASS, Verdict.SKIP) and bad:
             worst = Verdict.FAIL if any(c.verdict is Verdict.FAIL for c in bad) else Verdict.ERROR
             return replace(parent, verdict=worst, reason=f"its subtest {bad[0].name} failed")
+        if parent.reason == NO_REASON and below.skip_all:
+            return replace(parent, reason=below.skip_all)
         if parent.verdict is Verdict.PASS and below._skipped():
             why = below.skip_all or "all its subtests were skipped"
             return replace(parent, verdict=Verdict.SKIP, reason=parent.reason or why)

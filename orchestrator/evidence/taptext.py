@@ -65,8 +65,9 @@ def _without_records(cleaned: Iterable[str]) -> Iterator[str]:
             yield line[record.end() :] if record else line
         elif record is None:
             if begun and _goes_on(begun, line):
-                line = f"not {line.lstrip()}" if begun.strip() == "not" else begun + line
-                begun = ""
+                if begun.strip() == "not":
+                    begun, line = begun.rstrip() + " ", line.lstrip()
+                begun, line = "", begun + line
             elif begun:
                 yield begun
                 begun = ""
@@ -83,8 +84,11 @@ def _without_records(cleaned: Iterable[str]) -> Iterator[str]:
 
 def _goes_on(begun: str, line: str) -> bool:
     """Whether a line is the rest of one that a record interrupted, and not the next one."""
-    if begun.strip() == "not":
+    word = begun.strip()
+    if word == "not":
         return line.lstrip().startswith("ok")
+    if word in ("", "K"):  # an indentation, and KTAP
+        return True
     if _DIRECTIVE.match(line):
         return True
     return bool(line) and not line.lstrip().startswith("#") and not _is_tap(line)

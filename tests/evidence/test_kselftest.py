@@ -36,6 +36,9 @@ def test_a_program_without_tap_goes_by_its_exit_status() -> None:
         ("TAP version 13\nok 1 # SKIP needs root\n", "needs root"),
         ("need more free huge pages\n", "need more free huge pages"),
         ("", "it does not say why"),
+        # ksft_exit_skip() in the midst, and the summary that follows it
+        ("TAP version 13\n1..3\nok 1 a\nok 3 # SKIP no room\n# Totals: pass:1 skip:1\n", "no room"),
+        ("no room\n# Totals: pass:0 fail:0 xfail:0 xpass:0 skip:1 error:0\n", "no room"),
     ],
 )
 def test_four_is_a_skip_with_its_reason(text: str, why: str) -> None:
@@ -56,7 +59,9 @@ def test_what_ended_early_is_a_failed_program_beside_its_subtests() -> None:
     text = "TAP version 13\n1..3\nnot ok 1 one\nBail out! no memory\n"
     report = kselftest.read(text, 1)
     assert found(report) == {"one": F, "program": F}
-    assert "no memory" in reason(report, "program")
+    assert reason(report, "program").startswith(
+        "ended with exit status 1: it bailed out: no memory\n"
+    )
 
 
 def test_a_plan_that_does_not_fit_is_no_fail_of_a_program_that_ended_well() -> None:
@@ -121,6 +126,19 @@ def test_a_nameless_result_is_called_as_the_remark_before_it(
 ) -> None:
     report = kselftest.read(f"TAP version 13\n1..1\n# [RUN] copy\n{result}\n", 1)
     assert found(report)[name] is verdict
+
+
+def test_a_remark_is_about_the_results_of_its_own_program() -> None:
+    text = (
+        "TAP version 13\n1..2\n# TAP version 13\n# 1..1\n# # [RUN] copy\n# ok 1 # SKIP no device\n"
+        "ok 1 a # SKIP\n# [RUN] move\nok 2 Moved\n"
+    )
+    assert list(found(kselftest.read(text, 0))) == ["a.copy", "a", "move: Moved", "program"]
+
+
+def test_a_skip_without_a_reason_has_its_childs() -> None:
+    text = "TAP version 13\n1..1\n# TAP version 13\n# 1..0 # SKIP no swap\nok 1 a # SKIP\n"
+    assert reason(kselftest.read(text, 0), "a") == "no swap"
 
 
 def test_a_result_whose_line_does_not_end() -> None:

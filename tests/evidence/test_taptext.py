@@ -111,6 +111,11 @@ def test_several_records_one_after_another(at: int) -> None:
     assert outcome(ktap.parse(text)) == [("a", P), ("foo", F)]
 
 
+def test_a_word_that_ends_like_another_goes_on() -> None:
+    assert outcome(ktap.parse(f"1..1\nok 1 knot{RECORD}\nted\n")) == [("knotted", P)]
+    assert outcome(ktap.parse(f"1..1\nok 1 knot{RECORD}\nok 2\n")) == [("knot", P), ("case 2", P)]
+
+
 def test_a_line_that_two_records_interrupt() -> None:
     text = f"1..1\nnot {RECORD}\nok 1 fo{RECORD}\no\n"
     assert outcome(ktap.parse(text)) == [("foo", F)]
