@@ -153,11 +153,11 @@ class Level:
         numbered = len(self.own) - len(self.bare)
         if not self.bare:
             return
-        if self.planned is None:
-            # They fill the gaps between the numbers, or there are no numbers.
-            results = max(self.numbers) == len(self.own) if numbered and self.numbers else self.tap
-        else:
-            results = not numbered or self.planned >= len(self.own)
+        if not numbered:
+            results = self.planned is not None or self.tap
+        else:  # they fill the gaps between the numbers, or the plan has room for them
+            filled = max(self.numbers, default=0) == len(self.own)
+            results = filled or (self.planned or 0) >= len(self.own)
         if results:
             return
         lost = [self.cases[at] for at in sorted(self.bare)]

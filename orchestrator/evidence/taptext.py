@@ -16,6 +16,8 @@ from orchestrator.evidence.klog.lines import STAMP, clean
 
 #: Of a longer line only its beginning and its end are read.
 MAX_LINE = 8192
+#: A line that records interrupt again and again is put together up to this length.
+MAX_BEGUN = 1024
 _RECORD = re.compile(r"(?:<\d{1,3}>)?" + STAMP + " ?")
 # Where any of that may be found at all.
 _MIXED = re.compile(STAMP + r"|^[ \t]*not[ \t]*$", re.MULTILINE)
@@ -58,20 +60,21 @@ def _without_records(cleaned: Iterable[str]) -> Iterator[str]:
     stamped: bool | None = None  # whether TAP comes from the kernel's log, once that is known
     begun = ""  # a line that a record interrupted
     for line in cleaned:
+        known = 0  # how much of it holds no record
         record = _RECORD.match(line) if "[" in line else None
         if stamped is None and _is_tap(line[record.end() :] if record else line):
             stamped = record is not None
         if stamped:
             yield line[record.end() :] if record else line
         elif record is None:
-            if begun and _goes_on(begun, line):
+            if begun and len(begun) < MAX_BEGUN and _goes_on(begun, line):
                 if begun.strip() == "not":
                     begun, line = begun.rstrip() + " ", line.lstrip()
-                begun, line = "", begun + line
+                known, begun, line = len(begun), "", begun + line
             elif begun:
                 yield begun
                 begun = ""
-            within = _WITHIN.search(line) if "[" in line else None
+            within = _WITHIN.search(line, known) if "[" in line else None
             if within is not None:
                 begun = line[: within.start()]
             elif line.strip() == "not":

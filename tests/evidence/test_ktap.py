@@ -271,6 +271,7 @@ WORDS = st.sampled_from([
     "ok 1 a\n", "not ok 2 b\n", "1..2\n", "1..0 # SKIP x\n", "KTAP version 1\n", "TAP version 13\n",
     "  ", "    ", "# ", "Bail out!\n", "  ---\n", "  ...\n", "# Subtest: s\n", " # SKIP", "\n",
     "ok 99999999999999999999 x\n", "1..99999999999999999999\n", "not ", "\r", "\x00", "\t",
+    "ok\n", "{\n", "}\n", " {", "[   12.345678] x\n", "# selftests: a: b\n", "\x1b[0m", "\\", "#",
 ])  # fmt: skip
 
 
@@ -294,9 +295,19 @@ def test_nothing_raises(parts: list[str]) -> None:
         "".join("  " * (i % 20) + f"ok {i} n\n" for i in range(60_000)),
         "# d\n" * 200_000,
         "1..1\nok 1 a\n  ---\n" + "  x\n" * 200_000,
+        "x[   12.345678] y\n" * 200_000,
+        "not\n" * 200_000,
+        "ok 1 " + "#skip" * 400_000,
+        "ok 1 a {\n}\n" * 50_000,
+        "ok\nok 1\n" * 50_000,
+        "# TAP version 13\n# ok 1 a\nok 1 b\n" * 30_000,
+        "# " * 2_000_000 + "TAP version 13",
     ],
-    ids=["line", "hashes", "spaces", "same-name", "children", "sawtooth", "notes", "yaml"],
-)
+    ids=[
+        "line", "hashes", "spaces", "same-name", "children", "sawtooth", "notes", "yaml",
+        "records", "not", "skip", "braces", "bare", "behind", "behind-all",
+    ],
+)  # fmt: skip
 def test_linear_time(text: str) -> None:
     start = time.process_time()
     ktap.parse(text)

@@ -241,6 +241,7 @@ def test_what_looks_like_a_result_behind_a_hash_is_a_remark() -> None:
         ("1..3\nok 1 a\nok\nok 3 c\n", [("a", P), ("case 2", P), ("c", P)]),
         ("TAP version 13\nok\nok 2 b\n", [("case 1", P), ("b", P)]),
         ("TAP version 13\nok\nok\n", [("case 1", P), ("case 2", P)]),
+        ("1..2\nok 1 a\nok\nok 3 c\n", [("a", P), ("case 2", P), ("c", P)]),
         # Prose.
         ("1..2\nok then\nok 1 a\nok\nok 2 b\n", [("a", P), ("b", P)]),
         ("KTAP version 1\nok then\n", []),
