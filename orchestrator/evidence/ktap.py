@@ -105,9 +105,7 @@ class _Parser:
         elif first in "KTkt" and tapline.is_version(text):
             self._version(indent, text)
         elif first in "Bb" and (why := tapline.bail_out(text)) is not None:
-            if not self.bailed:
-                self.bailed = why
-                self._problem(f"the test bailed out: {why}")
+            self._bail_out(why, start > 0)
         elif text in ("{", "}"):
             self._brace(indent, text, after_result)
         elif start:
@@ -192,6 +190,11 @@ class _Parser:
 
     def _is_level(self, indent: int) -> bool:
         return any(level.indent == indent for level in self.levels)
+
+    def _bail_out(self, why: str, child: bool) -> None:
+        self._problem(f"the test bailed out: {why}", once=True)
+        if not child:  # of a child program that gave up its parent tells
+            self.bailed = self.bailed or why
 
     def _brace(self, indent: int, text: str, after_result: bool) -> None:
         level = next((one for one in self.levels if one.indent == indent), None)

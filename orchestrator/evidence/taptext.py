@@ -23,6 +23,8 @@ _RECORD = re.compile(r"(?:<\d{1,3}>)?" + STAMP + " ?")
 _MIXED = re.compile(STAMP + r"|^[ \t]*not[ \t]*$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\s*#\s*(?:SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest: ")
+# What may stand before a line's text: a stamp, an indentation, the hashes of a child program.
+_BEFORE = re.compile(r"^(?:(?:<\d{1,3}>)?" + STAMP + r")?[\s#]*")
 # printk pads the seconds to five characters: a time in a test's name mostly has no blank before it.
 _WITHIN = re.compile(r"(?:<\d{1,3}>)?(?=\[(?: |\d{5}))" + STAMP)
 
@@ -37,7 +39,7 @@ def lines(text: str, whole: bool = True) -> tuple[list[str], bool]:
         text = clean(text)
     found = text.split("\n")
     last = found.pop()
-    begun = last.strip()
+    begun = _BEFORE.sub("", last).rstrip()
     cut = not whole and (tapline.result(begun) or tapline.plan(begun)) is not None
     if last and not cut:
         found.append(last)

@@ -163,6 +163,13 @@ def test_who_bails_out_has_not_passed_whatever_the_exit_status() -> None:
     assert "no memory" in reason(report, "program")
 
 
+def test_of_a_child_that_bails_out_its_parent_tells() -> None:
+    text = "TAP version 13\n1..1\n# TAP version 13\n# 1..2\n# Bail out! no memory\n"
+    report = kselftest.read(text + "not ok 1 a # exit=1\n", 0)
+    assert found(report) == {"a": F, "program": P}
+    assert "the test bailed out: no memory" in reason(report, "program")
+
+
 def test_a_known_failure_is_no_skip_of_the_program() -> None:
     report = kselftest.read("TAP version 13\n1..1\nnot ok 1 one # TODO later\n", 0)
     assert found(report) == {"one": S, "program": P}

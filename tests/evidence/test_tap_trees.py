@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -124,6 +125,23 @@ def test_a_result_less_is_never_whole(
     results = [at for at, line in enumerate(lines) if "ok " in line and " - t" in line]
     gone = data.draw(st.sampled_from(results))
     assert ktap.parse("".join(f"{line}\n" for line in lines[:gone] + lines[gone + 1 :])).problems
+
+
+@pytest.mark.parametrize("style", [kunit, tabs, dmesg, spec, hashes, tap14])
+@given(suite=SUITES, data=st.data())
+def test_a_cut_anywhere_is_told_and_makes_up_no_case(
+    style: Style, suite: tuple[Tree, ...], data: st.DataObject
+) -> None:
+    text = "".join(f"{line}\n" for line in style(suite))
+    last = text.rindex("1.." if style is tap14 else "ok ")
+    report = ktap.parse(text[: data.draw(st.integers(len(style(suite)[0]), last))], whole=False)
+    assert report.problems
+    names = {name for name, _ in expected(suite)}
+    assert all(
+        re.fullmatch(r"t\d|a subtest", part) for c in report.cases for part in c.name.split(".")
+    )
+    if style not in (spec, hashes):  # nothing names a subtest before its parent's result there
+        assert {case.name for case in report.cases} <= names
 
 
 @given(suite=SUITES, data=st.data())
