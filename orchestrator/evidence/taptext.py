@@ -18,15 +18,17 @@ from orchestrator.evidence.klog.lines import STAMP, clean
 MAX_LINE = 8192
 #: A line that records interrupt again and again is put together up to this length.
 MAX_BEGUN = 1024
-_RECORD = re.compile(r"(?:<\d{1,3}>)?" + STAMP + " ?")
+# Without CONFIG_PRINTK_TIME there is the caller alone, padded to six characters.
+_STAMP = r"(?:<\d{1,3}>)?(?:" + STAMP + r"|\[ {1,6}[TC]\d{1,10}\](?= ))"
+_RECORD = re.compile(_STAMP + " ?")
 # Where any of that may be found at all.
-_MIXED = re.compile(STAMP + r"|^[ \t]*not[ \t]*$", re.MULTILINE)
+_MIXED = re.compile(_STAMP + r"|^[ \t]*not[ \t]*$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\s*#\s*(?:SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest: ")
 # What may stand before a line's text: a stamp, an indentation, the hashes of a child program.
-_BEFORE = re.compile(r"^(?:(?:<\d{1,3}>)?" + STAMP + r")?[\s#]*")
+_BEFORE = re.compile(f"^(?:{_STAMP})?" + r"[\s#]*")
 # printk pads the seconds to five characters: a time in a test's name mostly has no blank before it.
-_WITHIN = re.compile(r"(?:<\d{1,3}>)?(?=\[(?: |\d{5}))" + STAMP)
+_WITHIN = re.compile(r"(?:<\d{1,3}>)?(?=\[(?: |\d{5}))" + _STAMP + " ?")
 
 
 def lines(text: str, whole: bool = True) -> tuple[list[str], bool]:
@@ -67,7 +69,7 @@ def _without_records(cleaned: Iterable[str]) -> Iterator[str]:
         if stamped is None and _is_tap(line[record.end() :] if record else line):
             stamped = record is not None
         if stamped:
-            yield line[record.end() :] if record else line
+            yield from _records(line, record.end() if record else 0)
         elif record is None:
             if begun and len(begun) < MAX_BEGUN and _goes_on(begun, line):
                 if begun.strip() == "not":
@@ -85,6 +87,14 @@ def _without_records(cleaned: Iterable[str]) -> Iterator[str]:
                 yield line
     if begun:
         yield begun
+
+
+def _records(line: str, start: int) -> Iterator[str]:
+    """The texts of the records that share a line of the kernel's log."""
+    for stamp in _WITHIN.finditer(line, start) if line.find("[", start) >= 0 else ():
+        yield line[start : stamp.start()]
+        start = stamp.end()
+    yield line[start:]
 
 
 def _goes_on(begun: str, line: str) -> bool:

@@ -74,6 +74,13 @@ def test_tap_in_the_kernel_log(stamp: str) -> None:
     assert report.problems == ()
 
 
+def test_two_records_in_a_line_of_the_kernel_log() -> None:
+    lines = ["TAP version 14", "1..2", "ok 1 - a[    0.060001][    T2] ok 7 is said", "ok 2 - b"]
+    report = ktap.parse("".join(f"[    0.060000][    T1] {line}\n" for line in lines))
+    assert [c.name for c in report.cases][:2] == ["a", "is said"]  # two writers, and it is told
+    assert "case number 7 is outside the plan" in report.problems
+
+
 def test_a_panic_in_the_midst_leaves_the_rest_missing() -> None:
     lines = [
         "TAP version 14",
@@ -91,10 +98,11 @@ def test_a_panic_in_the_midst_leaves_the_rest_missing() -> None:
 
 
 RECORD = "[   12.345678] BUG: bad page state"
+ALONE = "[  T123] ok 9 is what it says"
 CALLED = "[   12.345678][ T123] ok 9 is what it says"
 
 
-@pytest.mark.parametrize("record", [RECORD, CALLED, "<4>" + RECORD, "[  12.345678] short"])
+@pytest.mark.parametrize("record", [RECORD, CALLED, "<4>" + RECORD, "[  12.345678] short", ALONE])
 @pytest.mark.parametrize("at", range(len("not ok 2 foo # SKIP no")))
 def test_a_record_in_the_middle_of_a_line(record: str, at: int) -> None:
     line = "not ok 2 foo # SKIP no"
