@@ -13,7 +13,6 @@ Subtests stand before their parent's result or, as node-tap prints them, in brac
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from orchestrator.evidence import tapline, taptext
 from orchestrator.evidence.taplevel import Level
@@ -306,5 +305,7 @@ def _unique(cases: list[KtapCase]) -> tuple[KtapCase, ...]:
         if name != case.name:
             seen[case.name] = max(seen[case.name], count)
             taken.add(name)
-        result.append(case if name == case.name else replace(case, name=name))
+        if name != case.name:
+            case = KtapCase(name, case.verdict, case.reason, case.diagnostics, case.known)
+        result.append(case)
     return tuple(result)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.model.names import Verdict
 
@@ -47,8 +48,7 @@ class Plan:
     skip_all: str = ""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):  # made faster than a frozen dataclass, and there are many
     """A result line.
 
     ``name`` is empty where it has none.  ``bare`` tells that neither number, dash nor hash follows
