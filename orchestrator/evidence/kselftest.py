@@ -16,7 +16,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from orchestrator.evidence import ktap
+from orchestrator.evidence import ktap, taptext
+from orchestrator.evidence.taplevel import all_skipped
 from orchestrator.model.evidence import KtapCase, KtapReport
 from orchestrator.model.formats import status_words
 from orchestrator.model.names import Verdict
@@ -31,11 +32,21 @@ _SIGNALS = range(129, 193)
 _NOT_STARTED = (126, 127)
 _TAIL = 8
 _MAX_LINE = 300
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_RESULT = re.compile(r"^(?P<head>(?:not )?ok\s+\d+)\s+(?:-\s+)?(?P<rest>.*)$")
-_TAP = re.compile(r"^(?:# )*(?:K?TAP version \d+|(?:not )?ok\s+\d+\b)", re.MULTILINE)
+_RESULT = re.compile(
+    r"^(?P<head>(?P<behind>(?:# )*)(?:not )?ok\s+(?P<number>\d{1,9}))"
+    r"(?:\s+-(?=\s|$)|(?=\s|$))\s*(?P<rest>.*)$"
+)
+_TAP = re.compile(
+    r"^(?:# )*(?:K?TAP version \d+|(?:not )?ok\s+\d+\b|1\.\.0\s*#\s*SKIP\b)", re.MULTILINE
+)
+# ksft_test_result_skip("why") prints no name: "ok 1 # SKIP why".
+_NAMELESS = re.compile(r"$|#(?:\s|SKIP|TODO|XFAIL|TIMEOUT|ERROR)", re.IGNORECASE)
+# What follows a result whose message lacks its line's end (mm/ksm_functional_tests.c, v6.12).
+_GLUED = re.compile(
+    r"(?<=\S)(?:# (?:\[RUN\]|Totals:|Planned tests !=) |Bail out! |(?:not )?ok (?P<next>\d{1,9}) )"
+)
 # cow, gup_longterm and others name what is tested in a remark, and only the step in the result.
-_RUN = re.compile(r"^# \[RUN\] (?P<what>.+)$")
+_RUN = re.compile(r"^(?P<behind>(?:# )*)# \[RUN\] (?P<what>.+)$")
 _NUMBER = re.compile(r"\d+")
 _ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b")
 # uffd-unit-tests: "Testing move on anon... done".
@@ -53,9 +64,11 @@ def read(stdout: str, status: int | None) -> KtapReport:
 
     :param status: its exit status as a shell gives it (128 + signal); None where it did not end.
     """
-    # A lone carriage return begins a line of progress anew.
-    text = _COLOUR.sub("", stdout).replace("\r\n", "\n").replace("\r", "\n")
+    lines, cut = taptext.lines(stdout, whole=status is not None and not cut_short(status))
+    text = "\n".join(lines)
     report = ktap.parse(as_tap(text))
+    if cut:
+        report = replace(report, problems=(ktap.CUT, *report.problems))
     cases = report.cases
     if status is None or (status in _NOT_STARTED and not cases):
         problems = () if status is None else tuple(_tail(text))
@@ -66,17 +79,22 @@ def read(stdout: str, status: int | None) -> KtapReport:
 def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
     cases = report.cases
     failed = [case for case in cases if case.verdict in (Verdict.FAIL, Verdict.ERROR)]
-    skipped = bool(cases) and all(case.verdict is Verdict.SKIP for case in cases)
+    skipped = bool(cases) and all(map(all_skipped, cases))
     if status == 0 and (skipped or (report.skip_all and not cases)):
         why = report.skip_all or "all its subtests were skipped"
         yield KtapCase(PROGRAM, Verdict.SKIP, why)
+    elif status == 0 and report.bailed_out:
+        reason = f"bailed out and ended with exit status 0: {report.bailed_out}"
+        yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
     elif status == 0:
         yield KtapCase(PROGRAM, Verdict.PASS, "; ".join(report.problems[:2]))
     elif status == SKIPPED:
-        yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(text))
+        yield KtapCase(PROGRAM, Verdict.SKIP, report.skip_all or _why_skipped(report, text))
     elif report.problems or not failed or cut_short(status):
         reason = f"ended with {status_words(status)}"
-        if report.problems and not failed:
+        if report.bailed_out:
+            reason += f": it bailed out: {report.bailed_out}"
+        elif report.problems and not failed:
             reason += f": {report.problems[0]}"
         yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
 
@@ -96,9 +114,11 @@ def _tail(text: str) -> list[str]:
     return tail[-_TAIL:]
 
 
-def _why_skipped(text: str) -> str:
-    """A skip's reason: what stands behind the word, else the last thing that was said."""
-    lines = _tail(text)
+def _why_skipped(report: KtapReport, text: str) -> str:
+    """A skip's reason: the last case's, what stands behind the word, or what was said last."""
+    if report.cases and all_skipped(report.cases[-1]):
+        return report.cases[-1].reason
+    lines = [line for line in _tail(text) if not line.startswith("# Totals: ")]
     for line in reversed(lines):
         found = _WHY_SKIP.search(line)
         if found and found["why"]:
@@ -124,17 +144,36 @@ def as_tap(text: str) -> str:
 
 def _named(lines: Iterable[str]) -> Iterator[str]:
     """Results with the remark before them that says what they are about; addresses left out."""
-    what = ""
-    for line in lines:
+    what = behind = ""
+    for line in _unglued(lines):
         run = _RUN.match(line)
         if run:
-            what = run["what"].replace("#", "").strip()
+            what, behind = run["what"].replace("#", "").strip(), run["behind"]
         result = _RESULT.match(line)
         if result is None:
             yield line
             continue
+        if result["behind"] != behind:
+            what = ""  # it was about another program's results
         rest = _ADDRESS.sub("ADDRESS", result["rest"])
-        yield f"{result['head']} {what}: {rest}" if what else f"{result['head']} {rest}"
+        sign = "" if not what or _NAMELESS.match(rest) else ":"
+        yield f"{result['head']} {what}{sign} {rest}" if what else f"{result['head']} {rest}"
+
+
+def _unglued(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, split where a result's end of line is missing."""
+    for line in lines:
+        result = _RESULT.match(line)
+        while result is not None:
+            found = _GLUED.finditer(line, result.start("rest"))
+            number = int(result["number"]) + 1
+            glued = next((g for g in found if not g["next"] or int(g["next"]) == number), None)
+            if glued is None:
+                break
+            yield line[: glued.start()]
+            line = line[glued.start() :]
+            result = _RESULT.match(line)
+        yield line
 
 
 def _userfaultfd(lines: list[str]) -> Iterator[tuple[str, str, list[str]]]:

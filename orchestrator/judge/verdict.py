@@ -101,7 +101,9 @@ def judge(
     if evidence.workload.selftests is not None:
         report = kselftest.read(evidence.stdout, evidence.exit_status)
     else:
-        report = ktap.parse(evidence.stdout)
+        status = evidence.exit_status
+        ended = status is not None and not kselftest.cut_short(status)
+        report = ktap.parse(evidence.stdout, whole=ended)
     log = readings.parse_samples(evidence.stderr)
     hits = tuple(klog.parse(evidence.console))
     bad = tuple(h for h in hits if not allowed(h, evidence.workload.messages))

@@ -149,22 +149,30 @@ class Measurement:
 
 @dataclass(frozen=True)
 class KtapCase:
-    """One line of KTAP output, its diagnostics beside it; ``name`` carries parents with dots."""
+    """One line of KTAP output, its diagnostics beside it; ``name`` carries parents with dots.
+
+    ``known`` tells that a TODO excuses it: no skip in the sense of not having been run.
+    """
 
     name: str
     verdict: Verdict
     reason: str = ""
     diagnostics: tuple[str, ...] = ()
+    known: bool = False
 
 
 @dataclass(frozen=True)
 class KtapReport:
-    """A parsed KTAP stream.  ``problems`` lists what makes it incomplete (plan unmet, no plan)."""
+    """A parsed KTAP stream.  ``problems`` lists what makes it incomplete (plan unmet, no plan).
+
+    ``bailed_out`` says why the test gave up, and is empty where it did not.
+    """
 
     cases: tuple[KtapCase, ...]
     planned: int | None
     problems: tuple[str, ...] = ()
     skip_all: str = ""
+    bailed_out: str = ""
 
 
 class GuestEnd(str, Enum):

@@ -36,6 +36,9 @@ def test_a_program_without_tap_goes_by_its_exit_status() -> None:
         ("TAP version 13\nok 1 # SKIP needs root\n", "needs root"),
         ("need more free huge pages\n", "need more free huge pages"),
         ("", "it does not say why"),
+        # ksft_exit_skip() in the midst, and the summary that follows it
+        ("TAP version 13\n1..3\nok 1 a\nok 3 # SKIP no room\n# Totals: pass:1 skip:1\n", "no room"),
+        ("no room\n# Totals: pass:0 fail:0 xfail:0 xpass:0 skip:1 error:0\n", "no room"),
     ],
 )
 def test_four_is_a_skip_with_its_reason(text: str, why: str) -> None:
@@ -56,7 +59,9 @@ def test_what_ended_early_is_a_failed_program_beside_its_subtests() -> None:
     text = "TAP version 13\n1..3\nnot ok 1 one\nBail out! no memory\n"
     report = kselftest.read(text, 1)
     assert found(report) == {"one": F, "program": F}
-    assert "no memory" in reason(report, "program")
+    assert reason(report, "program").startswith(
+        "ended with exit status 1: it bailed out: no memory\n"
+    )
 
 
 def test_a_plan_that_does_not_fit_is_no_fail_of_a_program_that_ended_well() -> None:
@@ -91,6 +96,122 @@ def test_results_carry_the_remark_that_says_what_they_are_about() -> None:
         "Basic COW ... with 2 kB: No leak",
     ]
     assert cases[1].verdict is S
+
+
+def test_a_case_that_is_skipped_now_is_the_same_case() -> None:
+    for text in ("ok 1 map", "ok 1 # SKIP map", "ok 1 # XFAIL map", "not ok 1 # error map"):
+        assert "map" in found(kselftest.read(f"TAP version 13\n1..1\n{text}\n", 1))
+    # kselftest_harness.h, ksft.py, ktap_helpers.sh and runner.sh of v6.12
+    for text in ("ok 1 a.b", "ok 1 a.b # SKIP why", "not ok 1 a.b #  why", "ok 1 a.b # XFAIL why",
+                 "ok 1 a.b ", "ok 1 a.b # SKIP", "ok 1 - a.b #SKIP"):  # fmt: skip
+        assert "a.b" in found(kselftest.read(f"TAP version 13\n1..1\n{text}\n", 1))
+
+
+@pytest.mark.parametrize(
+    ("result", "name", "verdict"),
+    [
+        ("ok 1 # SKIP no such device", "copy", S),
+        ("ok 1 #SKIP no such device", "copy", S),
+        ("ok 1 # XFAIL it leaks", "copy", P),
+        ("not ok 1 # error it leaks", "copy", F),
+        ("ok 1", "copy", P),
+        ("not ok 1 -", "copy", F),
+        ("ok 1 No leak", "copy: No leak", P),
+        ("ok 1 - No leak # SKIP why", "copy: No leak", S),
+        ("ok 1 #1", "copy: #1", P),
+    ],
+)
+def test_a_nameless_result_is_called_as_the_remark_before_it(
+    result: str, name: str, verdict: Verdict
+) -> None:
+    report = kselftest.read(f"TAP version 13\n1..1\n# [RUN] copy\n{result}\n", 1)
+    assert found(report)[name] is verdict
+
+
+def test_a_remark_is_about_the_results_of_its_own_program() -> None:
+    text = (
+        "TAP version 13\n1..2\n# TAP version 13\n# 1..1\n# # [RUN] copy\n# ok 1 # SKIP no device\n"
+        "ok 1 a # SKIP\n# [RUN] move\nok 2 Moved\n"
+    )
+    assert list(found(kselftest.read(text, 0))) == ["a.copy", "a", "move: Moved", "program"]
+
+
+def test_a_skip_without_a_reason_has_its_childs() -> None:
+    text = "TAP version 13\n1..1\n# TAP version 13\n# 1..0 # SKIP no swap\nok 1 a # SKIP\n"
+    assert reason(kselftest.read(text, 0), "a") == "no swap"
+
+
+def test_a_result_whose_line_does_not_end() -> None:
+    text = (
+        "TAP version 13\n1..5\n# [RUN] one\nok 1 # SKIP Merging skipped# [RUN] two\nok 2 Unmerged\n"
+        "not ok 3 munlock(): Invalid argumentnot ok 4 no mappingok 5 look 7 times"
+        "# Totals: pass:2 fail:2 xfail:0 xpass:0 skip:1 error:0\n"
+    )
+    report = kselftest.read(text, 1)
+    assert found(report) == {
+        "one": S,
+        "two: Unmerged": P,
+        "two: munlock(): Invalid argument": F,
+        "two: no mapping": F,
+        "two: look 7 times": P,
+    }
+
+
+def test_who_bails_out_has_not_passed_whatever_the_exit_status() -> None:
+    report = kselftest.read("TAP version 13\n1..2\nok 1 one\nBail out! no memory\n", 0)
+    assert found(report) == {"one": P, "program": F}
+    assert "no memory" in reason(report, "program")
+
+
+def test_of_a_child_that_bails_out_its_parent_tells() -> None:
+    text = "TAP version 13\n1..1\n# TAP version 13\n# 1..2\n# Bail out! no memory\n"
+    report = kselftest.read(text + "not ok 1 a # exit=1\n", 0)
+    assert found(report) == {"a": F, "program": P}
+    assert "the test bailed out: no memory" in reason(report, "program")
+
+
+def test_a_known_failure_is_no_skip_of_the_program() -> None:
+    report = kselftest.read("TAP version 13\n1..1\nnot ok 1 one # TODO later\n", 0)
+    assert found(report) == {"one": S, "program": P}
+
+
+@pytest.mark.parametrize("text", ["1..0 # SKIP no swap\n", "TAP version 13\n1..0 # SKIP no swap\n"])
+def test_a_plan_of_nothing_is_a_skip(text: str) -> None:
+    report = kselftest.read(text, 0)
+    assert found(report) == {"program": S}
+    assert reason(report, "program") == "no swap"
+
+
+def test_a_child_that_prints_nothing_is_no_skip() -> None:
+    report = kselftest.read("# TAP version 13\n", 0)
+    assert found(report) == {"program": P}
+    assert reason(report, "program") == "no plan, 0 result lines"
+
+
+def test_a_collections_own_runner_within() -> None:
+    text = (
+        "TAP version 13\n1..3\n# timeout set to 45\n# selftests: mm: a\n# TAP version 13\n# 1..1\n"
+        "# ok 1 # SKIP map\nok 1 selftests: mm: a # SKIP\n# selftests: mm: b\n#\n"
+        "not ok 2 selftests: mm: b # TIMEOUT 45 seconds\n# selftests: mm: c\n# said\n"
+        "not ok 3 selftests: mm: c # exit=139\n"
+    )
+    report = kselftest.read(text, 1)
+    assert found(report) == {
+        "selftests: mm: a.map": S,
+        "selftests: mm: a": S,
+        "selftests: mm: b": F,
+        "selftests: mm: c": F,
+    }
+    assert reason(report, "selftests: mm: b").startswith("timed out: 45 seconds")
+    assert reason(report, "selftests: mm: c") == "exit=139\nselftests: mm: c\nsaid"
+
+
+def test_a_program_that_was_ended_may_have_been_cut() -> None:
+    for status in (None, 124, 137):
+        report = kselftest.read("TAP version 13\n1..2\nok 1 one\nok 2 tw", status)
+        assert "tw" not in found(report)
+        assert "one" in found(report)
+    assert "tw" in found(kselftest.read("TAP version 13\n1..2\nok 1 one\nok 2 tw", 0))
 
 
 def test_names_hold_no_address() -> None:

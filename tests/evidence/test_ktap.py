@@ -144,6 +144,62 @@ def test_yaml_block_is_no_output() -> None:
     assert report.problems == ()
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "  ---\n  log: |\n    ...\n    not ok 9 text of a log\n  ...\n",
+        "  ---\n  ...\n",
+        "  ---\n\n  a: b\n\n  ...\n",
+        "  ---\n  ---\n  a: b\n  ...\n",
+        "    ---\n    1..7\n    TAP version 13\n    Bail out!\n    ...\n",
+        "  ---\n  a: b\n",
+    ],
+)
+def test_what_a_yaml_block_holds(block: str) -> None:
+    report = ktap.parse(f"TAP version 13\n1..2\nok 1 a\n{block}ok 2 b\n")
+    assert outcome(report) == [("a", P), ("b", P)]
+    assert report.problems == ()
+
+
+def test_yaml_in_a_subtest() -> None:
+    inner = "    1..2\n    not ok 1 a\n      ---\n        not ok 7 b\n      ...\n    ok 2 c\n"
+    report = ktap.parse(f"1..1\n    # Subtest: p\n{inner}not ok 1 p\n")
+    assert outcome(report) == [("p.a", F), ("p.c", P), ("p", F)]
+    assert report.problems == ()
+
+
+def test_a_line_of_dashes_hides_no_subtest() -> None:
+    text = "1..2\nok 1 a\n# said\n  ---\n  KTAP version 1\n  1..1\n  not ok 1 x\nok 2 p\n"
+    assert outcome(ktap.parse(text)) == [("a", P), ("p.x", F), ("p", F)]
+
+
+def test_a_yaml_block_without_end_that_swallows_results_is_told() -> None:
+    text = "1..2\nok 1 a\n  ---\n  KTAP version 1\n  1..1\n  not ok 1 x\nok 2 p\n"
+    assert ktap.parse(text).problems == ("a YAML block that does not end has lines of TAP in it",)
+    assert any("YAML" in p for p in ktap.parse(text.removesuffix("ok 2 p\n")).problems)
+
+
+@pytest.mark.parametrize(
+    "line", ["Bail out! no memory", "  Bail out! no memory", "bail out! no memory"]
+)
+def test_bailing_out(line: str) -> None:
+    report = ktap.parse(f"1..2\nok 1 a\n{line}\nBail out! again\nnot ok 2 b\n")
+    assert report.bailed_out == "no memory"
+    assert report.problems == ("the test bailed out: no memory",)
+    # What it says afterwards is read: a fail is not to be lost.
+    assert outcome(report) == [("a", P), ("b", F)]
+
+
+def test_order_does_not_matter_as_long_as_none_is_missing() -> None:
+    report = ktap.parse("1..3\nok 2 b\nok 1 a\nok 3 c\n")
+    assert report.problems == ()
+
+
+def test_diagnostics_alone_are_no_stream() -> None:
+    report = ktap.parse("# a\n# b\n# ok so far\n")
+    assert report == KtapReport((), None)
+
+
 def test_plan_at_the_end_and_garbage_between() -> None:
     text = "hello\nok 1 a\n\x00\x1b[31mwarning\nokay then\nok 2 b\nnot okay\n1..2\nbye\n"
     report = ktap.parse(text)
@@ -162,6 +218,14 @@ def test_plan_at_the_end_and_garbage_between() -> None:
         ("1..1\nok 9 a\n", "case number 9 is outside the plan"),
         ("1..2\nok 1 a\nBail out! no memory\n", "the test bailed out: no memory"),
         ("1..1\n1..2\nok 1 a\nok 2 b\n", "two plans: 1..1 and 1..2"),
+        ("1..1\nok 1 a\n1..1\n", "the plan 1..1 stands there twice"),
+        ("1..0 # SKIP x\nok 1 a\n", "0 cases planned, 1 seen"),
+        ("1..3\nok 1 a\nok 3 c\n", "3 cases planned, 2 seen"),
+        ("1..1\nok 0 a\n", "case number 0 is outside the plan"),
+        ("1..1\nok 18446744073709551616 a\n", "case number 1000000000 is outside the plan"),
+        ("1..2\nok 1 a\nok 01 b\n", "case number 1 appears 2 times"),
+        ("ok 1 a\nTAP version 13\n1..1\n", "a second version line: two streams in one"),
+        ("1..1\nTAP version 13\nok 1 a\n", "a second version line: two streams in one"),
         (
             "KTAP version 1\n1..1\nok 1 a\nKTAP version 1\n",
             "a second version line: two streams in one",
@@ -207,6 +271,7 @@ WORDS = st.sampled_from([
     "ok 1 a\n", "not ok 2 b\n", "1..2\n", "1..0 # SKIP x\n", "KTAP version 1\n", "TAP version 13\n",
     "  ", "    ", "# ", "Bail out!\n", "  ---\n", "  ...\n", "# Subtest: s\n", " # SKIP", "\n",
     "ok 99999999999999999999 x\n", "1..99999999999999999999\n", "not ", "\r", "\x00", "\t",
+    "ok\n", "{\n", "}\n", " {", "[   12.345678] x\n", "# selftests: a: b\n", "\x1b[0m", "\\", "#",
 ])  # fmt: skip
 
 
@@ -230,9 +295,19 @@ def test_nothing_raises(parts: list[str]) -> None:
         "".join("  " * (i % 20) + f"ok {i} n\n" for i in range(60_000)),
         "# d\n" * 200_000,
         "1..1\nok 1 a\n  ---\n" + "  x\n" * 200_000,
+        "x[   12.345678] y\n" * 200_000,
+        "not\n" * 200_000,
+        "ok 1 " + "#skip" * 400_000,
+        "ok 1 a {\n}\n" * 50_000,
+        "ok\nok 1\n" * 50_000,
+        "# TAP version 13\n# ok 1 a\nok 1 b\n" * 30_000,
+        "# " * 2_000_000 + "TAP version 13",
     ],
-    ids=["line", "hashes", "spaces", "same-name", "children", "sawtooth", "notes", "yaml"],
-)
+    ids=[
+        "line", "hashes", "spaces", "same-name", "children", "sawtooth", "notes", "yaml",
+        "records", "not", "skip", "braces", "bare", "behind", "behind-all",
+    ],
+)  # fmt: skip
 def test_linear_time(text: str) -> None:
     start = time.process_time()
     ktap.parse(text)

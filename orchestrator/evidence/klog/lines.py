@@ -25,9 +25,10 @@ MAX_RAW = 64 * 1024
 BANNER = re.compile(r"Linux version \d+\.\d+")
 _TIME = r"\[ {0,5}(?P<time>\d{1,9}\.\d{6})\]"
 _CALLER = r"\[ {0,6}(?P<%s>[TC]\d{1,10})(?:@[TC]?\d{1,6})?\]"
-_STAMP = _TIME + "(?:" + _CALLER % "caller" + ")?"
-_PREFIX = re.compile(r"(?:<\d{1,3}>)?(?:" + _STAMP + "|" + _CALLER % "only" + "(?= )) ?")
-_INNER = re.compile(_STAMP + " ?")
+#: Pattern of the time, and the caller, that printk puts before a record.
+STAMP = _TIME + "(?:" + _CALLER % "caller" + ")?"
+_PREFIX = re.compile(r"(?:<\d{1,3}>)?(?:" + STAMP + "|" + _CALLER % "only" + "(?= )) ?")
+_INNER = re.compile(STAMP + " ?")
 # Terminal escapes: CSI sequences, short OSC strings, two-character ones (ESC c resets a terminal:
 # SeaBIOS and OVMF send it before the first kernel line).
 _ESCAPES = re.compile(
