@@ -54,7 +54,7 @@ def outcome(report: KtapReport) -> str:
     verdicts = {case.verdict for case in report.cases}
     if Verdict.FAIL in verdicts:
         return "fail"
-    cut = bool(report.problems or getattr(report, "bailed_out", ""))
+    cut = bool(report.problems or report.bailed_out)
     if cut or Verdict.ERROR in verdicts or not (report.cases or report.skip_all):
         return "incomplete"
     return "pass" if Verdict.PASS in verdicts else "skip"

@@ -180,7 +180,7 @@ SERVING: tuple[FrameRole, ...] = (
     ),
     FrameRole(
         "reference",
-        r"_*refcount_\w+|kref_\w+|kobject_\w+|_*(?:get|put)_device|iput(?:_final)?|ihold"
+        r"_*refcount_\w+|kref_\w+|_*kobject_\w+|_*(?:get|put)_device|iput(?:_final)?|ihold"
         r"|(?:fast_)?dput|drop_nlink|_*folio_put(?:_\w+)?",
         "include/linux/{refcount,kref,mm}.h, lib/kobject.c, drivers/base/core.c,"
         " fs/{inode,dcache}.c",
