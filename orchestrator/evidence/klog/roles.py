@@ -169,7 +169,7 @@ SERVING: tuple[FrameRole, ...] = (
         "atomic or bit",
         r"_*(?:arch_|raw_)?atomic(?:64|_long)?_\w+|_*(?:arch_)?_*(?:test_and_)?(?:set|clear"
         r"|change|test)_bit\w*|_*(?:try_)?(?:cmp)?xchg(?:64|_(?:relaxed|acquire|release|local))?"
-        r"|(?:read|write)[bwlq]|(?:io)(?:read|write)\d\w*|logic_(?:in|out)\w*",
+        r"|_*(?:raw_)?(?:read|write)[bwlq](?:_relaxed)?|(?:io)(?:read|write)\d\w*|logic_(?:in|out)\w*",
         "include/linux/atomic, include/asm-generic/{bitops,io}.h, lib/logic_pio.c",
     ),
     FrameRole(
@@ -207,7 +207,7 @@ SERVING: tuple[FrameRole, ...] = (
     FrameRole(
         "driver core",
         r"add_uevent_var|get_device_parent|device_(?:add|del|unregister|destroy|release"
-        r"|for_each_child|remove_file|initialize)|devres_release_all|sysfs_remove_\w+"
+        r"|for_each_child|remove_file|initialize)|devres_release_all|(?:dpm_)?sysfs_remove\w*"
         r"|tty_unregister_device|hwrng_unregister|i2c_del_adapter|__unregister_client"
         r"|usb_(?:kill_urb|kill_anchored_urbs|control_msg\w*|submit_urb|hcd_submit_urb"
         r"|start_wait_urb|bulk_msg|interrupt_msg)|dummy_urb_enqueue|rollback_registered\w*"
