@@ -139,11 +139,16 @@ def test_a_line_without_end_is_read_in_pieces(tmp_path: Path) -> None:
 
 
 def test_file_lines() -> None:
-    data = b"a\n" + b"b" * (2 * MAX_RAW + 5) + b"\nc"
-    assert [len(item) for item in file_lines(io.BytesIO(data))] == [2, MAX_RAW, 1]
+    data = b"a\n" + b"b" * (9 * MAX_RAW) + b"\nc"
+    assert [(line[0], len(line) < 3 * MAX_RAW) for line in file_lines(io.BytesIO(data))] == [
+        ("a", True), ("b", True), ("c", True),
+    ]  # fmt: skip
     exact = b"b" * (MAX_RAW - 1) + b"\n" + b"c" * MAX_RAW
-    assert [item[:1] for item in file_lines(io.BytesIO(exact))] == [b"b", b"c"]
+    assert [line[:1] for line in file_lines(io.BytesIO(exact))] == ["b", "c"]
     assert list(file_lines(io.BytesIO(b""))) == []
+    assert list(file_lines(io.BytesIO(b"\n\n"))) == ["", ""]
+    cut = "é".encode() * MAX_RAW + b"\nx"  # a character across two blocks
+    assert list(file_lines(io.BytesIO(b"x\n" + cut))) == ["x", "é" * MAX_RAW, "x"]
 
 
 def test_a_file_reads_as_its_bytes() -> None:
