@@ -91,6 +91,10 @@ class _Rest:
         self._some: Callable[[int], bytes] = getattr(file, "read1", file.read)
 
     def peek(self) -> bytes:
+        if isinstance(self._file, io.BufferedReader):
+            ahead = self._file.peek(_HEAD)
+            if len(ahead) >= _HEAD:  # of a pipe there may be less by now
+                return ahead[:_HEAD]
         self._head = self._file.read(_HEAD)
         return self._head
 

@@ -55,10 +55,10 @@ class LogLine(NamedTuple):
     broken: bool = False
 
 
-def file_lines(file: io.BufferedIOBase) -> Iterator[str]:
-    """The lines of an open log file as text; of one without end about ``MAX_RAW`` bytes.
+def file_blocks(file: io.BufferedIOBase) -> Iterator[str]:
+    """An open log file as text in pieces of whole lines; of a line without end the begin.
 
-    A pipe's lines come as it fills.
+    A pipe's lines come as it fills.  About ``MAX_RAW`` bytes are held.
 
     :raises OSError: where reading fails.
     """
@@ -68,7 +68,7 @@ def file_lines(file: io.BufferedIOBase) -> Iterator[str]:
         if not end:
             rest += last if len(rest) < MAX_RAW else b""
             continue
-        yield from (rest + whole).decode("utf-8", "replace").split("\n")
+        yield (rest + whole + end).decode("utf-8", "replace")
         rest = last
     if rest:
         yield rest.decode("utf-8", "replace")
@@ -82,9 +82,8 @@ def raw_lines(lines: Iterable[str | bytes]) -> Iterator[str]:
     Undecodable bytes become U+FFFD.
     """
     if isinstance(lines, io.BufferedIOBase):
-        yield from file_lines(lines)
-        return
-    if isinstance(lines, (str, bytes, bytearray)):
+        lines = file_blocks(lines)
+    elif isinstance(lines, (str, bytes, bytearray)):
         lines = [bytes(lines) if isinstance(lines, bytearray) else lines]
     for item in lines:
         text = item.decode("utf-8", "replace") if isinstance(item, (bytes, bytearray)) else item
@@ -126,6 +125,11 @@ def read(lines: Iterable[str | bytes]) -> Iterator[LogLine]:
         for part in text.split("\r"):
             if part:
                 yield from splitter.split(number, clean(part))
+
+
+def is_stamped(text: str) -> bool:
+    """Whether something in a line of a log, by itself, shows that a kernel printed it."""
+    return any(line.stamped for line in read([text]))
 
 
 class _Splitter:
