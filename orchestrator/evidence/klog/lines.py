@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from orchestrator.evidence.klog import forms
 from orchestrator.model.formats import CONTROLS
@@ -40,7 +40,8 @@ _ESCAPES = re.compile(
 _CONTROL = re.compile(f"[{CONTROLS}\u2028\u2029]")
 
 
-class LogLine(NamedTuple):
+@dataclass(slots=True)  # not frozen: a million lines take half a second less
+class LogLine:
     """One clean line: ``number`` counts the log's lines from 1.
 
     ``stamped`` tells that printk's prefix stood before the text; ``broken`` that another record's
