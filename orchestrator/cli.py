@@ -266,6 +266,28 @@ def history(case: str | None, verdict: str | None, limit: int, rebuild: bool, as
     return command(case, verdict, limit, rebuild, as_json)
 
 
+@cli.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--vmlinux", type=click.Path(path_type=Path), metavar="FILE",
+              help="The log's kernel with debug information, for source lines.")  # fmt: skip
+@click.option("--allow", multiple=True, metavar="REGEX",
+              help="Reports whose title or text matches do not fail; repeatable.")  # fmt: skip
+@click.option("--known", type=click.Path(path_type=Path), metavar="FILE",
+              help="lab.yaml, or a file with its known_issues: alone.")  # fmt: skip
+@click.option("--full", is_flag=True, help="All of each report's text.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML here.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON event a line.")
+def log(files: tuple[str, ...], **options: Any) -> int:
+    """Read console or dmesg logs of any machine (- is standard input) and tell their reports.
+
+    Exits with 1 where one is neither allowed nor known.
+    """
+    from orchestrator.commands.log import LogOptions
+    from orchestrator.commands.log import log as command
+
+    return command(files, LogOptions(**options))
+
+
 # ---------------------------------------------------------------- the lab itself
 
 

@@ -24,7 +24,7 @@ PAGES = sorted([*HOME.glob("*.md"), *HOME.glob("docs/*.md"), *HOME.glob("[a-z]*/
 NAMES = [str(page.relative_to(HOME)) for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Only these show what a machine has or did, so the page cannot know it.
-STABLE = ("plan", "list", "--version", "--help")
+STABLE = ("plan", "list", "log", "--version", "--help")
 
 
 def text(name: str) -> str:
@@ -89,7 +89,7 @@ def test_command_lines_are_right(page: str) -> None:
             if word == "--":
                 break
             option = word.partition("=")[0]
-            if option.startswith("-") and option != "--help":
+            if option.startswith("-") and option not in ("-", "--help"):
                 assert option in options, f"{page}: lab {line}"
 
 

@@ -24,7 +24,8 @@ from orchestrator.model.errors import (
 )
 
 
-def _die(error: LabError) -> int:
+def tell(error: LabError) -> int:
+    """Say an expected error, and what can be done about it; gives its exit status."""
     click.echo(f"lab: {error.message}", err=True)
     if error.hint:
         click.echo(f"     {error.hint}", err=True)
@@ -65,7 +66,7 @@ def _status_of(command: click.Command) -> int:
         error.show()
         return EXIT_USAGE
     except LabError as error:
-        return _die(error)
+        return tell(error)
     except (BrokenPipeError, SystemExit):
         # The reader of our output went away (`lab list | head`), which is no error of ours; click
         # makes of it a SystemExit(1), and nothing else here makes one.
@@ -88,7 +89,7 @@ def run_command(command: click.Command) -> NoReturn:
     except OSError as error:
         if error.filename is None and error.errno == errno.ENOSPC:
             _let_go_of_stdout()
-            status = _die(HostError("cannot write the output: the disk is full"))
+            status = tell(HostError("cannot write the output: the disk is full"))
         else:
             _bug(error)
     except Exception as error:

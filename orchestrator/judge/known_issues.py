@@ -99,6 +99,18 @@ def mark(case: CaseResult, version: str, issues: Iterable[KnownIssue]) -> CaseRe
     return case if hits == case.hits else replace(case, hits=hits)
 
 
+def known_in_log(hit: Hit, version: str, issues: Iterable[KnownIssue]) -> str:
+    """The reason of the known issue that a report of a log by itself is; empty where it is none.
+
+    Of such a log nobody knows which kernel of lab.yaml, config or workload it is of: an issue that
+    speaks of one is no help.
+
+    :param version: of the kernel, as far as the log tells it.
+    """
+    here = (i for i in issues if _at_any_place(i) and _in_ranges(i, version))
+    return _known_as(hit, here)
+
+
 def excused(case: CaseResult) -> CaseResult:
     """A marked case by itself: passed where it fails for known hits alone.
 
@@ -145,6 +157,11 @@ def _at(issue: KnownIssue, kernel: str, config: str, arch: str, shape: str) -> b
         and fnmatchcase(arch, issue.arch)
         and fnmatchcase(shape, issue.shape)
     )
+
+
+def _at_any_place(issue: KnownIssue) -> bool:
+    places = (issue.kernel, issue.config, issue.arch, issue.shape, issue.workload)
+    return all(place == "*" for place in places)
 
 
 def _in_ranges(issue: KnownIssue, version: str) -> bool:

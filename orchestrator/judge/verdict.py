@@ -328,8 +328,13 @@ def _few_alike(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
     return tuple(kept)
 
 
+def damage_of(hit: Hit) -> str:
+    """What is wrong with a report, in a few words; empty where it is whole."""
+    return hit.damage or ("the report is cut or mixed with another" if hit.corrupted else "")
+
+
 def _named(hit: Hit) -> str:
-    damage = hit.damage or ("the report is cut or mixed with another" if hit.corrupted else "")
+    damage = damage_of(hit)
     return f"{hit.title} ({damage})" if damage else hit.title
 
 

@@ -24,7 +24,7 @@ class Arch:
     ``numa_boot_args`` have the kernel itself split the memory into ``{nodes}`` nodes, without them
     QEMU does.  ``tcg_note`` goes into reports of emulated guests.  ``pc``, ``sp`` and ``fp`` are
     what QEMU's ``info registers`` calls the program counter, the stack pointer and the frame
-    pointer.
+    pointer; ``elf_machine`` is ``e_machine`` of its ELF files (elf(5)).
     """
 
     name: str
@@ -44,6 +44,7 @@ class Arch:
     pc: str
     sp: str
     fp: str
+    elf_machine: int
     boot_args: tuple[str, ...] = ()
     numa_boot_args: tuple[str, ...] = ()
     tcg_note: str = ""
@@ -79,6 +80,7 @@ ARCHES: dict[str, Arch] = {
         pc="RIP",
         sp="RSP",
         fp="RBP",
+        elf_machine=62,
         numa_boot_args=("numa=fake={nodes}",),
     ),
     "arm64": Arch(
@@ -101,6 +103,7 @@ ARCHES: dict[str, Arch] = {
         pc="PC",
         sp="SP",
         fp="X29",
+        elf_machine=183,
         tcg_note="TCG keeps the host's stronger memory order: weak-ordering bugs cannot show",
     ),
 }

@@ -85,6 +85,35 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class LogReport:
+    """A report of a log that was read by itself, from ``file``.
+
+    ``allowed`` is the rule that allows it, ``times`` how often one of its signature was found; what
+    is neither allowed nor a known issue fails.
+    """
+
+    file: str
+    hit: Hit
+    allowed: str = ""
+    times: int = 1
+
+    @property
+    def verdict(self) -> str:
+        """``fail``, ``known issue`` or ``allowed``."""
+        return "known issue" if self.hit.known else "allowed" if self.allowed else "fail"
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """A log that was read by itself: its ``lines``, the ``reports`` in it, and what went wrong."""
+
+    file: str
+    lines: int = 0
+    reports: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Counter:
     """A counter over one workload, in pages: before, highest, after, and the page walk's value.
 

@@ -21,7 +21,8 @@ from orchestrator.judge.outcome import (
     not_run_text,
     series_case,
 )
-from orchestrator.model.evidence import Hit
+from orchestrator.judge.verdict import damage_of
+from orchestrator.model.evidence import Hit, LogReport, LogSource
 from orchestrator.model.names import APPLY, BUILD, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -60,6 +61,57 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
     make = _Maker(junit_xml, run, comparison)
     suites = [*make.run(), *make.series(), *make.builds(), *make.cells(), *make.gone()]
     return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
+
+
+def render_logs(sources: Iterable[LogSource], reports: Iterable[LogReport], left_out: int) -> str:
+    """Logs that were read by themselves as a JUnit XML document, one suite each.
+
+    A report is a case by its title, and fails where it is neither allowed nor known; one of each
+    signature, so that a storm of them is one case.  A log without any is a case that passed, one
+    that could not be read (to its end) an ``<error>``.
+
+    :param left_out: how many further kinds of report there were.
+    """
+    import junit_xml
+
+    found = tuple(reports)
+    suites = []
+    for source in sources:
+        cases = [_log_case(junit_xml, report) for report in found if report.file == source.file]
+        if source.problem:
+            case = junit_xml.TestCase("readable", "log")
+            case.add_error_info(visible(source.problem), visible(source.problem), "input")
+            cases.append(case)
+        if not cases:
+            cases.append(junit_xml.TestCase("no report", "log"))
+        facts = {"lines": str(source.lines), "reports": str(source.reports)}
+        suites.append(junit_xml.TestSuite(visible(source.file), unique(cases), properties=facts))
+    if left_out and suites:
+        case = junit_xml.TestCase("further reports", "log")
+        told = f"{left_out} further kinds of report are not in this file"
+        case.add_failure_info(told, told, "kernel")
+        suites.append(junit_xml.TestSuite("further", [case]))
+    return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
+
+
+def _log_case(library: Any, report: LogReport) -> Any:
+    hit = report.hit
+    case = library.TestCase(visible(hit.title), f"log.{hit.kind}")
+    told = [
+        f"signature: {hit.signature}", f"blamed: {hit.blamed}" if hit.blamed else "",
+        f"log: {report.file}:{hit.line}",
+        f"found {report.times} times; the first:" if report.times > 1 else "",
+        f"{'corrupted' if hit.corrupted else 'damage'}: {damage_of(hit)}" if damage_of(hit) else "",
+        f"known issue: {hit.known}" if hit.known else "",
+        f"allowed: {report.allowed}" if report.allowed else "",
+        "", excerpt(annotated(hit), _TEXT_LINES, 500),
+    ]  # fmt: skip
+    text = visible("\n".join(line for n, line in enumerate(told) if line or n == 7))
+    if report.verdict == "fail":
+        case.add_failure_info(visible(hit.title), text, hit.kind)
+    else:
+        case.stdout = text
+    return case
 
 
 def _tidy(document: str) -> str:

@@ -8,13 +8,16 @@ here costs the lines and nothing else.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from orchestrator.evidence.klog.frames import Frame, find_frames, worth_looking_up
 from orchestrator.evidence.klog.titles import source_path
-from orchestrator.kernel.lines.excerpts import PatchedSource
-from orchestrator.kernel.lines.lookup import Address, Answer, resolve
+from orchestrator.kernel.lines.excerpts import PatchedSource, Place
+from orchestrator.kernel.lines.lookup import resolve
 from orchestrator.kernel.lines.objects import Linked
+from orchestrator.kernel.lines.symbols import Address, Answer
+from orchestrator.kernel.lines.vmlinux import Vmlinux
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import Interrupted, LabError
 from orchestrator.model.evidence import FrameLines, Hit, SourceLine
@@ -31,6 +34,8 @@ OTHER_SOURCES = (
 # Reports of one cell that are looked at, and places of each.
 MAX_HITS = 40
 MAX_FRAMES = 12
+# Where a vmlinux has the lines itself, a place costs next to nothing.
+MAX_FRAMES_OF_LOG = 64
 
 
 def with_lines(
@@ -57,7 +62,9 @@ def with_lines(
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree if kernel.exact else None, context.cache)
-        told = {text: _frame_lines(frames, answers, source) for text, frames in traces.items()}
+        told = {
+            text: _frame_lines(frames, answers, source.describe) for text, frames in traces.items()
+        }
     except Interrupted:
         raise
     except Exception as error:
@@ -71,6 +78,21 @@ def with_lines(
     )
     notes = record.notes if kernel.exact else (*record.notes, OTHER_SOURCES)
     return replace(record, cases=cases, notes=notes)
+
+
+def lines_of_vmlinux(hits: Sequence[Hit], vmlinux: Vmlinux) -> tuple[Hit, ...]:
+    """Give hits of any machine's log with the source lines of their traces.
+
+    :raises HostError: when binutils are missing, or fail.
+    """
+    traces = {hit.text: worth_looking_up(find_frames(hit.text), MAX_FRAMES_OF_LOG) for hit in hits}
+    answers = vmlinux.places(_wanted(traces))
+    told = {text: _frame_lines(frames, answers, _no_text) for text, frames in traces.items()}
+    return tuple(_with(hit, told) for hit in hits)
+
+
+def _no_text(place: Place) -> SourceLine:
+    return SourceLine(place.function, place.file, place.line)
 
 
 def _traces(record: CellRecord) -> dict[str, tuple[Frame, ...]]:
@@ -97,7 +119,9 @@ def _wanted(traces: dict[str, tuple[Frame, ...]]) -> dict[Address, bool]:
 
 
 def _frame_lines(
-    frames: tuple[Frame, ...], answers: dict[Address, Answer], source: PatchedSource
+    frames: tuple[Frame, ...],
+    answers: dict[Address, Answer],
+    describe: Callable[[Place], SourceLine],
 ) -> tuple[FrameLines, ...]:
     found = []
     for frame in sorted(frames, key=lambda frame: frame.row):
@@ -107,7 +131,7 @@ def _frame_lines(
         places: list[SourceLine] = []
         for place in answer.places:
             file = source_path(place.file) if place.file.startswith("/") else place.file
-            places.append(source.describe(replace(place, file=file)))
+            places.append(describe(replace(place, file=file)))
         found.append(
             FrameLines(frame.row, frame.function, frame.offset, tuple(places), answer.note)
         )

@@ -10,7 +10,7 @@ from sample_run import warn_hit as hit_with_lines
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines.excerpts import Place
-from orchestrator.kernel.lines.lookup import Answer
+from orchestrator.kernel.lines.symbols import Answer
 from orchestrator.model.errors import HostError, Interrupted
 from orchestrator.model.evidence import SourceLine
 from orchestrator.model.kernel import BuildResult, KernelTree

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from orchestrator.evidence.klog.forms import RECORD, RECORD_CALLER, decoded
 from orchestrator.evidence.klog.lines import BANNER, LogLine, clean, raw_lines, read
 
 # So many records of /dev/kmsg are looked at ahead of the console's line: more than the console can
@@ -39,10 +40,6 @@ _SAME = 128
 _REMEMBERED = 65_536
 # A console whose clock goes back further than this, and below it, shows another boot (us).
 _JUMP = 1_000_000
-_HEAD = re.compile(r"(?P<prio>\d{1,18}),(?P<seq>\d{1,18}),(?P<usec>\d{1,18}),(?P<flags>[^,;]{0,16})"
-                   r"(?P<more>(?:,[^;]{0,200})?);(?P<text>.*)", re.DOTALL)  # fmt: skip
-_CALLER = re.compile(r",caller=(?P<caller>[TC]\d{1,10})\b")
-_HEX = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +96,9 @@ def records(data: bytes | Iterable[bytes | str]) -> Iterator[KmsgRecord]:
         if line[:1] == " ":
             key, equals, value = line[1:].partition("=")
             if head is not None and equals and len(pairs) < 64:
-                pairs.append((key[:100], _decode(value[:2000])))
+                pairs.append((key[:100], decoded(value[:2000])))
             continue
-        match = _HEAD.fullmatch(line)
+        match = RECORD.match(line)
         if match is None:
             continue
         if head is not None:
@@ -139,25 +136,16 @@ def lines(merged: Iterable[MergedLine]) -> Iterator[str]:
 
 def _record(head: re.Match[str], pairs: list[tuple[str, str]]) -> KmsgRecord:
     prio = int(head["prio"])
-    caller = _CALLER.search(head["more"])
+    caller = RECORD_CALLER.search(head["more"])
     return KmsgRecord(
         seq=int(head["seq"]),
         usec=int(head["usec"]),
-        text=_decode(head["text"]),
+        text=decoded(head.string[head.end() :]),
         level=prio & 7,
         facility=prio >> 3,
         flags=head["flags"],
         caller=caller["caller"] if caller else "",
         pairs=tuple(pairs),
-    )
-
-
-def _decode(text: str) -> str:
-    """``\\xNN`` as the bytes that they stand for, and those as UTF-8."""
-    if "\\x" not in text:
-        return text
-    return _HEX.sub(
-        lambda m: bytes.fromhex(m[0].replace("\\x", "")).decode("utf-8", "replace"), text
     )
 
 

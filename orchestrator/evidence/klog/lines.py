@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From the bytes of a serial console to clean kernel-log lines.
+"""From the bytes of a serial console, or of another kernel log, to clean lines.
 
 A console mixes the kernel's records with what firmware and user space print, without any framing.
 The kernel's own records can be told by printk's prefix: ``[   12.345678]`` (CONFIG_PRINTK_TIME) and
 ``[  T123]``/``[    C0]`` (CONFIG_PRINTK_CALLER), see print_time() and print_caller() in
 kernel/printk/printk.c of v6.12.  A prefix in the middle of a line means that two writers shared it.
+What dmesg, syslog, the journal and job logs put there is :mod:`orchestrator.evidence.klog.forms`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from orchestrator.evidence.klog import forms
 from orchestrator.model.formats import CONTROLS
 
 # printk cuts a record at 1024 bytes (PRINTKRB_RECORD_MAX); more than this is no kernel line, and
@@ -23,21 +25,23 @@ MAX_RAW = 64 * 1024
 
 #: How a kernel announces itself, the first of its lines.
 BANNER = re.compile(r"Linux version \d+\.\d+")
-_TIME = r"\[ {0,5}(?P<time>\d{1,9}\.\d{6})\]"
-_CALLER = r"\[ {0,6}(?P<%s>[TC]\d{1,10})(?:@[TC]?\d{1,6})?\]"
 #: Pattern of the time, and the caller, that printk puts before a record.
-STAMP = _TIME + "(?:" + _CALLER % "caller" + ")?"
-_PREFIX = re.compile(r"(?:<\d{1,3}>)?(?:" + STAMP + "|" + _CALLER % "only" + "(?= )) ?")
+STAMP = forms.TIME + "(?: ?" + forms.CALLER % "caller" + ")?"
+_PREFIX = re.compile(
+    r"(?:<(?P<level>\d{1,3})>)?(?:" + STAMP + "|" + forms.CALLER % "only" + "(?= )) ?"
+)
 _INNER = re.compile(STAMP + " ?")
-# Terminal escapes: CSI sequences, short OSC strings, two-character ones (ESC c resets a terminal:
-# SeaBIOS and OVMF send it before the first kernel line).
+_KERNEL = " kernel: "
+# Terminal escapes: CSI sequences, short strings (OSC; APC in Buildkite's logs), two-character ones
+# (ESC c resets a terminal: SeaBIOS and OVMF send it before the first kernel line).
 _ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,128}\x07|[@-Z\\^_a-z])?"
+    r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|[]PX^_][^\x07\x1b]{0,128}(?:\x07|\x1b\\)"
+    r"|[@-Z\\^_a-z])?"
 )
 _CONTROL = re.compile(f"[{CONTROLS}\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a million lines take half a second less
 class LogLine:
     """One clean line: ``number`` counts the log's lines from 1.
 
@@ -53,15 +57,23 @@ class LogLine:
     broken: bool = False
 
 
-def file_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
-    """The lines of an open log file; of a line without end only the first ``MAX_RAW`` bytes.
+def file_blocks(file: io.BufferedIOBase) -> Iterator[str]:
+    """An open log file as text in pieces of whole lines; of a line without end the begin.
+
+    A pipe's lines come as it fills.  About ``MAX_RAW`` bytes are held.
 
     :raises OSError: where reading fails.
     """
-    while line := file.readline(MAX_RAW):
-        yield line
-        while line[-1:] != b"\n" and (line := file.readline(MAX_RAW)):
-            pass
+    rest = b""
+    while block := file.read1(MAX_RAW):
+        whole, end, last = block.rpartition(b"\n")
+        if not end:
+            rest += last if len(rest) < MAX_RAW else b""
+            continue
+        yield (rest + whole + end).decode("utf-8", "replace")
+        rest = last
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def raw_lines(lines: Iterable[str | bytes]) -> Iterator[str]:
@@ -72,8 +84,8 @@ def raw_lines(lines: Iterable[str | bytes]) -> Iterator[str]:
     Undecodable bytes become U+FFFD.
     """
     if isinstance(lines, io.BufferedIOBase):
-        lines = file_lines(lines)
-    if isinstance(lines, (str, bytes, bytearray)):
+        lines = file_blocks(lines)
+    elif isinstance(lines, (str, bytes, bytearray)):
         lines = [bytes(lines) if isinstance(lines, bytearray) else lines]
     for item in lines:
         text = item.decode("utf-8", "replace") if isinstance(item, (bytes, bytearray)) else item
@@ -97,22 +109,107 @@ def clean(text: str) -> str:
 
 def read(lines: Iterable[str | bytes]) -> Iterator[LogLine]:
     """Clean lines of a log, split where two writers shared one line.  Never raises on content."""
+    splitter = _Splitter()
     for number, raw in enumerate(raw_lines(lines), 1):
-        for part in raw.split("\r") if "\r" in raw else (raw,):
-            if part or raw == "":
-                yield from _split(number, clean(part))
+        text = raw
+        if raw[-1:] == "\r":
+            text = raw.rstrip("\r")
+            if not text:
+                continue
+        if text.isprintable():
+            line = splitter.simple(number, text)
+            if line is not None:
+                yield line
+            else:
+                yield from splitter.split(number, text)
+            continue
+        text = text.removeprefix("\ufeff") if number == 1 else text
+        for part in text.split("\r"):
+            if part:
+                yield from splitter.split(number, clean(part))
 
 
-def _split(number: int, text: str) -> Iterator[LogLine]:
-    match = _PREFIX.match(text)
-    seconds, caller, start = None, "", 0
-    stamped = match is not None
-    if match is not None:
-        seconds = float(match["time"]) if match["time"] else None
-        caller = match["caller"] or match["only"] or ""
+def is_stamped(text: str) -> bool:
+    """Whether something in a line of a log, by itself, shows that a kernel printed it."""
+    return any(line.stamped for line in read([text]))
+
+
+class _Splitter:
+    """Lines to records, and what is known by now of the form of the log."""
+
+    def __init__(self) -> None:
+        # A record with nothing before printk's own prefix was seen: this is a console's log, or
+        # plain dmesg's, and a journal's line in it is what a program printed.
+        self.plain = False
+        # The kernel's banner was seen behind a job log's date and nothing else: no stamps follow.
+        self.dated = False
+        self.record: forms.Unwrapped | None = None  # that the line before belongs to
+
+    def simple(self, number: int, text: str) -> LogLine | None:
+        """The one record of a clean line, in a short way that most lines of most logs can go."""
+        match = _PREFIX.match(text)
+        if match is None:
+            return None
+        level, time, caller, _only = match.groups()
         start = match.end()
+        if level or not time or text.find("[", start) >= 0:
+            return None
+        if not caller and text.find(_KERNEL, start) >= 0:
+            return None
+        self.plain, self.record = True, None
+        text = text[start : start + MAX_TEXT].rstrip()
+        return LogLine(number, text, float(time), caller or "", True)
+
+    def split(self, number: int, text: str) -> Iterator[LogLine]:
+        """The records of a clean line."""
+        match = _PREFIX.match(text)
+        if match is None:
+            yield from self._unstamped(number, text)
+            return
+        level, time, caller, only = match.groups()
+        start = match.end()
+        if time and not caller and (hosted := forms.HOSTED.match(text, start)):
+            start = hosted.end()
+        self.plain, self.record = True, None
+        stamped = level is None or int(level) < 8
+        seconds = float(time) if time else None
+        yield from _pieces(number, text[start:], seconds, caller or only or "", stamped)
+
+    def _unstamped(self, number: int, text: str) -> Iterator[LogLine]:
+        """What has no prefix of printk's at its start."""
+        found, before = None, self.record
+        if forms.MAYBE.match(text) or "\t" in text:
+            found = forms.unwrap(text)
+            if found is None or (self.plain and found.seconds is None):
+                found = None
+                text = self._undated(text)
+        elif before is not None and before.width and text[: before.width].isspace():
+            # dmesg and journalctl indent the further lines of a record.
+            found = before._replace(text=text[before.width :])
+        self.record = found
+        if found is None:
+            yield from _pieces(number, text, None, "", False)
+            return
+        for part in found.text.split("\n"):
+            yield from _pieces(number, part, found.seconds, found.caller, found.kernel)
+
+    def _undated(self, text: str) -> str:
+        """``text`` without a job log's date, once a kernel without stamps was seen behind one."""
+        if self.plain:
+            return text
+        rest = forms.undated(text)
+        if rest is not None and BANNER.match(rest):
+            self.dated = True
+        return rest if rest is not None and self.dated else text
+
+
+def _pieces(
+    number: int, text: str, seconds: float | None, caller: str, stamped: bool
+) -> Iterator[LogLine]:
+    """A record, cut where another one's prefix follows inside the same line."""
+    start = 0
     # Most lines hold no second bracketed time stamp: spare them the scan.
-    inner = _INNER.finditer(text, start) if text.find("[", start) >= 0 else iter(())
+    inner = _INNER.finditer(text) if "[" in text else iter(())
     for match in inner:
         if match.start() > start or not stamped:
             piece = text[start : min(match.start(), start + MAX_TEXT)]

@@ -25,6 +25,8 @@ _NOTE = 7
 # A note's header, and the one that names a build (elf(5), ld(1) --build-id).
 _NOTE_HEADER = struct.Struct("<III")
 _BUILD_ID, _GNU = 3, b"GNU\0"
+# init/version-timestamp.c of v6.12: linux_banner.
+_BANNER = b"Linux version "
 # R_X86_64_64 and R_AARCH64_ABS64; everything else in code is an instruction or a 32-bit field.
 _WIDE = (1, 257)
 
@@ -67,6 +69,8 @@ class Elf:
         self._data = data
         try:
             header = _HEADER.unpack_from(data, 0)
+            #: Of which kind of processor, as in ``e_machine``.
+            self.machine: int = header[2]
             self.sections = self._read_sections(header[6], header[12], header[13])
         except (struct.error, IndexError) as error:
             raise NotElf(str(error)) from error
@@ -90,6 +94,16 @@ class Elf:
         notes = (s for s in self.sections if s.kind == _NOTE)
         found = (build_id(bytes(self._data[s.start : s.start + s.size])) for s in notes)
         return next((one for one in found if one), b"")
+
+    @property
+    def banner(self) -> str:
+        """What a kernel says of itself first in its log; empty where the file is no kernel."""
+        at = -1
+        while (at := self._data.find(_BANNER, at + 1)) >= 0:
+            text = self._text(at)
+            if text[len(_BANNER) :][:1].isdigit():
+                return text.rstrip("\n")
+        return ""
 
     @property
     def has_lines(self) -> bool:

@@ -1,32 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From ``function+offset`` of a trace to file and line, inlined calls included.
 
-The build's own vmlinux says which code is meant: the SIZE that the kernel prints is the way to the
-next symbol (get_symbol_pos() in kernel/kallsyms.c of v6.12), which tells functions of one name
-apart.  A build with debug information has the lines too; for any other one the few objects that
-matter are compiled again (:mod:`orchestrator.kernel.lines.objects`).  Where anything does not
-fit, no line is told, and why: a wrong line is worse than none.
+The build's own vmlinux says which code is meant (:mod:`orchestrator.kernel.lines.symbols`).  A
+build with debug information has the lines too; for any other one the few objects that matter are
+compiled again (:mod:`orchestrator.kernel.lines.objects`).  Where anything does not fit, no line is
+told, and why: a wrong line is worse than none.
 """
 
 from __future__ import annotations
 
-import bisect
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import write_atomic
 from orchestrator.host.cache.scratch import scratch
+from orchestrator.kernel.lines.addr2line import Places, addr2line
 from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.kernel.lines.objects import LineObjects, Linked, NoObject, same_code
+from orchestrator.kernel.lines.symbols import Address, Answer, Symbols, Target, answer
 from orchestrator.model.errors import HostError
 
 log = logging.getLogger("lab.lines")
@@ -36,41 +34,8 @@ log = logging.getLogger("lab.lines")
 KEPT = "lines-1.json"
 MAX_OBJECTS = 12
 DEADLINE = 120.0
-_ADDR2LINE_DEADLINE = 60.0
 # A guest's two CPUs are free by now.
 _COMPILERS = 2
-# What kallsyms has not (scripts/mksysmap of v6.12).
-_NO_SYMBOL = re.compile(
-    r"\$|\.L|__efistub_|__pi_\$|__pi_\.L|__kvm_nvhe_\$|__kvm_nvhe_\.L|__kcfi_typeid_|__crc_"
-    r"|__kstrtab|.*_veneer$"
-)
-_PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)(?: \(discriminator \d+\))?$")
-
-
-@dataclass(frozen=True)
-class Address:
-    """``function+0xOFFSET/0xSIZE`` as a report prints it.
-
-    ``exact``: the address of an instruction, not a return address behind a call.
-    """
-
-    function: str
-    offset: int
-    size: int
-    exact: bool
-
-    @property
-    def key(self) -> str:
-        """What its answer is kept by."""
-        return f"{self.function}+{self.offset:#x}/{self.size:#x}{'' if self.exact else ' return'}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The places an address stands for, the innermost inlined call first; or why there are none."""
-
-    places: tuple[Place, ...] = ()
-    note: str = ""
 
 
 def resolve(
@@ -93,16 +58,8 @@ def resolve(
         except (NotElf, OSError) as error:
             raise HostError(f"cannot read {linked.vmlinux}: {error}") from error
         found |= new
-        _keep(linked.vmlinux, {a.key: answer.places for a, answer in new.items()})
+        _keep(linked.vmlinux, {a.key: told.places for a, told in new.items()})
     return found
-
-
-@dataclass(frozen=True)
-class _Target:
-    """``offset`` bytes into the code of a symbol of the vmlinux."""
-
-    symbol: Symbol
-    offset: int
 
 
 class _Lookup:
@@ -112,13 +69,11 @@ class _Lookup:
         self.linked = linked
         self.elf = elf
         self.until = time.monotonic() + deadline
-        self.named = [s for s in elf.code if not _NO_SYMBOL.match(s.name)]
-        self.starts = sorted({symbol.value for symbol in self.named})
-        self.sized = sorted((s for s in self.named if s.size), key=lambda s: (s.value, s.size))
+        self.symbols = Symbols(elf)
         self.notes: dict[Symbol, str] = {}
 
     def answers(self, wanted: Mapping[Address, bool]) -> dict[Address, Answer]:
-        targets = {address: self._targets(address) for address in wanted}
+        targets = {address: self.symbols.targets(address) for address in wanted}
         everything = [t for found in targets.values() for t in found]
         if self.elf.has_lines:
             places = self._in_kernel(everything)
@@ -127,51 +82,15 @@ class _Lookup:
             places = self._in_objects(worth, everything) if worth else {}
         answers = {}
         for address, worth_it in wanted.items():
-            answer = self._answer(targets[address], places)
-            if answer.places or worth_it:
-                answers[address] = answer
+            note = next((self.notes.get(target.symbol, "") for target in targets[address]), "")
+            told = answer(targets[address], places, note)
+            if told.places or worth_it:
+                answers[address] = told
         return answers
-
-    def _answer(self, targets: Sequence[_Target], places: Mapping[_Target, _Places]) -> Answer:
-        if not targets:
-            return Answer(note="the build has no such function of this size")
-        told = {places.get(target, ()) for target in targets}
-        if len(told) > 1:
-            return Answer(note=f"{len(targets)} functions of this name and size")
-        (only,) = told
-        note = "" if only else self.notes.get(targets[0].symbol, "it has no line there")
-        return Answer(only, note)
-
-    def _targets(self, address: Address) -> tuple[_Target, ...]:
-        found: list[_Target] = []
-        if address.offset > address.size:
-            return ()
-        for symbol in self.named:
-            if symbol.name != address.function or self._extent(symbol) != address.size:
-                continue
-            # A return address may be the first byte after a function that ends with a call.
-            at = symbol.value + address.offset - (0 if address.exact else 1)
-            holder = self._holder(at)
-            if holder is not None:
-                found.append(_Target(holder, at - holder.value))
-        return tuple(dict.fromkeys(found))
-
-    def _extent(self, symbol: Symbol) -> int:
-        """What the kernel prints as a symbol's size: the way to the next one."""
-        after = bisect.bisect_right(self.starts, symbol.value)
-        return self.starts[after] - symbol.value if after < len(self.starts) else symbol.size
-
-    def _holder(self, at: int) -> Symbol | None:
-        """The function that an address is in; a label within assembly code is in one too."""
-        before = bisect.bisect_right(self.sized, at, key=lambda symbol: symbol.value)
-        for symbol in reversed(self.sized[max(0, before - 8) : before]):
-            if symbol.value <= at < symbol.value + symbol.size:
-                return symbol
-        return None
 
     # ------------------------------------------------------------ with debug information
 
-    def _in_kernel(self, targets: Sequence[_Target]) -> dict[_Target, _Places]:
+    def _in_kernel(self, targets: Sequence[Target]) -> dict[Target, Places]:
         addresses = [target.symbol.value + target.offset for target in targets]
         found = self._addr2line(self.linked.vmlinux, addresses, "", self.linked.objects)
         return dict(zip(targets, found, strict=True))
@@ -179,8 +98,8 @@ class _Lookup:
     # ------------------------------------------------------------ without
 
     def _in_objects(
-        self, worth: Sequence[_Target], everything: Sequence[_Target]
-    ) -> dict[_Target, _Places]:
+        self, worth: Sequence[Target], everything: Sequence[Target]
+    ) -> dict[Target, Places]:
         """Compile what is worth it; whatever else lies in the same objects is told too."""
         linked = self.linked
         if not linked.objects.is_dir():
@@ -244,14 +163,14 @@ class _Lookup:
     def _lines_of(
         self,
         maker: LineObjects,
-        targets: Sequence[_Target],
+        targets: Sequence[Target],
         homes: Mapping[Symbol, tuple[str, str, int]],
-    ) -> dict[_Target, _Places]:
-        groups: dict[tuple[str, str], list[_Target]] = {}
+    ) -> dict[Target, Places]:
+        groups: dict[tuple[str, str], list[Target]] = {}
         for target in dict.fromkeys(targets):
             if target.symbol in homes:
                 groups.setdefault(homes[target.symbol][:2], []).append(target)
-        found: dict[_Target, _Places] = {}
+        found: dict[Target, Places] = {}
         for (name, section), some in groups.items():
             addresses = [homes[target.symbol][2] + target.offset for target in some]
             lines = self._addr2line(maker.make(name), addresses, section, maker.source)
@@ -262,60 +181,15 @@ class _Lookup:
         for symbol in symbols:
             self.notes[symbol] = text
 
-    # ------------------------------------------------------------ addr2line
-
     def _addr2line(
         self, file: Path, addresses: Sequence[int], section: str, source: Path
-    ) -> list[_Places]:
-        argv = [f"{self.linked.arch.cross}addr2line", "-a", "-f", "-i", "-e", str(file)]
-        if section:
-            argv += ["-j", section]
-        asked = "".join(f"{address:#x}\n" for address in addresses).encode()
-        done = process.run(argv, deadline=_ADDR2LINE_DEADLINE, input=asked)
-        told = parse_addr2line(done.text)
-        if len(told) != len(addresses):
-            raise HostError(f"{argv[0]} answered {len(told)} of {len(addresses)} addresses")
+    ) -> list[Places]:
         objects = self.linked.objects
         roots = [str(source), *self.linked.roots, str(objects), os.path.realpath(objects)]
-        return [
-            tuple(Place(place.function, _below(place.file, roots), place.line) for place in places)
-            for places in told
-        ]
+        return addr2line(self.linked.arch.cross, file, addresses, section, roots)
 
 
-_Places = tuple[Place, ...]
-
-
-def parse_addr2line(text: str) -> list[_Places]:
-    """Read what ``addr2line -a -f -i`` prints: an address, then pairs of function and place.
-
-    An address without a line (``??:0``, ``FILE:?``) gives no places.
-    """
-    found: list[list[Place]] = []
-    function: str | None = None
-    for line in text.splitlines():
-        if function is None and re.fullmatch(r"0x[0-9a-f]{16}", line):
-            found.append([])
-        elif function is None:
-            function = line
-        else:
-            match = _PLACE.match(line)
-            if match and match["file"] != "??" and int(match["line"]) and found:
-                found[-1].append(Place(function, match["file"], int(match["line"])))
-            function = None
-    return [tuple(places) for places in found]
-
-
-def _below(path: str, roots: Sequence[str]) -> str:
-    """A file's name from the top of the sources, or of the build folder for what is generated."""
-    path = os.path.normpath(path)
-    for root in roots:
-        if path.startswith(f"{root}/"):
-            return path[len(root) + 1 :]
-    return path
-
-
-def _load(vmlinux: Path) -> dict[str, _Places]:
+def _load(vmlinux: Path) -> dict[str, Places]:
     try:
         stored = json.loads((vmlinux.parent / KEPT).read_text())
         return {
@@ -326,7 +200,7 @@ def _load(vmlinux: Path) -> dict[str, _Places]:
         return {}
 
 
-def _keep(vmlinux: Path, new: Mapping[str, _Places]) -> None:
+def _keep(vmlinux: Path, new: Mapping[str, Places]) -> None:
     """Add answers to the kept ones; of two labs at the same time one's may be lost."""
     told = {key: places for key, places in new.items() if places}
     if not told or not vmlinux.exists():

@@ -13,7 +13,7 @@ import pytest
 from measure_klog import flood
 
 from orchestrator.evidence.klog import parse as klog
-from orchestrator.evidence.klog.lines import MAX_RAW, file_lines, read
+from orchestrator.evidence.klog.lines import MAX_RAW, raw_lines, read
 
 CUT = "------------[ cut here ]------------"
 
@@ -138,12 +138,17 @@ def test_a_line_without_end_is_read_in_pieces(tmp_path: Path) -> None:
     assert peak < 4_000_000
 
 
-def test_file_lines() -> None:
-    data = b"a\n" + b"b" * (2 * MAX_RAW + 5) + b"\nc"
-    assert [len(item) for item in file_lines(io.BytesIO(data))] == [2, MAX_RAW, 1]
+def test_lines_of_a_file() -> None:
+    data = b"a\n" + b"b" * (9 * MAX_RAW) + b"\nc"
+    assert [(line[0], len(line) < 3 * MAX_RAW) for line in raw_lines(io.BytesIO(data))] == [
+        ("a", True), ("b", True), ("c", True),
+    ]  # fmt: skip
     exact = b"b" * (MAX_RAW - 1) + b"\n" + b"c" * MAX_RAW
-    assert [item[:1] for item in file_lines(io.BytesIO(exact))] == [b"b", b"c"]
-    assert list(file_lines(io.BytesIO(b""))) == []
+    assert [line[:1] for line in raw_lines(io.BytesIO(exact))] == ["b", "c"]
+    assert list(raw_lines(io.BytesIO(b""))) == []
+    assert list(raw_lines(io.BytesIO(b"\n\n"))) == ["", ""]
+    cut = "é".encode() * MAX_RAW + b"\nx"  # a character across two blocks
+    assert list(raw_lines(io.BytesIO(b"x\n" + cut))) == ["x", "é" * MAX_RAW, "x"]
 
 
 def test_a_file_reads_as_its_bytes() -> None:

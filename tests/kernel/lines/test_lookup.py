@@ -14,10 +14,12 @@ import pytest
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines import lookup
+from orchestrator.kernel.lines.addr2line import parse_addr2line
 from orchestrator.kernel.lines.elf import NotElf, Symbol, opened
 from orchestrator.kernel.lines.excerpts import Place
-from orchestrator.kernel.lines.lookup import Address, Answer, parse_addr2line, resolve
+from orchestrator.kernel.lines.lookup import resolve
 from orchestrator.kernel.lines.objects import Linked, NoObject, compile_command
+from orchestrator.kernel.lines.symbols import Address, Answer
 from orchestrator.kernel.source import worktree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.arch import ARCHES
