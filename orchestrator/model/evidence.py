@@ -63,6 +63,7 @@ class Hit:
     ``damage`` says what is wrong with a ``corrupted`` report: that it lost its beginning, its end
     or its trace, or that another stands in its midst.  One that lost no more than its end behind a
     trace that goes down to where the kernel was entered has a damage, and is not corrupted.
+    ``source`` is the source file that it is about, where the log names source lines.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Hit:
     task: str = ""
     blamed: str = ""
     damage: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

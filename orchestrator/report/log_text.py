@@ -34,6 +34,7 @@ def block(report: LogReport, full: bool, again: bool) -> str:
     lines = [f"{report.verdict.upper():<6} {hit.title}"]
     lines += _field("kind", hit.kind)
     lines += _field("blamed", blamed(hit))
+    lines += _field("source", hit.source)
     lines += _field("signature", hit.signature)
     lines += _field("where", where(hit))
     last = f"-{hit.end_line}" if hit.end_line > hit.line else ""

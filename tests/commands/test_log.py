@@ -51,10 +51,11 @@ def test_a_report_in_a_block(lab):
     assert done.status == 1
     assert done.err == ""
     assert lines[0] == "FAIL   WARNING: at drivers/misc/lkdtm/bugs.c:117 lkdtm_WARNING_MESSAGE"
-    fields = {line.split()[0]: line.split(None, 1)[1] for line in lines[1:6]}
+    fields = {line.split()[0]: line.split(None, 1)[1] for line in lines[1:7]}
     assert fields == {
         "kind": "warning",
         "blamed": "lkdtm_WARNING_MESSAGE",
+        "source": "drivers/misc/lkdtm/bugs.c",
         "signature": found(DATA / "x86-lkdtm-warning-message.log")[0].signature,
         "where": "CPU 1, task sh/78, 6.657580 s",
         "log": f"{DATA}/x86-lkdtm-warning-message.log:2-40",

@@ -12,6 +12,7 @@ from orchestrator.evidence.klog.facts import place
 from orchestrator.evidence.klog.report import ASKS_OTHERS, DUMP_HEAD, Report
 from orchestrator.evidence.klog.roles import plain_function
 from orchestrator.evidence.klog.rules import Reach, Role, Rule
+from orchestrator.evidence.klog.source import guilty_file
 from orchestrator.model.evidence import Hit
 
 # RCU's own thread waits for the stuck CPU; its dump stands beside the stuck one's.
@@ -76,6 +77,7 @@ def hit(report: Report) -> Hit:
         cpu=where.cpu,
         task=where.task,
         blamed=blamed,
+        source=guilty_file("\n".join(report.lines), rule.kind),
     )
 
 

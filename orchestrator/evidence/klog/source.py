@@ -42,6 +42,8 @@ def guilty_file(text: str, kind: str = "") -> str:
     The first file of the trace that is no helper's, in a frame whose function has no role.  Of two
     in one folder tree the deeper is closer to the bug: ``fs/ext4/inode.c`` below ``fs/buffer.c``.
     """
+    if not _PLACE.search(text):
+        return ""
     lines = text.split("\n")
     if kind in guilt.STALLS:
         lines = list(guilt.below_interrupt(lines))
