@@ -53,7 +53,7 @@ def hit(report: Report) -> Hit:
          for k, v in groups.items()}
     )  # fmt: skip
     base = _refine(report, rule, base).rstrip(": ")
-    stood, blamed = _blame(report, rule, named) if rule.blame else ("", "")
+    stood, blamed = _blame(report, rule, named) if rule.blame else ("", groups.get("first", ""))
     title = base
     if stood and not (stood == groups["func"] and rule.title.endswith("{func}")):
         title = f"{base} in {stood}"

@@ -149,7 +149,7 @@ RULES: tuple[Rule, ...] = (
          r"|Partially freeing|Trying to color) unknown object)",
          "kmemleak: {what}", reach=Reach.SHORT),
     # mm/kasan/report.c, mm/kfence/report.c, kernel/kcsan/report.c, mm/kmsan/report.c
-    _row("kcsan", r"BUG: KCSAN: (?P<what>.+?) in (?P<where>\S+ / \S+)",
+    _row("kcsan", r"BUG: KCSAN: (?P<what>.+?) in (?P<where>(?P<first>[A-Za-z_][\w.$]*) / \S+)",
          "BUG: KCSAN: {what} in {where}", reach=Reach.RULER, blame=False),
     *(_row(name.lower(), rf"BUG: {name}: (?P<what>.+?)(?: in {_FUNC}.*)?$",
            f"BUG: {name}: {{what}}", reach=Reach.RULER)
