@@ -77,6 +77,7 @@ def archive(kind: str) -> bytes:
          + b"commit " + b"1" * 40 + b"\nAuthor: a\n\n    y\n\n" + change("b").encode(),
          "several commits", "format-patch"),
     ],
+    ids=range(14),
 )  # fmt: skip
 def test_what_is_no_series_is_told_in_one_sentence(tmp_path, data, said, todo):
     with pytest.raises(UserError, match=said) as caught:
