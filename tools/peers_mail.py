@@ -20,12 +20,8 @@ from peers_table import Difference, Measured, PeersError, Row
 from orchestrator.kernel.series import mail
 from orchestrator.kernel.series.load import load_series
 from orchestrator.kernel.series.mail import Mail
+from orchestrator.kernel.series.mbox import split
 from orchestrator.model.errors import LabError
-
-try:
-    from orchestrator.kernel.series.mbox import split  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    from orchestrator.kernel.series.mail import split  # type: ignore[attr-defined,unused-ignore]
 
 #: Where the suites stand in their checkouts; b4 moved its own.
 GIT = Path("t/t5100")
@@ -115,10 +111,8 @@ def _read(raw: bytes, name: str) -> Mail | str:
 
 def _mail(raw: bytes, name: str, reply_too: bool = False) -> Mail:
     """The one mail of a mail, or the first of those that it has attached."""
-    read: Mail | list[Mail] = mail.read(raw, name, reply_too=reply_too)
-    if isinstance(read, list):
-        return read[0] if read else Mail(name, "", reply=True)
-    return read
+    read = mail.read(raw, name, reply_too=reply_too)
+    return read[0] if read else Mail(name, "", reply=True)
 
 
 def _told(read: Mail | str) -> str:

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _EXTENDED = re.compile(
     rb"(?:old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from"
-    rb"|rename to|similarity index|dissimilarity index|index) "
+    rb"|rename to|rename old|rename new|similarity index|dissimilarity index|index) "
 )
 _INDEX = re.compile(rb"index ([0-9a-f]{7,64})\.\.([0-9a-f]{7,64})")
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# GNU diff separates a time stamp by a tab; mailers make blanks of tabs.
+_TIME = re.compile(rb"(?<=\S)\s{1,80}\d{4}-\d\d-\d\d[ T]\d\d:\d\d[\d:.]*(?: ?[+-]\d{4}| ?Z)?$")
+# The prefixes that git gives, and those of diff.mnemonicPrefix.
+_PREFIXED = re.compile(rb'^diff --git "?[abiwco]/', re.MULTILINE)
+_MERGED = re.compile(rb"^diff --(?:cc|combined) [^\n]*\n(?:[^\n]+\n){0,12}?@@@", re.MULTILINE)
+_STARS = re.compile(rb"^\*\*\* [^\n]+\n--- [^\n]+\n\*{15}", re.MULTILINE)
 _ESCAPES = {
     "a": b"\a", "b": b"\b", "f": b"\f", "n": b"\n", "r": b"\r", "t": b"\t", "v": b"\v",
     '"': b'"', "\\": b"\\",
@@ -67,7 +75,7 @@ def extract(text: bytes) -> bytes:
     Line ends are CRLF in the result only where the diff's own headers are not: a header line that
     ends with CR shows that the transport put them everywhere.
     """
-    if re.search(rb"^(?:diff --git|\+\+\+) [^\n]*\r\n", text, re.MULTILINE):
+    if b"\r\n" in text and re.search(rb"^(?:diff --git|\+\+\+) [^\n]*\r\n", text, re.MULTILINE):
         text = text.replace(b"\r\n", b"\n")
     lines = text.split(b"\n")
     if lines and not lines[-1]:
@@ -124,37 +132,119 @@ def parse(text: bytes) -> tuple[FileDiff, ...]:
     return tuple(files)
 
 
+def foreign(text: bytes) -> str:
+    """Name the kind of diff in a text that ``git apply`` passes over in silence; "" for none."""
+    if b"@@@" in text and _MERGED.search(text):
+        return "a combined diff of a merge (diff --cc)"
+    if b"\n***************" in text and _STARS.search(text):
+        return "a context diff"
+    return ""
+
+
+def rooted(patch: bytes, *, always: bool = False) -> bytes:
+    """Give the names of a diff made with ``--no-prefix`` the ``a/`` and ``b/`` of others.
+
+    Only a header of git tells: ``diff --git mm/x.c mm/x.c``.  With ``always`` (quilt's ``-p0``) it
+    is done whatever stands there.  ``git apply`` would take off the first folder instead.
+    """
+    if not always and (_PREFIXED.search(patch) or not patch.startswith(b"diff --git ")):
+        return patch
+    lines = patch.split(b"\n")
+    spans = list(_spans(lines))
+    for number, (kind, at, _) in enumerate(spans):
+        if kind == "names":
+            lines[at] = _with_prefix(lines[at], 4, b"a/")
+            lines[at + 1] = _with_prefix(lines[at + 1], 4, b"b/")
+        elif kind == "git":
+            names = _full_names(lines, at, spans[number + 1 :])
+            if names is None:
+                return patch
+            lines[at] = b"diff --git " + b" ".join(
+                _with_prefix(name, 0, prefix)
+                for name, prefix in zip(names, (b"a/", b"b/"), strict=True)
+            )
+    return b"\n".join(lines)
+
+
+def _full_names(
+    lines: list[bytes], at: int, behind: Sequence[tuple[str, int, int]]
+) -> tuple[bytes, bytes] | None:
+    """Give both names of a git header where they have no prefix; None where they may have one."""
+    rest = lines[at][len(b"diff --git ") :]
+    half = (len(rest) - 1) // 2
+    if rest[:half] == rest[half + 1 :]:
+        return rest[:half], rest[half + 1 :]
+    told: dict[bytes, bytes] = {}
+    for kind, start, _ in behind:
+        if kind != "extended":
+            break
+        if match := re.match(rb"(?:rename|copy) (from|to) (.+)", lines[start]):
+            told[match[1]] = match[2]
+    old, new = told.get(b"from", b""), told.get(b"to", b"")
+    return (old, new) if rest == old + b" " + new else None
+
+
+def _with_prefix(line: bytes, at: int, prefix: bytes) -> bytes:
+    if line[at:].split(b"\t")[0].rstrip() == b"/dev/null":
+        return line
+    at += line[at : at + 1] == b'"'
+    return line[:at] + prefix + line[at:]
+
+
 def _spans(lines: list[bytes]) -> list[tuple[str, int, int]]:
-    """Give (kind, start, end) of every stretch of lines that belongs to a diff, in order."""
+    """Give (kind, start, end) of every stretch of lines that belongs to a diff, in order.
+
+    What begins one is what ``git apply`` takes for its beginning: names with a hunk below them, or
+    git's header with a line below it that belongs to it.  Prose has neither.
+    """
     spans: list[tuple[str, int, int]] = []
-    at, header = 0, False
+    at, header, seen = 0, False, False
     while at < len(lines):
         line = lines[at]
         end = at + 1
-        if line.startswith(b"diff --git "):
-            kind, header = "git", True
+        if line.startswith(b"diff --git ") and _git_goes_on(lines, end):
+            kind, header, seen = "git", True, True
         elif header and _EXTENDED.match(line):
             kind = "extended"
         elif header and line.startswith((b"GIT binary patch", b"Binary files ")):
             kind = "binary"
             if line.startswith(b"GIT"):
                 end = _binary_end(lines, end)
-        elif line.startswith(b"--- ") and lines[end : end + 1] and lines[end][:4] == b"+++ ":
-            kind, end, header = "names", at + 2, True
-        elif header and _HUNK.match(line):
-            kind, end = "hunk", _hunk_end(lines, at)
+        elif _are_names(lines, at, header):
+            kind, end, header, seen = "names", at + 2, False, True
+        elif seen and line.startswith(b"@@ -"):
+            # Wherever it stands: git tells what is wrong around it.
+            kind, end, header = "hunk", _hunk_end(lines, at), False
         else:
             at += 1
+            header = False
             continue
         spans.append((kind, at, end))
         at = end
-    # "--- x" over "+++ y" in prose is no diff unless a hunk follows.
-    return spans if any(kind != "names" for kind, _, _ in spans) else []
+    return spans
+
+
+def _git_goes_on(lines: list[bytes], at: int) -> bool:
+    return at < len(lines) and (
+        bool(_EXTENDED.match(lines[at]))
+        or lines[at].startswith((b"GIT binary patch", b"Binary files ", b"@@ -"))
+        or _are_names(lines, at, True)
+    )
+
+
+def _are_names(lines: list[bytes], at: int, in_header: bool) -> bool:
+    return (
+        lines[at].startswith(b"--- ")
+        and lines[at + 1 : at + 2] != []
+        and lines[at + 1].startswith(b"+++ ")
+        and (in_header or (lines[at + 2 : at + 3] != [] and lines[at + 2].startswith(b"@@ -")))
+    )
 
 
 def _hunk_end(lines: list[bytes], at: int) -> int:
     match = _HUNK.match(lines[at])
-    assert match
+    if not match:
+        return at + 1
     old, new = int(match[2] or 1), int(match[4] or 1)
     at += 1
     while at < len(lines) and (old > 0 or new > 0):
@@ -184,7 +274,8 @@ def _binary_end(lines: list[bytes], at: int) -> int:
 def _side(line: bytes) -> str | None:
     """Read a name from a ``---`` or ``+++`` line: no timestamp, first component stripped."""
     name = line[4:].rstrip(b"\r")
-    text = _unquote(name if name.startswith(b'"') else name.split(b"\t")[0])
+    quoted = _QUOTED.match(name)
+    text = _unquote(quoted[0] if quoted else _TIME.sub(b"", name.split(b"\t")[0]))
     if text == "/dev/null":
         return None
     return text.partition("/")[2] or text
@@ -194,7 +285,7 @@ def _git_names(line: bytes) -> tuple[str | None, str | None]:
     """Read both names of ``diff --git a/x b/x``: certain only where the two are equal."""
     rest = line[len(b"diff --git ") :].rstrip(b"\r")
     if rest.startswith(b'"') or rest.endswith(b'"'):
-        parts = re.findall(rb'"(?:[^"\\]|\\.)*"|\S+', rest)
+        parts = re.findall(_QUOTED.pattern + rb"|\S+", rest)
         if len(parts) != 2:
             return None, None
         first, second = (_unquote(part).partition("/")[2] for part in parts)

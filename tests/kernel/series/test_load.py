@@ -4,42 +4,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import quopri
-from pathlib import Path
 
 import pytest
 from fake_kernel import user_git
+from fake_mails import change, mbox, message, save, subjects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.kernel.series.load import load_series
 from orchestrator.model.errors import UserError
-
-
-def change(name: str, new: str = "two") -> str:
-    return f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-one\n+{new}\n"
-
-
-def message(subject: str, body: str = "", diff: str = "", extra: str = "") -> bytes:
-    return (
-        f"From: Ann Author <ann@example.org>\nDate: Sat, 23 Sep 2023 01:31:45 +0000\n"
-        f"Subject: {subject}\n{extra}\n{body}\n---\n a | 2 +-\n\n{diff}-- \n2.42.0\n\n"
-    ).encode()
-
-
-def mbox(*mails: bytes) -> bytes:
-    return b"".join(b"From mboxrd@z Thu Jan  1 00:00:00 1970\n" + mail for mail in mails)
-
-
-def save(folder: Path, data: bytes, name: str = "series.mbx") -> str:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return str(path)
-
-
-def subjects(where: str) -> list[str]:
-    return [p.subject for p in load_series(where).patches]
-
 
 # ---------------------------------------------------------------- mailboxes
 
@@ -62,7 +35,10 @@ def test_mailbox_in_any_order_with_cover_replies_and_chatter(tmp_path):
     assert series.patches[0].date == "Sat, 23 Sep 2023 01:31:45 +0000"
     assert series.patches[0].diff == change("mm/a").encode()
     assert series.base_commit == "0123456789abcdef"
-    assert series.notes == ("2 replies left out",)
+    assert series.notes == (
+        "2 replies left out",
+        f"left out, a reply that seems to hold a diff of its own: {where}, mail 1",
+    )
     assert series.origin == where
 
 
@@ -72,73 +48,6 @@ def test_digests_are_kcidb_patchset_hashes(tmp_path):
     own = hashlib.sha256(change("a").encode()).hexdigest()
     assert series.patches[0].sha256 == own
     assert series.digest == hashlib.sha256(f"{own}\n".encode()).hexdigest()
-
-
-def test_a_missing_patch_is_named(tmp_path):
-    mails = [message(f"[PATCH v3 {n}/4] p{n}", "", change("a")) for n in (1, 4)]
-    with pytest.raises(UserError, match=r"series.mbx lacks patch 2 of 4, patch 3 of 4 \(v3\)"):
-        load_series(save(tmp_path, mbox(*mails)))
-
-
-def test_one_of_three_beside_its_replies_is_a_missing_patch_too(tmp_path):
-    mails = (message("[PATCH 2/3] p", "", change("a")), message("Re: [PATCH 2/3] p"))
-    with pytest.raises(UserError, match="lacks patch 1 of 3, patch 3 of 3"):
-        load_series(save(tmp_path, mbox(*mails)))
-
-
-def test_one_mail_alone_may_be_any_of_its_series(tmp_path):
-    series = load_series(save(tmp_path, message("[PATCH 2/3] p", "", change("a"))))
-    assert [p.subject for p in series.patches] == ["p"]
-    assert "patch 2 of 3 alone" in series.notes[0]
-
-
-def test_the_newest_version_wins(tmp_path):
-    where = save(
-        tmp_path,
-        mbox(
-            message("[PATCH 1/2] old", "", change("a")),
-            message("[PATCH RFC v10 1/1] newest", "", change("c")),
-            message("[PATCH 2/2] old", "", change("b")),
-            message("[PATCHv2 1/1] newer", "", change("c")),
-        ),
-    )
-    series = load_series(where)
-    assert [p.subject for p in series.patches] == ["newest"]
-    assert "it holds v1, v2, v10: v10 taken" in series.notes
-
-
-def test_the_same_mail_twice_is_one_patch_and_two_claimants_are_an_error(tmp_path):
-    one = message("[PATCH 1/1] a", "", change("a"))
-    assert subjects(save(tmp_path, mbox(one, one))) == ["a"]
-    other = message("[PATCH 1/1] b", "", change("b"))
-    with pytest.raises(UserError, match="two different mails are patch 1 of 1"):
-        load_series(save(tmp_path, mbox(one, other)))
-
-
-def test_two_series_in_one_mailbox(tmp_path):
-    mails = [message("[PATCH 1/1] a", "", change("a")), message("[PATCH 1/2] b", "", change("b"))]
-    with pytest.raises(UserError, match="several series"):
-        load_series(save(tmp_path, mbox(*mails)))
-
-
-def test_unnumbered_patches_keep_their_order(tmp_path):
-    mails = [message(f"[PATCH] {s}", "", change(s)) for s in "cab"]
-    assert subjects(save(tmp_path, mbox(*mails))) == ["c", "a", "b"]
-
-
-def test_a_fixup_without_number_is_left_out_and_told(tmp_path):
-    mails = [message("[PATCH 1/1] a", "", change("a")), message("[PATCH] fix", "", change("b"))]
-    series = load_series(save(tmp_path, mbox(*mails)))
-    assert [p.subject for p in series.patches] == ["a"]
-    assert any("fix" in note for note in series.notes)
-
-
-def test_a_cover_letter_with_an_interdiff_is_no_patch(tmp_path):
-    mails = [
-        message("[PATCH v2 0/1] cover", "", change("interdiff")),
-        message("[PATCH v2 1/1] a", "", change("a")),
-    ]
-    assert subjects(save(tmp_path, mbox(*mails))) == ["a"]
 
 
 def test_only_replies(tmp_path):
@@ -151,21 +60,6 @@ def test_prerequisites_are_told(tmp_path):
     body = "x\n\nprerequisite-patch-id: 11\nprerequisite-patch-id: 22"
     series = load_series(save(tmp_path, message("[PATCH] a", body, change("a"))))
     assert "needs 2 other patches" in series.notes[0]
-
-
-@pytest.mark.parametrize(
-    "separator",
-    [
-        "From ann@example.org Sat Sep 23 01:31:45 2023",  # mutt
-        "From - Sat Sep 23 01:31:45 2023",  # Thunderbird
-        "From 1777@xxx Sat Sep 23 01:31:45 +0000 2023",  # Gmail takeout
-        "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001",  # format-patch
-    ],
-)
-def test_separators_of_mail_clients(tmp_path, separator):
-    mails = [message(f"[PATCH {n}/2] {n}", "", change("a")) for n in (1, 2)]
-    data = b"".join(separator.encode() + b"\n" + mail for mail in mails)
-    assert subjects(save(tmp_path, data)) == ["1", "2"]
 
 
 # ---------------------------------------------------------------- encodings
@@ -258,26 +152,6 @@ def test_folder_that_lacks_a_patch_says_so(tmp_path):
     save(tmp_path, mbox(message("[PATCH 1/3] a", "", change("a"))), "p/0001-a.patch")
     save(tmp_path, mbox(message("[PATCH 3/3] c", "", change("a"))), "p/0003-c.patch")
     assert "lacks patch 2 of 3" in load_series(str(tmp_path / "p")).notes[0]
-
-
-def test_quilt_series_file_orders(tmp_path):
-    save(tmp_path, change("a").encode(), "p/z.patch")
-    save(tmp_path, change("b").encode(), "p/sub/a.patch")
-    save(tmp_path, change("c").encode(), "p/unused.patch")
-    save(tmp_path, b"# ours\nz.patch -p1 # first\n\nsub/a.patch\n", "p/series")
-    assert subjects(str(tmp_path / "p")) == ["z.patch", "a.patch"]
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [("../x.patch", "not in this folder"), ("a.patch -p0", "only -p1"), ("b.patch", "cannot be")],
-)
-def test_bad_quilt_series_names_the_line(tmp_path, line, said):
-    save(tmp_path, change("a").encode(), "x.patch")
-    save(tmp_path, change("a").encode(), "p/a.patch")
-    save(tmp_path, f"\n{line}\n".encode(), "p/series")
-    with pytest.raises(UserError, match=said):
-        load_series(str(tmp_path / "p"))
 
 
 def test_maildir_and_eml(tmp_path):
@@ -390,3 +264,102 @@ def test_a_folder_whose_names_contradict_the_numbers(tmp_path):
     assert any("subjects' numbers" in note for note in series.notes)
     (tmp_path / "series").write_text("6.patch\n7.patch\n8.patch\n")  # quilt's word is explicit
     assert subjects(str(tmp_path))[0] == "mm: part 3"
+
+
+def test_a_head_in_unusual_dress(tmp_path):
+    head = (
+        b"Received: from x\n\tby y; Sat, 23 Sep 2023\n"
+        b"FROM: =?utf-8?q?J=C3=B6?=\n =?utf-8?b?cmc=?=\n <j@example.org>\n"
+        b"subject : [PATCH v2\n\t1/1]\n =?iso-2022-jp?b?GyRCRnxLXBsoQg==?=\n\n---\n"
+    )
+    (patch,) = load_series(save(tmp_path, head + change("a").encode())).patches
+    assert (patch.subject, patch.author) == ("日本", "Jörg <j@example.org>")
+    assert subjects(
+        save(tmp_path, mbox(head.replace(b"subject :", b"Subject:") + change("a").encode()))
+    )
+
+
+@pytest.mark.parametrize(
+    "head", ["From: a@b\n", "Subject: [PATCH] a\n", "Date: x\nMessage-Id: <1>\n"]
+)
+def test_a_mail_that_lacks_a_field(tmp_path, head):
+    data = f"{head}\nText.\n---\n{change('a')}".encode()
+    for raw in (data, mbox(data), mbox(data, message("Lunch?"))):
+        (patch,) = load_series(save(tmp_path, raw)).patches
+        assert patch.subject in ("a", "(no subject)")
+
+
+def test_what_the_body_says_of_itself(tmp_path):
+    body = "From: B <b@x>\nDate: Sun, 24 Sep 2023 01:31:45 +0000\nSubject: inner\n\nText."
+    (patch,) = load_series(save(tmp_path, message("[PATCH] outer", body, change("a")))).patches
+    assert (patch.author, patch.subject) == ("B <b@x>", "inner")
+    assert patch.date == "Sun, 24 Sep 2023 01:31:45 +0000"
+
+
+def test_an_answer_named_alone_with_a_patch_below_its_scissors(tmp_path):
+    body = (
+        f"> quoted\n\nLike this?\n\n-- >8 --\nSubject: [PATCH] mend it\n\nText.\n---\n{change('a')}"
+    )
+    data = f"From: a@b\nSubject: Re: [PATCH 1/3] x\nIn-Reply-To: <1>\n\n{body}".encode()
+    assert subjects(save(tmp_path, data)) == ["mend it"]
+    (tmp_path / "p").mkdir()
+    save(tmp_path, data, "p/a.patch")
+    assert subjects(str(tmp_path / "p")) == ["mend it"]
+
+
+@pytest.mark.parametrize(
+    ("above", "subject", "author"),
+    [
+        ("mm: mend it\n\nFrom: Joe <j@x>\n\nText.\n---\n", "mm: mend it", "Joe <j@x>"),  # StGit
+        ("# HG changeset patch\n# User Joe <j@x>\n# Date 1 0\n\nmm: mend it\n\nText.\n\n",
+         "mm: mend it", "Joe <j@x>"),
+        (f"commit {'0' * 40}\nAuthor: Joe <j@x>\nDate:   x\n\n    mm: mend it\n\n    Text\n\n",
+         "mm: mend it", "Joe <j@x>"),
+        ("Index: a\n=======\n", "x.diff", ""),
+        ("diff -ruN x/a y/a\n", "x.diff", ""),
+    ],
+)  # fmt: skip
+def test_heads_that_are_no_mails(tmp_path, above, subject, author):
+    (patch,) = load_series(save(tmp_path, (above + change("a")).encode(), "x.diff")).patches
+    assert (patch.subject, patch.author) == (subject, author)
+    assert patch.diff == change("a").encode()
+
+
+def test_a_file_with_crlf_keeps_it(tmp_path):
+    dos = change("a").replace("one\n", "one\r\n").replace("two\n", "two\r\n")
+    (patch,) = load_series(save(tmp_path, message("[PATCH] a", "", dos))).patches
+    assert patch.diff == dos.encode()
+
+
+def test_names_without_prefixes_are_told(tmp_path):
+    diff = change("mm/a.c").replace("a/mm", "mm").replace("b/mm", "mm")
+    series = load_series(save(tmp_path, message("[PATCH] a", "", diff)))
+    assert series.patches[0].diff == change("mm/a.c").encode()
+    assert "--no-prefix" in series.notes[0]
+
+
+def test_a_folder_in_the_order_of_its_numbers(tmp_path):
+    for n in (1, 2, 10):
+        save(tmp_path, change(f"{n}").encode(), f"p/{n}-x.diff")
+    save(tmp_path, b"x", "p/.hidden.patch")
+    save(tmp_path, b"x", "p/other.mbox")
+    series = load_series(str(tmp_path / "p"))
+    assert [p.subject for p in series.patches] == ["1-x.diff", "2-x.diff", "10-x.diff"]
+    assert "not read, beside *.patch files: other.mbox" in series.notes
+
+
+def test_a_patch_of_a_folder_that_looks_like_a_reply(tmp_path):
+    save(tmp_path, message("fw: mend it", "", change("a")), "p/1.patch")
+    save(tmp_path, message("Re: [PATCH] mend it", "", change("b")), "p/2.patch")
+    series = load_series(str(tmp_path / "p"))
+    assert len(series.patches) == 2
+    assert not series.notes
+
+
+def test_a_commit_whose_text_looks_like_a_mailbox(repo):
+    text = "mm: x\n\nFrom a@b Sat Sep 23 01:31:45 2023\nFrom: a\nSubject: [PATCH] y\n\nMore."
+    (repo / "mm" / "x").write_text("x")
+    user_git(repo, "add", "mm/x")
+    user_git(repo, "commit", "-q", "-m", text)
+    (patch,) = load_series(f"git:{repo}#HEAD~1..").patches
+    assert patch.subject == "mm: x"
