@@ -24,7 +24,7 @@ class Arch:
     ``numa_boot_args`` have the kernel itself split the memory into ``{nodes}`` nodes, without them
     QEMU does.  ``tcg_note`` goes into reports of emulated guests.  ``pc``, ``sp`` and ``fp`` are
     what QEMU's ``info registers`` calls the program counter, the stack pointer and the frame
-    pointer; ``elf_machine`` is ``e_machine`` of its ELF files (elf(5)).
+    pointer; ``elf_machine`` is the e_machine of its ELF files (elf(5)).
     """
 
     name: str
