@@ -158,15 +158,20 @@ def measure(folder: Path) -> Measured:
     found = logs(folder, "report", unread)
     reads = [Read(log, hits_of(log)) for log in found]
     crashes = [read for read in reads if read.log.title]
+    named = [read for read in crashes if functions_of(read.log.title)]
+    own = "the same on x86_64, arm64, or of no architecture"
     rows = [
         _crash("crash", "kernel log: a crash is a hit", crashes),
         _crash(
-            "crash-own-arch", "the same on x86_64, arm64, or of no architecture",
+            "crash-own-arch", own,
             [read for read in crashes if arch_of(read.log.text) in OWN_ARCHES],
         ),
         _quiet([read for read in reads if not read.log.title]),
-        _function([read for read in crashes if functions_of(read.log.title)]),
-        _two_bugs([r for r in crashes if r.first and functions_of(r.log.title)]),
+        _function("function", "kernel log: the function to blame", named),
+        _function(
+            "function-own-arch", own, [r for r in named if arch_of(r.log.text) in OWN_ARCHES]
+        ),
+        _two_bugs([read for read in named if read.first]),
         _one_bug([read for read in crashes if read.first]),
         _corrupted(crashes),
         _guilty(folder, unread),
@@ -214,7 +219,7 @@ def _quiet(reads: Sequence[Read]) -> Row:
     return _row("quiet", "kernel log: quiet logs stay quiet", len(reads), loud)
 
 
-def _function(reads: Sequence[Read]) -> Row:
+def _function(key: str, reader: str, reads: Sequence[Read]) -> Row:
     other = [
         read.differs(
             " or ".join(sorted(functions_of(read.log.title))),
@@ -223,7 +228,7 @@ def _function(reads: Sequence[Read]) -> Row:
         for read in reads
         if read.first is None or bare(read.first.blamed) not in functions_of(read.log.title)
     ]
-    return _row("function", "kernel log: the function to blame", len(reads), other)
+    return _row(key, reader, len(reads), other)
 
 
 def _two_bugs(reads: Sequence[Read]) -> Row:
