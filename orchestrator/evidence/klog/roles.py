@@ -13,8 +13,8 @@ is its own.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SUFFIX = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?.*$")
@@ -340,14 +340,21 @@ def plain_function(name: str) -> str:
     return _SUFFIX.sub("", name.removeprefix("__pfx_"))
 
 
-def _compiled(roles: Iterable[FrameRole]) -> re.Pattern[str]:
-    return re.compile("|".join(role.pattern for role in roles))
+def _compiled(*roles: FrameRole) -> tuple[re.Pattern[str], ...]:
+    """One pattern a role: all in one would cost a megabyte while it is made."""
+    return tuple(re.compile(role.pattern) for role in roles)
 
 
-_ALWAYS = _compiled((*REPORTING, *SERVING))
-_ENTRY = _compiled((ENTRY,))
-_HANDS_OUT = _compiled((ENTRY, DISPATCH))
-_IN_KIND = {kind: _compiled(roles) for kind, roles in BY_KIND.items()}
+_ALWAYS = _compiled(*REPORTING, *SERVING)
+_ENTRY = _compiled(ENTRY)
+_HANDS_OUT = _compiled(ENTRY, DISPATCH)
+_IN_KIND = {kind: _compiled(*roles) for kind, roles in BY_KIND.items()}
+
+
+@functools.lru_cache(maxsize=2048)
+def _has_role(plain: str, kind: str, stood: bool) -> bool:
+    rows = (*_ALWAYS, *(() if stood else _ENTRY), *_IN_KIND.get(kind, ()))
+    return any(row.fullmatch(plain) for row in rows)
 
 
 def passed_over(name: str, kind: str = "", *, stood: bool = False) -> bool:
@@ -356,12 +363,10 @@ def passed_over(name: str, kind: str = "", *, stood: bool = False) -> bool:
     :param stood: the CPU surely stood in it.  Who hands out work is passed over as a caller, but
         where it stumbles itself, the work that it was to hand out is broken, and nobody else told.
     """
-    plain = plain_function(name).removesuffix("_noprof")
-    if _ALWAYS.fullmatch(plain) or (not stood and _ENTRY.fullmatch(plain)):
-        return True
-    return kind in _IN_KIND and _IN_KIND[kind].fullmatch(plain) is not None
+    return _has_role(plain_function(name).removesuffix("_noprof"), kind, stood)
 
 
 def hands_out(name: str) -> bool:
     """Whether a function calls what may be anybody's: system calls, callbacks, work, timers."""
-    return _HANDS_OUT.fullmatch(plain_function(name)) is not None
+    plain = plain_function(name)
+    return any(row.fullmatch(plain) for row in _HANDS_OUT)
