@@ -45,8 +45,10 @@ _CONTROL = re.compile(f"[{CONTROLS}\u2028\u2029]")
 class LogLine:
     """One clean line: ``number`` counts the log's lines from 1.
 
-    ``stamped`` tells that printk's prefix stood before the text; ``broken`` that another record's
-    prefix followed inside the same line, so that the text is cut or belongs to two writers.
+    ``stamped`` tells that printk's prefix stood before the text, and that it is the kernel's own:
+    of a record whose facility says that a program wrote it, only ``seconds`` is known.  ``broken``
+    tells that another record's prefix followed inside the same line, so that the text is cut or
+    belongs to two writers.
     """
 
     number: int

@@ -79,7 +79,8 @@ class _Reader:
         self.stamped = self.stamped or line.stamped
         if self._reset(line):
             self.finish()
-        foreign = self.stamped and not line.stamped
+        # A time without printk's stamp is of a record that a program wrote into /dev/kmsg.
+        foreign = not line.stamped and (self.stamped or line.seconds is not None)
         caller = self._caller(_FOREIGN if foreign else line.caller)
         if MARK.match(line.text):
             self._finish_report(caller)

@@ -208,3 +208,17 @@ def test_time_is_linear_in_the_line() -> None:
     for _ in range(30):
         list(read(head + rng.choice("ab") for head in heads))
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("program", "kernel"),
+    [
+        ("<12>[   10.000000] ", "<4>[   11.000000] "),
+        ("12,1,10000000,-;", "4,2,11000000,-;"),
+        ("user  :warn  : [   10.000000] ", "kern  :warn  : [   11.000000] "),
+    ],
+)
+def test_what_a_program_wrote_is_no_report_from_the_first_line_on(program, kernel):
+    assert list(klog.parse([f"{program}WARNING: something new"])) == []
+    (hit,) = klog.parse([f"{program}WARNING: something new", f"{kernel}WARNING: something new"])
+    assert hit.line == 2
