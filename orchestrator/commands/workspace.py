@@ -8,14 +8,17 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.find import Found, find_lab
 from orchestrator.plan.lab_yaml import load_config
-from orchestrator.plan.matrix import Selection
 from orchestrator.runner.context import Places, cache_folder
+
+if TYPE_CHECKING:
+    from orchestrator.plan.matrix import Selection
 
 
 def find_places(lab_yaml: Path | None = None) -> Places:

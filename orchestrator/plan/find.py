@@ -16,7 +16,7 @@ LAB_FILE = "lab.yaml"
 ENV_FILE = "LAB_YAML"
 
 # The kernel's top Makefile begins with these, one a line, since 2.6 at the latest.
-_VERSIONED = (re.compile(rb"^VERSION *= *[0-9]", re.M), re.compile(rb"^PATCHLEVEL *= *[0-9]", re.M))
+_VERSIONED = (rb"^VERSION *= *[0-9]", rb"^PATCHLEVEL *= *[0-9]")
 _HEAD = 4096
 
 
@@ -64,4 +64,4 @@ def is_kernel_tree(folder: Path) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    return all(line.search(head) for line in _VERSIONED)
+    return all(re.search(line, head, re.M) for line in _VERSIONED)

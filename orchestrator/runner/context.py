@@ -9,7 +9,6 @@ listen.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
@@ -125,6 +124,8 @@ class Places:
 
         They are in a folder of the tree's own, so that ``latest`` and the history are about it.
         """
+        import hashlib  # some milliseconds, for this alone
+
         name = f"{tree.name}-{hashlib.sha256(os.fsencode(tree)).hexdigest()[:8]}"
         reports = state_folder() / name / "reports"
         return cls(lab_yaml, reports, cache_folder(), lab_yaml.parent / "kernel-configs", tree)
