@@ -4,5 +4,7 @@
 from pathlib import Path
 
 __version__ = "0.1.0"
-#: The folder the lab is installed from: its own lab.yaml, fragments and workloads are here.
-HOME = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+#: What the lab brings along: its own lab.yaml, fragments, workloads, series and docs.  A wheel has
+#: them in a folder of the package (pyproject.toml), a source tree beside it.
+HOME = _PACKAGE / "home" if (_PACKAGE / "home").is_dir() else _PACKAGE.parent

@@ -31,7 +31,9 @@ def selection_options(function: F) -> F:
         click.option("--config", "configs", **multiple, help="Config of lab.yaml; repeatable."),
         click.option("--shape", "shapes", **multiple, help="Guest shape; repeatable."),
         click.option("--workload", "workloads", **multiple, help="Workload or glob; repeatable."),
-        click.option("--source", help="debian:6.12[=VERSION], path:DIR, git:DIR#REF or tar:FILE."),
+        click.option(
+            "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
+        ),
         click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B."),
         click.option("--baseline", help="A run or kernel to compare with, or none."),
     ):
@@ -166,7 +168,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--config", help="Config of lab.yaml.")
 @click.option("--arch", help="Architecture.")
 @click.option("--shape", help="Guest shape.")
-@click.option("--source", help="debian:6.12[=VERSION], path:DIR, git:DIR#REF or tar:FILE.")
+@click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
 @click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")

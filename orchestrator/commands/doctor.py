@@ -6,13 +6,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
+from orchestrator import HOME
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process, tools
 from orchestrator.host.cache.files import Cache
@@ -21,6 +24,8 @@ from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
 from orchestrator.model.spec import LabConfig
+from orchestrator.plan.find import ENV_FILE
+from orchestrator.plan.problems import ConfigError
 from orchestrator.runner.context import cache_folder
 
 OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
@@ -76,6 +81,7 @@ def checks() -> Iterator[Check]:
     """Make the checks one after another."""
     cache = cache_folder()
     config: list[LabConfig] = []
+    yield Check("the lab's own folder", OK, str(HOME))
     yield from _lab_yaml(config)
     yield from _python()
     yield from _tools()
@@ -96,10 +102,16 @@ def _lab_yaml(into: list[LabConfig]) -> Iterator[Check]:
     try:
         places = find_places()
         into.append(load(places))
-    except UserError as error:
-        yield Check("lab.yaml", BAD, error.message, error.hint)
+    except ConfigError as error:
+        editor = f"${{EDITOR:-vi}} {shlex.quote(str(error.path))}"
+        yield Check("lab.yaml", BAD, f"{error.message}\n      {error.hint}", editor)
         return
-    yield Check("lab.yaml", OK, str(places.lab_yaml))
+    except UserError as error:
+        fix = f"unset {ENV_FILE}" if os.environ.get(ENV_FILE) else "lab init"
+        yield Check("lab.yaml", BAD, error.message, fix)
+        return
+    tree = f", for the kernel tree {places.tree}" if places.tree else ""
+    yield Check("lab.yaml", OK, f"{places.lab_yaml}{tree}")
 
 
 def _python() -> Iterator[Check]:
@@ -109,9 +121,9 @@ def _python() -> Iterator[Check]:
     try:
         wanted = metadata.requires("mm-lab") or []
     except metadata.PackageNotFoundError:
-        yield Check("python packages", BAD, "the lab itself is not installed", "make setup")
+        yield Check("python packages", BAD, "the lab itself is not installed", _setup())
         return
-    problems, count = [], 0
+    problems, wrong, count = [], [], 0
     for line in wanted:
         match = re.match(r"([A-Za-z0-9._-]+)\s*((?:[<>=!~]=?[^;]*)?)(;.*)?", line)
         if match is None or (match[3] and "extra" in match[3]):
@@ -121,14 +133,23 @@ def _python() -> Iterator[Check]:
             have = metadata.version(match[1])
         except metadata.PackageNotFoundError:
             problems.append(f"{match[1]} is not installed")
+            wrong.append(match[1] + match[2].strip())
             continue
         if not _fits(have, match[2]):
             problems.append(f"{match[1]} is {have}, wanted {match[2].strip()}")
+            wrong.append(match[1] + match[2].strip())
     if problems:
-        fix = "rm .venv/.lab-setup; make setup"
-        yield Check("python packages", BAD, "; ".join(problems), fix)
+        yield Check("python packages", BAD, "; ".join(problems), _setup(*wrong))
     else:
         yield Check("python packages", OK, f"{count} of {count}")
+
+
+def _setup(*packages: str) -> str:
+    """What installs the lab's packages: make in a source tree, pip where a wheel was installed."""
+    if (HOME / "pyproject.toml").is_file():
+        stamp = shlex.quote(str(HOME / ".venv" / ".lab-setup"))
+        return f"rm -f {stamp}; make -C {shlex.quote(str(HOME))} setup"
+    return shlex.join([sys.executable, "-m", "pip", "install", *(packages or ("mm-lab",))])
 
 
 def _fits(have: str, wanted: str) -> bool:
@@ -254,7 +275,7 @@ def _user_namespaces() -> Iterator[Check]:
             return
     done = _ask(["unshare", "--user", "--map-root-user", "true"])
     if isinstance(done, str):
-        yield Check(name, BAD, f"refused: {done}", "run the lab as root, or allow user namespaces")
+        yield Check(name, BAD, f"refused: {done}; root needs none", "sudo -E lab run")
     else:
         yield Check(name, OK, "usable")
 
@@ -270,14 +291,14 @@ def _cache(cache: Cache) -> Iterator[Check]:
         probe.unlink()
     except OSError as error:
         text = f"{cache.folder} cannot be written: {error.strerror}"
-        yield Check("cache", BAD, text, "export LAB_CACHE=FOLDER, a folder of yours")
+        yield Check("cache", BAD, text, "export LAB_CACHE=$HOME/lab-cache")
         return
     yield Check("cache", OK, str(cache.folder))
     free = shutil.disk_usage(cache.folder).free >> 20
     used = cache.store.exists()
     need = _LATER_MIB if used else _FIRST_RUN_MIB
     text = f"{free >> 10} GiB free, {'a run' if used else 'a first run'} needs {need >> 10}"
-    fix = "lab gc --max-size 5G" if used else "export LAB_CACHE=FOLDER, a folder on a larger disk"
+    fix = "lab gc --max-size 5G" if used else "export LAB_CACHE=/LARGER/DISK/lab-cache"
     yield Check("disk", OK if free >= need else BAD, text, fix if free < need else "")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from orchestrator.model.errors import UserError
-from orchestrator.plan.lab_yaml import LAB_FILE, init_text
+from orchestrator.plan.find import LAB_FILE
+from orchestrator.plan.lab_yaml import init_text
 
 
 def init(folder: Path) -> int:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.commands.workspace import command_line, find_places, load
+from orchestrator.commands.workspace import command_line, find_places, in_tree, load
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.plan.matrix import Selection, make_plan
@@ -54,6 +54,7 @@ def run(selection: Selection, options: Options) -> int:
             "name one with --baseline; `--baseline none` says that there is none yet, and any "
             "failure counts",
         )
+    selection = in_tree(selection, places)
     baseline, selection = choose_baseline(places, config, selection, options.baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
     if options.time_budget is not None:
@@ -96,6 +97,7 @@ def plan_text(selection: Selection, as_json: bool, baseline: str | None = None) 
 
     places = find_places()
     config = load(places)
+    selection = in_tree(selection, places)
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)
     plan = make_plan(config, selection, tuple(ARCHES))

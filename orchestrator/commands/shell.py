@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from orchestrator.commands import progress
-from orchestrator.commands.workspace import find_places, load
+from orchestrator.commands.workspace import find_places, in_tree, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot
 from orchestrator.host.cache.locks import using
@@ -55,7 +55,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     :raises HostError: when the host cannot do its part.
     """
     places = find_places()
-    plan = make_plan(load(places), selection, tuple(ARCHES))
+    plan = make_plan(load(places), in_tree(selection, places), tuple(ARCHES))
     cell = plan.cells[0]
     _tell(cell.id)
     places.cache.folder.mkdir(parents=True, exist_ok=True)

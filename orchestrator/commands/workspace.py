@@ -6,23 +6,37 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import LabConfig
-from orchestrator.plan.lab_yaml import find_config, load_config
+from orchestrator.plan.find import Found, find_lab
+from orchestrator.plan.lab_yaml import load_config
 from orchestrator.runner.context import Places, cache_folder
+
+if TYPE_CHECKING:
+    from orchestrator.plan.matrix import Selection
 
 
 def find_places(lab_yaml: Path | None = None) -> Places:
-    """Find everything from lab.yaml's place.
+    """Find everything from lab.yaml's place, or from that of a kernel tree without one.
 
-    :raises UserError: when there is no lab.yaml.
+    :raises UserError: when there is neither.
     """
-    places = Places.of(lab_yaml or find_config(Path.cwd()))
+    found = Found(lab_yaml) if lab_yaml else find_lab(Path.cwd())
+    places = Places.of_tree(found.tree, found.lab_yaml) if found.tree else Places.of(found.lab_yaml)
     _clean_up(places.cache)
     return places
+
+
+def in_tree(selection: Selection, places: Places) -> Selection:
+    """The tree is the source in a kernel tree without lab.yaml, unless another is named."""
+    if places.tree is None or selection.source is not None or selection.kernels:
+        return selection
+    return replace(selection, source=f"path:{places.tree}")
 
 
 def places_here() -> Places:

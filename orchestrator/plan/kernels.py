@@ -17,17 +17,21 @@ _DEBIAN = re.compile(r"[0-9]+\.[0-9]+(=[0-9][A-Za-z0-9.+~:-]*)?", re.ASCII)
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@{}^~+-]*", re.ASCII)
 _REMOTE = re.compile(r"(https?|git|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s:][^\s]*", re.ASCII)
 
-SOURCE_FORMS = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"
+SOURCE_FORMS = "debian:6.12[=VERSION], [path:]DIR, git:URL-or-DIR#REF or tar:FILE"
 
 
 def resolve_source(text: str, base: Path) -> str:
     """A kernel source in its full form, its path absolute (from ``base``) and existing.
+
+    A folder's name alone is ``path:``.
 
     :raises UserError: if the form is unknown or the path is not there.
     """
     _refuse_control(text, "source")
     prefix, colon, rest = text.partition(":")
     if not colon or prefix not in ("debian", "path", "git", "tar"):
+        if _is_folder(text, base):
+            return f"path:{_existing(text, base, text, folder=True)}"
         raise UserError(f"{text!r} is no kernel source", f"write {SOURCE_FORMS}")
     if prefix == "debian":
         if not _DEBIAN.fullmatch(rest):
@@ -72,6 +76,13 @@ def _repository(where: str, base: Path, text: str) -> str:
     if _REMOTE.fullmatch(where):
         return where
     return str(_existing(where, base, text, folder=True))
+
+
+def _is_folder(name: str, base: Path) -> bool:
+    try:
+        return (base / Path(name).expanduser()).is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False  # no name that a folder could have
 
 
 def _existing(name: str, base: Path, text: str, *, folder: bool | None) -> Path:

@@ -7,8 +7,8 @@ collected, so one look at the message is enough to mend the file.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,10 +36,7 @@ from orchestrator.plan.schema import LAB_SCHEMA, check
 from orchestrator.plan.selftests import named
 from orchestrator.plan.yaml_reader import Document, View, read_document, regexes
 
-__all__ = ["ConfigError", "find_config", "init_text", "load_config"]
-
-LAB_FILE = "lab.yaml"
-ENV_FILE = "LAB_YAML"
+__all__ = ["ConfigError", "init_text", "load_config"]
 
 FRAGMENT_FOLDER = "kernel-configs"
 DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
@@ -48,28 +45,6 @@ RESERVED_KERNELS = (CLI_KERNEL, "latest", "none")
 
 # A guest below this does not get as far as its SSH server.
 _LEAST_MEMORY_MIB = 128
-
-
-def find_config(start: Path, environ: Mapping[str, str] | None = None) -> Path:
-    """The lab.yaml to use: ``$LAB_YAML``, else the nearest one in ``start`` or a folder above.
-
-    :raises UserError: if there is none.
-    """
-    environ = os.environ if environ is None else environ
-    named = environ.get(ENV_FILE)
-    if named:
-        path = (start / Path(named)).absolute()
-        if not path.is_file():
-            raise UserError(f"{ENV_FILE} names {named}, which is no file", f"unset {ENV_FILE}")
-        return path
-    start = start.absolute()
-    for folder in (start, *start.parents):
-        if (folder / LAB_FILE).is_file():
-            return folder / LAB_FILE
-    raise UserError(
-        f"no {LAB_FILE} in {start} or a folder above",
-        f"`lab init` writes one; or set {ENV_FILE}, or change to the lab's folder",
-    )
 
 
 def init_text() -> str:
@@ -82,9 +57,9 @@ def init_text() -> str:
 def load_config(path: Path, arches: Collection[str], home: Path = HOME) -> LabConfig:
     """Read and validate the lab.yaml at ``path`` and the manifests it leads to.
 
-    :param path: the file; relative paths in it are relative to its folder.
+    :param path: the file; relative paths in it are relative to its folder, or else to ``home``.
     :param arches: the names of the architectures that guests exist for.
-    :param home: where fragments and workload folders are looked for that are not beside the file.
+    :param home: the lab's own folder, where what is not beside the file is looked for.
     :raises ConfigError: with every problem found.
     :raises UserError: if there is no such file.
     """
@@ -181,6 +156,8 @@ class _Reader:
         try:
             return resolve(text, self.bases[0])
         except UserError as error:
+            with contextlib.suppress(UserError):
+                return resolve(text, self.bases[1])
             hint = f"; {error.hint}" if error.hint else ""
             self._add(view.at(key), error.message + hint)
             return text

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import HOME
 from orchestrator.model.errors import UserError
 from orchestrator.model.names import nearest
 
@@ -37,15 +38,16 @@ class Problem:
 
 
 class ConfigError(UserError):
-    """lab.yaml or a manifest is wrong; ``problems`` holds every one found, in file order."""
+    """lab.yaml (``path``) or a manifest is wrong; ``problems`` holds every one, in file order."""
 
     def __init__(self, problems: Iterable[Problem], path: Path) -> None:
         self.problems = tuple(problems)
+        self.path = path
         count = len(self.problems)
         super().__init__(
             "\n".join(str(problem) for problem in self.problems),
             f"{count} problem{'s' if count != 1 else ''} in {path} or the manifests it leads to; "
-            "docs/lab-yaml.md describes every key",
+            f"{HOME / 'docs' / 'lab-yaml.md'} describes every key",
         )
 
 

@@ -2,10 +2,10 @@
 """The commented lab.yaml that ``lab init`` writes."""
 
 TEXT = """\
-# lab.yaml: what to test.  docs/lab-yaml.md describes every key.
+# lab.yaml: what to test.  Every key: docs/lab-yaml.md in the lab's own folder; see `lab doctor`.
 #
-# Fragments and workloads that are not beside this file are taken from the lab's own
-# kernel-configs/ and guest-tests/.  Relative paths are relative to this file.
+# Relative paths are relative to this file.  Fragments, workloads and series that are not beside it
+# are taken from the lab's own kernel-configs/, guest-tests/ and patches/.
 version: 1
 
 # The profile that `lab run` takes without -p.

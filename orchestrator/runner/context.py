@@ -91,14 +91,24 @@ def cache_folder() -> Cache:
     return Cache(Path(base) / "lab")
 
 
+def state_folder() -> Path:
+    """``lab`` below the XDG state folder (XDG Base Directory Specification 0.8)."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "lab"
+
+
 @dataclass(frozen=True)
 class Places:
-    """The folders of one lab; ``fragments`` is ``kernel-configs``."""
+    """The folders of one lab; ``fragments`` is ``kernel-configs``.
+
+    ``tree`` is the kernel tree that the lab's own lab.yaml serves; None where the user has one.
+    """
 
     lab_yaml: Path
     reports: Path
     cache: Cache
     fragments: Path
+    tree: Path | None = None
 
     @classmethod
     def of(cls, lab_yaml: Path) -> Places:
@@ -107,6 +117,18 @@ class Places:
         if not fragments.is_dir():
             fragments = HOME / "kernel-configs"
         return cls(lab_yaml, lab_yaml.parent / "reports", cache_folder(), fragments)
+
+    @classmethod
+    def of_tree(cls, tree: Path, lab_yaml: Path) -> Places:
+        """The places of a kernel tree without a lab.yaml: its reports do not go into the tree.
+
+        They are in a folder of the tree's own, so that ``latest`` and the history are about it.
+        """
+        import hashlib  # some milliseconds, for this alone
+
+        name = f"{tree.name}-{hashlib.sha256(os.fsencode(tree)).hexdigest()[:8]}"
+        reports = state_folder() / name / "reports"
+        return cls(lab_yaml, reports, cache_folder(), lab_yaml.parent / "kernel-configs", tree)
 
     @property
     def history(self) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kconfig, make
 from orchestrator.kernel.build.request import BuildRequest, build_request
@@ -101,6 +102,8 @@ def find_build(wanted: Build, kernel: Kernel, context: Context) -> BuildResult |
 def _build_request(wanted: Build, kernel: Kernel, context: Context) -> BuildRequest:
     arch = ARCHES[wanted.arch]
     fragment = context.machine.fragments / f"{arch.name}.config"
+    if not fragment.is_file():  # beside lab.yaml may be a fragment or two of the user's, no more
+        fragment = HOME / "kernel-configs" / fragment.name
     return build_request(wanted, kernel.tree, kernel.slot, arch, fragment)
 
 

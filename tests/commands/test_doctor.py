@@ -66,9 +66,11 @@ def test_each_missing_program_is_named_with_its_command(need, lab, healthy, monk
 
 def test_a_wrong_lab_yaml_is_one_of_its_findings(lab, healthy, folder):
     (folder / "lab.yaml").write_text("version: 1\nbogus: 2\n")
-    assert found(lab, "lab.yaml")["state"] == "bad"
+    check = found(lab, "lab.yaml")
+    assert check["state"] == "bad"
+    assert check["fix"] == f"${{EDITOR:-vi}} {folder}/lab.yaml"
     (folder / "lab.yaml").unlink()
-    assert "lab init" in found(lab, "lab.yaml")["fix"]
+    assert found(lab, "lab.yaml")["fix"] == "lab init"
     assert lab("doctor").status == 3
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from plan_files import make_kernel_tree
 
 from orchestrator import HOME
 from orchestrator.cli import cli
@@ -66,6 +67,25 @@ def test_without_lab_yaml_status_2_with_advice(words, lab, folder, monkeypatch):
     done = lab(*words)
     assert done.status == 2
     assert "lab init" in done.err
+
+
+def test_a_kernel_tree_without_lab_yaml_is_the_source(lab, folder, monkeypatch, tmp_path):
+    (folder / "lab.yaml").unlink()
+    make_kernel_tree(folder)
+    (folder / "fix.patch").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def kernels(*words):
+        plan = json.loads(lab("plan", "--json", "--arch", "x86_64", *words).out)
+        return {(build["kernel"], build["source"]) for build in plan["builds"]}
+
+    own = ("cli", f"path:{folder}")
+    assert kernels() == {own}
+    assert kernels("--series", "fix.patch") == {own}
+    assert kernels("--kernel", "v6.1") == {("v6.1", "debian:6.1")}
+    assert kernels("--source", "debian:6.1") == {("cli", "debian:6.1")}
+    assert kernels("--baseline", "v6.12") == {own, ("v6.12", "debian:6.12")}
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_wrong_lab_yaml_is_told_with_its_line(lab, folder):

@@ -18,6 +18,8 @@ def test_sources(tmp_path: Path) -> None:
     assert resolve_source("path:.", tmp_path / "linux") == f"path:{tmp_path}/linux"
     assert resolve_source("tar:l.tar.xz", tmp_path) == f"tar:{tmp_path}/l.tar.xz"
     assert resolve_source("git:linux#v6.12", tmp_path) == f"git:{tmp_path}/linux#v6.12"
+    assert resolve_source("linux", tmp_path) == f"path:{tmp_path}/linux"
+    assert resolve_source("../linux/", tmp_path / "linux") == f"path:{tmp_path}/linux"
     remote = "git:https://example.org/linux.git#master"
     assert resolve_source(remote, tmp_path) == remote
     assert resolve_source("git:git@example.org:linux#a/b", tmp_path).endswith("linux#a/b")

@@ -18,7 +18,6 @@ from orchestrator.model.errors import UserError
 from orchestrator.model.names import is_named
 from orchestrator.plan.lab_yaml import (
     ConfigError,
-    find_config,
     init_text,
     load_config,
 )
@@ -231,22 +230,14 @@ def test_any_value_anywhere_is_told_and_never_raises_anything_else(
 # ---------------------------------------------------------------- finding the file
 
 
-def test_find_config(lab: Path) -> None:
-    deep = lab.parent / "guest-tests/move"
-    assert find_config(deep, {}) == lab
-    assert find_config(lab.parent, {}) == lab
-    other = lab.parent / "other.yaml"
-    other.write_text("")
-    assert find_config(deep, {"LAB_YAML": str(other)}) == other
-    assert find_config(lab.parent, {"LAB_YAML": "other.yaml"}) == other
-    with pytest.raises(UserError, match="LAB_YAML"):
-        find_config(deep, {"LAB_YAML": "nowhere"})
-
-
-def test_find_config_without_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError) as caught:
-        find_config(tmp_path, {})
-    assert "lab init" in caught.value.hint
+def test_what_is_not_beside_the_file_is_the_labs_own(lab: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "patches/fix").mkdir(parents=True)
+    change(lab, "source: debian:6.12\n", "source: debian:6.12\n    series: patches/fix\n")
+    assert "patches/fix does not exist" in problems(lab)[0]
+    assert load_config(lab, NAMES, home=home).kernels[0].series == f"{home}/patches/fix"
+    (lab.parent / "patches/fix").mkdir(parents=True)
+    assert load_config(lab, NAMES, home=home).kernels[0].series == f"{lab.parent}/patches/fix"
 
 
 def test_patterns_of_workloads(lab: Path) -> None:

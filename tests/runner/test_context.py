@@ -44,6 +44,14 @@ def test_places_go_by_lab_yaml_and_have_the_labs_own_fragments(
     assert places.fragments == HOME / "kernel-configs"
     (tmp_path / "kernel-configs").mkdir()
     assert Places.of(tmp_path / "lab.yaml").fragments == tmp_path / "kernel-configs"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    served = Places.of_tree(tmp_path / "linux", HOME / "lab.yaml")
+    assert (served.lab_yaml, served.tree) == (HOME / "lab.yaml", tmp_path / "linux")
+    assert served.fragments == HOME / "kernel-configs"
+    other = Places.of_tree(tmp_path / "other" / "linux", HOME / "lab.yaml")
+    for places in (served, other):
+        assert places.reports.relative_to(tmp_path / "state" / "lab").parts[0].startswith("linux-")
+    assert served.reports != other.reports
     monkeypatch.delenv("LAB_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert Places.of(tmp_path / "lab.yaml").cache.folder == tmp_path / "xdg" / "lab"

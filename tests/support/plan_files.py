@@ -123,6 +123,14 @@ def make_lab(folder: Path) -> None:
     (folder / "lab.yaml").write_text(LAB)
 
 
+def make_kernel_tree(folder: Path) -> None:
+    """The least that is taken for a kernel tree."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Kconfig").write_text('mainmenu "Linux"\n')
+    text = "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 0\n"
+    (folder / "Makefile").write_text(text)
+
+
 def load(lab: Path) -> LabConfig:
     return load_config(lab, NAMES, home=lab.parent)
 

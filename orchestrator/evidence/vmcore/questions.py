@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import HOME
+import orchestrator
 from orchestrator.host import process
 from orchestrator.model import codec
 from orchestrator.model.errors import HostError
@@ -26,6 +26,8 @@ from orchestrator.model.evidence import Hit
 
 #: Most addresses taken from a report; each costs a walk of the page tables.
 CLUES = 64
+# Where the package is found, installed or not.
+_ROOT = Path(orchestrator.__file__).parent.parent
 _ADDRESS = re.compile(r"(?<![\w.])(?:0x)?([0-9a-f]{16})(?![\w.])")
 _PFN = re.compile(r"\bpfn:(?:0x)?([0-9a-f]+)\b")
 # Not CR2, which holds the last page fault's address whatever the crash was.
@@ -182,7 +184,7 @@ def ask(dump: Path, vmlinux: Path, hints: Clues, deadline: float) -> Answers:
     trouble: tuple[str, ...] = ()
     try:
         done = process.run(
-            argv, deadline=deadline, cwd=HOME, check=False,
+            argv, deadline=deadline, cwd=_ROOT, check=False,
             input=json.dumps(request).encode(), on_line=lines.append,
             # Nothing of a kernel under test is looked up in the network.
             env={"DEBUGINFOD_URLS": ""},
