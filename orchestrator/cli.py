@@ -18,6 +18,9 @@ from orchestrator.model.errors import EXIT_OK
 
 F = Callable[..., Any]
 
+mismatched_option = click.option(
+    "--build-mismatched", is_flag=True, help="Build although a requested symbol did not take."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
 
 
@@ -36,6 +39,7 @@ def selection_options(function: F) -> F:
         ),
         click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B."),
         click.option("--baseline", help="A run or kernel to compare with, or none."),
+        mismatched_option,
     ):
         function = option(function)
     return function
@@ -80,14 +84,16 @@ def _seconds(
 
 
 def _selection(options: dict[str, Any]) -> Any:
+    from orchestrator.model.arch import ALIASES
     from orchestrator.plan.kernels import resolve_series, resolve_source
     from orchestrator.plan.matrix import Selection
 
     here = Path.cwd()
     source, series = options["source"], options["series"]
-    names = ("profile", "arches", "kernels", "configs", "shapes", "workloads")
+    names = ("profile", "kernels", "configs", "shapes", "workloads", "build_mismatched")
     return Selection(
         **{name: options[name] for name in names if name in options},
+        arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
         source=None if source is None else resolve_source(source, here),
         series=None if series is None else resolve_series(series, here),
     )
@@ -171,6 +177,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
 @click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
+@mismatched_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")
 @click.option("--plain", is_flag=True, help="Dated lines instead of a live view.")
 @click.argument("command", nargs=-1)
@@ -294,16 +301,17 @@ def log(files: tuple[str, ...], **options: Any) -> int:
 
 
 @cli.command("list")
-@click.argument(
-    "what", default="workloads",
-    type=click.Choice(["workloads", "kernels", "configs", "shapes", "profiles", "arches"]),
-)  # fmt: skip
+@click.argument("words", metavar="[KIND] [NAME...]", nargs=-1)
 @json_option
-def list_(what: str, as_json: bool) -> int:
-    """List the workloads, or what else lab.yaml defines."""
+def list_(words: tuple[str, ...], as_json: bool) -> int:
+    """List the workloads, or what else lab.yaml defines.
+
+    KIND is workloads, kernels, configs, shapes, profiles or arches; NAME is a name or a glob.
+    Without a KIND a NAME is looked for among the workloads and then among the rest.
+    """
     from orchestrator.commands.list import listing
 
-    return listing(what, as_json)
+    return listing(words, as_json)
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -22,7 +23,14 @@ each = pytest.mark.parametrize("path", FRAGMENTS, ids=[path.stem for path in FRA
 
 def test_there_is_nothing_else_here() -> None:
     assert FRAGMENTS
-    assert [p.name for p in FOLDER.iterdir() if p.suffix not in (".config", ".md")] == []
+    others = [p.name for p in FOLDER.iterdir() if p.suffix not in (".config", ".md")]
+    assert others == [kconfig.SUMS]
+
+
+def test_each_is_known_as_the_labs_own() -> None:
+    """Mend it with: cd kernel-configs && sha256sum *.config > SHA256SUMS."""
+    sums = {hashlib.sha256(path.read_bytes()).hexdigest() for path in FRAGMENTS}
+    assert kconfig.shipped_digests() == sums
 
 
 @each

@@ -14,6 +14,7 @@ import click
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.codec import plain
+from orchestrator.model.errors import UserError
 from orchestrator.model.spec import (
     ConfigSpec,
     KernelSpec,
@@ -23,17 +24,23 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.plan.problems import suggest
+from orchestrator.plan.select import match
 
 KINDS = ("workloads", "kernels", "configs", "shapes", "profiles", "arches")
 
 
-def listing(what: str, as_json: bool) -> int:
-    """List the definitions of one kind.
+def listing(words: tuple[str, ...], as_json: bool) -> int:
+    """List the definitions of one kind, or those that some names or globs select.
 
-    :raises UserError: when lab.yaml is missing or wrong.
+    :param words: a kind and then names, or names alone; none: all workloads.
+    :raises UserError: when lab.yaml is missing or wrong, or a name selects nothing.
     """
     config = load(find_places())
-    items: tuple[Any, ...] = tuple(ARCHES) if what == "arches" else getattr(config, what)
+    kinds: tuple[str, ...] = KINDS if words else KINDS[:1]
+    if words and words[0] in KINDS:
+        kinds, words = words[:1], words[1:]
+    what, items = _chosen(config, kinds, words)
     if as_json:
         click.echo(json.dumps([plain(item) for item in items], indent=1))
         return 0
@@ -41,6 +48,30 @@ def listing(what: str, as_json: bool) -> int:
     for item in items:
         click.echo("\n".join(_TEXTS[what](item, config, width)))
     return 0
+
+
+def _chosen(
+    config: LabConfig, kinds: tuple[str, ...], patterns: tuple[str, ...]
+) -> tuple[str, tuple[Any, ...]]:
+    """The first kind of which every pattern selects something, and what they select there."""
+    defined = {kind: _defined(config, kind) for kind in kinds}
+    for kind, items in defined.items():
+        if all(match(kind, (pattern,), items) for pattern in patterns):
+            names = match(kind, patterns, items) if patterns else tuple(items)
+            return kind, tuple(items[name] for name in names)
+    known = [name for items in defined.values() for name in items]
+    known += KINDS if len(kinds) > 1 else ()
+    wrong = next((p for p in patterns if not any(match(k, (p,), defined[k]) for k in kinds)), "")
+    if not wrong:
+        raise UserError(f"{' and '.join(patterns)} are of different kinds", "list them one by one")
+    raise UserError(f"nothing is called {wrong!r}; {suggest(wrong, known)}")
+
+
+def _defined(config: LabConfig, kind: str) -> dict[str, Any]:
+    """The definitions of one kind by name."""
+    if kind == "arches":
+        return {name: name for name in ARCHES}
+    return {item.name: item for item in getattr(config, kind)}
 
 
 def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:

@@ -94,7 +94,7 @@ class _Plain:
             verdict = f" {event.verdict.value.upper()}" if event.verdict else ""
             verdict += f" ({event.foreseen})" if event.foreseen else ""
             took = f" ({event.seconds:.1f} s)" if event.seconds and event.verdict else ""
-            text = f": {event.text}" if event.text else ""
+            text = f": {_first_line(event.text)}" if event.text else ""
             stage = "" if event.verdict else f" {event.stage}"
             line = f"{_now()} {event.kind} {event.id}{stage}{percent}{verdict}{text}{took}"
             _write(self._stream, _printable(line))
@@ -154,6 +154,9 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
                     bars.remove_task(task)
                 _print(console, event)
                 return
+            if event.stage == "config":  # stays in sight while the compile goes on
+                _print(console, event)
+                return
             if event.id not in tasks:
                 # Without a total the bar shows that something goes on, and not how much.
                 tasks[event.id] = bars.add_task("", name=event.id, total=None)
@@ -169,17 +172,23 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
 def _print(console: Any, event: Event) -> None:
     from rich.text import Text
 
-    word = event.verdict.value if event.verdict else "ready"
+    word = event.verdict.value if event.verdict else "ready" if event.stage == "done" else "note"
     style = _STYLE.get(event.verdict, "cyan") if event.verdict else "cyan"
     if event.foreseen:
         word, style = f"{word} ({event.foreseen})", "cyan"
     took = f"  {event.seconds:.1f} s" if event.seconds else ""
     line = Text.assemble(
         (f"{word:>5}", style), f"  {event.kind} {_printable(event.id)}", (took, "dim"),
-        (f"  {_printable(event.text)}" if event.text else ""),
+        (f"  {_printable(_first_line(event.text))}" if event.text else ""),
     )  # fmt: skip
     with contextlib.suppress(OSError):
         console.print(line, soft_wrap=True)
+
+
+def _first_line(text: str) -> str:
+    """A reason's first line, and how many there are more."""
+    first, *more = text.strip().splitlines() or [""]
+    return f"{first} [{len(more)} more]" if more else first
 
 
 def _printable(text: str) -> str:

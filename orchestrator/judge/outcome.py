@@ -16,10 +16,12 @@ from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.kernel import ApplyFailure
 from orchestrator.model.names import (
     APPLY,
+    BASE_KERNEL,
     BUILD,
     CASES,
     CELL,
     CLI_KERNEL,
+    NOT_COMPILED,
     SERIES,
     STAGES,
     SYNTHETIC,
@@ -200,10 +202,7 @@ def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
     elif any(patch.applied is not True for patch in kernel.series):
         bad = next(patch for patch in kernel.series if patch.applied is not True)
         verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
-    rerun = f"lab run --kernel {shlex.quote(kernel.name)}"
-    if kernel.name == CLI_KERNEL:  # defined by --source and --series
-        words = ["lab", "run", "--source", kernel.source, "--series", kernel.series_origin]
-        rerun = shlex.join(words) if kernel.series_origin else run.command
+    rerun = _again(run, kernel.name)
     case_id = str(CaseId.of_series(kernel.name))
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS
@@ -211,6 +210,17 @@ def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
         case_id, SERIES, APPLY, verdict, reason, rerun=rerun, expected=kernel.expected
     )
     return _as_told(case, (c for c in run.cells if c.kernel == kernel.name))
+
+
+def _again(run: Found, name: str, *more: str) -> str:
+    """The command that runs a kernel of ``run`` once more; no lab.yaml has cli and base."""
+    known = next((kernel for kernel in run.kernels if kernel.name == name), None)
+    if known is None or name not in (CLI_KERNEL, BASE_KERNEL):
+        return shlex.join(["lab", "run", "--kernel", name, *more])
+    if known.series and not known.series_origin:
+        return run.command
+    series = ["--series", known.series_origin] if known.series_origin else []
+    return shlex.join(["lab", "run", "--source", known.source, *series, *more])
 
 
 def apply_reason(failure: ApplyFailure) -> str:
@@ -226,7 +236,9 @@ def build_case(run: Found, build: BuildRecord) -> CaseResult:
         first = build.errors[0]
         reason = f"{first.file}:{first.line}: {first.text}"
     case_id = CaseId.of_build(build.kernel, build.config, build.arch)
-    words = ["lab", "run", "--kernel", build.kernel, "--config", build.config]
+    words = ["--config", build.config, "--arch", build.arch]
+    if build.mismatches and not reason.startswith(NOT_COMPILED):
+        words.append("--build-mismatched")
     case = CaseResult(
         id=str(case_id),
         workload=BUILD,
@@ -234,7 +246,7 @@ def build_case(run: Found, build: BuildRecord) -> CaseResult:
         verdict=build.verdict,
         reason=reason,
         seconds=build.seconds,
-        rerun=shlex.join([*words, "--arch", build.arch]),
+        rerun=_again(run, build.kernel, *words),
         expected=build.expected,
     )
     return _as_told(case, (c for c in run.cells if CellId.parse(c.id).build == case_id.cell.build))

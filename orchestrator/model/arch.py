@@ -60,6 +60,9 @@ class Arch:
         return f"{self.cross}gcc"
 
 
+#: Other names of the architectures: those of Debian and of uname(1).
+ALIASES = {"amd64": "x86_64", "aarch64": "arm64"}
+
 ARCHES: dict[str, Arch] = {
     "x86_64": Arch(
         name="x86_64",

@@ -8,8 +8,8 @@ import re
 import signal
 
 _SIZE = re.compile(r"([0-9]{1,7})([MG])", re.ASCII)
-_SECONDS = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh])", re.ASCII)
-_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh]?)", re.ASCII)
+_UNIT_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 # KERNELVERSION of the kernel's Makefile: 6.12.30, 6.12.0-rc3; what follows is somebody's own.
 _VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:-rc(\d{1,3}))?", re.ASCII)
 _LIMIT = re.compile(rf"(>=|<=|>|<|=)?\s*({_VERSION.pattern})", re.ASCII)
@@ -42,7 +42,7 @@ def parse_size_mib(value: object) -> int:
 
 
 def parse_seconds(value: object) -> float:
-    """A duration in seconds from a number (seconds) or a text like ``90s``, ``30m`` or ``8h``.
+    """A duration in seconds from a number or a text: ``90``, ``90s``, ``30m`` or ``8h``.
 
     :raises ValueError: if it is neither, not above zero, or above a week.
     """

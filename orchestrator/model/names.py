@@ -58,8 +58,13 @@ TROUBLE = frozenset({HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINI
 #: Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
 SYNTHETIC = TROUBLE | {KERNEL_LOG, COUNTERS}
 
+#: How the reason of a build begins that was stopped before its compile.
+NOT_COMPILED = "not compiled: "
+
 #: The kernel that --source and --series define.
 CLI_KERNEL = "cli"
+#: What a rerun calls the base where lab.yaml has no kernel of that source.
+BASE_KERNEL = "base"
 
 
 # ---------------------------------------------------------------- ids

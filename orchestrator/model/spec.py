@@ -54,6 +54,7 @@ class ConfigSpec:
     stage right after the first one.  With ``full`` set, ``fragments`` are merged on top of it.
     ``only_arch`` limits the config to some architectures (16K pages exist on arm64 alone).
     ``lacks`` are capabilities that a kernel may provide and this config takes away.
+    With ``build_mismatched`` it is built although a symbol of the user's own did not take.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ConfigSpec:
     where: str = ""
     lacks: tuple[str, ...] = ()
     messages: MessageRules = MessageRules()
+    build_mismatched: bool = False
 
 
 @dataclass(frozen=True)

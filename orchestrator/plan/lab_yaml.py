@@ -234,6 +234,7 @@ class _Reader:
             where=view.where(),
             lacks=lacks,
             messages=self._messages(view),
+            build_mismatched=view.flag("build_mismatched", False),
         )
 
     def _fragment(self, word: str, path: KeyPath) -> Path | None:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import CLI_KERNEL, CellId, is_named
+from orchestrator.model.names import CLI_KERNEL, CONFIG, CellId, is_named
 from orchestrator.model.spec import (
     Build,
     Cell,
@@ -25,6 +25,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.plan.capabilities import may_skip
+from orchestrator.plan.foreseen import foresees
 from orchestrator.plan.problems import suggest
 from orchestrator.plan.select import Block, Names, match
 from orchestrator.plan.selftests import asked_for, named
@@ -40,6 +41,7 @@ class Selection:
     ``kernels``, ``configs``, ``arches``, ``shapes`` and ``workloads`` are names or globs.
     ``source`` and ``series`` are in the full form of :mod:`orchestrator.plan.kernels`.
     ``baseline`` is the name of a kernel of lab.yaml.
+    With ``build_mismatched`` every config is built although a symbol did not take.
     """
 
     profile: str | None = None
@@ -51,6 +53,7 @@ class Selection:
     source: str | None = None
     series: str | None = None
     baseline: str | None = None
+    build_mismatched: bool = False
 
 
 def make_plan(config: LabConfig, selection: Selection, arches: Collection[str]) -> Plan:
@@ -228,8 +231,12 @@ class _Planner:
 
     def _cell(self, kernel: str, config: str, arch: str, shape: str) -> Cell:
         place = CellId(kernel, config, arch, shape)
-        build = Build(place.build, self.kernels[kernel], self.configs[config], arch)
-        rules = self.configs[config].messages.beside(self.config.messages)
+        spec = self.configs[config]
+        # What lab.yaml foresees of a symbol can only come true in a guest.
+        if self.selection.build_mismatched or foresees(self.config, place, CONFIG, CONFIG):
+            spec = replace(spec, build_mismatched=True)
+        build = Build(place.build, self.kernels[kernel], spec, arch)
+        rules = spec.messages.beside(self.config.messages)
         return Cell(str(place), build, self.shapes[shape], (), rules, self.profile.fresh_guests)
 
     def _filled(self, cell: Cell, names: Collection[str]) -> Cell:

@@ -57,7 +57,7 @@ class Names:
                 what = "architecture" if dimension == "arches" else dimension.removesuffix("s")
                 raise UserError(
                     f"no {what} {pattern!r}; {suggest(pattern, defined)}",
-                    "`lab list` shows the workloads, `lab plan` what a run would do",
+                    f"`lab list {dimension}` shows them, `lab plan` what a run would do",
                 )
         return match(dimension, patterns, defined)
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -152,6 +153,22 @@ def run_folder(reports: Path, out: Path | None) -> Path:
                 f"cannot make {folder}: {error.strerror}", "name another with --out"
             ) from error
         return folder
+
+
+def clear_folder(reports: Path, folder: Path) -> None:
+    """Take back a folder that :func:`run_folder` made; one elsewhere stays, empty.
+
+    What cannot be removed is left.
+    """
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                entry.unlink()
+    if folder.parent == reports:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def run_id(reports: Path, folder: Path) -> str:

@@ -13,17 +13,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from orchestrator.host import process
-from orchestrator.model.errors import Interrupted, LabError
+from orchestrator.model.errors import Interrupted, LabError, UserError
 from orchestrator.model.kernel import BuildResult
-from orchestrator.model.names import Verdict
-from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, RunResult
+from orchestrator.model.names import CLI_KERNEL, Verdict
+from orchestrator.model.results import (
+    BuildRecord,
+    CellRecord,
+    KernelRecord,
+    RunResult,
+)
 from orchestrator.model.spec import Build, Cell, Plan
 from orchestrator.plan import budget
 from orchestrator.runner import context as told
 from orchestrator.runner import schedule as rules
 from orchestrator.runner.context import Context, Kernel
 from orchestrator.runner.schedule import Schedule
-from orchestrator.runner.stages import Stages, record_build, record_kernel
+from orchestrator.runner.stages import Stages, record_build, record_kernel, record_unbooted
 from orchestrator.runner.state import RunState
 
 
@@ -100,6 +105,8 @@ class _Engine:
         self.events: queue.SimpleQueue[rules.Event | _Stopped] = queue.SimpleQueue()
         self.deciding = threading.Lock()  # the schedule is asked by one thread at a time
         self.stopped = False
+        # Set once the kernel of --source and --series cannot be had: its base alone is no answer.
+        self.useless = False
 
     def go(self) -> RunState:
         """Start what may start, wait for news, and again; until nothing is left, or Ctrl-C."""
@@ -116,6 +123,8 @@ class _Engine:
                     event = self.events.get()
                     if isinstance(event, _Stopped):
                         raise Interrupted("interrupted")
+                    if self.useless:  # nothing else is under way while kernels are prepared
+                        return self.state
                     with self.deciding:
                         todo = self.schedule.on(event, time.monotonic())
             except (KeyboardInterrupt, Interrupted):
@@ -132,7 +141,9 @@ class _Engine:
         if isinstance(instruction, rules.Leave):
             cell = instruction.cell
             try:
-                self._keep_cell(_unbooted(cell, instruction.verdict, instruction.reason))
+                why, built = instruction.reason, self.built.get(cell.build.id)
+                record = record_unbooted(cell, instruction.verdict, why, self.context, built)
+                self._keep_cell(record)
             except Exception as error:
                 self.state.explain(f"cell {cell.id}", error)
         else:
@@ -188,6 +199,8 @@ class _Engine:
             raise
         except Exception as error:
             reason = self.state.explain(f"kernel {spec.name}", error)
+            if isinstance(error, UserError) and spec.name == CLI_KERNEL:
+                self.useless = True
             self._tell(told.Event("kernel", spec.name, "done", reason, verdict=Verdict.ERROR))
             return rules.KernelEnded(spec.name, ready=False)
         self.kernels[spec.name] = kernel
@@ -242,7 +255,7 @@ class _Engine:
             raise
         except Exception as error:
             reason = self.state.explain(f"cell {cell.id}", error)
-            record = _unbooted(cell, Verdict.ERROR, reason)
+            record = record_unbooted(cell, Verdict.ERROR, reason, self.context)
         self._keep_cell(record)
         return rules.CellEnded(cell.id, took)
 
@@ -264,7 +277,7 @@ class _Engine:
     def _keep_cell(self, record: CellRecord) -> None:
         with self.state.lock:
             self.state.cells[record.id] = record
-        note = record.notes[-1] if record.notes and not record.cases else ""
+        note = record.notes[-1] if record.notes and not record.accelerator else ""
         self._tell(told.Event("cell", record.id, "done", note, 1.0, record.verdict))
         self._changed()
 
@@ -290,11 +303,3 @@ def _failed(what: rules.Prepare | rules.Find | rules.Make | rules.Boot) -> rules
             return rules.BuildEnded(what.build.id, Verdict.ERROR)
         case rules.Boot():
             return rules.CellEnded(what.cell.id)
-
-
-def _unbooted(cell: Cell, found: Verdict, reason: str) -> CellRecord:
-    build = cell.build
-    return CellRecord(
-        cell.id, build.kernel.name, build.config.name, build.arch, cell.shape.name, "", found, 0.0,
-        (), notes=(reason,),
-    )  # fmt: skip

@@ -18,7 +18,16 @@ from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
-from orchestrator.model.names import BUILD, NOT_ANY, SERIES, STAGES, CaseId, CellId, nearest
+from orchestrator.model.names import (
+    BASE_KERNEL,
+    BUILD,
+    NOT_ANY,
+    SERIES,
+    STAGES,
+    CaseId,
+    CellId,
+    nearest,
+)
 from orchestrator.model.results import CaseResult, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
 from orchestrator.plan.budget import as_ran
@@ -26,9 +35,6 @@ from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
 from orchestrator.runner.context import Context, Kernel
 from orchestrator.runner.stages import Stages
-
-# What the base is called where lab.yaml has no kernel of that source.
-BASE = "base"
 
 
 def find_case(earlier: RunResult, case_id: str) -> CaseResult:
@@ -92,6 +98,10 @@ def make_repeat(
     cell = as_ran(plan.cells[0], loops)
     if shape is not None:
         cell = replace(cell, shape=shape)
+    # It was built then, whatever its symbols came to.
+    if any(one.id == place.build and one.image_sha256 for one in earlier.builds):
+        config_spec = replace(cell.build.config, build_mismatched=True)
+        cell = replace(cell, build=replace(cell.build, config=config_spec))
     if on is None:
         cell = _on(cell, _as_run(cell.build.kernel, kernel, record))
         tested = _told(Subject(cell, record=record), earlier)
@@ -168,10 +178,10 @@ def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | N
     else:
         bare = kernel.source.partition("=")[0]
         sources = (kernel.source, bare) if kernel.source.startswith("debian:") else (kernel.source,)
-        like = next((k for k in plain if k.source in sources), KernelSpec(BASE, ""))
+        like = next((k for k in plain if k.source in sources), KernelSpec(BASE_KERNEL, ""))
         spec = replace(like, source=kernel.source)
     if spec.name == kernel.name:
-        spec = replace(spec, name=BASE)
+        spec = replace(spec, name=BASE_KERNEL)
     return _told(Subject(_on(tested.cell, spec), is_base=True, record=record), earlier)
 
 

@@ -17,7 +17,9 @@ from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.outcome import exit_status
+from orchestrator.kernel.build import kconfig
 from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
+from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
@@ -94,19 +96,22 @@ def run_plan(
     """Carry out a plan, settle what lab.yaml expects and knows, compare, store and report.
 
     :param stages: what is done for each step (default: the lab's own stages).
-    :raises UserError: when a workload does not compile, or the run's folder cannot be that.
+    :raises UserError: when a workload does not compile, a fragment, source or series cannot be read
+        and nothing was built, or the run's folder cannot be that.  There is no run then.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
     doing = stages or Stages()
     with using(places.cache):
         if options.boot:
             doing.compile(plan.cells, places.cache)
+        check_fragments(plan)
         with opened(plan, places, options, baseline.name or plan.baseline or "") as book:
             context = book.context(options, listener)
             state = local.carry_out(
                 plan, context, book.store, cores=options.jobs, boot=options.boot,
                 done=book.earlier, stages=doing,
             )  # fmt: skip
+            book.refuse_wrong_input(state)
             return book.close(
                 state, context, boots=options.boot, against=baseline.run,
                 status=lambda run, comparison: _status(run, state, comparison, options),
@@ -148,6 +153,23 @@ class Book:
     def store(self, state: RunState) -> None:
         """Store what there is; what a lab that is killed leaves must not read as a success."""
         store.save(self.result(state, "", EXIT_INTERRUPTED), self.folder)
+
+    def refuse_wrong_input(self, state: RunState) -> None:
+        """Take a run back that came to nothing since its input is wrong: its folder goes.
+
+        A run that was interrupted, or goes on from an earlier one, stays.
+
+        :raises UserError: then, with what is wrong.
+        """
+        tried = (
+            any(cell.cases for cell in state.cells.values())
+            or any(one.verdict is not Verdict.ERROR for one in state.builds.values())
+            or any(kernel.failure is not None for kernel in state.kernels.values())
+        )
+        if not state.usage or tried or state.interrupted or self.earlier is not None:
+            return
+        runs.clear_folder(self.places.reports, self.folder)
+        raise UserError("\n".join(state.problems), "nothing was built, and no run was made")
 
     def close(
         self,
@@ -215,6 +237,16 @@ def _status(
         host_problem=bool(state.problems),
         need_cases=options.boot,
     )
+
+
+def check_fragments(plan: Plan) -> None:
+    """See that every fragment that lab.yaml names can be read, before anything is made of one.
+
+    :raises UserError: with the first that cannot be.
+    """
+    files = [path for build in plan.builds for path in build.config.fragments]
+    for path in dict.fromkeys(files):
+        kconfig.read_fragment(path, "")
 
 
 # ---------------------------------------------------------------- baselines

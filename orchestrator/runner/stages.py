@@ -22,13 +22,14 @@ from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, worktree
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import CONFIG, Verdict
 from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, RunResult
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import capsule, cell, symbolize
+from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import Context, Event, Kernel
 from orchestrator.workload import programs, selftests
 
@@ -122,6 +123,9 @@ def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
     def wait(text: str) -> None:
         context.listener(Event("build", wanted.id, "wait", text))
 
+    def note(text: str) -> None:
+        context.listener(Event("build", wanted.id, "config", text))
+
     tell(0.0, "preparing the sources")
     with (
         worktree.checkout(kernel.tree, kernel.slot, context.cache, on_wait=wait) as tree,
@@ -130,7 +134,7 @@ def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
         intact = beside.submit(worktree.intact, kernel.slot, context.cache)
         return make.build_kernel(
             request, tree, context.cache, jobs=context.values.jobs, deadline=BUILD_DEADLINE,
-            on_progress=tell, intact=intact.result,
+            on_progress=tell, on_note=note, intact=intact.result,
         )  # fmt: skip
 
 
@@ -213,6 +217,24 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
     whole = expand_cell(wanted, kernel, context)
     record = cell.run_cell(whole, built, context)
     return Ran(symbolize.with_lines(record, built, kernel, context), whole)
+
+
+def record_unbooted(
+    wanted: Cell, found: Verdict, reason: str, context: Context, built: BuildResult | None = None
+) -> CellRecord:
+    """What a run's record says of a cell that had no guest.
+
+    :param built: its build, where there is one: that a symbol did not take is known without a
+        guest, and is the cell's case ``config`` as with one.
+    """
+    told = CellLog(wanted, context)
+    if built is not None and built.mismatches:
+        told.case(CONFIG, CONFIG, Verdict.FAIL, "; ".join(map(kconfig.tell, built.mismatches)))
+    build = wanted.build
+    return CellRecord(
+        wanted.id, build.kernel.name, build.config.name, build.arch, wanted.shape.name, "", found,
+        0.0, told.in_order(), notes=(reason,),
+    )  # fmt: skip
 
 
 def leave_capsules(plan: Plan, run: RunResult, ran: Iterable[Cell], context: Context) -> RunResult:

@@ -27,6 +27,7 @@ from orchestrator.runner.stages import (
     Stages,
     record_build,
     record_kernel,
+    record_unbooted,
 )
 from orchestrator.runner.state import RunState
 
@@ -73,6 +74,7 @@ def run_trials(
             context = book.context(options, listener)
             tries = _Trials(repeat, old, context, most, doing)
             tries.go()
+            book.refuse_wrong_input(tries.state)
             said = answer(repeat, tries.trials)
             tries.note(f"again from {old.name}: {said}")
             done = book.close(
@@ -140,6 +142,11 @@ class _Trials:
             if self.repeat.boots and ready.built.verdict is Verdict.PASS:
                 self._run(subject, ready, ready.built)
                 found.cells[cell.id] = self.state.cells[cell.id]
+            elif self.repeat.boots and ready.built.mismatches:
+                record = record_unbooted(
+                    cell, Verdict.FAIL, "not booted: its build failed", self.context, ready.built
+                )
+                found.cells[cell.id] = self.state.cells[cell.id] = record
         cases = [placed.case for placed in cases_of(found.records())]
         self.trials.append(judge_trial(self.repeat.case, subject, cases))
 

@@ -103,8 +103,37 @@ def test_no_name_is_cut_whatever_the_terminal(columns, lab, monkeypatch):
     assert "counter-equals-walk" in lab("list").out
 
 
+def test_a_list_of_what_is_asked_for(lab, folder):
+    def names(*words):
+        return [item["name"] for item in json.loads(lab("list", *words, "--json").out)]
+
+    moves = names("uffd-move")
+    assert moves
+    assert all(name.startswith("uffd-move/") for name in moves)
+    assert names("workloads", "uffd-move/*") == moves
+    assert names("uffd-move/swap", "ledger/*-swap")[-1] == "uffd-move/swap"
+    assert names("no-*") == names("configs", "no-*") == ["no-thp"]
+    assert "lacks" in lab("list", "no-thp").out
+    assert len(lab("list", "uffd-move/swap").out.splitlines()) < 15
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("shapes", "huge"), "nothing is called 'huge'; there are: small"),
+        (("uffd-mov",), "nothing is called 'uffd-mov'; did you mean 'uffd-move"),
+        (("shape",), "nothing is called 'shape'; did you mean 'shapes'?"),
+        (("uffd-move", "no-thp"), "uffd-move and no-thp are of different kinds"),
+    ],
+)
+def test_a_list_of_nothing(lab, folder, words, said):
+    done = lab("list", *words)
+    assert done.status == 2
+    assert said in done.err
+
+
 def test_list_without_command_line(folder, capsys):
-    assert listing("shapes", False) == 0
+    assert listing(("shapes",), False) == 0
     assert "1024 MiB" in capsys.readouterr().out
 
 

@@ -87,6 +87,22 @@ def test_plain_lines_are_dated_and_complete() -> None:
     ]
 
 
+@pytest.mark.parametrize("how", ["plain", "live"])
+def test_of_a_long_reason_the_first_line(how: str) -> None:
+    lines = "\n".join(["12 CPUs: got 1", *(f"line {n}" for n in range(11))])
+    event = Event("case", "k/c/x86_64/s:w:c", "done", lines, verdict=Verdict.FAIL)
+    out = show(how, (event,))
+    assert "12 CPUs: got 1 [11 more]" in out
+    assert "line 0" not in out
+
+
+@pytest.mark.parametrize("how", ["plain", "live"])
+def test_a_symbol_that_did_not_take_is_told_before_the_compile(how: str) -> None:
+    note = Event("build", "k/c/x86_64", "config", "CONFIG_B is n, asked for y (a.config:2)")
+    out = show(how, (Event("build", "k/c/x86_64", "compile", "mm/a.o", 0.1), note))
+    assert "CONFIG_B is n, asked for y (a.config:2)" in out
+
+
 def test_plain_does_not_repeat_itself() -> None:
     compiling = tuple(
         Event("build", BUILD.id, "compile", f"CC mm/{n}.o", n / 1000) for n in range(1, 900)

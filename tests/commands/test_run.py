@@ -4,16 +4,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample_run
 
 from orchestrator import HOME
+from orchestrator.cli import _selection, cli
 from orchestrator.commands.summary import print_summary
-from orchestrator.judge.outcome import BUDGET
+from orchestrator.judge.outcome import BUDGET, build_case, cases_of
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.kernel import ConfigMismatch, PatchState
+from orchestrator.model.names import CaseId, Verdict
+from orchestrator.model.results import BuildRecord, KernelRecord
+from orchestrator.plan.lab_yaml import load_config
+from orchestrator.plan.matrix import make_plan
+from orchestrator.report import junit
 
 
 def test_the_summary_does_not_steer_the_terminal(
@@ -40,6 +50,117 @@ def test_the_summary_tells_of_cells_that_were_not_run(
     assert json.loads(capsys.readouterr().out)["not_run"] == [left.id]
     print_summary(run, None, tmp_path, 1.0, as_json=True)
     assert "not_run" not in json.loads(capsys.readouterr().out)
+
+
+def parsed(command: str, *kernels: str) -> list[str]:
+    """Have the real command line read a command; give the ids of the builds that it plans."""
+    words = shlex.split(command)
+    assert words[0] == "lab"
+    asked = cli.commands[words[1]].make_context(words[1], words[2:]).params
+    if words[1] == "rerun":
+        return [str(CaseId.parse(asked["case"]).cell.build)]
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
+    named = tuple(replace(config.kernels[0], name=name) for name in kernels if name != "cli")
+    config = replace(config, kernels=(*config.kernels, *named))
+    plan = make_plan(config, _selection(asked), tuple(ARCHES))
+    return [build.id for build in plan.builds]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "source", "series"),
+    [
+        ("v6.12", "debian:6.12=6.12.117-1", ""),
+        ("cli", "debian:6.12=6.12.117-1", "{}/my patches/v3.mbx"),
+        ("cli", "path:{}/linux; touch x", ""),
+        ("cli", "git:{}/linux#0123abcd", "git:{}/linux#v6.12..v3"),
+        ("base", "debian:6.1=6.1.150-1", ""),
+    ],
+)
+def test_the_command_behind_a_failed_build_is_one(
+    kernel: str, source: str, series: str, tmp_path: Path
+) -> None:
+    for name in ("linux", "linux; touch x", "my patches/v3.mbx"):
+        (tmp_path / name).mkdir(parents=True)
+    source, series = source.format(tmp_path), series.format(tmp_path)
+    run = sample_run.broken_run()
+    patch = (PatchState(1, "mm: x", "A", "0" * 64, True),) if series else ()
+    record = KernelRecord(kernel, source, "6.12.117", patch, series_origin=series)
+    build = BuildRecord(
+        f"{kernel}/no-thp/arm64", kernel, "no-thp", "arm64", Verdict.FAIL, "mm/a.c:1: no", 1.0,
+        False, "",
+    )  # fmt: skip
+    run = replace(run, kernels=(record,), builds=(build,), cells=())
+    (again,) = [c.case.rerun for c in cases_of(run) if c.case.workload == "build"]
+    expected = kernel if kernel == "v6.12" else "cli"
+    assert parsed(again) == [f"{expected}/no-thp/arm64"]
+    assert f"repeat with: {again}" in junit.render(run).replace("&apos;", "'").replace(
+        "&quot;", '"'
+    )
+    if series:
+        applied = [c.case.rerun for c in cases_of(run) if c.case.workload == "series"]
+        assert parsed(applied[0])[0].startswith("cli/")
+    # It was compiled although a symbol did not take, and is to be once more.
+    missed = replace(build, mismatches=(ConfigMismatch("A", "y", "n", "mine.config:1"),))
+    again = build_case(run, missed).rerun
+    assert again.endswith(" --build-mismatched")
+    assert parsed(again) == [f"{expected}/no-thp/arm64"]
+    stopped = replace(missed, reason="not compiled: CONFIG_A is n")
+    assert not build_case(run, stopped).rerun.endswith(" --build-mismatched")
+
+
+def test_the_command_behind_every_case_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = sample_run.broken_run()
+    (tmp_path / "patches/broken").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    lab_yaml = dict.fromkeys(kernel.name for kernel in run.kernels)
+    commands = [placed.case.rerun for placed in cases_of(run)]
+    assert all(parsed(command, *lab_yaml) for command in commands if command)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--series", "/etc/passwd"), "kernel cli: /etc/passwd holds no diff"),
+        (("--series", "/nowhere.mbx"), "/nowhere.mbx does not exist"),
+        (("--source", "path:/nowhere"), "/nowhere does not exist"),
+        (("--source", "path:/etc"), "kernel cli: /etc has no Makefile"),
+        (("--source", "git:/etc#HEAD"), "kernel cli: "),
+        (("--source", "tar:/etc/passwd"), "kernel cli: "),
+    ],
+)
+@pytest.mark.usefixtures("kept_programs")
+def test_wrong_input_leaves_no_run(
+    lab: Callable[..., Any], stored: Path, words: tuple[str, str], said: str
+) -> None:
+    reports = stored / "reports"
+    before = sorted(path.name for path in reports.iterdir())
+    latest = (reports / "latest").resolve()
+    done = lab("run", *words, "--arch", "amd64", "--workload", "ledger/leak", "--plain")
+    assert done.status == 2, done
+    assert said in done.err
+    assert ("nothing was built, and no run was made" in done.err) is ("kernel cli" in said)
+    assert sorted(path.name for path in reports.iterdir()) == before
+    assert (reports / "latest").resolve() == latest
+
+
+def test_architectures_have_other_names_too(lab: Callable[..., Any], folder: Path) -> None:
+    for given, meant in (("amd64", "x86_64"), ("aarch64", "arm64")):
+        plan = json.loads(lab("plan", "--arch", given, "--json").out)
+        assert {build["arch"] for build in plan["builds"]} == {meant}
+
+
+def test_an_unknown_shape_leads_to_the_shapes(lab: Callable[..., Any], folder: Path) -> None:
+    done = lab("shell", "--shape", "huge")
+    assert done.status == 2
+    assert "no shape 'huge'" in done.err
+    assert "`lab list shapes` shows them" in done.err
+
+
+def test_a_time_budget_may_be_a_bare_number(lab: Callable[..., Any], folder: Path) -> None:
+    done = lab("run", "--time-budget", "300", "--kernel", "none-such")
+    assert "no kernel 'none-such'" in done.err
 
 
 @pytest.mark.usefixtures("kept_programs")

@@ -84,6 +84,16 @@ def test_the_base_of_a_series_comes_first_as_the_run_had_it(config: LabConfig) -
     assert repeat.boots
 
 
+def test_what_was_built_although_a_symbol_did_not_take_is_built_again(config: LabConfig) -> None:
+    earlier = run_of(CLI, PLAIN)
+    wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")
+    subjects = make_repeat(config, earlier, wanted).subjects
+    assert all(subject.cell.build.config.build_mismatched for subject in subjects)
+    stopped = tuple(replace(build, image_sha256="") for build in earlier.builds)
+    subjects = make_repeat(config, replace(earlier, builds=stopped), wanted).subjects
+    assert not any(subject.cell.build.config.build_mismatched for subject in subjects)
+
+
 def test_a_base_that_did_not_run_has_the_exact_source_and_no_image(config: LabConfig) -> None:
     earlier = run_of(CLI)
     wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")

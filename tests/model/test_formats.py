@@ -24,7 +24,8 @@ def test_no_sizes(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [(30, 30.0), (0.5, 0.5), ("90s", 90.0), ("1.5m", 90.0), ("8h", 28800.0)]
+    ("value", "seconds"),
+    [(30, 30.0), (0.5, 0.5), ("300", 300.0), ("90s", 90.0), ("1.5m", 90.0), ("8h", 28800.0)],
 )
 def test_durations(value: object, seconds: float) -> None:
     assert parse_seconds(value) == seconds

@@ -25,6 +25,13 @@ from orchestrator.plan.problems import Problem
 from orchestrator.plan.schema import LAB_SCHEMA, load_schema
 
 
+def test_a_config_may_be_built_with_symbols_that_did_not_take(lab: Path) -> None:
+    assert not any(config.build_mismatched for config in load(lab).configs)
+    text = lab.read_text()
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    build_mismatched: true\n", 1))
+    assert [config.build_mismatched for config in load(lab).configs] == [False, True]
+
+
 def test_everything_is_read(lab: Path) -> None:
     config = load(lab)
     assert config.path == lab

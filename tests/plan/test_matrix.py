@@ -600,3 +600,19 @@ def test_known_issues_are_in_the_plan() -> None:
     assert re.search(r"\^WARNING +< 6\.8 or >= 6\.12 +tracked", explain(plan))
     (told,) = plan_to_dict(plan)["known_issues"]
     assert (told["reason"], told["kernels"]) == ("tracked", ["< 6.8", ">= 6.12"])
+
+
+def test_a_config_that_is_built_although_a_symbol_did_not_take() -> None:
+    def mismatched(lab: LabConfig, **selection: object) -> set[str]:
+        made = plan(lab, profile="full", **selection)
+        assert len({build.id for build in made.builds}) == len(made.builds)
+        return {b.config.name for b in made.builds if b.config.build_mismatched}
+
+    every = {build.config.name for build in plan(profile="full").builds}
+    assert mismatched(LAB) == set()
+    assert mismatched(LAB, build_mismatched=True) == every
+    asked = tuple(replace(c, build_mismatched=c.name == "default") for c in LAB.configs)
+    assert mismatched(replace(LAB, configs=asked)) == {"default"}
+    issue = KnownIssue("not in 6.1", case="config", config="no-*")
+    foreseen = mismatched(replace(LAB, known_issues=(issue,)))
+    assert foreseen == {name for name in every if name.startswith("no-")}

@@ -278,6 +278,26 @@ def test_a_build_that_fails_boots_nothing_and_stops_nothing(
     assert progress.problems == []
 
 
+def test_a_symbol_that_stopped_its_build_is_a_case_of_its_cells(
+    carry: Callable[..., RunState], stages: Stages
+) -> None:
+    stages.builds["k/a/x86_64"] = Verdict.FAIL
+    stages.mismatches = (ConfigMismatch("KSMM", "y", "n", "mine.config:2", "no such symbol"),)
+    events: list[Event] = []
+    progress = carry(make_plan(configs=("a", "b"), shapes=SHAPES), events=events)
+    assert verdicts(progress) == {
+        "k/a/x86_64/small": "fail", "k/a/x86_64/wide": "fail",
+        "k/b/x86_64/small": "pass", "k/b/x86_64/wide": "pass",
+    }  # fmt: skip
+    unbooted = progress.cells["k/a/x86_64/small"]
+    (case,) = unbooted.cases
+    assert case.id == "k/a/x86_64/small:config:config"
+    assert case.reason == "CONFIG_KSMM is n, asked for y (mine.config:2): no such symbol"
+    assert case.rerun == "lab rerun r k/a/x86_64/small:config:config"
+    assert unbooted.notes == ("not booted: its build failed",)
+    assert [e.verdict for e in events if e.id == case.id] == [Verdict.FAIL]
+
+
 @pytest.mark.parametrize("error", [HostError("disk full", "free some"), ValueError("a bug")])
 def test_the_host_failing_at_a_build(
     carry: Callable[..., RunState], stages: Stages, error: Exception

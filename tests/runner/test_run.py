@@ -13,7 +13,7 @@ import pytest
 
 import orchestrator.runner
 from orchestrator.host.cache.files import Cache
-from orchestrator.model.errors import UserError
+from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
@@ -104,6 +104,61 @@ def test_what_a_killed_run_leaves_is_no_success(places: Places, tmp_path: Path) 
 
 def test_a_run_in_which_nothing_was_tried_is_no_success(places: Places) -> None:
     assert run_plan(Plan("p", (), ()), places, RunOptions(boot=False)).status == 3
+
+
+def unusable(*names: str, error: type[Exception] = UserError) -> Stages:
+    """Stages that cannot have the source of the kernels named."""
+    good = played()
+
+    def prepare(spec: KernelSpec, context: Context) -> Kernel:
+        if spec.name in names:
+            raise error(f"{spec.name} holds no diff", "give a patch")
+        return good.prepare(spec, context)
+
+    return replace(good, prepare=prepare)
+
+
+def test_wrong_input_makes_no_run(places: Places, tmp_path: Path) -> None:
+    before = run_plan(plan_of("k"), places, stages=played()).folder
+    kept = sorted(path.name for path in places.reports.iterdir())
+    said = r"kernel bad: bad holds no diff \(give a patch\)"
+    for out in (None, tmp_path / "out"):
+        with pytest.raises(UserError, match=said):
+            run_plan(plan_of("bad"), places, RunOptions(out=out), stages=unusable("bad"))
+    assert sorted(path.name for path in places.reports.iterdir()) == kept
+    assert (places.reports / "latest").resolve() == before
+    assert list((tmp_path / "out").iterdir()) == []  # empty, as it may have been before
+    with pytest.raises(UserError, match="worse holds no diff"):
+        run_plan(plan_of("bad", "worse"), places, stages=unusable("bad", "worse"))
+
+
+def test_what_was_built_beside_wrong_input_is_a_run(places: Places) -> None:
+    done = run_plan(plan_of("bad", "k"), places, stages=unusable("bad"))
+    assert done.status == 2
+    assert (places.reports / "latest").resolve() == done.folder
+
+
+def test_without_the_kernel_of_the_command_line_its_base_is_not_built(places: Places) -> None:
+    plan = plan_of("cli", "k", baseline="k")
+    with pytest.raises(UserError, match="cli holds no diff"):
+        run_plan(plan, places, stages=unusable("cli"))
+
+
+def test_the_hosts_trouble_with_a_source_stays_a_run(places: Places) -> None:
+    done = run_plan(plan_of("bad"), places, stages=unusable("bad", error=HostError))
+    assert done.status == 3
+    assert done.folder.is_dir()
+
+
+def test_a_fragment_that_cannot_be_read_is_told_first(places: Places, tmp_path: Path) -> None:
+    wrong = tmp_path / "mine.config"
+    wrong.write_text("CONFIG_A=y\nUSERFAULTFD=y\n")
+    plan = plan_of("k")
+    config = ConfigSpec("c", (wrong,))
+    plan = replace(plan, builds=tuple(replace(b, config=config) for b in plan.builds))
+    with pytest.raises(UserError, match=r"mine\.config:2: not a Kconfig line"):
+        run_plan(plan, places, stages=played())
+    assert not places.reports.exists()
 
 
 def test_an_unfinished_run_goes_on_in_its_folder(places: Places) -> None:

@@ -14,7 +14,7 @@ import pytest
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import HostError, UserError
-from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
+from orchestrator.model.kernel import BuildResult, ConfigMismatch, KernelTree, PatchState
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord, KernelRecord
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
@@ -111,6 +111,34 @@ def test_a_workload_that_does_not_compile_makes_no_run(played: Played, places: P
         run_trials(repeat_of(), Path("r1"), places, stages=stages)
     assert played.order == []
     assert not places.reports.exists()
+
+
+def test_a_series_that_cannot_be_read_any_more_makes_no_run(played: Played, places: Places) -> None:
+    def gone(*_: Any) -> Kernel:
+        raise UserError("/series does not exist")
+
+    stages = replace(played.stages, prepare=gone)
+    with pytest.raises(UserError, match="/series does not exist"):
+        run_trials(repeat_of(), Path("r1"), places, stages=stages)
+    assert list(places.reports.iterdir()) == []
+
+
+def test_a_symbol_that_did_not_take_fails_again_without_a_guest(
+    played: Played, places: Places
+) -> None:
+    missed = (ConfigMismatch("KSMM", "y", "n", "mine.config:2"),)
+
+    def stopped(wanted: Build, *_: Any) -> BuildResult:
+        return BuildResult(wanted, Verdict.FAIL, "not compiled: x", 1.0, False, mismatches=missed)
+
+    repeat = repeat_of()
+    case = replace(repeat.case, id="cli/c/x86_64/small:config:config", workload="config")
+    repeat = replace(repeat, case=replace(case, case="config"))
+    stages = replace(played.stages, build=stopped)
+    found = run_trials(repeat, Path("r1"), places, stages=stages)
+    assert found.said == "fails again"
+    (cell,) = found.done.result.cells
+    assert cell.cases[0].reason == "CONFIG_KSMM is n, asked for y (mine.config:2)"
 
 
 @pytest.mark.parametrize("wrong", [{"resume": Path("r1")}, {"fail_on": "any"}, {"boot": False}])

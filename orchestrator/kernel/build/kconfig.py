@@ -9,15 +9,18 @@ request or a bound and is none is refused: Kconfig would pass over it without a 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import HOME
 from orchestrator.model.errors import UserError
 from orchestrator.model.formats import _SET
 from orchestrator.model.kernel import ConfigMismatch
+from orchestrator.model.names import NOT_COMPILED
 
 _UNSET = re.compile(r"^# CONFIG_(?P<symbol>\w+) is not set\s*(?P<rest>#.*)?$")
 # What people may take for the above, and conf_read_simple() of scripts/kconfig/confdata.c does not.
@@ -29,17 +32,23 @@ _BOUND = re.compile(r"\b(since|until)(?:(?=v?\d)|(?![a-z_]))\s*:?\s*", re.IGNORE
 _VERSION = re.compile(
     r"v?(\d+(?:\.\d+)+)(?:-rc\d+)?(?=[\s,;)]|\.(?!\w)|$)", re.IGNORECASE | re.ASCII
 )
+_MOST_TOLD = 4
+SUMS = "SHA256SUMS"
 _FIGURE = re.compile(r"v?\d", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One symbol a fragment asks for; ``value`` is ``n`` for "is not set"."""
+    """One symbol a fragment asks for; ``value`` is ``n`` for "is not set".
+
+    ``shipped`` tells that the fragment is one of the lab's, unchanged.
+    """
 
     symbol: str
     value: str
     fragment: str
     line: int
+    shipped: bool = False
 
     def render(self) -> str:
         """The line as Kconfig reads it."""
@@ -59,9 +68,11 @@ def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
     :raises UserError: when the file cannot be read, a line is no Kconfig line, or a bound is none.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        data = path.read_bytes()
+        lines = data.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the fragment: {error}") from error
+    mine = hashlib.sha256(data).hexdigest() in shipped_digests()
     requests = []
     for number, raw in enumerate(lines, 1):
         line = raw.strip()
@@ -82,8 +93,21 @@ def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
             ) from None
         if counts:
             value = found.groupdict().get("value") or "n"
-            requests.append(Request(found["symbol"], value, path.name, number))
+            requests.append(Request(found["symbol"], value, path.name, number, mine))
     return tuple(requests)
+
+
+@functools.cache
+def shipped_digests() -> frozenset[str]:
+    """The sha256 sums of the fragments that ship, as ``kernel-configs/SHA256SUMS`` lists them.
+
+    Empty without that file: then every fragment counts as the user's own.
+    """
+    try:
+        listed = (HOME / "kernel-configs" / SUMS).read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+    return frozenset(line.split()[0] for line in listed.splitlines() if line.strip())
 
 
 def merge(fragments: Sequence[Path], version: str) -> tuple[Request, ...]:
@@ -119,6 +143,30 @@ def mismatches(
             place = f"{request.fragment}:{request.line}"
             wrong.append(ConfigMismatch(request.symbol, request.value, got, place))
     return tuple(wrong)
+
+
+def own_mismatches(
+    requests: Sequence[Request], missed: Sequence[ConfigMismatch]
+) -> tuple[ConfigMismatch, ...]:
+    """Those that a fragment of the user's own asked for.
+
+    The lab's fragments are written for the kernels it ships with; on another one a symbol of theirs
+    that did not take is no mistake of the user's.
+    """
+    own = {request.symbol for request in requests if not request.shipped}
+    return tuple(miss for miss in missed if miss.symbol in own)
+
+
+def stopped(own: Sequence[ConfigMismatch]) -> str:
+    """Why a build stops before its compile: the first few symbols, and how to have it all the same.
+
+    Empty where there is none.
+    """
+    if not own:
+        return ""
+    told = [tell(miss) for miss in own[:_MOST_TOLD]]
+    told += [f"and {len(own) - _MOST_TOLD} more"] if len(own) > _MOST_TOLD else []
+    return f"{NOT_COMPILED}{'; '.join(told)}\n--build-mismatched builds it all the same"
 
 
 def tell(miss: ConfigMismatch) -> str:

@@ -15,10 +15,13 @@ from pathlib import Path
 from orchestrator.kernel.build import kexpr, ktree
 from orchestrator.kernel.build.kexpr import MODULE, NO, YES, Expression, Values, Word
 from orchestrator.model.kernel import ConfigMismatch
+from orchestrator.model.names import nearest
 
 UNKNOWN = "this kernel has no such symbol"
 OVERRIDDEN = "overridden by a select, a choice or a default"
 _MOST_NAMED = 4
+# A letter or two of a symbol of some length; what is less alike is another symbol.
+_ALIKE = 0.8
 _LITERALS = ("n", "m", "y")
 
 
@@ -44,9 +47,8 @@ def explain(
 def _unknown(name: str, tree: ktree.Tree, srcarch: str, others: list[str]) -> str:
     if others:
         return f"{UNKNOWN} for {srcarch}, only for {_list(others, 'and')}"
-    alike = name.upper().removeprefix("CONFIG_")
-    near = sorted(known for known in tree.kinds if known.upper() == alike)
-    return f"{UNKNOWN}; it has {_list(near, 'and')}" if near else UNKNOWN
+    near = nearest(name.upper().removeprefix("CONFIG_"), tree.kinds, cutoff=_ALIKE)
+    return f"{UNKNOWN}; did you mean CONFIG_{near}?" if near else UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,22 @@ def find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
 
 def _find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
     kept = read_kept(cache.build(wanted.identity), wanted.build)
-    return _add_warnings(kept.built, wanted, kept.warnings, cache) if kept else None
+    if kept is None:
+        return None
+    problem = _stopped(wanted, kept.built.mismatches)
+    if problem:  # it was built when that was asked for
+        return replace(
+            kept.built, verdict=Verdict.FAIL, reason=problem, image=None, image_sha256="",
+            vmlinux=None,
+        )  # fmt: skip
+    return _add_warnings(kept.built, wanted, kept.warnings, cache)
+
+
+def _stopped(wanted: BuildRequest, missed: tuple[ConfigMismatch, ...]) -> str:
+    """Why what was asked for is not to be compiled; empty where nothing is in the way."""
+    if wanted.build.config.build_mismatched:
+        return ""
+    return kconfig.stopped(kconfig.own_mismatches(wanted.requests, missed))
 
 
 def build_kernel(
@@ -65,14 +80,18 @@ def build_kernel(
     jobs: int,
     deadline: float,
     on_progress: Callable[[float, str], None] = lambda *_: None,
+    on_note: Callable[[str], None] = lambda _: None,
     intact: Callable[[], bool] = lambda: True,
 ) -> BuildResult:
     """Configure and compile.  A kernel that does not build is a result with verdict fail.
+
+    So is one of which a symbol of the user's own did not take: that is known before the compile.
 
     :param source: the checked-out work tree of ``wanted.tree``.
     :param jobs: make's -j.
     :param deadline: seconds for the compile.
     :param on_progress: sees the done share (0..1) and what is being compiled.
+    :param on_note: sees each symbol that did not take where it is compiled all the same.
     :param intact: asked at the end, before anything is kept or judged: whether ``source`` was what
         it should be.
     :raises HostError: when a host tool is missing, the disk is full, the deadline passes, make is
@@ -91,7 +110,7 @@ def build_kernel(
         if kept is not None:
             return kept
         site = _Site(wanted, source, objects, work, cache)
-        made = _configure_and_compile(site, jobs, deadline, on_progress)
+        made = _configure_and_compile(site, jobs, deadline, on_progress, on_note)
         if not intact():
             raise HostError(
                 f"somebody else changed files in {source}: what was built is not {wanted.build.id}",
@@ -137,7 +156,7 @@ class _Site:
 class _Made:
     """What configuring and compiling came to.
 
-    ``problem`` is that of the configuration; ``done`` is make's end, None where it never started.
+    ``problem`` is that of the configuration; ``done`` is the compile's end, None without one.
     """
 
     command: str
@@ -152,17 +171,29 @@ class _Made:
 
 
 def _configure_and_compile(
-    site: _Site, jobs: int, deadline: float, on_progress: Callable[[float, str], None]
+    site: _Site,
+    jobs: int,
+    deadline: float,
+    on_progress: Callable[[float, str], None],
+    on_note: Callable[[str], None],
 ) -> _Made:
     command = _command(site)
     ccache.forget_stale(site.objects)
     with building(site.objects) as whole:
+        missed: tuple[ConfigMismatch, ...] = ()
         problem = configure(site.wanted, command, site.objects, site.cache, site.log)
-        if problem:
-            made = _Made(shlex.join(command), problem)
-        else:
+        if not problem:
             dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
             missed = _mismatches(site.wanted, site.source, dotconfig)
+            problem = _stopped(site.wanted, missed)
+            if problem:  # where the .config stood, there is no log yet
+                with site.log.open("a") as log:
+                    log.writelines(f"{kconfig.tell(miss)}\n" for miss in missed)
+        if problem:
+            made = _Made(shlex.join(command), problem, missed)
+        else:
+            for miss in missed:
+                on_note(kconfig.tell(miss))
             done = _compile(site, command, jobs, deadline, on_progress)
             made = _Made(done.command, mismatches=missed, done=done)
         # A full disk, or a sub-make that was killed, leaves things that make does not know of.

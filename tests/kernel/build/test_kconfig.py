@@ -37,6 +37,22 @@ def test_every_kind_of_line(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_stops_a_build() -> None:
+    requests = (
+        Request("A", "y", "a.config", 1, shipped=True),
+        *(Request(f"S{n}", "y", "mine.config", n) for n in range(6)),
+    )
+    missed = kconfig.mismatches(requests, {})
+    assert len(missed) == 7
+    own = kconfig.own_mismatches(requests, missed)
+    assert [miss.symbol for miss in own] == [f"S{n}" for n in range(6)]
+    first, hint = kconfig.stopped(own).splitlines()
+    assert first.startswith("not compiled: CONFIG_S0 is n, asked for y (mine.config:0); CONFIG_S1")
+    assert first.endswith("(mine.config:3); and 2 more")
+    assert hint == "--build-mismatched builds it all the same"
+    assert kconfig.stopped(()) == ""
+
+
 def test_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.config"
     path.write_bytes(

@@ -282,8 +282,9 @@ def why(tree: Path, symbol: str, config: dict[str, str], wanted: str = "y", got:
     [
         ("NOT_THERE", "this kernel has no such symbol"),
         ("INSIDE_HELP", "this kernel has no such symbol"),
-        ("free", "this kernel has no such symbol; it has FREE"),
-        ("CONFIG_FREE", "this kernel has no such symbol; it has FREE"),
+        ("free", "this kernel has no such symbol; did you mean CONFIG_FREE?"),
+        ("CONFIG_FREE", "this kernel has no such symbol; did you mean CONFIG_FREE?"),
+        ("COMPACTON", "this kernel has no such symbol; did you mean CONFIG_COMPACTION?"),
         ("HIDDEN", "cannot be asked for: nothing selects it (Kconfig)"),
         ("COMPACTION", "cannot be asked for: only THP can select it (mm/Kconfig)"),
         ("IN_MENU", "needs DEBUG_KERNEL (Kconfig)"),

@@ -21,6 +21,7 @@ import pytest
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.scratch import clean_scratch
+from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.build import make as build
 from orchestrator.kernel.build.folders import building, workplace
 from orchestrator.kernel.build.request import BuildRequest, build_request
@@ -101,7 +102,8 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
         **more: Any,
     ) -> BuildRequest:
         kernel = KernelSpec("k", "path:linux")
-        spec = ConfigSpec(config, fragments, full)
+        forced = more.pop("forced", False)
+        spec = ConfigSpec(config, fragments, full, build_mismatched=forced)
         made = KernelTree(kernel, "6.12.117", base_tree, tree, touched_files=touched)
         wanted = Build(f"k/{config}/x86_64", kernel, spec, "x86_64")
         arch = more.pop("arch", X86)
@@ -281,15 +283,61 @@ def test_symbol_that_does_not_take(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     (source / "steer/drop").write_text("CONFIG_B")
-    built = make(ask())
+    told: list[str] = []
+    built = make(ask(forced=True), on_note=told.append)
     assert built.verdict is Verdict.PASS
+    said = "CONFIG_B is n, asked for y (base.config:2): needs SMP && MMU (Kconfig)"
+    assert told == [said]
     (missed,) = built.mismatches
     assert (missed.symbol, missed.wanted, missed.got) == ("B", "y", "n")
     assert missed.fragment == "base.config:2"
     assert missed.unmet == "needs SMP && MMU (Kconfig)"
-    kept = build.find(ask(), Cache(tmp_path / "cache"))
+    kept = build.find(ask(forced=True), Cache(tmp_path / "cache"))
     assert kept is not None
     assert kept.mismatches == built.mismatches
+    assert kept.image is not None
+    # Nobody asked for it this time: that it was built once excuses nothing.
+    for refused in (build.find(ask(), Cache(tmp_path / "cache")), make(ask())):
+        assert refused is not None
+        assert (refused.verdict, refused.image, refused.image_sha256) == (Verdict.FAIL, None, "")
+        assert refused.reason.startswith(f"not compiled: {said}\n")
+        assert refused.mismatches == built.mismatches
+
+
+def test_a_symbol_of_ones_own_that_does_not_take_stops_before_the_compile(
+    ask: Callable[..., BuildRequest], fragment: Callable[..., Path], make: Callable[..., Any],
+    source: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    (source / "Kconfig").write_text(f'{KCONFIG}\nconfig USERFAULTFD\n\tbool "uffd"\n')
+    (source / "steer/drop").write_text("CONFIG_USERFAULTFDD")
+    mine = fragment("CONFIG_A=y\nCONFIG_USERFAULTFDD=y\n", "mine.config")
+    said = (
+        "CONFIG_USERFAULTFDD is n, asked for y (mine.config:2): this kernel has no such symbol; "
+        "did you mean CONFIG_USERFAULTFD?"
+    )
+    for _ in range(2):  # configured, and with the .config standing from before
+        built = make(ask(fragments=(mine,)))
+        assert built.verdict is Verdict.FAIL
+        assert built.reason == f"not compiled: {said}\n--build-mismatched builds it all the same"
+        assert [miss.symbol for miss in built.mismatches] == ["USERFAULTFDD"]
+        assert said in built.log.read_text()
+        assert "CC      mm/" not in built.log.read_text()
+    assert build.find(ask(fragments=(mine,)), Cache(tmp_path / "cache")) is None
+
+
+def test_a_symbol_of_the_labs_own_fragments_stops_nothing(
+    ask: Callable[..., BuildRequest], fragment: Callable[..., Path], make: Callable[..., Any],
+    source: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (source / "steer/drop").write_text("CONFIG_B")
+    text = "CONFIG_A=y\nCONFIG_B=y\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    monkeypatch.setattr(kconfig, "shipped_digests", lambda: frozenset({digest}))
+    told: list[str] = []
+    built = make(ask(fragments=(fragment(text),)), on_note=told.append)
+    assert (built.verdict, len(built.mismatches), len(told)) == (Verdict.PASS, 1, 1)
+    # One letter more, and it is somebody's own.
+    assert make(ask(fragments=(fragment(f"{text}# mine\n"),))).verdict is Verdict.FAIL
 
 
 def test_make_arguments_reach_make(
