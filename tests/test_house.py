@@ -65,6 +65,7 @@ TESTED_IN = {
     "commands.workspace": "commands/test_entry",
     "evidence.klog.damage": "evidence/klog/test_hits",
     "evidence.klog.facts": "evidence/klog/test_parse",
+    "evidence.klog.headers": "evidence/klog/test_parse",
     "evidence.klog.lines": "evidence/klog/test_stream",
     "evidence.klog.report": "evidence/klog/test_parse",
     "evidence.klog.rules": "evidence/klog/test_parse",

@@ -184,7 +184,7 @@ class _Reading:
             problem = error.message
             sys.stdout.flush()
             tell(error)
-        if tap.lines and not tap.kernel and not found and not problem:
+        if tap.lines and not tap.kernel and not problem:
             click.echo(f"lab: note: no line of {shown} looks like a kernel's", err=True)
         self.sources.append(LogSource(shown, tap.lines, found, problem))
 

@@ -169,6 +169,8 @@ def _refine(report: Report, rule: Rule, base: str) -> str:
                 return f"{base} {access['how']}"
     if rule.kind == "rust-panic" and len(report.lines) > 1:
         return f"{base}: {titles.neutral(report.lines[1])}"
+    if rule.kind == "oom" and report.fatal:
+        return "Out of memory and no killable processes"
     if rule.kind == "oom" and report.oom_title:
         return f"{report.oom_title}: killed a process"
     return base

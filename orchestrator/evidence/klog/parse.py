@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from orchestrator.evidence.klog.frames import is_frame
+from orchestrator.evidence.klog.headers import classify, glued, quick
 from orchestrator.evidence.klog.hits import hit
 from orchestrator.evidence.klog.lines import BANNER, LogLine, read
 from orchestrator.evidence.klog.report import (
@@ -28,13 +29,16 @@ from orchestrator.evidence.klog.report import (
     RULER,
     Report,
 )
-from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule, classify, glued, quick
+from orchestrator.evidence.klog.rules import HEADLESS, Reach, Role, Rule
 from orchestrator.evidence.klog.window import MARK
 from orchestrator.model.evidence import Hit
 
 # A report is over when its task or CPU has printed nothing for so long (seconds of kernel time; a
 # stack dump over an emulated serial port takes well under one) or so many lines of others passed.
 MAX_GAP_SECONDS = 5.0
+# While it is not over its task may wait for others: nmi_trigger_cpumask_backtrace() in
+# lib/nmi_backtrace.c gives them 10 s.
+MAX_OPEN_GAP_SECONDS = 15.0
 MAX_GAP_LINES = 2000
 # A panic belongs to the report before it when the same caller printed at most so much in between.
 MAX_QUIET_LINES = 50
@@ -158,7 +162,8 @@ class _Reader:
             return True
         if line.seconds is None or report.last_seconds is None:
             return False
-        return line.seconds - report.last_seconds > MAX_GAP_SECONDS
+        limit = MAX_GAP_SECONDS if report.closed else MAX_OPEN_GAP_SECONDS
+        return line.seconds - report.last_seconds > limit
 
     def _first_half(self, line: LogLine) -> Report | None:
         """The report whose ``Oops:`` line this is, under another caller.

@@ -37,7 +37,7 @@ class FrameRole:
 REPORTING: tuple[FrameRole, ...] = (
     FrameRole(
         "reporter",
-        r"_*(?:show|dump)_(?:stack|regs|trace_log_lvl|backtrace|cpu_task|state)(?:_\w+)?"
+        r"_*(?:SCT__)?WARN_trap|_*(?:show|dump)_(?:stack|regs|trace_log_lvl|backtrace|cpu_task|state)(?:_\w+)?"
         r"|sched_show_task|_*warn(?:_\w+)?|warn_slowpath_\w+|report_bug|nmi_(?!uaccess)\w+"
         r"|\w*panic\w*|_*die\w*|oops_(?:begin|end|enter|exit)|make_task_dead|do_exit|rcu_dump_\w+"
         r"|end_report|start_report|report_cfi_failure|check_panic_on_warn|dump_header"
@@ -174,7 +174,7 @@ SERVING: tuple[FrameRole, ...] = (
     ),
     FrameRole(
         "list or tree",
-        r"_*h?list_(?:add|del|replace|move|splice|bl)\w*|klist_\w+|_*rb_\w+|xas_(?:start|load"
+        r"_*h?list_(?:add|del|replace|move|splice|bl)\w*|klist_\w+|_*rb_\w+|xas_(?:descend|store|next|prev|nomem|create|start|load"
         r"|find)\w*|_*rhashtable_lookup\w*|ida_(?:free|destroy)",
         "include/linux/{list,klist,rbtree,xarray,rhashtable,idr}.h, lib",
     ),
@@ -194,7 +194,8 @@ SERVING: tuple[FrameRole, ...] = (
         r"|pad_check|want_init\w*)\w*|allocate_slab|new_slab|do_slab_free"
         r"|_*alloc_(?:frozen_)?pages?(?:_(?:node\w*|nodemask|mpol|vma|current|exact|exact_nid"
         r"|bulk\w*|interleave|internal|preferred_many|slowpath|track))?|_*folio_alloc(?:_(?:node"
-        r"|mpol|lru|buffers))?|filemap_alloc_folio|alloc_(?:slab_page|page_interleave)"
+        r"|mpol|lru|buffers))?|filemap_alloc_folio|vma_alloc_folio\w*"
+        r"|vma_alloc_zeroed_movable_folio|mempool_(?:alloc|free)\w*|kvfree_call_rcu|alloc_(?:slab_page|page_interleave)"
         r"|_*vmalloc(?:_(?:node\w*|user|32\w*|huge\w*|area_node|array|node_range))?"
         r"|_*vmap_alloc\w*|warn_alloc\w*|_{3,}cache_(?:alloc|free)\w*|free_(?:to_partial_list"
         r"|debug_processing|consistency_checks)|alloc_(?:debug_processing|consistency_checks)"
@@ -264,7 +265,8 @@ _PAGE_FREEING = FrameRole(
     "page freeing",
     r"_*free_(?:unref|frozen|one|pcppages|tail|pages?)\w*(?<!page_range)|free_(?:pages|page)_\w+"
     r"|release_pages|folios_put\w*|_*put_page\w*|free_pages_and_swap_cache"
-    r"|free_page_and_swap_cache|free_folio_and_swap_cache|page_frag_free|_*folio_batch_release"
+    r"|free_page_and_swap_cache|free_folio_and_swap_cache|_*tlb_batch_\w+"
+    r"|tlb_(?:finish|flush)_mmu\w*|tlb_remove_\w+|pte_alloc_one\w*|page_frag_free|_*folio_batch_release"
     r"|_*pagevec_release",
     "mm/{page_alloc,swap,swap_state}.c",
 )
@@ -299,6 +301,8 @@ _WAITING = FrameRole(
     "waiting",
     r"(?!rtnl_)\w+_lock(?:_(?:nested|killable|interruptible|common|read|write|slow\w*))?"
     r"|\w*_slowlock\w*|wait_\w+|\w+_wait_(?:for|on|event|bit)\w*|\w+_lock_sock\w*|lock_sock\w*"
+    r"|mmap_(?:read|write)_lock\w*|_*vma_start_(?:read|write)\w*|reclaim_throttle|congestion_wait"
+    r"|balance_dirty_pages\w*|lru_add_drain_all|drain_all_pages|_*mmu_notifier_invalidate\w*"
     r"|\w*rwsem\w*|\w*completion\w*|\w*sched\w*|\w*synchronize\w*",
     "kernel/hung_task.c: the task waits for what another has, whatever the wait is called",
 )
@@ -336,8 +340,9 @@ BY_KIND: dict[str, tuple[FrameRole, ...]] = {
 
 
 def plain_function(name: str) -> str:
-    """A function's name without what the compiler hung on (``.isra.0``, ``.cold``)."""
-    return _SUFFIX.sub("", name.removeprefix("__pfx_"))
+    """A function's name as the source has it: without what the compiler hung on (``.isra.0``,
+    ``.cold``), and allocation profiling (``_noprof``, since v6.10)."""
+    return _SUFFIX.sub("", name.removeprefix("__pfx_")).removesuffix("_noprof")
 
 
 def _compiled(*roles: FrameRole) -> tuple[re.Pattern[str], ...]:
@@ -363,7 +368,7 @@ def passed_over(name: str, kind: str = "", *, stood: bool = False) -> bool:
     :param stood: the CPU surely stood in it.  Who hands out work is passed over as a caller, but
         where it stumbles itself, the work that it was to hand out is broken, and nobody else told.
     """
-    return _has_role(plain_function(name).removesuffix("_noprof"), kind, stood)
+    return _has_role(plain_function(name), kind, stood)
 
 
 def hands_out(name: str) -> bool:

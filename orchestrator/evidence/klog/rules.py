@@ -194,7 +194,7 @@ RULES: tuple[Rule, ...] = (
          "{what}", Role.DIE, Reach.TRACE_END),
     # whatever it says: die() ends its line with the error code and the count
     _row("oops", r"(?:Oops: )?(?P<what>(?!Oops|Internal error)[A-Za-z][\w ,.'/()-]{1,80}): "
-         r"[0-9a-f]{1,8} \[#\d+\]", "{what}", Role.DIE, Reach.TRACE_END),
+         r"[0-9a-f]{4} \[#\d{1,3}\](?: [A-Z][\w(){},]*)*\s*$", "{what}", Role.DIE, Reach.TRACE_END),
     _row("oops", r"Oops: (?:Oops: )?(?P<what>(?!Oops:)[A-Za-z][^:]{0,60})?", "Oops: {what}",
          Role.DIE, Reach.TRACE_END),
     # "level 0 (translation table walk)" and "UBSAN: shift out of bounds" are messages too
@@ -238,6 +238,11 @@ RULES: tuple[Rule, ...] = (
     _row("slub", r"BUG (?P<cache>\S.{0,63}?) \((?:Not t|T)ainted[^)]*\): (?P<what>.{1,120})",
          "BUG {cache}: {what}", Role.NOTE),
     _row("slub", r"BUG (?P<cache>kmalloc-\S+)", "BUG {cache}", Role.NOTE),
+    # mm/slab.c up to v6.7, mm/slab_common.c up to v5.16
+    _row("slub", r"slab error in \w{1,60}\(\): cache [`'](?P<cache>[^']{1,64})': "
+         r"(?P<what>.{1,120})", "slab error in cache {cache}: {what}"),
+    _row("slub", r"kmem_cache_destroy (?P<cache>\S{1,64}): Slab cache still has objects",
+         "kmem_cache_destroy {cache}: objects remaining"),
     # kernel/sched/core.c, lib/smp_processor_id.c, kernel/locking/spinlock_debug.c
     _row("atomic-sleep", r"BUG: sleeping function called from invalid context",
          "BUG: sleeping function called from invalid context"),
@@ -284,7 +289,11 @@ RULES: tuple[Rule, ...] = (
     # mm/page_alloc.c warn_alloc(), mm/oom_kill.c; a task's name comes first
     _row("alloc-failure", r".{1,64}?: page allocation failure: order:(?P<order>\d+)",
          "page allocation failure: order:{order}", weak=True),
-    _row("alloc-failure", r".{1,64}?: vmalloc error: size \d+", "vmalloc error", weak=True),
+    _row("alloc-failure", r".{1,64}?: page allocation stalls for \d+ms, order:(?P<order>\d+)",
+         "page allocation stalls: order:{order}", weak=True),
+    # mm/vmalloc.c, by three spellings
+    _row("alloc-failure", r".{1,64}?: vmalloc(?: error: size| size \d+ allocation failure:"
+         r"|: allocation failure:) ", "vmalloc error", weak=True),
     _row("oom", r".{1,64}? invoked oom-killer: ", "oom-killer invoked", reach=Reach.OOM,
          blame=False, weak=True),
     _row("oom", r"(?P<what>Out of memory|Memory cgroup out of memory)(?: \(oom_kill_allocating_"
@@ -315,109 +324,3 @@ RULES: tuple[Rule, ...] = (
 # An end marker of which the log has no beginning.
 HEADLESS = _row("cut-report", r"---\[ end", "report without its first lines", Role.CUT,
                 Reach.TRACE_END)  # fmt: skip
-
-# All patterns in one, without their groups: what it does not match need not be tried one by one.
-_ANY = re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", r.pattern.pattern) for r in RULES))
-
-# What reads like a header and is none, on healthy kernels.
-_HARMLESS = re.compile(
-    r"(?:rcu: )?INFO: (?:lockdep is turned off|Stall ended before|NMI handler \()"
-    # A WARN() names its CPU or place, and after it a function whose name may hold any of the words.
-    r"|(?:\S.{0,40}: )?WARNING: (?!CPU: |at \S|\S+\.[a-zA-Z]{1,3}:\d)"
-    r"(?:.*(?:eIBRS|eBPF|Spectre|RETBleed|mitigation|untrained return"
-    r"|MITIGATION_|hw-vuln|insecure|entropy|unseeded)"
-    r"|Flushing system-wide workqueues|[Tt]he mand mount option|MP table|BIOS bug"
-    r"|kernel not compiled with|[Uu]nencrypted|.*has been deprecated|.*is deprecated"
-    r"|fbcon: Driver '|workqueue cpumask: online intersect|Unsupported flag value|See https?:"
-    # sshd's, by /dev/kmsg or on the same console
-    r"|/\S+ does not exist)"
-    # syzkaller's executor says so above what kmemleak found
-    r"|BUG: memory leak$"
-    r"|(?:[\w-]{1,30}: )?BUG: \s*\d+ unexpected failures \(out of"
-)
-
-
-def quick(text: str) -> bool:
-    """A cheap look that most lines fail; every rule's pattern needs one of these words.
-
-    Spelled out, because this is what reading an ordinary line costs: three times as fast as one
-    regular expression of them all.
-    """
-    return (
-        "BUG" in text
-        or "WARNING" in text
-        or "INFO: " in text
-        or "Oops: " in text
-        or "panic - not" in text
-        or "cut here" in text
-        or "Unable to handle" in text
-        or "Internal error" in text
-        or " [#" in text
-        or "PANIC: " in text
-        or "Insufficient stack" in text
-        or "SError Interrupt" in text
-        or "Unhandled " in text
-        or "Alignment trap" in text
-        or "Corrupted page table" in text
-        or "page dumped" in text
-        or "list_add " in text
-        or "list_del " in text
-        or "refcount_t" in text
-        or "Kernel memory" in text
-        or "CFI failure" in text
-        or "hard LOCKUP" in text
-        or "page allocation failure" in text
-        or "vmalloc error" in text
-        or "oom-killer" in text
-        or "ut of memory" in text
-        or "unreferenced object" in text
-        or "suspected memory" in text
-        or "csd: " in text
-        or "nobody cared" in text
-        or "unregister_netdevice" in text
-        or "VFS: " in text
-        or "entry " in text
-        or ": bad p" in text
-        or "int3: " in text
-        or "pagealloc: " in text
-        or "vmstat_refresh: " in text
-        or "refcount went to 0" in text
-        or "kmemleak: " in text
-        or "Bad mode in" in text
-        or "Missing ENDBR" in text
-        or "detected buffer overflow" in text
-        or "huh, entered" in text
-        or "rust_kernel: " in text
-        or "general protection" in text
-        or "SAN: " in text
-    )
-
-
-def classify(text: str, trusted: bool = True) -> tuple[Rule, re.Match[str]] | None:
-    """The rule that ``text`` is a header of, or None.
-
-    :param trusted: False where the line may be user space's; weak rules are left out then.
-    """
-    if not quick(text) or _ANY.match(text) is None or _HARMLESS.match(text):
-        return None
-    for rule in RULES:
-        if rule.weak and not trusted:
-            continue
-        if (match := rule.pattern.match(text)) is not None:
-            return rule, match
-    return None
-
-
-# A header may stand right behind text of the kernel that did not end its line; only what can be
-# nothing else is looked for there.
-_GLUED = re.compile(
-    r"(?:general protection fault|divide error|invalid opcode|stack segment)(?:, [^:]{1,80})?: "
-    r"[0-9a-f]{1,8} \[#\d+\]|BUG: (?:unable to handle|K[ACM]SAN: |kernel NULL)"
-    r"|Oops: [0-9a-f]{4} \[#\d+\]"
-)
-
-
-def glued(text: str) -> int:
-    """Where in a line, behind other text, a header begins; 0 where none does."""
-    match = _GLUED.search(text, 1)
-    return match.start() if match else 0

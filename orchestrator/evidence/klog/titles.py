@@ -15,13 +15,18 @@ _LINE_NUMBER = re.compile(r"(\.[a-zA-Z]{1,3}):\d+(?::\d+)?")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?")
 _HEX = re.compile(r"(?<!exitcode=)\b(?:0x[0-9a-fA-F]{5,}|(?=[0-9a-f]*\d)[0-9a-f]{8,16})\b")
 _CPU = re.compile(r"\b(?:CPU ?#?|cpu[ =:]?#?)\d+\b")
-_TASK = re.compile(r" ?\[[^\[\]]{1,40}:\d+\]|\b[\w./-]{1,40}/\d+(?:/0x[0-9a-f]+)?(?=\s|$)")
+_TASK = re.compile(
+    r" ?\[[^\[\]]{1,40}:\d+\]|\b[\w.-]{1,30}\[\d+\](?=:)"
+    r"|\b[\w./-]{1,40}/\d+(?:/0x[0-9a-f]+)?(?=\s|$)"
+)
 _PID = re.compile(r"\b([Pp][Ii][Dd])([ :=]{1,2})\d+\b")
 _NUMBER = re.compile(r"(?<![\w.#:])-?\d+(?![\w.]|-bit)")
 _QUOTED = re.compile(r"\"[^\"]{0,200}\"|'[^']{0,200}'|`[^']{0,200}'")
 # print_lock() in kernel/locking/lockdep.c: "ADDRESS (NAME){usage}-{4:4}, at: ..."; not those that
 # are only held ("#0: ..."), which differ from one way into the function to the next.
 _LOCK = re.compile(r"\s{0,8}(?:[0-9a-f]{8,16}|\[<[0-9a-f]{8,16}>\])? ?\((?P<name>.{1,120}?)\)\{")
+# The name of a work queue ends in what it serves: loop0, foo-82.
+_QUEUE = re.compile(r"^(\(wq_completion\).*?)-?\d+$")
 # mm/kasan/report.c: one bug, in the words of v4.9, v5.8 and v6.3.
 _FREE = re.compile(r"\b(?:double-free or invalid-free|double-free|invalid-free)\b")
 # A task, an unprinted pointer, a file or a device in the words of whoever calls it a bug.
@@ -67,7 +72,7 @@ def lock_classes(lines: Iterable[str]) -> tuple[str, ...]:
     names: list[str] = []
     for text in lines:
         if match := _LOCK.match(text):
-            name = re.sub(r"#\d+", "", match["name"])
+            name = _QUEUE.sub(r"\1", re.sub(r"#\d+", "", match["name"]))
             names += [name] * (name not in names)
             if len(names) == 2:
                 break

@@ -141,3 +141,84 @@ def test_the_words_of_a_rust_panic_are_its_title():
              " shrinker_scan+0x1/0x20", "---[ end trace 0000000000000000 ]---"]  # fmt: skip
     hit = one(*lines)
     assert hit.title == "rust_kernel: panicked: index out of bounds: the len is N in shrinker_scan"
+
+
+PROGRAM = [
+    "[ INFO: all tests passed ]", "Internal error: cannot open display",
+    "Out of memory: Killing remaining workers", "WARNING: foo.py:10 something happened",
+    "Oops: could not connect", "Unable to handle kernel version 6.12",
+    "list_add corruption test: ok", "general protection fault test: ok", "Unhandled fault: retry",
+    "UBSAN: nothing", "refcount_t: unit tests", "BUG report (Not tainted): x",
+    "detected buffer overflow in main", "irq 5: nobody cared test",
+    "Updating main: deadbeef [#123]", "commit: abcdef12 [#45] fix",
+    "swapon: Bad swap file entry ab",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PROGRAM)
+def test_what_a_program_prints_between_the_kernels_lines_is_no_report(text):
+    assert list(parse([*log("a line of the kernel"), text, *log("another")])) == []
+
+
+@pytest.mark.parametrize("text", ["Updating main: deadbeef [#123]", "commit: abcd [#45] fix"])
+def test_die_is_known_by_its_whole_line(text):
+    assert list(parse([text])) == []
+
+
+def test_without_a_stamp_the_kernels_own_words_are_still_read():
+    lines = [*log("a line of the kernel"), *OOPS]
+    (hit,) = parse(lines)
+    assert (hit.kind, hit.blamed) == ("null-deref", "move_pages")
+
+
+@pytest.mark.parametrize("gap", [0.0, 4.0, 10.0])
+def test_a_stall_waits_for_the_cpus_that_it_asked(gap):
+    head = ["rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "rcu: \t1-...0: (1 GPs behind) idle=5be/1/0x4000000000000000 softirq=1/1 fqs=4",
+            "rcu: \t(detected by 0, t=2002 jiffies, g=2601, q=18 ncpus=2)",
+            "Sending NMI from CPU 0 to CPUs 1:"]  # fmt: skip
+    dump = ["NMI backtrace for cpu 1", "CPU: 1 PID: 61 Comm: a Not tainted 6.12 #1",
+            "RIP: 0010:loop_fn+0x1/0x20", "Call Trace:", " caller+0x1/0x20"]  # fmt: skip
+    lines = [f"[{100:12.6f}] {text}" for text in head]
+    lines += [f"[{100 + gap:12.6f}] {text}" for text in dump]
+    (hit,) = parse(lines)
+    assert hit.blamed == "loop_fn"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("sh: vmalloc: allocation failure: 4096 bytes, mode:0x24000c2", "alloc-failure"),
+        ("sh: vmalloc size 4096 allocation failure: page order 0 allocation failed",
+         "alloc-failure"),
+        ("sh: page allocation stalls for 10000ms, order:0, mode:0x24000c2", "alloc-failure"),
+        ("slab error in verify_redzone_free(): cache `foo': double free detected", "slub"),
+        ("kmem_cache_destroy foo: Slab cache still has objects", "slub"),
+    ],
+)  # fmt: skip
+def test_wordings_of_older_kernels(text, kind):
+    stack = ["CPU: 1 PID: 61 Comm: sh Not tainted 4.14 #1", "Call Trace:", " dump_stack+0x1/0x2",
+             " real_fn+0x1/0x20", " kthread+0x1/0x20"]  # fmt: skip
+    hit = one(text, *stack)
+    assert (hit.kind, hit.blamed) == (kind, "real_fn")
+
+
+def test_the_commonest_path_of_allocation_does_not_merge_its_callers():
+    def bad(caller: str) -> Hit:
+        return one("BUG: Bad page state in process a  pfn:12345",
+                   "page: refcount:0 mapcount:0 mapping:0 index:0x0 pfn:0x12345",
+                   "page dumped because: nonzero mapcount", "CPU: 1 PID: 61 Comm: a", "Call Trace:",
+                   " bad_page+0x1/0x20", " get_page_from_freelist+0x1/0x20",
+                   " __alloc_pages_noprof+0x1/0x20", " vma_alloc_folio_noprof+0x1/0x20",
+                   f" {caller}+0x1/0x20", " do_syscall_64+0x1/0x20")  # fmt: skip
+
+    names = ("do_anonymous_page", "wp_page_copy", "do_swap_page")
+    assert [bad(name).blamed for name in names] == list(names)
+    assert len({bad(name).signature for name in names}) == 3
+
+
+def test_the_trampoline_of_a_warning_is_not_guilty():
+    hit = one("WARNING: mm/foo.c:123 at 0x0, CPU#1: a/61", "RIP: 0010:__SCT__WARN_trap+0x0/0x8",
+              "Call Trace:", " foo_fn+0x1/0x20", " do_syscall_64+0x1/0x20",
+              "---[ end trace 0000000000000000 ]---")  # fmt: skip
+    assert hit.blamed == "foo_fn"

@@ -14,8 +14,9 @@ from klogs import DATA, LOGS, each_log, found
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog import window
 from orchestrator.evidence.klog.guilt import guilty
+from orchestrator.evidence.klog.headers import classify
 from orchestrator.evidence.klog.roles import passed_over, plain_function
-from orchestrator.evidence.klog.rules import RULES, classify
+from orchestrator.evidence.klog.rules import RULES
 from orchestrator.evidence.klog.titles import neutral
 from orchestrator.model.evidence import Hit
 
