@@ -19,7 +19,6 @@ from orchestrator.model.kernel import ConfigMismatch
 UNKNOWN = "this kernel has no such symbol"
 OVERRIDDEN = "overridden by a select, a choice or a default"
 _MOST_NAMED = 4
-_LITERALS = ("n", "m", "y")
 
 
 def explain(
@@ -160,7 +159,7 @@ class _Reason:
                 held = [
                     *one.depends(),
                     condition,
-                    *([] if fixed or value in _LITERALS else [value]),
+                    *([] if fixed or value in kexpr.LEVELS else [value]),
                 ]
                 below = self._below(held, need)
                 if below:
