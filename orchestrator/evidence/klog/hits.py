@@ -157,8 +157,8 @@ def _refine(report: Report, rule: Rule, base: str) -> str:
         for other, match in report.headers:
             if other.kind in ("kernel-bug", "warning") and match.groupdict().get("file"):
                 what = "kernel BUG" if other.kind == "kernel-bug" else "WARNING:"
-                place = f"{titles.source_path(match['file'])}:{match['line']}"
-                return f"{what} at {place}: {base}"
+                at = f"{titles.source_path(match['file'])}:{match['line']}"
+                return f"{what} at {at}: {base}"
     if rule.kind == "bad-page-state":
         for text in report.lines:
             if because := _BECAUSE.match(text):
