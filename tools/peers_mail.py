@@ -47,7 +47,7 @@ def measure_git(folder: Path) -> Measured:
     for box, info, patch in _BOXES:
         infos = sorted(p for p in place.glob(f"{info}*") if re.fullmatch(info + r"\d{4}", p.name))
         try:
-            parts = list(split((place / box).read_bytes()) or ())
+            parts = list(split((place / box).read_bytes()))
             wanted = [path.read_bytes() for path in infos]
             texts = [(place / path.name.replace(info, patch)).read_bytes() for path in infos
                      if patch]  # fmt: skip
@@ -184,7 +184,7 @@ def measure_b4(folder: Path) -> Measured:
         box = place / f"{name}.mbox"
         try:
             box.open("rb").close()
-            mails = [_mail(raw, "") for raw in split(reference.read_bytes()) or ()]
+            mails = [_mail(raw, "") for raw in split(reference.read_bytes())]
         except (OSError, LabError) as error:
             unread.append((str(box.relative_to(folder)), str(error)))
             continue
@@ -220,7 +220,7 @@ def measure_patchwork(folder: Path) -> Measured:
         if not box.exists():
             box = folder / PATCHWORK / "data" / "series" / name
         try:
-            mails = [_kind(raw, name) for raw in split(box.read_bytes()) or ()]
+            mails = [_kind(raw, name) for raw in split(box.read_bytes())]
         except OSError as error:
             unread.append((str(box.relative_to(folder)), str(error)))
             continue

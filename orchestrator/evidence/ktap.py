@@ -305,7 +305,6 @@ def _unique(cases: list[KtapCase]) -> tuple[KtapCase, ...]:
         if name != case.name:
             seen[case.name] = max(seen[case.name], count)
             taken.add(name)
-        if name != case.name:
             case = KtapCase(name, case.verdict, case.reason, case.diagnostics, case.known)
         result.append(case)
     return tuple(result)

@@ -14,7 +14,8 @@ from orchestrator.evidence.klog.rules import Reach, Role, Rule
 _ENDED = (Reach.TRACE_END, Reach.RULER, Reach.OOM)
 # The trace of a stalled CPU is printed by that CPU, under a caller of its own.
 _ELSEWHERE = frozenset({"rcu-stall", "hard-lockup", "workqueue-lockup"})
-_HELD = re.compile(r" #0: .{1,300}, at: [A-Za-z_][\w.]*\+0x")
+#: The first lock of a list of held ones, where a report has no trace.
+HELD = re.compile(r" #0: .{1,300}, at: (?P<func>[A-Za-z_][\w.]*)\+0x")
 # lib/fault-inject.c dumps the stack of each failure it injects: no report, but it mixes with one.
 _INJECTED = re.compile(r"\s+(?:\[<[0-9a-f]+>\] )?should_fail\w*(?:\.\w+)*\+0x")
 
@@ -51,7 +52,7 @@ def damage(report: Report, rule: Rule) -> str:
     total = len(report.lines) + report.dropped
     elsewhere = report.dropped > 0 or rule.kind in _ELSEWHERE
     elsewhere = elsewhere or any(
-        _HELD.match(text) or (report.fatal and guilt.tells_where(text)) for text in report.lines
+        HELD.match(text) or (report.fatal and guilt.tells_where(text)) for text in report.lines
     )
     if body and total < 4:
         return NO_END

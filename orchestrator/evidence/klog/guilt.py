@@ -74,12 +74,6 @@ def tells_where(text: str) -> bool:
     return _WHERE.match(text) is not None
 
 
-def stood_in(lines: Iterable[str]) -> str:
-    """The function in which the CPU stood, as the registers tell it; empty where they do not."""
-    found = (match["func"] for text in lines if (match := _WHERE.match(text)))
-    return plain_function(next(found, ""))
-
-
 def guilty(lines: Iterable[str], first: str = "", kind: str = "") -> str:
     """The guilty function of a report by one CPU's lines, or an empty string.
 

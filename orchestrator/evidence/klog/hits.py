@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from orchestrator.evidence.klog import guilt, titles
-from orchestrator.evidence.klog.damage import damage, settled
+from orchestrator.evidence.klog.damage import HELD, damage, settled
 from orchestrator.evidence.klog.facts import place
 from orchestrator.evidence.klog.report import ASKS_OTHERS, DUMP_HEAD, Report
 from orchestrator.evidence.klog.roles import plain_function
@@ -22,7 +22,6 @@ _BECAUSE = re.compile(r"page dumped because: (?P<why>.{1,120})")
 _IN_FLIGHT = re.compile(r"\s+in-flight: (?:bh|\d+)\w*(?:\(RESCUER\))?:(?P<func>[A-Za-z_.][\w.]*)")
 # Of these the task that complains only waits for the other.
 _WAITS = frozenset({"hard-lockup", "csd-lock"})
-_HELD = re.compile(r" #0: .{1,300}, at: (?P<func>[A-Za-z_][\w.]*)\+0x")
 _RSS_INDEX = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SWAPENTS", "MM_SHMEMPAGES")  # before v5.10
 # Checkers that print no note of their own in every kernel.
 _CHECKERS = {
@@ -103,7 +102,7 @@ def _blame(report: Report, rule: Rule, named: str) -> tuple[str, str]:
         if name := guilt.guilty(lines, named, kind):
             return name, (guilt.whose(lines, kind) if kind in guilt.LOOPS else "") or name
     # "lock held when returning to user space" has no trace: where the lock was taken.
-    held = (match["func"] for text in own if not report.frames and (match := _HELD.match(text)))
+    held = (match["func"] for text in own if not report.frames and (match := HELD.match(text)))
     return (next(held, ""),) * 2
 
 
@@ -157,8 +156,8 @@ def _refine(report: Report, rule: Rule, base: str) -> str:
         for other, match in report.headers:
             if other.kind in ("kernel-bug", "warning") and match.groupdict().get("file"):
                 what = "kernel BUG" if other.kind == "kernel-bug" else "WARNING:"
-                place = f"{titles.source_path(match['file'])}:{match['line']}"
-                return f"{what} at {place}: {base}"
+                at = f"{titles.source_path(match['file'])}:{match['line']}"
+                return f"{what} at {at}: {base}"
     if rule.kind == "bad-page-state":
         for text in report.lines:
             if because := _BECAUSE.match(text):

@@ -17,7 +17,9 @@ import functools
 import re
 from dataclasses import dataclass
 
-_SUFFIX = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?.*$")
+#: What the compiler hangs on the name of a function, as a pattern.
+SUFFIX = r"\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?"
+_SUFFIX = re.compile(SUFFIX + ".*$")
 
 
 @dataclass(frozen=True)

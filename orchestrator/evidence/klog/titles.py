@@ -7,9 +7,11 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from orchestrator.evidence.klog.roles import SUFFIX
+
 MAX_TITLE = 200
 
-_SUFFIXES = re.compile(r"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?)+\b")
+_SUFFIXES = re.compile(f"(?:{SUFFIX})+\\b")
 
 _LINE_NUMBER = re.compile(r"(\.[a-zA-Z]{1,3}):\d+(?::\d+)?")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?")

@@ -170,7 +170,7 @@ def stopped(own: Sequence[ConfigMismatch]) -> str:
 
 
 def tell(miss: ConfigMismatch) -> str:
-    """One line on a symbol that did not take: wanted, got, and the dependency that was not met."""
+    """One line on a symbol that did not take: wanted, got, and why."""
     line = f"CONFIG_{miss.symbol} is {miss.got}, asked for {miss.wanted} ({miss.fragment})"
     return f"{line}: {miss.unmet}" if miss.unmet else line
 

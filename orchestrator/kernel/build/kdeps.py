@@ -22,7 +22,6 @@ OVERRIDDEN = "overridden by a select, a choice or a default"
 _MOST_NAMED = 4
 # A letter or two of a symbol of some length; what is less alike is another symbol.
 _ALIKE = 0.8
-_LITERALS = ("n", "m", "y")
 
 
 def explain(
@@ -162,7 +161,7 @@ class _Reason:
                 held = [
                     *one.depends(),
                     condition,
-                    *([] if fixed or value in _LITERALS else [value]),
+                    *([] if fixed or value in kexpr.LEVELS else [value]),
                 ]
                 below = self._below(held, need)
                 if below:
