@@ -4,7 +4,7 @@
 Grammar: Documentation/dev-tools/ktap.rst of v6.12, and what kselftest prints in practice (a TAP
 version line, the output of child programs behind ``# ``).  Lines that are none of it are ignored;
 whatever makes the stream incomplete or ambiguous is listed in ``problems``, so that output that
-was cut can never read as a pass.
+was cut can never read as a pass.  No cases and no problems is no pass either: nothing was found.
 
 A level of nesting is any deeper indentation: KUnit prints four blanks, its own logs have tabs.
 Subtests stand before their parent's result or, as node-tap prints them, in braces behind it.
