@@ -47,6 +47,7 @@ _GLUED = re.compile(
 )
 # cow, gup_longterm and others name what is tested in a remark, and only the step in the result.
 _RUN = re.compile(r"^(?P<behind>(?:# )*)# \[RUN\] (?P<what>.+)$")
+_TOTALS = re.compile(r"(?m)^# Totals: .{0,80}?\bfail:(\d{1,9})\b")
 _NUMBER = re.compile(r"\d+")
 _ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b")
 # uffd-unit-tests: "Testing move on anon... done".
@@ -86,6 +87,9 @@ def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
     elif status == 0 and report.bailed_out:
         reason = f"bailed out and ended with exit status 0: {report.bailed_out}"
         yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
+    elif status == 0 and not failed and (told := _failures_told(text)):
+        reason = f"its totals count {told} failed, and its exit status is 0"
+        yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
     elif status == 0:
         yield KtapCase(PROGRAM, Verdict.PASS, "; ".join(report.problems[:2]))
     elif status == SKIPPED:
@@ -97,6 +101,12 @@ def _program(report: KtapReport, text: str, status: int) -> Iterator[KtapCase]:
         elif report.problems and not failed:
             reason += f": {report.problems[0]}"
         yield KtapCase(PROGRAM, Verdict.FAIL, reason, tuple(_tail(text)))
+
+
+def _failures_told(text: str) -> int:
+    """How many failures its own last totals count (ksft_print_cnts() in kselftest.h)."""
+    found = _TOTALS.findall(text)
+    return int(found[-1]) if found else 0
 
 
 def cut_short(status: int) -> bool:

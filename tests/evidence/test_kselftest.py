@@ -276,3 +276,17 @@ def test_the_words_of_khugepaged() -> None:
     told = reason(report, "extreme (madvise:anon)")
     assert "did not come to its end" in told
     assert "No page" in told
+
+
+@pytest.mark.parametrize(
+    ("out", "verdict"),
+    [
+        ("TAP version 13\n1..2\nok 1 a\nok 2 b\n# Totals: pass:1 fail:1 xfail:0\n", Verdict.FAIL),
+        ("# Totals: pass:0 fail:1 xfail:0 xpass:0 skip:0 error:0\n", Verdict.FAIL),
+        ("TAP version 13\n1..1\nok 1 a\n# Totals: pass:1 fail:0 xfail:0\n", Verdict.PASS),
+    ],
+)
+def test_totals_that_count_a_failure_are_believed(out, verdict):
+    cases = kselftest.read(out, 0).cases
+    (program,) = [case for case in cases if case.name == kselftest.PROGRAM]
+    assert program.verdict is verdict
