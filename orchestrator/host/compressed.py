@@ -81,6 +81,11 @@ def decompressed(file: IO[bytes], name: str) -> Iterator[io.BufferedReader]:
         raise reading.damage
 
 
+def is_compressed(head: bytes) -> bool:
+    """Whether first bytes are those of a kind that :func:`decompressed` knows."""
+    return any(pattern.match(head) for pattern, _ in _KINDS)
+
+
 class _Rest:
     """A file whose first bytes were looked at and are still to be read."""
 

@@ -11,14 +11,13 @@ import os
 from pathlib import Path
 from typing import IO
 
-from orchestrator.host.compressed import decompressed
+from orchestrator.host.compressed import decompressed, is_compressed
 from orchestrator.model.errors import UserError
 
 FORMS = "give a folder of *.patch files, an mbox, one patch or diff, or git:DIR#A..B"
 #: Bytes of a mailbox, unpacked, that are read; more is no series, and may be a bomb.
 LARGEST = 128 << 20
 
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _ELSEWHERE = {
     b"PK\x03\x04": ("is a zip archive", "unpack it, and give the folder"),
     b"7z\xbc\xaf\x27\x1c": ("is a 7z archive", "unpack it, and give the folder"),
@@ -45,7 +44,7 @@ def read(path: Path) -> bytes:
             data = file.read() if 0 < size <= LARGEST else _bounded(file)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}", FORMS) from error
-    if data.startswith(_PACKED):
+    if is_compressed(data):
         with decompressed(io.BytesIO(data), str(path)) as packed:
             data = _bounded(packed)
     if len(data) > LARGEST:
