@@ -19,7 +19,6 @@ from pathlib import Path
 from peers_table import Difference, Measured, PeersError, Row
 
 from orchestrator.evidence.klog.parse import parse
-from orchestrator.evidence.klog.source import guilty_file
 from orchestrator.model.evidence import Hit
 
 #: The logs of Linux in a checkout.
@@ -292,7 +291,7 @@ def _guilty(folder: Path, unread: list[tuple[str, str]]) -> Row:
             cases += 1
             read = Read(log, hits_of(log))
             hit = read.first
-            file = (guilty_file(hit.text, hit.kind) or "none") if hit else "no hit"
+            file = (hit.source or "none") if hit else "no hit"
             if file != (log.file or "none"):
                 other.append(read.differs(log.file or "none", file))
     return _row("file", "kernel log: the file to blame", cases, other, kind="guilty")

@@ -65,7 +65,7 @@ def read(stdout: str, status: int | None) -> KtapReport:
 
     :param status: its exit status as a shell gives it (128 + signal); None where it did not end.
     """
-    lines, cut = taptext.lines(stdout, whole=status is not None and not cut_short(status))
+    lines, cut = taptext.lines(stdout, whole=ended(status))
     text = "\n".join(lines)
     report = ktap.parse(as_tap(text))
     if cut:
@@ -107,6 +107,14 @@ def _failures_told(text: str) -> int:
     """How many failures its own last totals count (ksft_print_cnts() in kselftest.h)."""
     found = _TOTALS.findall(text)
     return int(found[-1]) if found else 0
+
+
+def ended(status: int | None) -> bool:
+    """Whether a program came to its own end, so that its last line is whole.
+
+    :param status: as :func:`read` has it.
+    """
+    return status is not None and not cut_short(status)
 
 
 def cut_short(status: int) -> bool:

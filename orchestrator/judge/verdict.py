@@ -101,9 +101,8 @@ def judge(
     if evidence.workload.selftests is not None:
         report = kselftest.read(evidence.stdout, evidence.exit_status)
     else:
-        status = evidence.exit_status
-        ended = status is not None and not kselftest.cut_short(status)
-        report = ktap.parse(evidence.stdout, whole=ended)
+        whole = kselftest.ended(evidence.exit_status)
+        report = ktap.parse(evidence.stdout, whole=whole)
     log = readings.parse_samples(evidence.stderr)
     hits = tuple(klog.parse(evidence.console))
     bad = tuple(h for h in hits if not allowed(h, evidence.workload.messages))

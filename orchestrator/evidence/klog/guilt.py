@@ -42,7 +42,8 @@ _LINK = re.compile(r"(?:lr : |LR is at )(?P<func>[A-Za-z_.$][\w.$]*)\+0x")
 # Where an interrupt enters: by an older or newer spelling, on x86 and arm64.
 _ENTRY = re.compile(
     r"(?:smp_|__?)?apic_timer_interrupt|asm_sysvec_\w+|asm_common_interrupt|ret_from_intr"
-    r"|common_interrupt|el1h?_(?:64_)?(?:irq|fiq)|call_function\w*_interrupt|reschedule_interrupt|_*irq_(?:svc|usr)"
+    r"|common_interrupt|el1h?_(?:64_)?(?:irq|fiq)|call_function\w*_interrupt|reschedule_interrupt"
+    r"|_*irq_(?:svc|usr)"
 )
 _MARK = re.compile(r"\s*(?:</?[A-Z#][\w#-]*>\s*)+$")
 
@@ -97,11 +98,7 @@ def _candidates(lines: Sequence[str], first: str, kind: str) -> Iterator[tuple[s
     elif kind == "atomic-sleep":
         told = (match["func"] for text in lines[:6] if (match := _WORK.match(text)))
     yield from ((name, False) for name in told)
-    if kind in STALLS:
-        lines = below_interrupt(lines)
-    elif kind == "lockdep":
-        lines = _became(lines)
-    yield from _stack(lines)
+    yield from _stack(_became(lines) if kind == "lockdep" else stalled(lines, kind))
 
 
 def _stack(lines: Sequence[str]) -> Iterator[tuple[str, bool]]:
@@ -134,7 +131,7 @@ def whose(lines: Iterable[str], kind: str) -> str:
     nobody in the trace hands out work.
     """
     found = ""
-    names = [name for name, _ in _stack(_stalled(list(lines), kind))]
+    names = [name for name, _ in _stack(stalled(list(lines), kind))]
     often = max(names, key=names.count, default="")
     if kind == "stack-overflow" and names.count(often) >= _RECURSION:
         return plain_function(often)  # it calls itself without end
@@ -148,7 +145,8 @@ def whose(lines: Iterable[str], kind: str) -> str:
     return ""
 
 
-def _stalled(lines: Sequence[str], kind: str) -> Sequence[str]:
+def stalled(lines: Sequence[str], kind: str) -> Sequence[str]:
+    """The lines that count in a report of ``kind``: of a stall those below the interrupt."""
     return below_interrupt(lines) if kind in STALLS else lines
 
 

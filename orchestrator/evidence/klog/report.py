@@ -70,6 +70,8 @@ class Report:
         self.last_number = line.number
         self.last_seconds = line.seconds
         self.broken = line.broken
+        self.oom_title = ""  # what the line that ends an OOM report says
+        self.message = ""  # of a WARN(): it stands between "cut here" and the line with the place
         self.headless = False  # the log lost its beginning
         self.mixed = False  # another report stands in its midst
         self.ruled = False  # it began behind a ruler, and is whole at the next one
@@ -107,9 +109,6 @@ class Report:
     def has(self, *roles: Role) -> bool:
         """Whether a header of one of these roles was seen."""
         return any(rule.role in roles for rule, _ in self.headers)
-
-    oom_title = ""  # what the line that ends an OOM report says
-    message = ""  # of a WARN(): it stands between "cut here" and the line with the place
 
     def add(self, line: LogLine) -> None:
         """Append a line's text, up to the limits."""

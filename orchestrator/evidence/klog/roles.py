@@ -39,15 +39,15 @@ class FrameRole:
 REPORTING: tuple[FrameRole, ...] = (
     FrameRole(
         "reporter",
-        r"_*(?:SCT__)?WARN_trap|_*(?:show|dump)_(?:stack|regs|trace_log_lvl|backtrace|cpu_task|state)(?:_\w+)?"
-        r"|sched_show_task|_*warn(?:_\w+)?|warn_slowpath_\w+|report_bug|nmi_(?!uaccess)\w+"
-        r"|\w*panic\w*|_*die\w*|oops_(?:begin|end|enter|exit)|make_task_dead|do_exit|rcu_dump_\w+"
-        r"|end_report|start_report|report_cfi_failure|check_panic_on_warn|dump_header"
-        r"|_*fortify_(?:report|panic)|arch_trigger_\w*backtrace|trigger_\w*backtrace\w*|get_taint"
-        r"|walk_stackframe|print_(?:report|address_description|tainted|unlock\w*|lock\w*"
-        r"|deadlock\w*|shadow\w*|circular\w*|\w*_bug\w*|\w*stall\w*|bad_irq\w*|irq\w*"
-        r"|kernel_ident|track|trailer|object|usage\w*|modules|memory_metadata|stack_trace"
-        r"|hex_dump\w*)|\w*imbalance_bug",
+        r"_*(?:SCT__)?WARN_trap|_*(?:show|dump)_(?:stack|regs|trace_log_lvl|backtrace|cpu_task"
+        r"|state)(?:_\w+)?|sched_show_task|_*warn(?:_\w+)?|warn_slowpath_\w+|report_bug"
+        r"|nmi_(?!uaccess)\w+|\w*panic\w*|_*die\w*|oops_(?:begin|end|enter|exit)|make_task_dead"
+        r"|do_exit|rcu_dump_\w+|end_report|start_report|report_cfi_failure|check_panic_on_warn"
+        r"|dump_header|_*fortify_(?:report|panic)|arch_trigger_\w*backtrace"
+        r"|trigger_\w*backtrace\w*|get_taint|walk_stackframe|print_(?:report|address_description"
+        r"|tainted|unlock\w*|lock\w*|deadlock\w*|shadow\w*|circular\w*|\w*_bug\w*|\w*stall\w*"
+        r"|bad_irq\w*|irq\w*|kernel_ident|track|trailer|object|usage\w*|modules|memory_metadata"
+        r"|stack_trace|hex_dump\w*)|\w*imbalance_bug",
         "lib/dump_stack.c, lib/nmi_backtrace.c, kernel/panic.c, arch/*/kernel/dumpstack.c,"
         " kernel/rcu/tree_stall.h, mm/kasan/report.c, kernel/locking/lockdep.c",
     ),
@@ -171,13 +171,14 @@ SERVING: tuple[FrameRole, ...] = (
         "atomic or bit",
         r"_*(?:arch_|raw_)?atomic(?:64|_long)?_\w+|_*(?:arch_)?_*(?:test_and_)?(?:set|clear"
         r"|change|test)_bit\w*|_*(?:try_)?(?:cmp)?xchg(?:64|_(?:relaxed|acquire|release|local))?"
-        r"|_*(?:raw_)?(?:read|write)[bwlq](?:_relaxed)?|(?:io)(?:read|write)\d\w*|logic_(?:in|out)\w*",
+        r"|_*(?:raw_)?(?:read|write)[bwlq](?:_relaxed)?|(?:io)(?:read|write)\d\w*|logic_(?:in"
+        r"|out)\w*",
         "include/linux/atomic, include/asm-generic/{bitops,io}.h, lib/logic_pio.c",
     ),
     FrameRole(
         "list or tree",
-        r"_*h?list_(?:add|del|replace|move|splice|bl)\w*|klist_\w+|_*rb_\w+|xas_(?:descend|store|next|prev|nomem|create|start|load"
-        r"|find)\w*|_*rhashtable_lookup\w*|ida_(?:free|destroy)",
+        r"_*h?list_(?:add|del|replace|move|splice|bl)\w*|klist_\w+|_*rb_\w+|xas_(?:descend|store"
+        r"|next|prev|nomem|create|start|load|find)\w*|_*rhashtable_lookup\w*|ida_(?:free|destroy)",
         "include/linux/{list,klist,rbtree,xarray,rhashtable,idr}.h, lib",
     ),
     FrameRole(
@@ -197,13 +198,14 @@ SERVING: tuple[FrameRole, ...] = (
         r"|_*alloc_(?:frozen_)?pages?(?:_(?:node\w*|nodemask|mpol|vma|current|exact|exact_nid"
         r"|bulk\w*|interleave|internal|preferred_many|slowpath|track))?|_*folio_alloc(?:_(?:node"
         r"|mpol|lru|buffers))?|filemap_alloc_folio|vma_alloc_folio\w*"
-        r"|vma_alloc_zeroed_movable_folio|mempool_(?:alloc|free)\w*|kvfree_call_rcu|alloc_(?:slab_page|page_interleave)"
-        r"|_*vmalloc(?:_(?:node\w*|user|32\w*|huge\w*|area_node|array|node_range))?"
-        r"|_*vmap_alloc\w*|warn_alloc\w*|_{3,}cache_(?:alloc|free)\w*|free_(?:to_partial_list"
-        r"|debug_processing|consistency_checks)|alloc_(?:debug_processing|consistency_checks)"
-        r"|init_object|check_(?:object|bytes\w*|slab|poison_mem)|object_err"
-        r"|_*kernel_(?:un)?poison_pages|deactivate_slab|_*unfreeze_partials|_*put_partials"
-        r"|_*alloc_skb\w*|setup_(?:object|page)_debug\w*|alloc_single_from_\w+",
+        r"|vma_alloc_zeroed_movable_folio|mempool_(?:alloc|free)\w*|kvfree_call_rcu"
+        r"|alloc_(?:slab_page|page_interleave)|_*vmalloc(?:_(?:node\w*|user|32\w*|huge\w*"
+        r"|area_node|array|node_range))?|_*vmap_alloc\w*|warn_alloc\w*|_{3,}cache_(?:alloc"
+        r"|free)\w*|free_(?:to_partial_list|debug_processing|consistency_checks)"
+        r"|alloc_(?:debug_processing|consistency_checks)|init_object|check_(?:object|bytes\w*"
+        r"|slab|poison_mem)|object_err|_*kernel_(?:un)?poison_pages|deactivate_slab"
+        r"|_*unfreeze_partials|_*put_partials|_*alloc_skb\w*|setup_(?:object|page)_debug\w*"
+        r"|alloc_single_from_\w+",
         "mm/{slub,slab,slab_common,util,vmalloc,page_alloc,mempolicy,page_poison}.c,"
         " net/core/skbuff.c",
     ),
@@ -267,15 +269,14 @@ _PAGE_FREEING = FrameRole(
     "page freeing",
     r"_*free_(?:unref|frozen|one|pcppages|tail|pages?)\w*(?<!page_range)|free_(?:pages|page)_\w+"
     r"|release_pages|folios_put\w*|_*put_page\w*|free_pages_and_swap_cache"
-    r"|free_page_and_swap_cache|free_folio_and_swap_cache|_*tlb_batch_\w+"
-    r"|tlb_(?:finish|flush)_mmu\w*|tlb_remove_\w+|pte_alloc_one\w*|page_frag_free|_*folio_batch_release"
+    r"|free_page_and_swap_cache|free_folio_and_swap_cache|_*tlb_batch_\w+|tlb_(?:finish"
+    r"|flush)_mmu\w*|tlb_remove_\w+|pte_alloc_one\w*|page_frag_free|_*folio_batch_release"
     r"|_*pagevec_release",
     "mm/{page_alloc,swap,swap_state}.c",
 )
 _PAGE_TAKING = FrameRole(
     "page taking",
-    r"get_page_from_freelist|prep_new_page|post_alloc_hook|rmqueue\w*|check_new_page\w*"
-    r"|_*rmqueue\w*",
+    r"get_page_from_freelist|prep_new_page|post_alloc_hook|_*rmqueue\w*|check_new_page\w*",
     "mm/page_alloc.c",
 )
 _PAGE_CHECK = FrameRole(

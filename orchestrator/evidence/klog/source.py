@@ -23,13 +23,15 @@ _ELSEWHERE = re.compile(
     r"^ ?#\d+: |(?:hard|soft)irqs\s+last\s+(?:en|dis)abled|Register r\d+ information"
 )
 
-#: Files in which nobody's bug is: headers, libraries, and what the roles stand for (``roles``).
-HELPERS = re.compile(
-    r".*\.h|(?:virt/)?lib/.*|mm/k[am]san/.*|mm/sl[aou]b\.c|mm/(?:slab_common|util|mempool|percpu[\w-]*|vmalloc)\.c"
-    r"|kernel/(?:kcov|panic|softirq|kthread|stacktrace|workqueue|task_work)\.c|kernel/(?:rcu|locking|printk|sched)/.*"
-    r"|kernel/time/timer\.c|arch/[^/]+/kernel/(?:traps|unwind\w*|stacktrace|dumpstack)\.c|arch/[^/]+/lib/.*"
-    r"|arch/[^/]+/kernel/apic/.*|arch/[^/]+/mm/(?:fault|physaddr)\.c|arch/arm64/kernel/(?:entry\S*|process)\.c"
-    r"|arch/[^/]+/entry/.*|fs/proc/generic\.c|net/core/(?:dev|sock|skbuff)\.c|drivers/usb/core/urb\.c"
+# Files in which nobody's bug is: headers, libraries, and what the roles stand for (``roles``).
+_HELPERS = re.compile(
+    r".*\.h|(?:virt/)?lib/.*|mm/k[am]san/.*|mm/sl[aou]b\.c|mm/(?:slab_common|util|mempool"
+    r"|percpu[\w-]*|vmalloc)\.c|kernel/(?:kcov|panic|softirq|kthread|stacktrace|workqueue"
+    r"|task_work)\.c|kernel/(?:rcu|locking|printk|sched)/.*|kernel/time/timer\.c"
+    r"|arch/[^/]+/kernel/(?:traps|unwind\w*|stacktrace|dumpstack)\.c|arch/[^/]+/lib/.*"
+    r"|arch/[^/]+/kernel/apic/.*|arch/[^/]+/mm/(?:fault|physaddr)\.c"
+    r"|arch/arm64/kernel/(?:entry\S*|process)\.c|arch/[^/]+/entry/.*|fs/proc/generic\.c"
+    r"|net/core/(?:dev|sock|skbuff)\.c|drivers/usb/core/urb\.c"
 )
 
 
@@ -44,37 +46,27 @@ def guilty_file(text: str, kind: str = "") -> str:
     """
     if not _PLACE.search(text):
         return ""
-    lines = text.split("\n")
-    if kind in guilt.STALLS:
-        lines = list(guilt.below_interrupt(lines))
     fallback = found = ""
-    for line in lines:
-        file = _file(line)
-        if not file:
+    for line in guilt.stalled(text.split("\n"), kind):
+        place = _PLACE.search(line)
+        if place is None or _ELSEWHERE.search(line):
             continue
+        file = source_path(posixpath.normpath(place["file"]))
         fallback = fallback or file
-        if HELPERS.fullmatch(file) or _served(line, kind):
+        if _HELPERS.fullmatch(file) or _served(line, line[: place.start()], kind):
             continue
         if not found or _deeper(file, found):
             found = file
     return found or fallback
 
 
-def _file(line: str) -> str:
-    match = _PLACE.search(line)
-    if match is None or _ELSEWHERE.search(line):
-        return ""
-    return source_path(posixpath.normpath(match["file"]))
-
-
-def _served(line: str, kind: str) -> bool:
-    """Whether the line's function only reports or serves, or the unwinder guesses it."""
-    place = _PLACE.search(line)
-    name = _FUNCTION.search(line[: place.start()]) if place else None
+def _served(line: str, before: str, kind: str) -> bool:
+    """Whether the function ahead of a line's place only reports or serves, or is a guess."""
     frame = FRAME.match(line)
-    return (frame is not None and bool(frame["guess"])) or (
-        name is not None and passed_over(name["func"], kind)
-    )
+    if frame is not None and frame["guess"]:
+        return True
+    name = _FUNCTION.search(before)
+    return name is not None and passed_over(name["func"], kind)
 
 
 def _deeper(file: str, found: str) -> bool:
