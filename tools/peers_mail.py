@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from peers_table import Difference, Measured, PeersError, Row
+from peers_table import Difference, Measured, PeersError, Row, expected
 
 from orchestrator.kernel.series import mail
 from orchestrator.kernel.series.load import load_series
@@ -208,12 +208,7 @@ def measure_patchwork(folder: Path) -> Measured:
     :raises PeersError: when the folder has no such test.
     """
     source = folder / PATCHWORK / "test_series.py"
-    try:
-        wanted = dict(parsed_counts(source.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, SyntaxError) as error:
-        raise PeersError(
-            f"{source} cannot be read ({error}): --patchwork takes a checkout of Patchwork"
-        ) from error
+    wanted = dict(expected(source, parsed_counts, "--patchwork takes a checkout of Patchwork"))
     differences, unread = [], []
     for name, counts in wanted.items():
         box = folder / PATCHWORK / "series" / name

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -19,8 +20,23 @@ _KEYS, _NEEDS = {"row", "file", "title", "reason"}, {"row", "reason"}
 UNKNOWN = "unknown commit"
 
 
+_T = TypeVar("_T")
+
+
 class PeersError(Exception):
     """A folder or a list that cannot be used, said in a sentence."""
+
+
+def expected(source: Path, parse: Callable[[str], Iterable[_T]], takes: str) -> list[_T]:
+    """What a suite's own test expects, as ``parse`` finds it in the test's text.
+
+    :param takes: the option and what it takes, for the sentence when it cannot be read.
+    :raises PeersError: then.
+    """
+    try:
+        return list(parse(source.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
+        raise PeersError(f"{source} cannot be read ({error}): {takes}") from error
 
 
 @dataclass(frozen=True)

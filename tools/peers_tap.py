@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers_table import Difference, Measured, PeersError, Row
+from peers_table import Difference, Measured, PeersError, Row, expected
 
 from orchestrator.evidence import ktap
 from orchestrator.model.evidence import KtapCase, KtapReport
@@ -84,12 +84,7 @@ def measure_kunit(folder: Path) -> Measured:
     :raises PeersError: when the tree has no such test.
     """
     source = folder / KUNIT / "kunit_tool_test.py"
-    try:
-        wanted = list(expectations(source.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, SyntaxError) as error:
-        raise PeersError(
-            f"{source} cannot be read ({error}): --linux takes a kernel source tree"
-        ) from error
+    wanted = expected(source, expectations, "--linux takes a kernel source tree")
     differences, unread = [], []
     for want in wanted:
         path = folder / KUNIT / "test_data" / want.file
