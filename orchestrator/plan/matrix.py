@@ -127,6 +127,7 @@ class _Planner:
             spend_budget=self.profile.spend_budget,
             baseline=baseline,
             known_issues=(*self.config.known_issues, *_known_failures(ordered)),
+            known_kernels=tuple(k for k in self.config.kernels if k.series is None),
         )
 
     # ------------------------------------------------------------ kernels
