@@ -31,6 +31,10 @@ log = logging.getLogger("lab.run")
 # ---------------------------------------------------------------- what happens
 
 
+#: The stage of the event that says, in one sentence, what a kernel is.
+TESTED = "tested"
+
+
 @dataclass(frozen=True)
 class Event:
     """One thing that happened.

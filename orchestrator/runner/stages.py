@@ -31,11 +31,9 @@ from orchestrator.plan.selftests import collections, expand
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import capsule, cell, symbolize
 from orchestrator.runner.collector import CellLog
-from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.workload import programs, selftests
 
-#: The stage of the event that says, in one sentence, what a kernel is.
-TESTED = "tested"
 FETCH_DEADLINE = 1800.0
 BUILD_DEADLINE = 7200.0
 
