@@ -39,6 +39,7 @@ def selection_options(function: F) -> F:
         ),
         click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B."),
         click.option("--baseline", help="A run or kernel to compare with, or none."),
+        click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
         mismatched_option,
     ):
         function = option(function)
@@ -108,6 +109,7 @@ def _run_options(options: dict[str, Any], **more: Any) -> Any:
         "plain",
         "as_json",
         "baseline",
+        "base",
         "fail_on",
         "resume",
         "seed",
@@ -165,7 +167,7 @@ def plan(as_json: bool, **options: Any) -> int:
     """Show what a run would build, boot and run; start nothing."""
     from orchestrator.commands.run import plan_text
 
-    click.echo(plan_text(_selection(options), as_json, options["baseline"]))
+    click.echo(plan_text(_selection(options), as_json, options["baseline"], options["base"]))
     return EXIT_OK
 
 

@@ -22,7 +22,7 @@ from orchestrator.judge.known_issues import excused, mark
 from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Plan
-from orchestrator.runner.context import Event, Listener
+from orchestrator.runner.context import TESTED, Event, Listener
 
 # A compile reports thousands of files: plain lines come at most this often (s) for each build.
 PLAIN_INTERVAL = 30.0
@@ -154,7 +154,7 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
                     bars.remove_task(task)
                 _print(console, event)
                 return
-            if event.stage == "config":  # stays in sight while the compile goes on
+            if event.stage in ("config", TESTED):  # stays in sight while the compile goes on
                 _print(console, event)
                 return
             if event.id not in tasks:
@@ -172,13 +172,14 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
 def _print(console: Any, event: Event) -> None:
     from rich.text import Text
 
-    word = event.verdict.value if event.verdict else "ready" if event.stage == "done" else "note"
+    told = {"done": "ready", TESTED: TESTED}.get(event.stage, "note")
+    word = event.verdict.value if event.verdict else told
     style = _STYLE.get(event.verdict, "cyan") if event.verdict else "cyan"
     if event.foreseen:
         word, style = f"{word} ({event.foreseen})", "cyan"
     took = f"  {event.seconds:.1f} s" if event.seconds else ""
     line = Text.assemble(
-        (f"{word:>5}", style), f"  {event.kind} {_printable(event.id)}", (took, "dim"),
+        (f"{word:>6}", style), f"  {event.kind} {_printable(event.id)}", (took, "dim"),
         (f"  {_printable(_first_line(event.text))}" if event.text else ""),
     )  # fmt: skip
     with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.commands.base import against_base
 from orchestrator.commands.workspace import command_line, find_places, in_tree, load
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
@@ -22,7 +23,8 @@ class Options:
 
     ``baseline`` is a run, a kernel's name or None; ``fail_on`` is ``any``, ``regression`` or None
     (regression where there is a baseline).  ``seed`` is that of the looping workloads (None: a new
-    one), ``time_budget`` (s) takes the place of the profile's.
+    one), ``time_budget`` (s) takes the place of the profile's.  ``base`` is a commit of the tree
+    under test, which is built and run as its baseline.
     """
 
     baseline: str | None = None
@@ -35,6 +37,7 @@ class Options:
     resume: str | None = None
     seed: int | None = None
     time_budget: float | None = None
+    base: str | None = None
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -48,13 +51,13 @@ def run(selection: Selection, options: Options) -> int:
 
     places = find_places()
     config = load(places)
-    if options.fail_on == "regression" and options.baseline is None:
+    if options.fail_on == "regression" and options.baseline is None and options.base is None:
         raise UserError(
             "--fail-on regression: without a baseline nothing can be called a regression",
             "name one with --baseline; `--baseline none` says that there is none yet, and any "
             "failure counts",
         )
-    selection = in_tree(selection, places)
+    selection = against_base(in_tree(selection, places), options.base, options.baseline)
     baseline, selection = choose_baseline(places, config, selection, options.baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
     if options.time_budget is not None:
@@ -91,13 +94,15 @@ def command_of(run_name: str) -> list[str]:
     return words[2:]
 
 
-def plan_text(selection: Selection, as_json: bool, baseline: str | None = None) -> str:
+def plan_text(
+    selection: Selection, as_json: bool, baseline: str | None = None, base: str | None = None
+) -> str:
     """What ``lab plan`` prints."""
     from orchestrator.plan.show import explain, plan_to_dict
 
-    places = find_places()
+    places = find_places(anywhere=selection.source is not None)
     config = load(places)
-    selection = in_tree(selection, places)
+    selection = against_base(in_tree(selection, places), base, baseline)
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)
     plan = make_plan(config, selection, tuple(ARCHES))

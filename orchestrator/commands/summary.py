@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import cases_of, decisive, not_run, not_run_text
+from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, Change, Comparison, RunResult
@@ -38,6 +39,7 @@ def _as_dict(
     counts = run.summary
     told: dict[str, object] = {
         "run": run.run.id,
+        "tested": list(tested_lines(run)),
         "folder": str(folder),
         "exit_status": run.run.exit_status,
         "seconds": round(seconds, 1),
@@ -62,7 +64,7 @@ def summary_text(
     run: RunResult, comparison: Comparison | None, folder: Path, seconds: float
 ) -> str:
     """The summary as lines of text."""
-    lines: list[str] = ["", *_bad_lines(run)]
+    lines = ["", *(f"tested: {line}" for line in tested_lines(run)), *_bad_lines(run)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:
@@ -99,7 +101,7 @@ def _case_lines(case: CaseResult) -> list[str]:
         if text and text not in lines[-1]:
             lines.append(f"       {text}")
     for place in touched_places(case, 1):
-        lines.append(f"       in its trace, touched by the series: {place}")
+        lines.append(f"       in its trace, touched by the change: {place}")
     return [*lines, f"       again: {case.rerun}"] if case.rerun else lines
 
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from orchestrator.plan.matrix import Selection
 
 
-def find_places(lab_yaml: Path | None = None) -> Places:
+def find_places(lab_yaml: Path | None = None, *, anywhere: bool = False) -> Places:
     """Find everything from lab.yaml's place, or from that of a kernel tree without one.
 
+    :param anywhere: the lab's own lab.yaml serves any folder: for what leaves nothing there.
     :raises UserError: when there is neither.
     """
-    found = Found(lab_yaml) if lab_yaml else find_lab(Path.cwd())
+    found = Found(lab_yaml) if lab_yaml else find_lab(Path.cwd(), anywhere=anywhere)
     places = Places.of_tree(found.tree, found.lab_yaml) if found.tree else Places.of(found.lab_yaml)
     _clean_up(places.cache)
     return places

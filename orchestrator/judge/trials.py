@@ -122,7 +122,8 @@ def answer(repeat: Repeat, trials: Iterable[Trial]) -> str:
     counts = _counts(every)
     if tested.shown is Shown.UNKNOWN:
         return f"not known whether it fails again: {tested.reason}{counts}"
-    series = repeat.tested.cell.build.kernel.series is not None
+    kernel = repeat.tested.cell.build.kernel
+    series = kernel.series is not None and not kernel.base
     name = repeat.base.cell.build.kernel.name if repeat.base else ""
     if not tested.failed:
         told = "did not fail again"

@@ -58,13 +58,17 @@ class Patch:
 
 @dataclass(frozen=True)
 class Series:
-    """An ordered series.  ``digest`` is sha256 over the patches' sha256 (KCIDB patchset_hash)."""
+    """An ordered series.  ``digest`` is sha256 over the patches' sha256 (KCIDB patchset_hash).
+
+    ``subject`` is that of its cover letter, empty without one.
+    """
 
     origin: str
     patches: tuple[Patch, ...]
     digest: str
     base_commit: str = ""
     notes: tuple[str, ...] = ()
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,56 @@ class ApplyFailure:
 
 
 @dataclass(frozen=True)
+class FileChange:
+    """A file that differs: how many lines were ``added`` and ``removed``; None where not text."""
+
+    file: str
+    added: int | None
+    removed: int | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a kernel's sources differ from those of a known one, the *base*.
+
+    ``base`` is what people call it (``v6.12``, a tag, ``HEAD``), ``source`` what it is fetched by,
+    ``tree`` its tree id.  ``count`` files differ, of which ``files`` names the first, code before
+    the rest.  Where the base is not ``near``, so many differ that none is named.  ``patched`` tells
+    that a series on the sources is part of it.
+    """
+
+    base: str
+    source: str
+    tree: str
+    count: int
+    files: tuple[FileChange, ...] = ()
+    near: bool = True
+    patched: bool = False
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What is tested when a kernel is: ``sentence`` says it, the rest is what it was made of.
+
+    ``what`` is what the sources are called (``your tree``, ``commit 0123456789ab``), empty for
+    a release as it was published.  ``commit`` is what a git tree has checked out, ``changed`` tells
+    that its files are not as they are there.  ``subject`` is that of the series' cover letter.
+    """
+
+    sentence: str = ""
+    what: str = ""
+    commit: str = ""
+    changed: bool = False
+    subject: str = ""
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
 class KernelTree:
     """A kernel's sources, content-addressed: ``tree`` is a git tree id in the cache's object store.
 
-    ``base_tree`` is the tree without the series; equal to ``tree`` when there is none.
+    ``base_tree`` is the tree that it is set beside: without the series, or that of the nearest
+    known kernel; equal to ``tree`` where there is neither.
     ``failure`` is set, and ``tree`` is the last good one, when the series did not apply.
     """
 
@@ -108,6 +158,7 @@ class KernelTree:
     notes: tuple[str, ...] = ()
     failure: ApplyFailure | None = None
     touched_files: tuple[str, ...] = ()
+    tested: Tested = Tested()
 
 
 @dataclass(frozen=True)

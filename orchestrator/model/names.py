@@ -63,7 +63,7 @@ NOT_COMPILED = "not compiled: "
 
 #: The kernel that --source and --series define.
 CLI_KERNEL = "cli"
-#: What a rerun calls the base where lab.yaml has no kernel of that source.
+#: The kernel of --base; and what a rerun calls the base where lab.yaml has none of that source.
 BASE_KERNEL = "base"
 
 

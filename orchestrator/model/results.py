@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from orchestrator.model.evidence import Counter, CrashReport, Hit, LedgerStep, Measurement, Sample
-from orchestrator.model.kernel import ApplyFailure, CompilerMessage, ConfigMismatch, PatchState
+from orchestrator.model.kernel import (
+    ApplyFailure,
+    CompilerMessage,
+    ConfigMismatch,
+    PatchState,
+    Tested,
+)
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import KnownIssue
 
@@ -134,6 +140,7 @@ class KernelRecord:
     failure: ApplyFailure | None = None
     series_origin: str = ""
     expected: str = ""
+    tested: Tested = field(default_factory=Tested)
 
 
 @dataclass(frozen=True)

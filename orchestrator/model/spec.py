@@ -16,6 +16,7 @@ class KernelSpec:
     ``source`` is ``debian:6.12[=VERSION]``, ``path:DIR``, ``git:URL-or-DIR#REF`` or ``tar:FILE``
     with relative paths already resolved against lab.yaml's folder; ``series`` is a path
     (folder, mbox, patch) or ``git:DIR#A..B``.  ``where`` is ``file:line`` of the definition.
+    ``base`` is the source that this kernel is set beside, empty for the nearest that is known.
     """
 
     name: str
@@ -23,6 +24,7 @@ class KernelSpec:
     series: str | None = None
     provides: tuple[str, ...] = ()
     where: str = ""
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,7 @@ class Plan:
     """What one ``lab run`` will do, in order.
 
     ``baseline`` names the kernel the others are compared with, where a kernel was asked for.
+    ``known_kernels`` are those of lab.yaml without a series: what is tested is told by them.
     """
 
     profile: str
@@ -313,3 +316,4 @@ class Plan:
     spend_budget: bool = False
     baseline: str | None = None
     known_issues: tuple[KnownIssue, ...] = ()
+    known_kernels: tuple[KernelSpec, ...] = ()

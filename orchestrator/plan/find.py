@@ -28,11 +28,18 @@ class Found:
     tree: Path | None = None
 
 
-def find_lab(start: Path, environ: Mapping[str, str] | None = None, home: Path = HOME) -> Found:
+def find_lab(
+    start: Path,
+    environ: Mapping[str, str] | None = None,
+    home: Path = HOME,
+    *,
+    anywhere: bool = False,
+) -> Found:
     """The lab.yaml to use: ``$LAB_YAML``, else the nearest one in ``start`` or a folder above.
 
     A kernel tree without one is tested with the lab's own, which is in ``home``.
 
+    :param anywhere: the lab's own serves any other folder too, where nothing of it is needed.
     :raises UserError: if there is none.
     """
     environ = os.environ if environ is None else environ
@@ -46,13 +53,19 @@ def find_lab(start: Path, environ: Mapping[str, str] | None = None, home: Path =
     for folder in (start, *start.parents):
         if (folder / LAB_FILE).is_file():
             return Found(folder / LAB_FILE)
-    for folder in (start, *start.parents):
-        if is_kernel_tree(folder):
-            return Found(home / LAB_FILE, folder)
+    tree = tree_above(start)
+    if tree is not None or anywhere:
+        return Found(home / LAB_FILE, tree)
     raise UserError(
         f"no {LAB_FILE} in {start} or a folder above, and no kernel tree",
         f"`lab init` writes one; or change to a kernel tree or the lab's folder, or set {ENV_FILE}",
     )
+
+
+def tree_above(start: Path) -> Path | None:
+    """The kernel tree that a folder is in, or None."""
+    start = start.absolute()
+    return next((one for one in (start, *start.parents) if is_kernel_tree(one)), None)
 
 
 def is_kernel_tree(folder: Path) -> bool:

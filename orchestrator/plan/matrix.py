@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import CLI_KERNEL, CONFIG, CellId, is_named
+from orchestrator.model.names import BASE_KERNEL, CLI_KERNEL, CONFIG, CellId, is_named
 from orchestrator.model.spec import (
     Build,
     Cell,
@@ -40,7 +40,8 @@ class Selection:
 
     ``kernels``, ``configs``, ``arches``, ``shapes`` and ``workloads`` are names or globs.
     ``source`` and ``series`` are in the full form of :mod:`orchestrator.plan.kernels`.
-    ``baseline`` is the name of a kernel of lab.yaml.
+    ``baseline`` is the name of a kernel of lab.yaml; ``base`` is a source in the full form, which
+    becomes the kernel ``base`` and is the baseline in its place.
     With ``build_mismatched`` every config is built although a symbol did not take.
     """
 
@@ -53,6 +54,7 @@ class Selection:
     source: str | None = None
     series: str | None = None
     baseline: str | None = None
+    base: str | None = None
     build_mismatched: bool = False
 
 
@@ -98,6 +100,7 @@ class _Planner:
             config.profiles,
         )
         self.under_test = self._under_test()
+        self._names = [CLI_KERNEL, BASE_KERNEL, *(k.name for k in config.kernels)]
 
     def plan(self) -> Plan:
         selection = self.selection
@@ -127,6 +130,7 @@ class _Planner:
             spend_budget=self.profile.spend_budget,
             baseline=baseline,
             known_issues=(*self.config.known_issues, *_known_failures(ordered)),
+            known_kernels=tuple(k for k in self.config.kernels if k.series is None),
         )
 
     # ------------------------------------------------------------ kernels
@@ -151,7 +155,12 @@ class _Planner:
             series=series,
             provides=self._provided(source, base),
             where="command line",
+            base=self.selection.base or "",
         )
+        if self.selection.base is not None:
+            self.kernels[BASE_KERNEL] = KernelSpec(
+                BASE_KERNEL, self.selection.base, where="command line"
+            )
         return (CLI_KERNEL,)
 
     def _series_base(self, default: tuple[str, ...]) -> KernelSpec:
@@ -190,6 +199,8 @@ class _Planner:
         return [replace(b, kernels=(CLI_KERNEL,)) for b in general or blocks]
 
     def _baseline(self, cells: Sequence[Cell]) -> str | None:
+        if self.selection.base is not None:
+            return BASE_KERNEL
         name = self.selection.baseline
         if name is None:
             return None
@@ -264,11 +275,10 @@ class _Planner:
 
     def _rank(self, cell: Cell) -> tuple[bool, int, int, bool, int, int]:
         build = cell.build
-        names = [CLI_KERNEL, *(k.name for k in self.config.kernels)]
         return (
             # The kernel under test speaks first: a series that does not build ends the wait early.
-            build.kernel.name == self.selection.baseline,
-            names.index(build.kernel.name),
+            build.kernel.name in (self.selection.baseline, self.selection.base and BASE_KERNEL),
+            self._names.index(build.kernel.name),
             self.arches.index(build.arch),
             build.config.name != FIRST_CONFIG,
             list(self.configs).index(build.config.name),

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.judge import outcome
+from orchestrator.judge import outcome, tested
 from orchestrator.judge.compare import FigureChange
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.report import figures, plot, text, trace, view
@@ -35,6 +35,7 @@ class Limits:
     messages: int = 20
     bad: int = 30
     figures: int = 60
+    files: int = 50
 
 
 def render(
@@ -95,6 +96,7 @@ def render(
         figures=figures,
         outcome=outcome,
         size=plot,
+        tested=tested,
         texts=text,
         traces=trace,
         view=view,

@@ -21,6 +21,7 @@ from orchestrator.judge.outcome import (
     not_run_text,
     series_case,
 )
+from orchestrator.judge.tested import sentence, tested_title
 from orchestrator.judge.verdict import damage_of
 from orchestrator.model.evidence import Hit, LogReport, LogSource
 from orchestrator.model.names import APPLY, BUILD, SERIES, CaseId, CellId, Verdict
@@ -136,6 +137,7 @@ class _Maker:
         self.result = run
         self.comparison = comparison
         found = comparison.cases if comparison is not None else ()
+        self.tested = {kernel.name: sentence(kernel) for kernel in run.kernels}
         self.compared = {id_of(c.after): c for c in found if c.after is not None}
 
     def run(self) -> list[Any]:
@@ -246,6 +248,9 @@ class _Maker:
     # ------------------------------------------------------------ parts
 
     def suite(self, name: str, cases: list[Any], facts: dict[str, str]) -> Any:
+        # First what it is all about: a suite's own kernel, or those of the run.
+        about = self.tested.get(facts.get("kernel", ""), tested_title(self.result))
+        facts = {"tested": about, **facts} if facts else facts
         stamp = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", self.result.run.started)
         return self.library.TestSuite(
             visible(name),
@@ -367,7 +372,7 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
     if len(case.hits) > 3:
         lines.append(f"[{len(case.hits) - 3} more hits in system-err]")
     if touched := touched_places(case):
-        lines += ["", "in a trace, and touched by the series:", *(f"  {t}" for t in touched)]
+        lines += ["", "in a trace, and touched by the change:", *(f"  {t}" for t in touched)]
     if case.counters:
         lines += ["", "counters, in pages:", *(f"  {counter_line(c)}" for c in case.counters)]
     if case.ledger:

@@ -2,7 +2,8 @@
 """A hit's text with the source lines of its trace.  Pure: what is shown is all in the hit.
 
 A place of the kernel's code may stand for several calls, the inner ones inlined into the outer.
-They are told from the inside out, in the order of the trace and of ``addr2line -i``.
+They are told from the inside out, in the order of the trace and of ``addr2line -i``.  The change is
+the series, or what the tree under test differs in from the kernel that it is set beside.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from orchestrator.model.results import CaseResult
 
 # A sign beside the colour, and words for both.
 _MARKS = {
-    "line": "± touched by the series",
-    "function": "± in a function that the series touched",
+    "line": "± touched by the change",
+    "function": "± in a function that the change touched",
 }
 
 
 @dataclass(frozen=True)
 class QuotedLine:
-    """A line of source with its number; ``added`` by the series; ``here`` where the trace is."""
+    """A line of source with its number; ``added`` by the change; ``here`` where the trace is."""
 
     text: str
     added: bool
@@ -49,7 +50,7 @@ class Row:
 def rows(hit: Hit, limit: int, show: bool = True) -> tuple[Row, ...]:
     """A hit's text in rows, at most ``limit`` of its lines; one row where no line is known.
 
-    :param show: whether the first line that the series touched is shown at once.
+    :param show: whether the first line that the change touched is shown at once.
     """
     lines = hit.text.rstrip("\n").split("\n")
     frames = {frame.row: frame for frame in hit.frames if frame.places or frame.note}
@@ -124,7 +125,7 @@ def annotated(hit: Hit) -> str:
 
 
 def touched_places(case: CaseResult, limit: int = 3) -> tuple[str, ...]:
-    """The lines in the traces of a case that the series wrote, as ``FILE:LINE in FUNCTION``."""
+    """The lines in the traces of a case that the change wrote, as ``FILE:LINE in FUNCTION``."""
     found = dict.fromkeys(
         f"{place.file}:{place.line} in {place.function}"
         for hit in case.hits

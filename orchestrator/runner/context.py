@@ -23,6 +23,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
+from orchestrator.model.spec import KernelSpec
 
 log = logging.getLogger("lab.run")
 
@@ -30,16 +31,20 @@ log = logging.getLogger("lab.run")
 # ---------------------------------------------------------------- what happens
 
 
+#: The stage of the event that says, in one sentence, what a kernel is.
+TESTED = "tested"
+
+
 @dataclass(frozen=True)
 class Event:
     """One thing that happened.
 
     ``kind`` is ``kernel``, ``build``, ``cell`` or ``case``; ``id`` names it.  ``stage`` is what it
-    is at (``fetch``, ``apply``, ``compile``, ``root``, ``boot``, ``run``, ``done``).  ``share`` is
-    the done part of the stage (0 to 1) where it is known; ``seconds`` counts from the stage's
-    beginning; ``verdict`` comes with ``done`` and with each case.  ``version`` comes with a kernel
-    that is done, ``case`` with a case; ``foreseen`` says that a failure was ``expected`` or is a
-    ``known issue``.
+    is at (``fetch``, ``tested``, ``apply``, ``compile``, ``root``, ``boot``, ``run``, ``done``).
+    ``share`` is the done part of the stage (0 to 1) where known; ``seconds`` counts from the
+    stage's beginning; ``verdict`` comes with ``done`` and with each case.  ``version`` comes with a
+    kernel that is done, ``case`` with a case; ``foreseen`` says that a failure was ``expected`` or
+    is a ``known issue``.
     """
 
     kind: str
@@ -159,13 +164,15 @@ class RunValues:
 
     ``name`` is what ``lab rerun`` finds the run by; ``jobs`` is how many compilers a build starts;
     ``seed`` is what looping workloads start from, unless they bring one; ``token`` marks the run's
-    lines in kernel logs.
+    lines in kernel logs.  ``known`` are the kernels that what is tested is told by; None where
+    nobody asks what is tested.
     """
 
     name: str
     jobs: int
     seed: int = field(default_factory=lambda: secrets.randbits(32))
     token: str = field(default_factory=lambda: secrets.token_hex(8))
+    known: tuple[KernelSpec, ...] | None = None
 
     @property
     def rerun(self) -> str:

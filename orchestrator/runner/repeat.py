@@ -21,6 +21,7 @@ from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import (
     BASE_KERNEL,
     BUILD,
+    CLI_KERNEL,
     NOT_ANY,
     SERIES,
     STAGES,
@@ -103,7 +104,7 @@ def make_repeat(
         config_spec = replace(cell.build.config, build_mismatched=True)
         cell = replace(cell, build=replace(cell.build, config=config_spec))
     if on is None:
-        cell = _on(cell, _as_run(cell.build.kernel, kernel, record))
+        cell = _on(cell, _as_run(cell.build.kernel, kernel, record, _asked_base(earlier, kernel)))
         tested = _told(Subject(cell, record=record), earlier)
     else:
         tested = Subject(cell)
@@ -136,12 +137,21 @@ def _workloads(config: LabConfig, earlier: RunResult, case: CaseResult) -> tuple
     return tuple(dict.fromkeys(n for n in ran if n in known or named(n, config.workloads)))
 
 
-def _as_run(spec: KernelSpec, name: str, record: KernelRecord | None) -> KernelSpec:
-    """The kernel as the run had it, whatever lab.yaml makes of its name now."""
+def _as_run(spec: KernelSpec, name: str, record: KernelRecord | None, base: str = "") -> KernelSpec:
+    """The kernel as the run had it, whatever lab.yaml makes of its name now.
+
+    :param base: the source that the run set it beside.
+    """
     if record is None:
         return replace(spec, name=name)
     series = record.series_origin or None
-    return replace(spec, name=name, source=record.source, series=series)
+    return replace(spec, name=name, source=record.source, series=series, base=base)
+
+
+def _asked_base(earlier: RunResult, name: str) -> str:
+    """The source of ``--base``, by which the run's own kernel was told; else nothing."""
+    known = {k.name: k.source for k in earlier.kernels} if name == CLI_KERNEL else {}
+    return known.get(BASE_KERNEL, "") if earlier.run.baseline == BASE_KERNEL else ""
 
 
 def _on(cell: Cell, kernel: KernelSpec) -> Cell:
@@ -162,10 +172,15 @@ def _told(subject: Subject, earlier: RunResult) -> Subject:
 def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | None:
     """The kernel without the series; else the kernel that the run compared with; else none."""
     kernel = tested.cell.build.kernel
-    if kernel.series is None:
+    if kernel.series is None or kernel.base:
         record = next((k for k in earlier.kernels if k.name == earlier.run.baseline), None)
-        if record is None or record.name == kernel.name or tested.record is None:
+        if tested.record is None or (record is not None and record.name == kernel.name):
             return None
+        if record is None:
+            source = _nearest(tested.record)
+            if not source:
+                return None
+            kernel = replace(kernel, source=source)
     else:
         record = next(
             (k for k in earlier.kernels if k.source == kernel.source and not k.series), None
@@ -183,6 +198,12 @@ def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | N
     if spec.name == kernel.name:
         spec = replace(spec, name=BASE_KERNEL)
     return _told(Subject(_on(tested.cell, spec), is_base=True, record=record), earlier)
+
+
+def _nearest(record: KernelRecord) -> str:
+    """The source of the known kernel that a tree was told by; empty where it is no other."""
+    beside = record.tested.difference
+    return beside.source if beside is not None and beside.near and beside.count else ""
 
 
 def command_difference(before: str, after: str) -> str:

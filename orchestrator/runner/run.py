@@ -140,7 +140,8 @@ class Book:
         # What `lab rerun` finds the run by: elsewhere than below reports/ that is its folder.
         below = self.folder.parent == self.places.reports
         jobs = options.jobs or record.cpu_count()
-        values = RunValues(self.info.id if below else str(self.folder), jobs)
+        name = self.info.id if below else str(self.folder)
+        values = RunValues(name, jobs, known=self.plan.known_kernels)
         if options.seed is not None:
             values = replace(values, seed=options.seed)
         machine = Machine(self.places.cache, self.folder, self.places.fragments)

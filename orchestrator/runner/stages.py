@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.tested import sentence
 from orchestrator.kernel.build import kconfig, make
 from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.series import apply, load
-from orchestrator.kernel.source import fetch, worktree
+from orchestrator.kernel.source import fetch, nearest, worktree
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import CONFIG, Verdict
@@ -30,7 +31,7 @@ from orchestrator.plan.selftests import collections, expand
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import capsule, cell, symbolize
 from orchestrator.runner.collector import CellLog
-from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.workload import programs, selftests
 
 FETCH_DEADLINE = 1800.0
@@ -70,6 +71,10 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     base_commit = patches.base_commit if patches else ""
     base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, context.cache)
+    if context.values.known is not None:
+        tree = nearest.set_beside(tree, base, context.values.known, context.cache)
+        record = record_kernel(Kernel(tree, base.slot, base.source), spec)
+        context.listener(Event("kernel", spec.name, TESTED, record.tested.sentence))
     text, found = f"{base.source} ({tree.version})", None
     if tree.failure:
         text, found = f"patch {tree.failure.n} does not apply: {tree.failure.message}", Verdict.FAIL
@@ -80,7 +85,7 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
 def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
     """What a run's record says of a kernel that was prepared."""
     tree = kernel.tree
-    return KernelRecord(
+    record = KernelRecord(
         name=spec.name,
         source=kernel.source,
         version=tree.version,
@@ -89,7 +94,9 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         notes=(*tree.notes, *unpromised(spec)),
         failure=tree.failure,
         series_origin=spec.series or "",
+        tested=tree.tested,
     )
+    return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 
 
 # ---------------------------------------------------------------- a build

@@ -103,6 +103,14 @@ def test_a_symbol_that_did_not_take_is_told_before_the_compile(how: str) -> None
     assert "CONFIG_B is n, asked for y (a.config:2)" in out
 
 
+@pytest.mark.parametrize("how", ["plain", "live", "json"])
+def test_what_is_tested_is_told_and_stays_in_sight(how: str) -> None:
+    said = "your tree (6.12.117) differs from v6.12 in mm/userfaultfd.c (+1 -1)"
+    out = show(how, (Event("kernel", "cli", "tested", said), *RUN))
+    assert said in out
+    assert "tested" in out[: out.index(said)]
+
+
 def test_plain_does_not_repeat_itself() -> None:
     compiling = tuple(
         Event("build", BUILD.id, "compile", f"CC mm/{n}.o", n / 1000) for n in range(1, 900)

@@ -14,8 +14,9 @@ import pytest
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Subject
+from orchestrator.model import kernel as made
 from orchestrator.model.errors import HostError, Interrupted, UserError
-from orchestrator.model.kernel import BuildResult, KernelTree, PatchState
+from orchestrator.model.kernel import BuildResult, Difference, KernelTree, PatchState
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -161,6 +162,57 @@ def test_a_failure_of_the_base_is_told_and_does_not_decide(
     done = lab("rerun", "r1", CASE, "--plain")
     assert done.status == 0, done
     assert "did not fail again, but fails on v6.12" in done.out
+
+
+def as_tree(folder: Path, count: int = 1, *, near: bool = True) -> None:
+    """Make the stored run one of a user's tree that differs from v6.12."""
+    (folder / "linux").mkdir(exist_ok=True)
+    where = folder / "reports" / "r1"
+    run = store.load(where)
+    beside = Difference("v6.12", EXACT, "t", count, near=near)
+    tree = replace(
+        run.kernels[0], source=f"path:{folder}/linux", series=(), series_digest="",
+        series_origin="", tested=made.Tested(what="your tree", difference=beside),
+    )  # fmt: skip
+    store.save(replace(run, kernels=(tree,)), where)
+
+
+def test_a_tree_has_the_known_kernel_that_it_is_nearest_to_as_its_base(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    as_tree(folder)
+    world.script = {"cli": [Verdict.FAIL]}
+    done = lab("rerun", "r1", CASE, "--plain")
+    assert world.booted == ["v6.12", "cli"]
+    assert done.out.splitlines()[-1] == (
+        f"{CASE}: fails here and not on v6.12: what differs between them is to blame"
+    )
+    for count, near in ((0, True), (3000, False)):
+        as_tree(folder, count, near=near)
+        world.booted.clear()
+        lab("rerun", "r1", CASE, "--plain")
+        assert world.booted == ["cli"]
+
+
+def test_a_rerun_keeps_to_the_commit_that_the_run_was_set_beside(
+    world: World, folder: Path
+) -> None:
+    from orchestrator.plan.lab_yaml import load_config
+    from orchestrator.runner.repeat import make_repeat
+
+    as_tree(folder)
+    run = store.load(folder / "reports" / "r1")
+    source = f"git:{folder}/linux#{'a' * 40}"
+    base = KernelRecord("base", source, "6.12.117")
+    asked = replace(
+        run, kernels=(*run.kernels, base), run=replace(run.run, baseline="base")
+    )  # fmt: skip
+    config = load_config(folder / "lab.yaml", ("x86_64",))
+    repeat = make_repeat(config, asked, run.cells[0].cases[0])
+    assert repeat.tested.cell.build.kernel.base == source
+    assert repeat.base is not None
+    assert repeat.base.cell.build.kernel.source == source
+    assert repeat.base.cell.build.kernel.name == "base"
 
 
 def test_until_fail_stops_at_the_first_failure(world: World, lab: Callable[..., Any]) -> None:

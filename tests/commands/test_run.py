@@ -38,6 +38,16 @@ def test_the_summary_does_not_steer_the_terminal(
     assert "\x07" not in shown
 
 
+def test_the_summary_begins_with_what_was_tested(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "2 patches on 6.12.48: userfaultfd: count the pages a move takes"
+    print_summary(sample_run.good_run(), None, tmp_path, 1.0, as_json=False)
+    assert capsys.readouterr().out.strip().splitlines()[0] == f"tested: {said}"
+    print_summary(sample_run.good_run(), None, tmp_path, 1.0, as_json=True)
+    assert json.loads(capsys.readouterr().out)["tested"] == [said]
+
+
 def test_the_summary_tells_of_cells_that_were_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

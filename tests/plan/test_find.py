@@ -9,7 +9,7 @@ import pytest
 from plan_files import make_kernel_tree
 
 from orchestrator.model.errors import UserError
-from orchestrator.plan.find import Found, find_lab, is_kernel_tree
+from orchestrator.plan.find import Found, find_lab, is_kernel_tree, tree_above
 
 
 def test_find_lab(lab: Path) -> None:
@@ -43,6 +43,22 @@ def test_a_kernel_tree_without_a_lab_yaml_has_the_labs_own(tmp_path: Path) -> No
     assert find_lab(tree / "mm", {}, home) == Found(tree / "lab.yaml")
     with pytest.raises(UserError, match="LAB_YAML"):
         find_lab(tree, {"LAB_YAML": "nowhere"}, home)
+
+
+def test_where_nothing_of_the_folder_is_needed_the_labs_own_serves(tmp_path: Path) -> None:
+    home, empty = tmp_path / "home", tmp_path / "empty"
+    empty.mkdir()
+    assert find_lab(empty, {}, home, anywhere=True) == Found(home / "lab.yaml")
+    (empty / "lab.yaml").write_text("")
+    assert find_lab(empty, {}, home, anywhere=True) == Found(empty / "lab.yaml")
+
+
+def test_the_tree_that_a_folder_is_in(tmp_path: Path) -> None:
+    tree = tmp_path / "linux"
+    make_kernel_tree(tree)
+    (tree / "mm").mkdir()
+    assert tree_above(tree / "mm") == tree
+    assert tree_above(tmp_path) is None
 
 
 def test_what_is_a_kernel_tree(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_a_suite_per_series_build_and_cell():
     ]
 
 
+def test_each_suite_says_what_was_tested():
+    said = "2 patches on 6.12.48: userfaultfd: count the pages a move takes"
+    for suite in parse(good_run()):
+        first = next(suite.iter("property"))
+        assert (first.get("name"), first.get("value")) == ("tested", said)
+
+
 def test_counters_and_accelerator_are_properties():
     suite = parse(broken_run()).find("testsuite[@name='cli/default/x86_64/small']")
     facts = {p.get("name"): p.get("value") for p in suite.iter("property")}

@@ -78,7 +78,7 @@ def test_the_page_shows_it_without_believing_it():
     assert frame.get("class") == "frame line"
     assert frame.get("open") is not None
     assert frame.find_class("at")[0].text_content() == "<i>f</i> mm/<b>.c:7"
-    assert "touched by the series" in frame.find_class("mark")[0].text_content()
+    assert "touched by the change" in frame.find_class("mark")[0].text_content()
     assert frame.find_class("here")[0].text_content() == "+     7 > a < b \\x1b[31m\n"
     assert frame.find_class("here")[0].get("class") == "add here"
 
@@ -91,4 +91,4 @@ def test_what_the_series_touched_is_told_in_words_everywhere(known):
     text = junit.render(run)
     assert (f"  {told}" in text) == (not known)
     assert "move_pages+0x5d2/0xa40  [mm/userfaultfd.c:1402]" in text
-    assert "inlined by move_swap_pte  [mm/userfaultfd.c:1184, ± touched by the series]" in text
+    assert "inlined by move_swap_pte  [mm/userfaultfd.c:1184, ± touched by the change]" in text

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -232,6 +233,15 @@ def load_record(cache: Cache, kind: str, key: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("key") == key else None
+
+
+def load_records(cache: Cache, kind: str) -> Iterator[dict[str, Any]]:
+    """All records of a kind that can be read, in no order; each has its ``key``."""
+    for path in (cache.records / kind).glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads(path.read_text())
+            if isinstance(record, dict) and isinstance(record.get("key"), str):
+                yield record
 
 
 def save_record(cache: Cache, kind: str, key: str, record: Mapping[str, Any]) -> None:

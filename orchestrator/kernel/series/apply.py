@@ -23,7 +23,7 @@ from orchestrator.kernel.source import store
 from orchestrator.kernel.source.archive import leaves_tree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.errors import HostError
-from orchestrator.model.kernel import ApplyFailure, KernelTree, Patch, PatchState, Series
+from orchestrator.model.kernel import ApplyFailure, KernelTree, Patch, PatchState, Series, Tested
 from orchestrator.model.spec import KernelSpec
 
 _LINK, _SUBMODULE = b"120000", b"160000"
@@ -73,8 +73,9 @@ def apply_series(
         version = store.kernel_version(tree, cache) or version
     notes = (*base.notes, *series.notes, *_base_notes(base, series, cache))
     return KernelTree(
-        spec, version, base.tree, tree, states, series.digest, notes, failure, touched
-    )
+        spec, version, base.tree, tree, states, series.digest, notes, failure, touched,
+        Tested(subject=series.subject),
+    )  # fmt: skip
 
 
 def _apply(patch: Patch, index: Path, cache: Cache) -> ApplyFailure | None:

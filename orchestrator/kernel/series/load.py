@@ -58,9 +58,11 @@ def load_series(where: str) -> Series:
         Patch(n, m.subject, m.author, m.date, m.diff, hashlib.sha256(m.diff).hexdigest())
         for n, m in enumerate(chosen, 1)
     )
+    cover = next((m.subject for m in covers if m.n == 0 and "SUBJECT HERE" not in m.subject), "")
     return Series(
-        where, patches, series_digest(patches), found.base_commit or base, (*found.notes, *notes)
-    )
+        where, patches, series_digest(patches), found.base_commit or base,
+        (*found.notes, *notes), cover,
+    )  # fmt: skip
 
 
 def series_digest(patches: Sequence[Patch]) -> str:

@@ -20,10 +20,18 @@ from orchestrator.host.cache.files import Cache, load_record, need_space, save_r
 from orchestrator.host.cache.locks import Notice, locked
 from orchestrator.kernel.source import debian, store
 from orchestrator.kernel.source.archive import import_tar
-from orchestrator.kernel.source.git import fetch_commit, is_local, remote_commit, resolve_commit
+from orchestrator.kernel.source.git import (
+    fetch_commit,
+    is_local,
+    local_tree,
+    remote_commit,
+    resolve_commit,
+)
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import KernelSpec
 
+#: Note of a tree whose own .gitignore would leave nothing of it.
+ALL_TAKEN = "all files of the folder were taken as sources, since its .gitignore excludes every one"
 SCHEMES = "debian:6.12[=VERSION], path:DIR, git:URL-or-DIR#REF or tar:FILE"
 
 
@@ -33,7 +41,8 @@ class BaseSource:
 
     ``source`` is the source with what was left open filled in (``debian:6.12=6.12.117-1``).
     ``slot`` names the work tree that :func:`.worktree.checkout` keeps for it.
-    ``commit`` is set where the tree is exactly that of a commit; ``repository`` is the user's own.
+    ``commit`` is set where the tree is exactly that of a commit, ``head`` is what the repository
+    has checked out, be the tree the same or not; ``repository`` is the user's own.
     """
 
     source: str
@@ -44,6 +53,7 @@ class BaseSource:
     commit: str = ""
     repository: Path | None = None
     package_version: str = ""
+    head: str = ""
 
 
 def fetch_base(
@@ -141,13 +151,18 @@ def _tar(job: _Job) -> BaseSource:
         ) from error
     if not archive.is_file():
         raise UserError(f"{archive} is no file", "use path:DIR for an unpacked tree")
-    key = f"tar:{archive} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
+    key = tar_key(archive, info)
 
     def make() -> str:
         job.tell(f"importing {archive}")
         return import_tar(archive, job.cache, on_progress=job.tell, deadline=job.left)
 
     return BaseSource(f"tar:{archive}", job.once("sources", key, make))
+
+
+def tar_key(archive: Path, info: os.stat_result) -> str:
+    """What an archive's tree is recorded by: another file, or another content, has another key."""
+    return f"tar:{archive} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
 
 
 def _git(job: _Job) -> BaseSource:
@@ -171,6 +186,11 @@ def _git(job: _Job) -> BaseSource:
 
     try:
         commit = resolve(wanted)
+        if repository is not None and (there := local_tree(repository, commit, job.cache)):
+            return BaseSource(
+                f"git:{origin}#{commit}", there, slot=slot, commit=commit, repository=repository,
+                head=commit,
+            )  # fmt: skip
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
     except (UserError, HostError):
         if ref or wanted == "HEAD":
@@ -181,7 +201,7 @@ def _git(job: _Job) -> BaseSource:
     tree = store.git(job.cache, "rev-parse", f"{commit}^{{tree}}").text.strip()
     return BaseSource(
         f"git:{origin}#{commit}", tree, slot=slot, notes=tuple(notes), commit=commit,
-        repository=repository,
+        repository=repository, head=commit,
     )  # fmt: skip
 
 
@@ -204,10 +224,11 @@ def _path(job: _Job) -> BaseSource:
         index.with_name(index.name + ".lock").unlink(missing_ok=True)
         notes = _add_all(job, folder, index)
         tree = store.git(job.cache, "write-tree", index=index, deadline=job.left).text.strip()
-    commit, extra = _head(folder, tree)
+    head, commit = _head(folder, tree)
+    extra = [f"the tree differs from its HEAD, {head[:12]}"] if head != commit else []
     return BaseSource(
         f"path:{folder}", tree, slot=slot, notes=(*notes, *extra), commit=commit,
-        repository=folder if _is_toplevel(folder) else None,
+        repository=folder if _is_toplevel(folder) else None, head=head,
     )  # fmt: skip
 
 
@@ -236,7 +257,7 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
                 f"{folder} was built in ({built[0]}) and its .gitignore hides all of it",
                 f"run `make -C {folder} mrproper`",
             )
-        notes.append("its .gitignore hides all of it and was not followed")
+        notes.append(ALL_TAKEN)
         force = ["-f"]
     try:
         done = git("add", "-A", *force, "--", ".")
@@ -270,17 +291,15 @@ def _tracked_but_ignored(folder: Path) -> bytes:
     return b"".join(name + b"\0" for name in here)
 
 
-def _head(folder: Path, tree: str) -> tuple[str, list[str]]:
-    """Give HEAD of the user's repository where its tree is what was imported, else a note."""
+def _head(folder: Path, tree: str) -> tuple[str, str]:
+    """Give HEAD of the user's repository, and again where its tree is what was imported."""
     if not _is_toplevel(folder):
-        return "", []
+        return "", ""
     done = store.git_elsewhere(folder, "rev-parse", "HEAD", "HEAD^{tree}", check=False)
     if done.status != 0:
-        return "", []
-    commit, head_tree = done.text.split()
-    if head_tree == tree:
-        return commit, []
-    return "", [f"the tree differs from its HEAD, {commit[:12]}"]
+        return "", ""
+    head, head_tree = done.text.split()
+    return head, head if head_tree == tree else ""
 
 
 def _is_toplevel(folder: Path) -> bool:

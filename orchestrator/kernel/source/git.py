@@ -42,6 +42,16 @@ def resolve_commit(repository: Path, name: str) -> str:
     )
 
 
+def local_tree(repository: Path, commit: str, cache: Cache) -> str:
+    """Give the tree of a commit of the user's where the store has it already, else nothing.
+
+    No tree is in the store but as a whole, so that nothing has to be fetched then.
+    """
+    done = store.git_elsewhere(repository, "rev-parse", f"{commit}^{{tree}}", check=False)
+    tree = done.text.strip()
+    return tree if done.status == 0 and store.has_object(cache, f"{tree}^{{tree}}") else ""
+
+
 def remote_commit(cache: Cache, url: str, name: str, deadline: float) -> str:
     """Ask a server which commit a branch, tag or ``HEAD`` is; a full id is taken as it is.
 

@@ -91,6 +91,7 @@ def git(
     check: bool = True,
     users_settings: bool = False,
     patient: bool = False,
+    borrowed: Path | None = None,
 ) -> process.Completed:
     """Run git on the cache's store; ``index`` and ``worktree`` stand for git's own notions.
 
@@ -98,6 +99,7 @@ def git(
     :param users_settings: read the user's git configuration too (proxies, credentials); the
         store's own still has the last word.
     :param patient: leave the processor to whoever else wants it.
+    :param borrowed: a folder of objects of another repository, read as if they were the store's.
     :raises HostError: as :func:`orchestrator.host.process.run` does.
     """
     extra = git_environment(cache)
@@ -105,6 +107,8 @@ def git(
         extra["GIT_INDEX_FILE"] = str(index)
     if worktree is not None:
         extra["GIT_WORK_TREE"] = str(worktree)
+    if borrowed is not None:
+        extra["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(borrowed)
     if users_settings:
         del extra["GIT_CONFIG_NOSYSTEM"], extra["GIT_CONFIG_GLOBAL"]
         extra["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"

@@ -132,6 +132,16 @@ def test_broken_headers_are_survived(tmp_path):
 # ---------------------------------------------------------------- folders, diffs, git
 
 
+def test_a_series_is_called_what_its_cover_letter_is(tmp_path):
+    save(tmp_path, message("[PATCH v2 1/1] mm: one", diff=change("a")), "p/v2-0001-one.patch")
+    assert load_series(str(tmp_path / "p")).subject == ""
+    cover = tmp_path / "p/v2-0000-cover-letter.patch"
+    save(tmp_path, message("[PATCH v2 0/1] mm: all of it", "text"), "p/v2-0000-cover-letter.patch")
+    assert load_series(str(tmp_path / "p")).subject == "mm: all of it"
+    cover.write_bytes(cover.read_bytes().replace(b"mm: all of it", b"*** SUBJECT HERE ***"))
+    assert load_series(str(tmp_path / "p")).subject == ""
+
+
 def test_folder_by_name_without_cover(tmp_path):
     save(tmp_path, message("[PATCH 0/2] c", "base-commit: abcdef1"), "p/0000-cover-letter.patch")
     save(tmp_path, mbox(message("[PATCH 2/2] b", "", change("b"))), "p/0002-b.patch")
