@@ -24,6 +24,18 @@ mismatched_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
 
 
+def _two_at_most(
+    context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    if len(value) > 2:
+        raise click.UsageError(f"a RUN and a CASE, and no more: {value[2]!r}", context)
+    return value
+
+
+#: A run and a case, each of which may be left out.
+run_and_case = click.argument("words", metavar="[RUN] [CASE]", nargs=-1, callback=_two_at_most)
+
+
 def selection_options(function: F) -> F:
     """The options that say what to run; shared by run, plan and build."""
     multiple: dict[str, Any] = {"multiple": True}
@@ -200,8 +212,7 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 
 
 @cli.command()
-@click.argument("run_name", metavar="RUN")
-@click.argument("case", metavar="CASE")
+@run_and_case
 @run_options
 @click.option("--on", metavar="KERNEL", help="Run it on this kernel of lab.yaml instead.")
 @click.option("--until-fail", "trials", type=click.IntRange(1), metavar="N",
@@ -209,13 +220,14 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 @click.option("--no-base", is_flag=True, help="Leave out the base kernel.")
 @click.option("--gdb", is_flag=True, help="Boot its guest for gdb, the workload at the ready.")
 def rerun(
-    run_name: str, case: str, on: str | None, trials: int | None, no_base: bool, gdb: bool,
+    words: tuple[str, ...], on: str | None, trials: int | None, no_base: bool, gdb: bool,
     **options: Any,
 ) -> int:  # fmt: skip
     """Run one case of an earlier run again, on the base kernel first.
 
-    Same kernel image, root, guest shape and QEMU command line.  The last line tells whether it
-    failed again, and whether the series is to blame.
+    Without CASE the first that failed, without RUN that of the latest run.  Same kernel image,
+    root, guest shape and QEMU command line.  The last line tells whether it failed again, and
+    whether the series is to blame.
     """
     from orchestrator.commands.rerun import RerunOptions
     from orchestrator.commands.rerun import rerun as command
@@ -223,10 +235,35 @@ def rerun(
     if gdb and trials:
         raise click.UsageError("--gdb waits for you: it does not go with --until-fail")
     how = RerunOptions(on=on, trials=trials or 1, base=not no_base, gdb=gdb)
-    return command(run_name, case, _run_options(options), how)
+    return command(words, _run_options(options), how)
 
 
 # ---------------------------------------------------------------- what looks at stored results
+
+
+@cli.command("open")
+@run_and_case
+@click.option("--print", "only_print", is_flag=True, help="Only print where the page is.")
+def open_(words: tuple[str, ...], only_print: bool) -> int:
+    """Open the page of a run (the latest) in the browser, at CASE if one is named."""
+    from orchestrator.commands.open import open_page
+
+    return open_page(words, only_print)
+
+
+@cli.command()
+@run_and_case
+@click.option("--build", is_flag=True, help="The log of its kernel's build.")
+@click.option("--path", is_flag=True, help="Only print where the logs are.")
+def logs(words: tuple[str, ...], **options: Any) -> int:
+    """Show what the kernel and the workload of a case said, the kernel's reports first.
+
+    Without CASE that of the first that failed, without RUN of the latest run.
+    """
+    from orchestrator.commands.logs import LogsOptions
+    from orchestrator.commands.logs import logs as command
+
+    return command(words, LogsOptions(**options))
 
 
 @cli.command()

@@ -59,6 +59,7 @@ READS_DUMPS = "evidence.vmcore.questions"
 #: Modules without a test file of their own at the mirrored path, and the file that tests them.
 TESTED_IN = {
     "cli": "commands/test_entry",
+    "commands.chosen": "commands/test_rerun",
     "commands.init": "commands/test_history",
     "commands.list": "commands/test_history",
     "commands.summary": "commands/test_run",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.workspace import find_places, places_here
+from orchestrator.commands.workspace import stored_places
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
 from orchestrator.judge.outcome import counter_drift, decisive, kernels_of
@@ -31,7 +31,6 @@ from orchestrator.report.figures import (
 from orchestrator.report.text import visible
 from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
 from orchestrator.results import runs, store
-from orchestrator.runner.context import Places
 from orchestrator.runner.record import known_noise
 
 _SHOWN = 30
@@ -54,22 +53,12 @@ class CompareOptions:
     as_json: bool = False
 
 
-def _places(*names: str) -> Places:
-    """Where reports are; stored runs named by their folders need no lab.yaml (CI's artefacts)."""
-    try:
-        return find_places()
-    except UserError:
-        if all(Path(name.partition(":")[0]).is_dir() for name in names):
-            return places_here()
-        raise
-
-
 def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
     """Compare two runs, or two kernels of one; print it, write its reports, give the exit status.
 
     :raises UserError: when a run or kernel is unknown, or nothing is in both.
     """
-    places = _places(name_a, name_b)
+    places = stored_places(name_a, name_b)
     folder_a, folder_b = (runs.find_run(places.reports, name) for name in (name_a, name_b))
     run_a, run_b = store.load(folder_a), store.load(folder_b)
     comparison = set_beside(run_a, run_b, options.kernel_a, options.kernel_b)
@@ -98,7 +87,7 @@ def report(name: str, baseline: str | None, as_json: bool) -> int:
     :param baseline: a run or a kernel of the run; None for the one it had, ``none`` for none.
     :raises UserError: when a run is unknown or damaged.
     """
-    places = _places(name)
+    places = stored_places(name)
     folder = runs.find_run(places.reports, name)
     run = store.load(folder)
     comparison = _against(places.reports, run, baseline)

@@ -7,10 +7,11 @@ import json
 import sys
 from dataclasses import dataclass
 
+from orchestrator.commands.chosen import first_failing
 from orchestrator.commands.run import Options
 from orchestrator.commands.workspace import command_line, find_places, load
 from orchestrator.model.names import CaseId
-from orchestrator.results import runs, store
+from orchestrator.results import runs
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,24 @@ class RerunOptions:
     gdb: bool = False
 
 
-def rerun(run_name: str, case_id: str, options: Options, how: RerunOptions) -> int:
+def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     """Run the workload of one case again and say in a sentence what came of it.
 
     Gives the exit status of a run with the kernel under test alone; what the base did is told.
 
+    :param words: a run and a case, one of them or none (:mod:`orchestrator.commands.chosen`).
     :raises UserError: when the run or the case is unknown, or lab.yaml lacks what it takes.
     """
     from orchestrator.commands import progress
     from orchestrator.commands.summary import print_summary
     from orchestrator.report.text import visible
-    from orchestrator.runner.repeat import find_case, make_repeat
+    from orchestrator.runner.repeat import make_repeat
     from orchestrator.runner.run import RunOptions
     from orchestrator.runner.trials import run_trials
 
     places = find_places()
     config = load(places)
-    old = runs.find_run(places.reports, run_name)
-    earlier = store.load(old)
-    case = find_case(earlier, case_id)
+    old, earlier, case = first_failing(places.reports, words)
     shape = runs.stored_shape(old, str(CaseId.parse(case.id).cell))
     with_base = how.base and not how.gdb
     repeat = make_repeat(config, earlier, case, on=how.on, shape=shape, with_base=with_base)

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 from orchestrator.judge.known_issues import NOT_TRIED
-from orchestrator.judge.outcome import cases_of, decisive, not_run, not_run_text
+from orchestrator.judge.outcome import decisive, failures, not_run, not_run_text
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
-from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, Change, Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report.text import issue_name, issue_standing, visible
@@ -87,10 +86,7 @@ def summary_text(
 
 def _bad_lines(run: RunResult) -> list[str]:
     """What did not pass, some lines a case; what is beyond the limit is counted."""
-    found = [placed.case for placed in cases_of(run)]
-    bad = [case for case in found if case.verdict in (Verdict.FAIL, Verdict.ERROR)]
-    # What the kernel itself said first, then what the counters say, then the rest in order.
-    bad.sort(key=lambda case: 0 if case.hits else 1 if case.counters else 2)
+    bad = failures(run)
     lines = [line for case in bad[:SHOWN] for line in _case_lines(case)]
     return [*lines, f"       ... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else lines
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import UserError
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.find import Found, find_lab
 from orchestrator.plan.lab_yaml import load_config
@@ -44,6 +45,27 @@ def places_here() -> Places:
     """The places of a folder without a lab.yaml: what only reads stored results needs no other."""
     here = Path.cwd()
     return Places(here / "lab.yaml", here / "reports", cache_folder(), here / "kernel-configs")
+
+
+def reports_folder(*names: str) -> Path:
+    """Where stored runs are; those named by their folders alone need no lab.yaml (CI's artefacts).
+
+    :raises UserError: when there is no lab.yaml, and a name is no folder.
+    """
+    return stored_places(*names).reports
+
+
+def stored_places(*names: str) -> Places:
+    """As :func:`find_places`, and without a lab.yaml where all ``names`` are folders of runs.
+
+    :raises UserError: when there is none, and a name is no folder.
+    """
+    try:
+        return find_places()
+    except UserError:
+        if names and all(Path(name.partition(":")[0]).is_dir() for name in names):
+            return places_here()
+        raise
 
 
 def _clean_up(cache: Cache) -> None:

@@ -229,6 +229,32 @@ def run(
     return done
 
 
+def launch(argv: Sequence[str], patience: float = 1.0) -> None:
+    """Start a program of the user's, a browser, in the user's own environment; it outlives the lab.
+
+    :param patience: seconds that it has to fail in.
+    :raises ToolMissing: when the program does not exist.
+    :raises CommandFailed: when it ended with a status other than zero by then.
+    """
+    program = shutil.which(argv[0])
+    if program is None:
+        raise ToolMissing(argv[0])
+    log_commands.debug("%s", shlex.join(argv))
+    null = subprocess.DEVNULL
+    try:
+        # Without the reaper's token and in a session of its own: nobody here ends it.
+        child = subprocess.Popen(
+            [program, *argv[1:]], stdin=null, stdout=null, stderr=null, start_new_session=True
+        )
+    except OSError as error:
+        raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(patience)
+    if child.returncode:
+        raise CommandFailed(Completed(tuple(argv), child.returncode, b"", b"", patience))
+    child.returncode = child.returncode or 0  # let go of it, without a ResourceWarning
+
+
 def _attend(
     child: subprocess.Popen[bytes],
     until: float,

@@ -162,10 +162,18 @@ def nearest(word: str, known: Collection[str], cutoff: float = 0.6) -> str | Non
 
     :param cutoff: how alike they must be, from 0 to 1.
     """
+    return next(iter(alike(word, known, cutoff)), None)
+
+
+def alike(word: str, known: Collection[str], cutoff: float = 0.6, most: int = 1) -> tuple[str, ...]:
+    """The spellings in ``known`` that are most like ``word``, the nearest first.
+
+    :param cutoff: how alike they must be, from 0 to 1.
+    """
     # Imported here: only who misspelt a name pays for it.
     from difflib import get_close_matches
 
     by_folded = {name.casefold(): name for name in sorted(known)}
     folded = word.casefold()[:200]
-    close = get_close_matches(folded, list(by_folded), n=1, cutoff=cutoff)
-    return by_folded[close[0]] if close else None
+    close = get_close_matches(folded, list(by_folded), n=most, cutoff=cutoff)
+    return tuple(by_folded[name] for name in close)

@@ -27,7 +27,7 @@ from orchestrator.model.spec import (
 from orchestrator.plan.capabilities import may_skip
 from orchestrator.plan.foreseen import foresees
 from orchestrator.plan.problems import suggest
-from orchestrator.plan.select import Block, Names, match
+from orchestrator.plan.select import Block, Names, match, typed_workloads
 from orchestrator.plan.selftests import asked_for, named
 
 #: Built before the others, so that their build folders start from what it compiled.
@@ -76,14 +76,15 @@ class _Planner:
 
     def __init__(self, config: LabConfig, selection: Selection, arches: Collection[str]) -> None:
         self.config = config
-        self.selection = selection
+        typed = typed_workloads(selection.workloads, config.workloads)
+        self.selection = replace(selection, workloads=typed)
         self.profile = _find_profile(config, selection.profile)
         self.kernels = {k.name: k for k in config.kernels}
         self.configs = {c.name: c for c in config.configs}
         self.shapes = {s.name: s for s in config.shapes}
         self.workloads = {w.name: w for w in config.workloads}
         asked = [p for entry in self.profile.entries for p in entry.workloads]
-        for pattern in (*asked, *selection.workloads):
+        for pattern in (*asked, *self.selection.workloads):
             if (spec := named(pattern, config.workloads)) is not None:
                 self.workloads.setdefault(spec.name, spec)
         used = [a for entry in self.profile.entries for a in entry.arches]

@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from orchestrator.model import lookup
 from orchestrator.model.errors import UserError
 from orchestrator.model.names import is_named
-from orchestrator.model.spec import ProfileSpec
+from orchestrator.model.spec import ProfileSpec, WorkloadSpec
 from orchestrator.plan.problems import suggest
+from orchestrator.plan.selftests import named
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,27 @@ def match(dimension: str, patterns: Collection[str], names: Collection[str]) -> 
     return tuple(name for name in names if any(selects(name, p) for p in patterns))
 
 
+def typed_workloads(words: Collection[str], workloads: Sequence[WorkloadSpec]) -> tuple[str, ...]:
+    """Words of the command line as patterns of workloads, ends of names made whole.
+
+    ``swap-kinds`` is the one workload that ends so; a glob of an end may mean several.  What fits
+    nothing is kept as it is.
+
+    :raises UserError: when an end that is no glob fits several.
+    """
+    names = tuple(spec.name for spec in workloads)
+    made: list[str] = []
+    for word in words:
+        if match("workloads", (word,), names) or named(word, workloads) is not None:
+            made.append(word)
+            continue
+        found = lookup.fitting(word, names)
+        if len(found) > 1 and not lookup.is_glob(word):
+            raise lookup.ambiguous("workloads", word, found)
+        made += found or (word,)
+    return tuple(made)
+
+
 @dataclass(frozen=True)
 class Names:
     """All that is defined: names by dimension (``kernels``, ``configs``, ...), and the profiles."""
@@ -55,8 +78,10 @@ class Names:
         for pattern in patterns:
             if not match(dimension, (pattern,), defined):
                 what = "architecture" if dimension == "arches" else dimension.removesuffix("s")
+                ends = defined if "/" in pattern else [n.rpartition("/")[2] for n in defined]
+                near = lookup.near(pattern, ends)
                 raise UserError(
-                    f"no {what} {pattern!r}; {suggest(pattern, defined)}",
+                    f"no {what} {pattern!r}; {near or suggest(pattern, defined)}",
                     f"`lab list {dimension}` shows them, `lab plan` what a run would do",
                 )
         return match(dimension, patterns, defined)

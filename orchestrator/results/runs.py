@@ -9,16 +9,23 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.model import codec
+from orchestrator.model import codec, lookup
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import Plan, ShapeSpec
 
 SHAPE = "shape.json"
 RESULTS = "results.json"
 LATEST = "latest"
+LAST_FAILED = "last-failed"
+_NTH = re.compile(r"@([0-9]{1,6})")
+_NO_RUN_YET = "start one with `lab run`"
+# results.json begins with who ran what and when: this many bytes of it hold the instant.
+_HEAD = 4096
+_STARTED = re.compile(rb'"started": "([^"\\]{1,40})"')
 
 
 def keep_shapes(plan: Plan, folder: Path) -> None:
@@ -52,6 +59,11 @@ def cell_folder(cell_id: str) -> str:
     return f"cells/_{name}" if name.startswith(".") or not name else f"cells/{name}"
 
 
+def file_stem(workload: str) -> str:
+    """How the files of a workload begin in its cell's folder."""
+    return workload.replace("/", "__")
+
+
 def list_runs(reports: Path) -> tuple[Path, ...]:
     """The folders below ``reports`` that hold a results.json, oldest id first."""
     if not reports.is_dir():
@@ -66,42 +78,123 @@ def list_runs(reports: Path) -> tuple[Path, ...]:
 
 
 def find_run(reports: Path, name: str) -> Path:
-    """The folder of the run called ``name``: ``latest``, an id, the start of one, or a path.
+    """The folder of the run that ``name`` means.
 
-    :raises UserError: there is none, or the start of an id fits several.
+    That is ``latest`` or ``@1``, the runs that began before it as ``@2``, ``@3`` and so on,
+    ``last-failed``, an id, the path of a run, the start of an id, or what fits one id alone
+    (:func:`orchestrator.model.lookup.fits`; the parts of an id are divided by dashes).
+
+    :raises UserError: there is none, or several fit.
     """
-    runs = list_runs(reports)
-    by_id = {run.name: run for run in runs}
+    found = runs_called(reports, name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise several_runs(name, found)
+    ids = [run.name for run in list_runs(reports)]
+    newest = ", ".join(ids[-3:])
+    raise UserError(
+        f"no run {name!r} in {reports}, and no folder of that name with a {RESULTS}",
+        f"{lookup.near(name, ids) or f'the newest are: {newest}'}" if ids else _NO_RUN_YET,
+    )
+
+
+def runs_called(reports: Path, name: str) -> tuple[Path, ...]:
+    """The folders of the runs that ``name`` fits, as :func:`find_run` understands it.
+
+    :raises UserError: ``name`` is ``latest``, ``last-failed`` or of the form ``@N``, and there is
+        no such run.
+    """
     if name == LATEST:
-        link = reports / LATEST
-        if (link / RESULTS).is_file():
-            return link.resolve()
-        if runs:  # the link's run was deleted
-            return max(runs, key=lambda run: ((run / RESULTS).stat().st_mtime, run.name))
-        raise UserError(f"there is no run in {reports} yet", "start one with `lab run`")
+        return (_latest(reports),)
+    if name == LAST_FAILED:
+        return (_last_failed(reports),)
+    if match := _NTH.fullmatch(name):
+        return (_nth(reports, int(match[1])),)
+    by_id = {run.name: run for run in list_runs(reports)}
     if name in by_id:
-        return by_id[name]
+        return (by_id[name],)
     try:
         path = Path(name).expanduser()
         if path.name == RESULTS and path.is_file():
-            return path.resolve().parent
+            return (path.resolve().parent,)
         if name and (path / RESULTS).is_file():
-            return path.resolve()
+            return (path.resolve(),)
     except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
         pass
-    fitting = [run_id for run_id in by_id if name and run_id.startswith(name)]
-    if len(fitting) == 1:
-        return by_id[fitting[0]]
-    if fitting:
+    begun = [run_id for run_id in by_id if name and run_id.startswith(name)]
+    return tuple(by_id[run_id] for run_id in begun or lookup.fitting(name, by_id, "-"))
+
+
+def several_runs(name: str, found: Sequence[Path]) -> UserError:
+    """The error where ``name`` fits several runs: the newest ids first."""
+    return lookup.ambiguous("runs", name, sorted((run.name for run in found), reverse=True))
+
+
+def _latest(reports: Path) -> Path:
+    link = reports / LATEST
+    if (link / RESULTS).is_file():
+        return link.resolve()
+    runs = list_runs(reports)
+    if not runs:
+        raise UserError(f"there is no run in {reports} yet", _NO_RUN_YET)
+    # The link's run was deleted.
+    return max(runs, key=lambda run: ((run / RESULTS).stat().st_mtime, run.name))
+
+
+def newest_first(reports: Path) -> tuple[Path, ...]:
+    """The run that ``latest`` means, and then those that began before it, the newest first.
+
+    :raises UserError: there is no run.
+    """
+    first = _latest(reports)
+    since = _began(first)
+    others = (run for run in _by_age(reports) if run.resolve() != first.resolve())
+    return (first, *(run for run in others if _began(run) <= since))
+
+
+def _by_age(reports: Path) -> list[Path]:
+    """The runs below ``reports``, the newest first; what its user has called them tells no age."""
+    return sorted(list_runs(reports), key=lambda run: (_began(run), run.name), reverse=True)
+
+
+def _began(folder: Path) -> str:
+    """When a run began, from the head of its results.json; empty where that tells nothing.
+
+    :func:`orchestrator.results.store.save` writes the run's own facts first.
+    """
+    try:
+        with (folder / RESULTS).open("rb") as file:
+            match = _STARTED.search(file.read(_HEAD))
+    except OSError:
+        return ""
+    return match[1].decode(errors="replace") if match else ""
+
+
+def _nth(reports: Path, n: int) -> Path:
+    runs = newest_first(reports)
+    if not 0 < n <= len(runs):
         raise UserError(
-            f"{name!r} is the start of {len(fitting)} runs: {', '.join(fitting[:5])}",
-            "give more of the id",
+            f"there is no run @{n}: {reports} has {len(runs)} of them",
+            "@1 is the latest, @2 the one before it; `lab history` lists them",
         )
-    newest = ", ".join(list(by_id)[-3:])
-    raise UserError(
-        f"no run {name!r} in {reports}, and no folder of that name with a {RESULTS}",
-        f"the newest are: {newest}" if newest else "start one with `lab run`",
-    )
+    return runs[n - 1]
+
+
+def _last_failed(reports: Path) -> Path:
+    for folder in dict.fromkeys((*_by_age(reports), _latest(reports))):
+        if has_failed(folder):
+            return folder
+    raise UserError(f"no run in {reports} has a case that failed", "`lab history` lists the runs")
+
+
+def has_failed(folder: Path) -> bool:
+    """Whether a case of a stored run failed, or could not be judged for the host's failure."""
+    try:
+        summary = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["summary"]
+        return bool(summary["fail"] or summary["error"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False  # what is no run of ours is none that failed
 
 
 def update_latest(reports: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvid
 from orchestrator.model.names import BOOT, GUEST, HANG, KERNEL_LOG, RESET, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Cell, WorkloadSpec
-from orchestrator.results.runs import cell_folder
+from orchestrator.results.runs import cell_folder, file_stem
 from orchestrator.runner.context import Context, Event
 
 
@@ -110,7 +110,7 @@ class CellLog:
 
 def stem(spec: WorkloadSpec) -> str:
     """A workload's name as part of a file's."""
-    return spec.name.replace("/", "__")
+    return file_stem(spec.name)
 
 
 def placed(hit: Hit, lines: tuple[int, ...]) -> Hit:

@@ -12,7 +12,6 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.judge.outcome import cases_of
 from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.kernel.build.kept import find_image
 from orchestrator.model.arch import ARCHES
@@ -27,7 +26,6 @@ from orchestrator.model.names import (
     STAGES,
     CaseId,
     CellId,
-    nearest,
 )
 from orchestrator.model.results import CaseResult, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
@@ -36,22 +34,6 @@ from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
 from orchestrator.runner.context import Context, Kernel
 from orchestrator.runner.stages import Stages
-
-
-def find_case(earlier: RunResult, case_id: str) -> CaseResult:
-    """The case of a run that is called so.
-
-    :raises UserError: when there is none, with the nearest name.
-    """
-    cases = [placed.case for placed in cases_of(earlier)]
-    for case in cases:
-        if case.id == case_id:
-            return case
-    near = nearest(case_id, [case.id for case in cases], cutoff=0.5)
-    raise UserError(
-        f"run {earlier.run.id} has no case {case_id!r}",
-        f"did you mean {near!r}?" if near else "its cases are in results.json",
-    )
 
 
 def make_repeat(

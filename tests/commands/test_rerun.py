@@ -28,7 +28,7 @@ from orchestrator.model.results import (
     Summary,
 )
 from orchestrator.model.spec import Cell, Plan, ShapeSpec
-from orchestrator.results import store
+from orchestrator.results import runs, store
 from orchestrator.results.runs import keep_shapes, stored_shape
 from orchestrator.runner import trials
 from orchestrator.runner.context import Context, Kernel, Machine, RunValues
@@ -122,7 +122,7 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     )
     patches = (PatchState(1, "mm: x", "A", "1", True),)
     kernel = KernelRecord("cli", EXACT, "6.12.117", patches, "d", series_origin="/a/series")
-    info = RunInfo("r1", "x", "x", "lab run", 1, "0", "p")
+    info = RunInfo("r1", "2024-01-05T10:00:00Z", "2024-01-05T10:01:00Z", "lab run", 1, "0", "p")
     run = RunResult(info, (kernel,), (build,), (cell,), Summary(1, 1, 0, 0))
     store.save(run, folder / "reports" / "r1")
     return played
@@ -289,6 +289,51 @@ def test_wrong_input(world: World, lab: Callable[..., Any]) -> None:
     assert lab("rerun", "r1", CASE, "--on", "v9").status == 2
     assert lab("rerun", "r1", CASE, "--until-fail", "0").status == 2
     assert lab("rerun", "r1", CASE, "--until-fail", "2", "--gdb").status == 2
+    assert world.booted == []
+
+
+def test_the_first_failure_of_the_latest_run(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    """What is left out of RUN and CASE is what a developer looks at anyway."""
+    for words in (
+        (), ("r1",), ("counters",), ("fam/one",), ("one",), ("r1", "one:c*"), ("@1", "x86_64"),
+        ("last-failed",),
+    ):  # fmt: skip
+        runs.update_latest(folder / "reports", folder / "reports" / "r1")
+        world.script = {"cli": [Verdict.FAIL]}
+        done = lab("rerun", *words, "--plain", "--no-base")
+        assert done.status == 1, (words, done)
+        assert done.err.startswith(f"lab: {CASE}\n")
+        assert done.out.splitlines()[-1] == f"{CASE}: fails again"
+
+
+def test_nothing_failed(world: World, folder: Path, lab: Callable[..., Any]) -> None:
+    runs.update_latest(folder / "reports", folder / "reports" / "r1")
+    assert lab("rerun", "--plain", "--no-base").status == 0  # this one passes, and is the latest
+    latest = (folder / "reports" / "latest").resolve().name
+    done = lab("rerun")
+    assert done.status == 2
+    assert done.err.splitlines() == [
+        f"lab: no case of run {latest} failed",
+        "     the last in which one did is r1: `last-failed` names it",
+    ]
+    assert lab("rerun", "last-failed", "--plain", "--no-base").status == 0
+
+
+def test_a_word_that_means_nothing_or_too_much(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    done = lab("rerun", "conters")
+    assert done.status == 2
+    assert "'conters' is neither a run nor a case of the latest one, r1" in done.err
+    assert "did you mean 'counters' or 'fam/one:counters'?" in done.err
+    for name in ("r2-a", "r2-b"):
+        store.save(store.load(folder / "reports" / "r1"), folder / "reports" / name)
+    done = lab("rerun", "r2")
+    assert done.status == 2
+    assert done.err.splitlines()[:3] == ["lab: 'r2' fits 2 runs:", "     r2-b", "     r2-a"]
+    assert lab("rerun", "a", "b", "c").status == 2
     assert world.booted == []
 
 

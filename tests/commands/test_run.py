@@ -68,7 +68,7 @@ def parsed(command: str, *kernels: str) -> list[str]:
     assert words[0] == "lab"
     asked = cli.commands[words[1]].make_context(words[1], words[2:]).params
     if words[1] == "rerun":
-        return [str(CaseId.parse(asked["case"]).cell.build)]
+        return [str(CaseId.parse(asked["words"][1]).cell.build)]
     config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     named = tuple(replace(config.kernels[0], name=name) for name in kernels if name != "cli")
     config = replace(config, kernels=(*config.kernels, *named))

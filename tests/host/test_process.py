@@ -446,3 +446,23 @@ time.sleep(float(sys.argv[1]))
         while folder.exists() and time.monotonic() < until:
             time.sleep(0.05)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_launched_outlives_the_lab(tmp_path: Path) -> None:
+    """A browser is the user's: in a session of its own, and the reaper does not know it."""
+    said = tmp_path / "said"
+    process.launch(["sh", "-c", f"echo $$ >{said}; env >>{said}; exec sleep 30"], patience=0.5)
+    pid, *environment = said.read_text().splitlines()
+    try:
+        assert alive(int(pid))
+        assert os.getsid(int(pid)) == int(pid)
+        assert not any(line.startswith("LAB_TOKEN=") for line in environment)
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_launch_that_fails_at_once_is_told() -> None:
+    with pytest.raises(process.CommandFailed, match="status 3"):
+        process.launch(["sh", "-c", "exit 3"])
+    with pytest.raises(process.ToolMissing):
+        process.launch(["no-such-browser"])

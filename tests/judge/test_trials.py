@@ -24,7 +24,8 @@ from orchestrator.model.results import (
 )
 from orchestrator.model.spec import LabConfig, ShapeSpec
 from orchestrator.plan.lab_yaml import load_config
-from orchestrator.runner.repeat import command_difference, find_case, make_repeat
+from orchestrator.results.cases import find_case
+from orchestrator.runner.repeat import command_difference, make_repeat
 
 CELL = "cli/default/x86_64/small"
 EXACT = "debian:6.12=6.12.117-1"

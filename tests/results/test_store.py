@@ -254,7 +254,7 @@ def test_finding_runs(tmp_path, monkeypatch):
     ]
     assert runs_module.find_run(reports, "20240102-b").name == "20240102-b"
     assert runs_module.find_run(reports, "20240101").name == "20240101-a"
-    with pytest.raises(UserError, match="start of 2 runs"):
+    with pytest.raises(UserError, match="fits 2 runs:"):
         runs_module.find_run(reports, "20240102")
     outside = tmp_path / "elsewhere"
     store.save(good_run(), outside)

@@ -87,12 +87,12 @@ class Mark:
     workload: str
 
 
-def find_marks(lines: Iterable[str | bytes], token: str) -> tuple[Mark, ...]:
-    """The lab's own marks with this token, in order."""
+def find_marks(lines: Iterable[str | bytes], token: str | None) -> tuple[Mark, ...]:
+    """The lab's own marks with this token (None: with any, as a run keeps no token), in order."""
     found = []
     for line in read(lines):
         match = MARK.match(line.text)
-        if match and match["token"] == token:
+        if match and token in (None, match["token"]):
             found.append(Mark(line.number, match["action"], match["workload"].strip()))
     return tuple(found)
 
@@ -109,6 +109,23 @@ def window(console: str, token: str, workload: str) -> tuple[str, bool]:
     raw = console.split("\n")
     inside = raw[begin or 0 : len(raw) if end is None else end - 1]
     return "\n".join(inside), begin is not None and end is not None
+
+
+def stored_window(console: str, workload: str) -> tuple[int, str] | None:
+    """A workload's part of a stored console: its first line's number, and its text.
+
+    It begins at the last mark of its beginning, and without an end reaches to the log's: the guest
+    was lost in it.  None where the log has no such mark.  The marks are part of it.
+    """
+    lines = console.split("\n")
+    # Only a line that may be a mark need be read as one; the others keep their place.
+    marks = find_marks((line if "lab-mark " in line else "" for line in lines), None)
+    own = [mark for mark in marks if mark.workload == workload]
+    begin = next((mark.line for mark in reversed(own) if mark.action == "begin"), None)
+    if begin is None:
+        return None
+    end = next((m.line for m in own if m.action == "end" and m.line > begin), len(lines))
+    return begin, "\n".join(lines[begin - 1 : end])
 
 
 def outside_windows(console: bytes, token: str) -> list[tuple[int, list[str]]]:

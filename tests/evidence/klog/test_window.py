@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the console lost, the sampler's copy of /dev/kmsg has."""
+"""What the console lost, the sampler's copy of /dev/kmsg has; a stored console in parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.evidence.klog import parse as klog
-from orchestrator.evidence.klog.window import read_window
+from orchestrator.evidence.klog.window import read_window, stored_window
 
 TOKEN, NAME = "tok", "f/w"
 BUG = "BUG: Bad rss-counter state mm:00000000abcdef01 type:MM_ANONPAGES val:1"
@@ -66,3 +66,35 @@ def test_nothing_makes_it_raise(shown: str, said: str) -> None:
     read_window(shown, said, TOKEN, NAME)
     read_window(shown, "kmsg: " + said, TOKEN, NAME)
     read_window(console(*WHOLE) + shown, copy(*WHOLE) + said, TOKEN, NAME)
+
+
+STORED = """\
+[    1.000000] before
+[    2.000000] lab-mark abc begin fam/one
+[    3.000000] of the first
+[    4.000000] lab-mark abc end fam/one
+[    5.000000] lab-mark abc begin fam/two
+[    6.000000] of the second
+[    7.000000] Kernel panic"""
+
+
+def test_a_stored_console_is_cut_without_its_token() -> None:
+    line, text = stored_window(STORED, "fam/one") or (0, "")
+    assert line == 2
+    assert [part[15:] for part in text.split("\n")] == [
+        "lab-mark abc begin fam/one", "of the first", "lab-mark abc end fam/one",
+    ]  # fmt: skip
+
+
+def test_a_guest_that_was_lost_left_all_that_follows() -> None:
+    line, text = stored_window(STORED, "fam/two") or (0, "")
+    assert line == 5
+    assert text.endswith("Kernel panic")
+    assert stored_window(STORED, "fam") is None
+
+
+def test_the_last_try_counts() -> None:
+    again = f"{STORED}\n[    8.000000] lab-mark abc begin fam/one\n[    9.000000] again"
+    line, text = stored_window(again, "fam/one") or (0, "")
+    assert line == 8
+    assert text.endswith("again")
