@@ -7,6 +7,7 @@ command gives its exit status.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -351,10 +352,24 @@ def gc(**options: Any) -> int:
     return command(**options)
 
 
+@cli.command()
+@click.argument("shell_name", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--install", is_flag=True, help="Put it where the shell looks for yours.")
+def completion(shell_name: str, install: bool) -> int:
+    """Print what makes bash, zsh or fish complete lab's words and values."""
+    from orchestrator.commands.completion import completion as command
+
+    return command(shell_name, install)
+
+
 def main() -> NoReturn:
     """Entry point."""
     from orchestrator.commands.entry import run_command
 
+    if "_LAB_COMPLETE" in os.environ:
+        from orchestrator.commands.complete import offer_values
+
+        offer_values(cli)
     run_command(cli)
 
 
