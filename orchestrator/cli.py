@@ -23,6 +23,10 @@ mismatched_option = click.option(
     "--build-mismatched", is_flag=True, help="Build although a requested symbol did not take."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
+#: Read before a command is, by commands/personal.py.
+personal_option = click.option(
+    "--no-personal", is_flag=True, expose_value=False, help="Without ~/.config/lab.yaml."
+)
 
 
 def selection_options(function: F) -> F:
@@ -41,6 +45,7 @@ def selection_options(function: F) -> F:
         click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B."),
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         mismatched_option,
+        personal_option,
     ):
         function = option(function)
     return function
@@ -179,6 +184,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @mismatched_option
+@personal_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")
 @click.option("--plain", is_flag=True, help="Dated lines instead of a live view.")
 @click.argument("command", nargs=-1)
@@ -202,6 +208,7 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 @click.argument("run_name", metavar="RUN")
 @click.argument("case", metavar="CASE")
 @run_options
+@personal_option
 @click.option("--on", metavar="KERNEL", help="Run it on this kernel of lab.yaml instead.")
 @click.option("--until-fail", "trials", type=click.IntRange(1), metavar="N",
               help="Again until it fails, at most N times, in a fresh guest each.")  # fmt: skip

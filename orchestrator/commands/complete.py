@@ -88,7 +88,8 @@ def _cases(context: click.Context, _typed: str) -> Found:
     """The cases of the run that stands on the line (else the latest), what failed first."""
     from orchestrator.results import runs
 
-    run = context.params.get("run_name") or runs.LATEST
+    before: tuple[str, ...] = context.params.get("words") or ()
+    run = context.params.get("run_name") or (before[0] if before else runs.LATEST)
     text = (runs.find_run(_reports(), run) / runs.RESULTS).read_bytes()
     cases = [case for cell in json.loads(text)["cells"] for case in cell["cases"]]
     cases.sort(key=lambda case: _BAD_FIRST.get(case["verdict"], 2))
@@ -96,7 +97,8 @@ def _cases(context: click.Context, _typed: str) -> Found:
 
 
 def _runs_or_cases(context: click.Context, typed: str) -> Found:
-    yield from _runs(context, typed)
+    if not context.params.get("words"):
+        yield from _runs(context, typed)
     yield from _cases(context, typed)
 
 
@@ -197,7 +199,7 @@ _BY_METAVAR = {
     "B": _runs,
     "CASE": _cases,
     "CASE-GLOB": _cases,
-    "RUN|CASE": _runs_or_cases,
+    "RUN CASE": _runs_or_cases,
     "FILE...": _paths,
 }
 
@@ -209,7 +211,7 @@ def offer_values(group: click.Group) -> None:
             if isinstance(param, click.Option):
                 find = next((_BY_OPTION[o] for o in param.opts if o in _BY_OPTION), None)
             else:
-                find = _BY_METAVAR.get((param.metavar or "").strip("[]"))
+                find = _BY_METAVAR.get(re.sub(r"[][]", "", param.metavar or ""))
             if find is not None:
                 param.type = Candidates(find)
             elif isinstance(param.type, click.Path):
