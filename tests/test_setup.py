@@ -183,3 +183,14 @@ def test_ci_gets_what_only_tests_ask(lab: Path) -> None:
     assert done.returncode == 0
     missing = [name for name in ("zsh", "fish", "groff") if not Path(f"/usr/bin/{name}").exists()]
     assert len(calls(lab, "apt-get")) == (2 if missing else 0)
+
+
+def test_the_man_page_is_put_where_man_looks(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(lab.parent))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    (lab / "docs").mkdir()
+    (lab / "docs/lab.1").write_text("page")
+    page = lab.parent / ".local/share/man/man1/lab.1"
+    assert f"wrote {page}" in play(lab, id="echo 0").stdout
+    assert page.read_text() == "page"
+    assert play(lab, id="echo 0").stdout == ""

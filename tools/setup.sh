@@ -86,6 +86,11 @@ if [ -n "$hands" ] && [ -x .venv/bin/lab ]; then
 		! command -v $shell >/dev/null || .venv/bin/lab completion $shell --install || true
 	done
 fi
+# man(1) looks there for those whose PATH has ~/.local/bin.
+page=${XDG_DATA_HOME:-${HOME:-}/.local/share}/man/man1/lab.1
+if [ -e docs/lab.1 ] && [ -n "${HOME:-}" ] && ! cmp -s docs/lab.1 "$page"; then
+	{ mkdir -p "${page%/*}" && cp docs/lab.1 "$page" && echo "setup: wrote $page"; } || true
+fi
 # The shells that complete, and what renders the man page, are no needs of the lab: CI's tests ask
 # them, elsewhere those of the tests are left out that lack theirs.
 if [ -n "${CI:-}" ]; then
