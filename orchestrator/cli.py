@@ -7,6 +7,7 @@ command gives its exit status.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,10 @@ mismatched_option = click.option(
     "--build-mismatched", is_flag=True, help="Build although a requested symbol did not take."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
+#: Read before a command is, by commands/personal.py.
+personal_option = click.option(
+    "--no-personal", is_flag=True, expose_value=False, help="Without ~/.config/lab.yaml."
+)
 
 
 def _two_at_most(
@@ -53,6 +58,7 @@ def selection_options(function: F) -> F:
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
         mismatched_option,
+        personal_option,
     ):
         function = option(function)
     return function
@@ -192,6 +198,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @mismatched_option
+@personal_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")
 @click.option("--plain", is_flag=True, help="Dated lines instead of a live view.")
 @click.argument("command", nargs=-1)
@@ -214,6 +221,7 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 @cli.command()
 @run_and_case
 @run_options
+@personal_option
 @click.option("--on", metavar="KERNEL", help="Run it on this kernel of lab.yaml instead.")
 @click.option("--until-fail", "trials", type=click.IntRange(1), metavar="N",
               help="Again until it fails, at most N times, in a fresh guest each.")  # fmt: skip
@@ -390,10 +398,24 @@ def gc(**options: Any) -> int:
     return command(**options)
 
 
+@cli.command()
+@click.argument("shell_name", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--install", is_flag=True, help="Put it where the shell looks for yours.")
+def completion(shell_name: str, install: bool) -> int:
+    """Print what makes bash, zsh or fish complete lab's words and values."""
+    from orchestrator.commands.completion import completion as command
+
+    return command(shell_name, install)
+
+
 def main() -> NoReturn:
     """Entry point."""
     from orchestrator.commands.entry import run_command
 
+    if "_LAB_COMPLETE" in os.environ:
+        from orchestrator.commands.complete import offer_values
+
+        offer_values(cli)
     run_command(cli)
 
 

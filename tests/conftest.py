@@ -20,6 +20,8 @@ from orchestrator.workload.programs import OWN_LIBRARY, compile_all
 # A deadline for each example would measure the other processes of the machine.
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None)
+# A developer's own defaults are no matter of the tests, in their processes neither.
+os.environ["LAB_CONFIG"] = "none"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

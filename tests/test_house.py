@@ -94,6 +94,7 @@ TESTED_IN = {
     "model.kernel": "kernel/build/test_make",
     "model.results": "report/test_html",
     "model.spec": "plan/test_lab_yaml",
+    "plan.defined": "commands/test_complete",
     "plan.known_issue": "judge/test_known_issues",
     "plan.select": "plan/test_matrix",
     "plan.selftest_table": "plan/test_selftests",

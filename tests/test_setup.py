@@ -32,7 +32,7 @@ def lab(tmp_path: Path) -> Path:
     return folder
 
 
-def play(lab: Path, **programs: str) -> subprocess.CompletedProcess[str]:
+def play(lab: Path, ci: str = "", **programs: str) -> subprocess.CompletedProcess[str]:
     """Set up; what each program was asked for is in the output."""
     folder = lab.parent / "bin"
     for name, body in {"apt-get": "", "apt-cache": f"echo '{KNOWN}'", **programs}.items():
@@ -40,7 +40,7 @@ def play(lab: Path, **programs: str) -> subprocess.CompletedProcess[str]:
         (folder / name.replace("_", "-")).write_text(script)
         (folder / name.replace("_", "-")).chmod(0o755)
     return subprocess.run(
-        [lab / "tools/setup.sh"], env={**os.environ, "PATH": f"{folder}:/usr/bin:/bin"},
+        [lab / "tools/setup.sh"], env={**os.environ, "PATH": f"{folder}:/usr/bin:/bin", "CI": ci},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 
@@ -156,3 +156,41 @@ def test_a_change_of_what_is_needed_sets_up_again(lab: Path, name: str) -> None:
     assert len(calls(lab, "venv")) == 2
     assert play(lab, id="echo 0", python3="").returncode == 0
     assert len(calls(lab, "venv")) == 2
+
+
+def test_completion_is_installed_with_the_lab_and_where_there_is_the_shell(lab: Path) -> None:
+    (lab / ".venv/.lab-setup").unlink()
+    (lab / ".venv/bin").mkdir()
+    (lab / ".venv/bin/python").symlink_to("/bin/true")
+    (lab / ".venv/bin/lab").write_text(f'#!/bin/sh\necho "lab: $*" >> {lab}/calls\nexit 3\n')
+    (lab / ".venv/bin/lab").chmod(0o755)
+    done = play(lab, id="echo 0", python3="", fish="")
+    assert done.returncode == 0, done.stderr
+    asked = calls(lab, "lab")
+    assert "lab: completion bash --install" in asked
+    assert "lab: completion fish --install" in asked
+    (lab / "calls").unlink()
+    assert play(lab, id="echo 0", python3="", fish="").returncode == 0
+    assert calls(lab, "lab") == []
+
+
+def test_ci_gets_what_only_tests_ask(lab: Path) -> None:
+    done = play(lab, ci="true", id="echo 0", zsh="", fish="", groff="")
+    assert (done.returncode, calls(lab, "apt-get")) == (0, [])
+    for name in ("zsh", "fish", "groff"):
+        (lab.parent / "bin" / name).unlink()
+    done = play(lab, ci="true", id="echo 0")
+    assert done.returncode == 0
+    missing = [name for name in ("zsh", "fish", "groff") if not Path(f"/usr/bin/{name}").exists()]
+    assert len(calls(lab, "apt-get")) == (2 if missing else 0)
+
+
+def test_the_man_page_is_put_where_man_looks(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(lab.parent))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    (lab / "docs").mkdir()
+    (lab / "docs/lab.1").write_text("page")
+    page = lab.parent / ".local/share/man/man1/lab.1"
+    assert f"wrote {page}" in play(lab, id="echo 0").stdout
+    assert page.read_text() == "page"
+    assert play(lab, id="echo 0").stdout == ""

@@ -100,6 +100,7 @@ def test_the_wheel_holds_the_tree(wheel: Path) -> None:
     brought = listed("lab.yaml", "guest-tests", "kernel-configs", "patches", "docs", "README.md")
     assert {f"orchestrator/home/{name}" for name in brought} <= names
     assert not any(name.endswith(".pyc") for name in names)
+    assert [name for name in names if name.endswith("/data/share/man/man1/lab.1")]
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ update_lists() {
 	touch "$lists"
 }
 
+hands=                 # "new": completion is to be installed
 stamp=.venv/.lab-setup # .venv holds what the lock names
 lists=.venv/.lab-lists # apt's lists were asked for
 works="what needs no kernel works without them: .venv/bin/lab plan, list, report, compare;
@@ -70,9 +71,34 @@ if [ ! -e "$stamp" ] || [ requirements.lock -nt "$stamp" ] || [ pyproject.toml -
 	$pip install --require-hashes --only-binary :all: --requirement requirements.lock
 	# The lab itself, from this folder, by the setuptools of the lock.
 	$pip install --no-deps --no-build-isolation --editable .
+	hands=new
 	touch "$stamp"
 fi
 
 # The table of what the lab needs of the host is orchestrator/host/tools.py.
 install_packages $(python3 orchestrator/host/tools.py --missing)
 update_lists
+
+# For this user's shells; a file that cannot be written is no reason to stop.  The scripts ask the
+# lab, so they stay right when it changes.
+if [ -n "$hands" ] && [ -x .venv/bin/lab ]; then
+	for shell in bash zsh fish; do
+		! command -v $shell >/dev/null || .venv/bin/lab completion $shell --install || true
+	done
+fi
+# man(1) looks there for those whose PATH has ~/.local/bin.
+page=${XDG_DATA_HOME:-${HOME:-}/.local/share}/man/man1/lab.1
+if [ -e docs/lab.1 ] && [ -n "${HOME:-}" ] && ! cmp -s docs/lab.1 "$page"; then
+	{ mkdir -p "${page%/*}" && cp docs/lab.1 "$page" && echo "setup: wrote $page"; } || true
+fi
+# The shells that complete, and what renders the man page, are no needs of the lab: CI's tests ask
+# them, elsewhere those of the tests are left out that lack theirs.
+if [ -n "${CI:-}" ]; then
+	asked=
+	for program in zsh fish groff; do
+		command -v $program >/dev/null || asked="$asked $program"
+	done
+	[ -z "$asked" ] ||
+		as_root "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends$asked" ||
+		echo "setup: without$asked some tests are left out" >&2
+fi

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from orchestrator.commands.personal import apply_personal
 from orchestrator.model.errors import (
     EXIT_HOST,
     EXIT_INTERRUPTED,
@@ -56,6 +57,7 @@ def _let_go_of_stdout() -> None:
 def _status_of(command: click.Command) -> int:
     """Run the command; expected errors become one line and the right exit status."""
     try:
+        apply_personal(command)
         status = command.main(standalone_mode=False) or EXIT_OK
         sys.stdout.flush()
         return int(status)

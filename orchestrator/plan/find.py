@@ -14,6 +14,8 @@ from orchestrator.model.errors import UserError
 
 LAB_FILE = "lab.yaml"
 ENV_FILE = "LAB_YAML"
+#: Where workloads are where lab.yaml does not say so.
+DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
 
 # The kernel's top Makefile begins with these, one a line, since 2.6 at the latest.
 _VERSIONED = (rb"^VERSION *= *[0-9]", rb"^PATCHLEVEL *= *[0-9]")

@@ -28,6 +28,7 @@ from orchestrator.model.spec import (
     ProfileSpec,
     ShapeSpec,
 )
+from orchestrator.plan.find import DEFAULT_WORKLOAD_FOLDERS
 from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
@@ -39,7 +40,6 @@ from orchestrator.plan.yaml_reader import Document, View, read_document, regexes
 __all__ = ["ConfigError", "init_text", "load_config"]
 
 FRAGMENT_FOLDER = "kernel-configs"
-DEFAULT_WORKLOAD_FOLDERS = ("guest-tests",)
 
 RESERVED_KERNELS = (CLI_KERNEL, "latest", "none")
 
