@@ -37,7 +37,7 @@ def selection_options(function: F) -> F:
         click.option(
             "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
         ),
-        click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B."),
+        click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin)."),
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         mismatched_option,
     ):
@@ -85,7 +85,7 @@ def _seconds(
 
 def _selection(options: dict[str, Any]) -> Any:
     from orchestrator.model.arch import ALIASES
-    from orchestrator.plan.kernels import resolve_series, resolve_source
+    from orchestrator.plan.kernels import STDIN, resolve_series, resolve_source
     from orchestrator.plan.matrix import Selection
 
     here = Path.cwd()
@@ -95,7 +95,7 @@ def _selection(options: dict[str, Any]) -> Any:
         **{name: options[name] for name in names if name in options},
         arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
         source=None if source is None else resolve_source(source, here),
-        series=None if series is None else resolve_series(series, here),
+        series=series if series in (None, STDIN) else resolve_series(series, here),
     )
 
 
@@ -175,7 +175,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--arch", help="Architecture.")
 @click.option("--shape", help="Guest shape.")
 @click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
-@click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
+@click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin).")
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @mismatched_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")

@@ -19,6 +19,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.plan.capabilities import may_skip
+from orchestrator.plan.kernels import STDIN
 
 
 def explain(plan: Plan) -> str:
@@ -139,7 +140,8 @@ def _shown(cell: Cell) -> tuple[WorkloadSpec, ...]:
 def _build_row(build: Build) -> tuple[str, str, str]:
     source = build.kernel.source
     if build.kernel.series:
-        source += f" + {build.kernel.series}"
+        given = build.kernel.series
+        source += f" + {'standard input' if given == STDIN else given}"
     return build.id, source, _config_text(build.config)
 
 
