@@ -15,6 +15,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.model.errors import EXIT_OK
+from orchestrator.model.spec import APPLY_MODES
 
 F = Callable[..., Any]
 
@@ -22,6 +23,11 @@ mismatched_option = click.option(
     "--build-mismatched", is_flag=True, help="Build although a requested symbol did not take."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
+
+
+apply_option = click.option(
+    "--apply", type=click.Choice(APPLY_MODES), help="How a series goes on that does not just fit."
+)
 
 
 def selection_options(function: F) -> F:
@@ -38,6 +44,7 @@ def selection_options(function: F) -> F:
             "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
         ),
         click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin)."),
+        apply_option,
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         mismatched_option,
     ):
@@ -90,7 +97,7 @@ def _selection(options: dict[str, Any]) -> Any:
 
     here = Path.cwd()
     source, series = options["source"], options["series"]
-    names = ("profile", "kernels", "configs", "shapes", "workloads", "build_mismatched")
+    names = ("profile", "kernels", "configs", "shapes", "workloads", "apply", "build_mismatched")
     return Selection(
         **{name: options[name] for name in names if name in options},
         arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
@@ -176,6 +183,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--shape", help="Guest shape.")
 @click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
 @click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin).")
+@apply_option
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @mismatched_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")

@@ -9,7 +9,7 @@ from enum import Enum
 from orchestrator.model.evidence import Counter, CrashReport, Hit, LedgerStep, Measurement, Sample
 from orchestrator.model.kernel import ApplyFailure, CompilerMessage, ConfigMismatch, PatchState
 from orchestrator.model.names import Verdict
-from orchestrator.model.spec import KnownIssue
+from orchestrator.model.spec import STRICT, KnownIssue
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class CellRecord:
 class KernelRecord:
     """A kernel as results.json keeps it; ``series_origin`` is where the series was read from.
 
+    ``apply`` is how it was applied (:data:`.spec.APPLY_MODES`).
     ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
     """
 
@@ -133,6 +134,7 @@ class KernelRecord:
     notes: tuple[str, ...] = ()
     failure: ApplyFailure | None = None
     series_origin: str = ""
+    apply: str = STRICT
     expected: str = ""
 
 

@@ -27,6 +27,7 @@ from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, Ru
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
+from orchestrator.report.text import bent_lines
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import capsule, cell, symbolize
 from orchestrator.runner.collector import CellLog
@@ -35,6 +36,7 @@ from orchestrator.workload import programs, selftests
 
 FETCH_DEADLINE = 1800.0
 BUILD_DEADLINE = 7200.0
+_BENT_SHOWN = 20
 
 
 # ---------------------------------------------------------------- before any kernel
@@ -70,6 +72,10 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     base_commit = patches.base_commit if patches else ""
     base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, context.cache)
+    bent = bent_lines(tree.patches)
+    more = (f"... and {len(bent) - _BENT_SHOWN} hunks more",) if len(bent) > _BENT_SHOWN else ()
+    for line in (*bent[:_BENT_SHOWN], *more):
+        context.listener(Event("kernel", spec.name, "apply", line))
     text, found = f"{base.source} ({tree.version})", None
     if tree.failure:
         text, found = f"patch {tree.failure.n} does not apply: {tree.failure.message}", Verdict.FAIL
@@ -89,6 +95,7 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         notes=(*tree.notes, *unpromised(spec)),
         failure=tree.failure,
         series_origin=spec.series or "",
+        apply=spec.apply,
     )
 
 
