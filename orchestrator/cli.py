@@ -16,6 +16,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.model.errors import EXIT_OK
+from orchestrator.model.spec import APPLY_MODES
 
 F = Callable[..., Any]
 
@@ -41,6 +42,11 @@ def _two_at_most(
 run_and_case = click.argument("words", metavar="[RUN] [CASE]", nargs=-1, callback=_two_at_most)
 
 
+apply_option = click.option(
+    "--apply", type=click.Choice(APPLY_MODES), help="How a series goes on that does not just fit."
+)
+
+
 def selection_options(function: F) -> F:
     """The options that say what to run; shared by run, plan and build."""
     multiple: dict[str, Any] = {"multiple": True}
@@ -54,7 +60,8 @@ def selection_options(function: F) -> F:
         click.option(
             "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
         ),
-        click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B."),
+        click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin)."),
+        apply_option,
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
         mismatched_option,
@@ -104,17 +111,17 @@ def _seconds(
 
 def _selection(options: dict[str, Any]) -> Any:
     from orchestrator.model.arch import ALIASES
-    from orchestrator.plan.kernels import resolve_series, resolve_source
+    from orchestrator.plan.kernels import STDIN, resolve_series, resolve_source
     from orchestrator.plan.matrix import Selection
 
     here = Path.cwd()
     source, series = options["source"], options["series"]
-    names = ("profile", "kernels", "configs", "shapes", "workloads", "build_mismatched")
+    names = ("profile", "kernels", "configs", "shapes", "workloads", "apply", "build_mismatched")
     return Selection(
         **{name: options[name] for name in names if name in options},
         arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
         source=None if source is None else resolve_source(source, here),
-        series=None if series is None else resolve_series(series, here),
+        series=series if series in (None, STDIN) else resolve_series(series, here),
     )
 
 
@@ -195,7 +202,8 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--arch", help="Architecture.")
 @click.option("--shape", help="Guest shape.")
 @click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
-@click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
+@click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin).")
+@apply_option
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @mismatched_option
 @personal_option

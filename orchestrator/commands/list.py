@@ -16,6 +16,7 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.codec import plain
 from orchestrator.model.errors import UserError
 from orchestrator.model.spec import (
+    STRICT,
     ConfigSpec,
     KernelSpec,
     LabConfig,
@@ -109,6 +110,7 @@ def _kernel(item: KernelSpec, config: LabConfig, width: int) -> list[str]:
     default = " (default)" if item.name in _default_kernels(config) else ""
     lines = _head(item.name + default, item.source, width)
     lines += _field("series", item.series or "", width)
+    lines += _field("apply", item.apply if item.apply != STRICT else "", width)
     return lines + _field("provides", ", ".join(item.provides), width)
 
 

@@ -154,7 +154,8 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
                     bars.remove_task(task)
                 _print(console, event)
                 return
-            if event.stage in ("config", TESTED):  # stays in sight while the compile goes on
+            # What stays in sight while the compile goes on.
+            if event.stage in ("config", "apply", TESTED):
                 _print(console, event)
                 return
             if event.id not in tasks:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.commands.base import against_base
+from orchestrator.commands.incoming import received
 from orchestrator.commands.workspace import command_line, find_places, in_tree, load
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
@@ -57,7 +58,8 @@ def run(selection: Selection, options: Options) -> int:
             "name one with --baseline; `--baseline none` says that there is none yet, and any "
             "failure counts",
         )
-    selection = against_base(in_tree(selection, places), options.base, options.baseline)
+    selection = received(in_tree(selection, places), places)
+    selection = against_base(selection, options.base, options.baseline)
     baseline, selection = choose_baseline(places, config, selection, options.baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
     if options.time_budget is not None:
@@ -70,7 +72,7 @@ def run(selection: Selection, options: Options) -> int:
         boot=options.boot,
         seed=options.seed,
         fail_on=options.fail_on,
-        command=command_line(),
+        command=command_line(selection.series),
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout)
     with progress.listener(plan, shown, sys.stdout) as listener:

@@ -10,14 +10,16 @@ from pathlib import Path
 import click
 
 from orchestrator.commands import progress
+from orchestrator.commands.incoming import received
 from orchestrator.commands.workspace import find_places, in_tree, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL
+from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, UserError
 from orchestrator.model.evidence import GuestEnd
+from orchestrator.plan.kernels import STDIN
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.report.text import visible
 from orchestrator.results.runs import cell_folder
@@ -55,7 +57,13 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     :raises HostError: when the host cannot do its part.
     """
     places = find_places()
-    plan = make_plan(load(places), in_tree(selection, places), tuple(ARCHES))
+    if selection.series == STDIN and not options.command and not sys.stdin.isatty():
+        raise UserError(
+            "standard input is the series, and no terminal to log in from",
+            "give a COMMAND, or the series as a file",
+        )
+    selection = received(in_tree(selection, places), places)
+    plan = make_plan(load(places), selection, tuple(ARCHES))
     cell = plan.cells[0]
     _tell(cell.id)
     places.cache.folder.mkdir(parents=True, exist_ok=True)

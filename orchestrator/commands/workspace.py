@@ -15,6 +15,7 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.find import Found, find_lab
+from orchestrator.plan.kernels import STDIN
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.runner.context import Places, cache_folder
 
@@ -86,6 +87,16 @@ def load(places: Places) -> LabConfig:
     return load_config(places.lab_yaml, tuple(ARCHES))
 
 
-def command_line() -> str:
-    """The command this process was started with, for a shell."""
-    return shlex.join(["lab", *sys.argv[1:]])
+def command_line(series: str | None = None) -> str:
+    """The command this process was started with, for a shell.
+
+    :param series: the file that stands for the series of standard input, which is read only once.
+    """
+    words = sys.argv[1:]
+    if series is not None:
+        given = f"--series={STDIN}"
+        words = [f"--series={series}" if word == given else word for word in words]
+        for at, word in enumerate(words[1:], 1):
+            if word == STDIN and words[at - 1] == "--series":
+                words[at] = series
+    return shlex.join(["lab", *words])

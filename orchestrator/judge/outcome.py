@@ -37,6 +37,7 @@ from orchestrator.model.results import (
     KernelRecord,
     Summary,
 )
+from orchestrator.model.spec import STRICT
 
 # How the note of a cell begins that was not run for want of time.
 BUDGET = "the time budget was spent"
@@ -231,6 +232,8 @@ def _again(run: Found, name: str, *more: str) -> str:
     if known.series and not known.series_origin:
         return run.command
     series = ["--series", known.series_origin] if known.series_origin else []
+    if series and known.apply != STRICT:
+        series += ["--apply", known.apply]
     return shlex.join(["lab", "run", "--source", known.source, *series, *more])
 
 

@@ -72,14 +72,33 @@ class Series:
 
 
 @dataclass(frozen=True)
+class BentHunk:
+    """A hunk that went in although the file is not as its context says.
+
+    ``offset`` is how many lines below its header's place it went, ``fuzz`` how many lines of its
+    context were ignored at either end.  ``merged``: git's three-way merge put it in.
+    """
+
+    file: str
+    header: str
+    offset: int = 0
+    fuzz: int = 0
+    merged: bool = False
+
+
+@dataclass(frozen=True)
 class PatchState:
-    """A patch as results.json records it; ``applied`` is None when an earlier one failed."""
+    """A patch as results.json records it; ``applied`` is None when an earlier one failed.
+
+    ``bent`` are the hunks that did not fit as they stand (``--apply``).
+    """
 
     n: int
     subject: str
     author: str
     sha256: str
     applied: bool | None
+    bent: tuple[BentHunk, ...] = ()
 
 
 @dataclass(frozen=True)

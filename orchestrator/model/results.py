@@ -15,7 +15,7 @@ from orchestrator.model.kernel import (
     Tested,
 )
 from orchestrator.model.names import Verdict
-from orchestrator.model.spec import KnownIssue
+from orchestrator.model.spec import STRICT, KnownIssue
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ class CellRecord:
 class KernelRecord:
     """A kernel as results.json keeps it; ``series_origin`` is where the series was read from.
 
+    ``apply`` is how it was applied (:data:`.spec.APPLY_MODES`).
     ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
     """
 
@@ -139,6 +140,7 @@ class KernelRecord:
     notes: tuple[str, ...] = ()
     failure: ApplyFailure | None = None
     series_origin: str = ""
+    apply: str = STRICT
     expected: str = ""
     tested: Tested = field(default_factory=Tested)
 

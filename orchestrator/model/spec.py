@@ -8,6 +8,10 @@ from pathlib import Path
 
 from orchestrator.model.names import Verdict
 
+#: How a series is applied: all context must match; by a three-way merge where it does not; or
+#: without the outermost lines of context.
+STRICT, THREE_WAY, FUZZ = APPLY_MODES = ("strict", "3way", "fuzz")
+
 
 @dataclass(frozen=True)
 class KernelSpec:
@@ -15,7 +19,8 @@ class KernelSpec:
 
     ``source`` is ``debian:6.12[=VERSION]``, ``path:DIR``, ``git:URL-or-DIR#REF`` or ``tar:FILE``
     with relative paths already resolved against lab.yaml's folder; ``series`` is a path
-    (folder, mbox, patch) or ``git:DIR#A..B``.  ``where`` is ``file:line`` of the definition.
+    (folder, mbox, patch) or ``git:DIR#A..B``.  ``apply`` says how: one of :data:`APPLY_MODES`.
+    ``where`` is ``file:line`` of the definition.
     ``base`` is the source that this kernel is set beside, empty for the nearest that is known.
     """
 
@@ -25,6 +30,7 @@ class KernelSpec:
     provides: tuple[str, ...] = ()
     where: str = ""
     base: str = ""
+    apply: str = STRICT
 
 
 @dataclass(frozen=True)

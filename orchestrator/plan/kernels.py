@@ -17,6 +17,9 @@ _DEBIAN = re.compile(r"[0-9]+\.[0-9]+(=[0-9][A-Za-z0-9.+~:-]*)?", re.ASCII)
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@{}^~+-]*", re.ASCII)
 _REMOTE = re.compile(r"(https?|git|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s:][^\s]*", re.ASCII)
 
+#: What ``--series`` calls standard input; lab.yaml has no such series.
+STDIN = "-"
+
 SOURCE_FORMS = "debian:6.12[=VERSION], [path:]DIR, git:URL-or-DIR#REF or tar:FILE"
 
 

@@ -18,6 +18,7 @@ from orchestrator.model.errors import UserError
 from orchestrator.model.formats import parse_size_mib
 from orchestrator.model.names import BOOT, CLI_KERNEL, is_named, nearest
 from orchestrator.model.spec import (
+    STRICT,
     ConfigSpec,
     Expectation,
     KernelSpec,
@@ -206,6 +207,7 @@ class _Reader:
             series=self._resolved(view, "series", resolve_series),
             provides=self._capable(view, "provides"),
             where=view.where(),
+            apply=view.text("apply") or STRICT,
         )
 
     def _config(self, name: str, view: View) -> ConfigSpec:

@@ -40,6 +40,7 @@ class Selection:
 
     ``kernels``, ``configs``, ``arches``, ``shapes`` and ``workloads`` are names or globs.
     ``source`` and ``series`` are in the full form of :mod:`orchestrator.plan.kernels`.
+    ``apply`` is how series are applied, in place of lab.yaml's word for it.
     ``baseline`` is the name of a kernel of lab.yaml; ``base`` is a source in the full form, which
     becomes the kernel ``base`` and is the baseline in its place.
     With ``build_mismatched`` every config is built although a symbol did not take.
@@ -53,6 +54,7 @@ class Selection:
     workloads: tuple[str, ...] = ()
     source: str | None = None
     series: str | None = None
+    apply: str | None = None
     baseline: str | None = None
     base: str | None = None
     build_mismatched: bool = False
@@ -79,7 +81,7 @@ class _Planner:
         typed = typed_workloads(selection.workloads, config.workloads)
         self.selection = replace(selection, workloads=typed)
         self.profile = _find_profile(config, selection.profile)
-        self.kernels = {k.name: k for k in config.kernels}
+        self.kernels = {k.name: self._applied(k) for k in config.kernels}
         self.configs = {c.name: c for c in config.configs}
         self.shapes = {s.name: s for s in config.shapes}
         self.workloads = {w.name: w for w in config.workloads}
@@ -114,6 +116,10 @@ class _Planner:
             blocks = self.names.narrow(blocks, dimension, getattr(selection, dimension))
         cells = self._cells(blocks)
         self._check_asked(cells)
+        if selection.apply and not any(cell.build.kernel.series for cell in cells):
+            raise UserError(
+                f"--apply {selection.apply}: no kernel here has a series", "add one with --series"
+            )
         baseline = self._baseline(cells)
         if baseline is not None:
             cells = self._with_baseline(cells, baseline)
@@ -136,6 +142,12 @@ class _Planner:
 
     # ------------------------------------------------------------ kernels
 
+    def _applied(self, kernel: KernelSpec) -> KernelSpec:
+        """A kernel whose series is applied as the command line has it, if it says so."""
+        if self.selection.apply is None or kernel.series is None:
+            return kernel
+        return replace(kernel, apply=self.selection.apply)
+
     def _under_test(self) -> tuple[str, ...]:
         """The kernels of a block that names none; defines the kernel ``cli`` if there is one."""
         default = self.config.default_kernels or tuple(self.kernels)[:1]
@@ -150,7 +162,7 @@ class _Planner:
         if source is None:
             base = self._series_base(default)
             source = base.source
-        self.kernels[CLI_KERNEL] = KernelSpec(
+        spec = KernelSpec(
             name=CLI_KERNEL,
             source=source,
             series=series,
@@ -162,6 +174,7 @@ class _Planner:
             self.kernels[BASE_KERNEL] = KernelSpec(
                 BASE_KERNEL, self.selection.base, where="command line"
             )
+        self.kernels[CLI_KERNEL] = self._applied(spec)
         return (CLI_KERNEL,)
 
     def _series_base(self, default: tuple[str, ...]) -> KernelSpec:

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.model.codec import plain
 from orchestrator.model.spec import (
+    STRICT,
     Build,
     Cell,
     ConfigSpec,
@@ -19,6 +20,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.plan.capabilities import may_skip
+from orchestrator.plan.kernels import STDIN
 
 
 def explain(plan: Plan) -> str:
@@ -69,6 +71,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "kernel": build.kernel.name,
                 "source": build.kernel.source,
                 "series": build.kernel.series,
+                "apply": build.kernel.apply,
                 "config": build.config.name,
                 "fragments": [path.stem for path in build.config.fragments],
                 "dotconfig": str(build.config.full) if build.config.full else None,
@@ -139,7 +142,10 @@ def _shown(cell: Cell) -> tuple[WorkloadSpec, ...]:
 def _build_row(build: Build) -> tuple[str, str, str]:
     source = build.kernel.source
     if build.kernel.series:
-        source += f" + {build.kernel.series}"
+        given = build.kernel.series
+        source += f" + {'standard input' if given == STDIN else given}"
+        if build.kernel.apply != STRICT:
+            source += f" ({build.kernel.apply})"
     return build.id, source, _config_text(build.config)
 
 

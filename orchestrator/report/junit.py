@@ -37,6 +37,7 @@ from orchestrator.model.results import (
 )
 from orchestrator.report.text import (
     EXIT_MEANING,
+    bent_lines,
     counter_line,
     excerpt,
     headline,
@@ -189,6 +190,8 @@ class _Maker:
                 case.add_skipped_info("not tried: an earlier patch does not apply")
             elif not patch.applied and whole is not None:
                 self.judge(case, whole, f"by {patch.author}\n{apply_text(kernel)}")
+            elif patch.bent:
+                case.stdout = visible("\n".join(bent_lines((patch,))))
             cases.append(case)
         failing = any(patch.applied is False for patch in kernel.series)
         if whole is not None and whole.verdict is not Verdict.PASS and not failing:

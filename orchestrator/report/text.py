@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from orchestrator.judge.known_issues import NOT_SEEN, SEEN
 from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.formats import CONTROLS
+from orchestrator.model.kernel import BentHunk, PatchState
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 
@@ -76,6 +78,27 @@ def ledger_line(step: LedgerStep) -> str:
         f" {step.walk_anon}, VmSwap {step.vm_swap} against walk {step.walk_swap},"
         f" tolerance {step.tolerance}" + (f": DRIFT {drifts}" if drifts else "")
     )
+
+
+def bent_lines(patches: Sequence[PatchState]) -> tuple[str, ...]:
+    """The hunks of a series that did not fit as they stand, a line each."""
+    return tuple(
+        f"patch {patch.n}: {hunk.file} {hunk.header}: {bent_how(hunk)}"
+        for patch in patches
+        for hunk in patch.bent
+    )
+
+
+def bent_how(hunk: BentHunk) -> str:
+    """How a hunk went in: ``fuzz 1, 3 lines below``, or ``merged``."""
+    if hunk.merged:
+        return "merged"
+    told = [f"fuzz {hunk.fuzz}"] if hunk.fuzz else []
+    if hunk.offset:
+        count = abs(hunk.offset)
+        way = "below" if hunk.offset > 0 else "above"
+        told.append(f"{count} line{'s'[: count > 1]} {way}")
+    return ", ".join(told)
 
 
 def headline(case: CaseResult) -> str:

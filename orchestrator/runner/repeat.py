@@ -70,7 +70,9 @@ def make_repeat(
     elif known:
         selection = replace(selection, kernels=(kernel,))
     elif record is not None:
-        selection = replace(selection, source=record.source, series=record.series_origin or None)
+        series = record.series_origin or None
+        apply = record.apply if series else None
+        selection = replace(selection, source=record.source, series=series, apply=apply)
     else:
         raise UserError(
             f"lab.yaml has no kernel {kernel!r}, and run {earlier.run.id} does not tell its source",
@@ -127,7 +129,9 @@ def _as_run(spec: KernelSpec, name: str, record: KernelRecord | None, base: str 
     if record is None:
         return replace(spec, name=name)
     series = record.series_origin or None
-    return replace(spec, name=name, source=record.source, series=series, base=base)
+    return replace(
+        spec, name=name, source=record.source, series=series, base=base, apply=record.apply
+    )
 
 
 def _asked_base(earlier: RunResult, name: str) -> str:
@@ -171,7 +175,7 @@ def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | N
     if record is not None:
         like = next((k for k in plain if k.name == record.name), KernelSpec(record.name, ""))
         series = record.series_origin or None
-        spec = replace(like, source=record.source, series=series)
+        spec = replace(like, source=record.source, series=series, apply=record.apply)
     else:
         bare = kernel.source.partition("=")[0]
         sources = (kernel.source, bare) if kernel.source.startswith("debian:") else (kernel.source,)

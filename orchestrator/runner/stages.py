@@ -28,6 +28,7 @@ from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, Ru
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
+from orchestrator.report.text import bent_lines
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import capsule, cell, symbolize
 from orchestrator.runner.collector import CellLog
@@ -36,6 +37,7 @@ from orchestrator.workload import programs, selftests
 
 FETCH_DEADLINE = 1800.0
 BUILD_DEADLINE = 7200.0
+_BENT_SHOWN = 20
 
 
 # ---------------------------------------------------------------- before any kernel
@@ -71,6 +73,10 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     base_commit = patches.base_commit if patches else ""
     base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, context.cache)
+    bent = bent_lines(tree.patches)
+    more = (f"... and {len(bent) - _BENT_SHOWN} hunks more",) if len(bent) > _BENT_SHOWN else ()
+    for line in (*bent[:_BENT_SHOWN], *more):
+        context.listener(Event("kernel", spec.name, "apply", line))
     if context.values.known is not None:
         tree = nearest.set_beside(tree, base, context.values.known, context.cache)
         record = record_kernel(Kernel(tree, base.slot, base.source), spec)
@@ -95,6 +101,7 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         failure=tree.failure,
         series_origin=spec.series or "",
         tested=tree.tested,
+        apply=spec.apply,
     )
     return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 

@@ -85,6 +85,14 @@ def test_the_base_of_a_series_comes_first_as_the_run_had_it(config: LabConfig) -
     assert repeat.boots
 
 
+def test_a_series_goes_on_as_it_did(config: LabConfig) -> None:
+    earlier = run_of(replace(CLI, apply="3way"), PLAIN)
+    wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")
+    base, tested = make_repeat(config, earlier, wanted).subjects
+    assert tested.cell.build.kernel.apply == "3way"
+    assert base.cell.build.kernel.apply == "strict"
+
+
 def test_what_was_built_although_a_symbol_did_not_take_is_built_again(config: LabConfig) -> None:
     earlier = run_of(CLI, PLAIN)
     wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")

@@ -32,6 +32,19 @@ def test_a_config_may_be_built_with_symbols_that_did_not_take(lab: Path) -> None
     assert [config.build_mismatched for config in load(lab).configs] == [False, True]
 
 
+def test_how_a_series_is_applied(lab: Path) -> None:
+    assert [kernel.apply for kernel in load(lab).kernels] == ["strict", "strict"]
+    text = lab.read_text()
+    for mode in ("strict", "3way", "fuzz"):
+        line = f"    source: debian:6.12\n    apply: {mode}\n"
+        lab.write_text(text.replace("    source: debian:6.12\n", line))
+        assert load(lab).kernels[0].apply == mode
+    lab.write_text(text.replace("    source: debian:6.12\n", line.replace("fuzz", "wiggle")))
+    with pytest.raises(ConfigError) as wrong:
+        load(lab)
+    assert "strict, 3way or fuzz" in str(wrong.value)
+
+
 def test_everything_is_read(lab: Path) -> None:
     config = load(lab)
     assert config.path == lab

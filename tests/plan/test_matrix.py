@@ -251,6 +251,21 @@ def test_series_alone_goes_on_the_first_kernel_and_keeps_its_promises() -> None:
         plan(series="/v3", kernels=("v6*",))
 
 
+def test_how_a_series_goes_on_is_said_for_every_kernel_that_has_one() -> None:
+    def modes(**selection: object) -> list[str]:
+        return [build.kernel.apply for build in plan(**selection).builds]
+
+    assert modes(series="/v3", arches=("x86_64",)) == ["strict"]
+    assert modes(series="/v3", arches=("x86_64",), apply="3way") == ["3way"]
+    both = modes(kernels=("drift", "v6.12"), arches=("x86_64",), apply="fuzz")
+    assert sorted(both) == ["fuzz", "strict"]
+    with pytest.raises(UserError, match="no kernel here has a series"):
+        plan(kernels=("v6.12",), apply="fuzz")
+    shown = plan(series="/v3", apply="fuzz")
+    assert "debian:6.12 + /v3 (fuzz)" in explain(shown)
+    assert plan_to_dict(shown)["builds"][0]["apply"] == "fuzz"
+
+
 def test_source_alone_promises_what_the_same_source_in_lab_yaml_does() -> None:
     assert plan(source="debian:6.12=6.12.43-1").builds[0].kernel.provides == ("uffd-move",)
     assert plan(source="debian:6.1").builds[0].kernel.provides == ()
@@ -493,6 +508,7 @@ def test_plan_to_dict() -> None:
         "kernel": "v6.12",
         "source": "debian:6.12",
         "series": None,
+        "apply": "strict",
         "config": "default",
         "fragments": ["base", "thp"],
         "dotconfig": None,

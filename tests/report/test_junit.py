@@ -14,6 +14,7 @@ from orchestrator import HOME
 from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.evidence import Measurement
+from orchestrator.model.kernel import BentHunk
 from orchestrator.model.names import Verdict
 from orchestrator.report import html, junit
 
@@ -77,6 +78,24 @@ def test_each_suite_says_what_was_tested():
     for suite in parse(good_run()):
         first = next(suite.iter("property"))
         assert (first.get("name"), first.get("value")) == ("tested", said)
+
+
+def test_hunks_that_were_bent_are_told_with_their_patch():
+    run = broken_run()
+    cli = next(kernel for kernel in run.kernels if kernel.series)
+    header = "@@ -1,7 +1,7 @@ f(\x1b)"
+    hunks = (BentHunk("mm/a.c", header, -2, 1), BentHunk("mm/a.c", header, merged=True))
+    bent = replace(cli, apply="fuzz", series=(replace(cli.series[0], bent=hunks),), failure=None)
+    run = replace(run, kernels=(bent,))
+    case = parse(run).find(f"testsuite[@name='series {cli.name}']/testcase")
+    assert case.find("system-out").text.splitlines() == [
+        "patch 1: mm/a.c @@ -1,7 +1,7 @@ f(\\x1b): fuzz 1, 2 lines above",
+        "patch 1: mm/a.c @@ -1,7 +1,7 @@ f(\\x1b): merged",
+    ]
+    page = html.render(run, None)
+    assert "2 hunks did not fit as they stand (<code>--apply fuzz</code>)" in page
+    assert "fuzz 1, 2 lines above" in page
+    assert "\x1b" not in page
 
 
 def test_counters_and_accelerator_are_properties():

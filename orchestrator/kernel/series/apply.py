@@ -1,31 +1,45 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A series onto a source, patch by patch, with the semantics of ``git am``.
 
-``git apply --cached`` on an index of its own: all context must match, hunks may have moved, no
-fuzz, no three-way merge.  No file is written but objects of the cache's store, so a hostile path
-has nothing to reach; git itself refuses ``..``, ``.git`` and writing through a symbolic link
-(git-apply(1) ``--unsafe-paths``, which is not given), and links that leave the tree are refused
-here.  A series that does not apply is a value, not an exception: a verdict on the series.
+``git apply --cached`` on an index of its own: all context must match, hunks may have moved.  Only
+where a kernel asks for it (``apply: fuzz`` or ``3way``) is a patch that does not apply so bent
+(:mod:`.fuzz`) or merged (:mod:`.merge`), and then each such hunk is told.
+
+No file is written but objects of the cache's store, so a hostile path has nothing to reach; git
+itself refuses ``..``, ``.git`` and writing through a symbolic link (git-apply(1)
+``--unsafe-paths``, which is not given), and links that leave the tree are refused here.  A series
+that does not apply is a value, not an exception: a verdict on the series.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.host.cache.files import Cache, need_space
 from orchestrator.host.cache.scratch import scratch
-from orchestrator.kernel.series import diff
+from orchestrator.kernel.series import diff, fuzz
+from orchestrator.kernel.series.merge import Originals, merge
 from orchestrator.kernel.series.misfit import explain
 from orchestrator.kernel.source import store
 from orchestrator.kernel.source.archive import leaves_tree
 from orchestrator.kernel.source.fetch import BaseSource
 from orchestrator.model.errors import HostError
-from orchestrator.model.kernel import ApplyFailure, KernelTree, Patch, PatchState, Series, Tested
-from orchestrator.model.spec import KernelSpec
+from orchestrator.model.kernel import (
+    ApplyFailure,
+    BentHunk,
+    KernelTree,
+    Patch,
+    PatchState,
+    Series,
+    Tested,
+)
+from orchestrator.model.spec import FUZZ, STRICT, KernelSpec
 
+_COMMAND = ("apply", "--cached", "--whitespace=nowarn")
 _LINK, _SUBMODULE = b"120000", b"160000"
 # What git says when not the patch but the host is at fault.
 _HOST_TROUBLE = re.compile(
@@ -46,15 +60,19 @@ def apply_series(
     if series is None:
         return KernelTree(spec, base.version, base.tree, base.tree, notes=base.notes)
     need_space(cache, 64 << 20)
-    applied, failure, tree = 0, None, base.tree
+    failure, tree = None, base.tree
+    bent: list[tuple[BentHunk, ...]] = []
     with scratch(cache) as folder:
         index = folder / "index"
         store.git(cache, "read-tree", base.tree, index=index)
+        how = _Bending(base, series, spec, folder, cache)
         for patch in series.patches:
-            failure = _apply(patch, index, cache)
-            if failure:
+            came = _apply(patch, index, cache, how)
+            if isinstance(came, ApplyFailure):
+                failure = came
                 break
-            applied += 1
+            bent.append(came)
+        applied = len(bent)
         if applied:
             tree = store.git(cache, "write-tree", index=index).text.strip()
     refused = _refused(base.tree, tree, series.patches, cache)
@@ -64,6 +82,7 @@ def apply_series(
         PatchState(
             p.n, p.subject, p.author, p.sha256,
             True if p.n <= applied else False if p.n == applied + 1 else None,
+            bent[p.n - 1] if p.n <= applied else (),
         )
         for p in series.patches
     )  # fmt: skip
@@ -71,27 +90,93 @@ def apply_series(
     version = base.version
     if "Makefile" in touched:
         version = store.kernel_version(tree, cache) or version
-    notes = (*base.notes, *series.notes, *_base_notes(base, series, cache))
+    notes = (*base.notes, *series.notes, *_base_notes(base, series, cache), *how.notes)
     return KernelTree(
         spec, version, base.tree, tree, states, series.digest, notes, failure, touched,
         Tested(subject=series.subject),
     )  # fmt: skip
 
 
-def _apply(patch: Patch, index: Path, cache: Cache) -> ApplyFailure | None:
-    """Apply one patch to the index; the index is as before where it does not apply."""
-    command = ("apply", "--cached", "--whitespace=nowarn")
-    done = store.git(cache, *command, "-", index=index, input=patch.diff, check=False)
+class _Bending:
+    """How a series' patches are bent that do not apply; ``notes`` is what else there is to tell."""
+
+    def __init__(
+        self, base: BaseSource, series: Series, spec: KernelSpec, folder: Path, cache: Cache
+    ) -> None:
+        self.mode = spec.apply
+        self.notes: list[str] = []
+        self._cache = cache
+        self._coming = iter(series.patches)
+        self._missing: dict[int, list[str]] = {}
+        where = [base.repository] if base.repository else []
+        if series.origin.startswith("git:"):
+            where.append(Path(series.origin[4:].rpartition("#")[0]).expanduser())
+        self._originals = Originals(folder / "originals", where, cache)
+
+    def fuzz(self, patch: Patch, index: Path, tree: str) -> tuple[BentHunk, ...] | str:
+        """Apply it with fuzz; a text says why that did not work."""
+        found = fuzz.bend(patch.diff, self._reader(tree))
+        if found is None:
+            return f"with a fuzz of {fuzz.MOST_FUZZ} neither"
+        done = store.git(self._cache, *_COMMAND, "-", index=index, input=found[0], check=False)
+        return found[1] if done.status == 0 else "with fuzz neither"
+
+    def merge(
+        self, patch: Patch, index: Path, tree: str
+    ) -> tuple[BentHunk, ...] | ApplyFailure | str:
+        """Merge it; a text says why there was no merge."""
+        for earlier in self._coming:
+            self._missing[earlier.n] = self._originals.follow(earlier)
+            if earlier.n == patch.n:
+                break
+        came = merge(patch, index, self._cache)
+        if isinstance(came, ApplyFailure):
+            return came
+        if came is not None:
+            missing = self._missing[patch.n]
+            if not missing:
+                return "no three-way merge came of it: " + came.splitlines()[-1]
+            return (
+                "a three-way merge needs what it was made from, which neither the store nor a "
+                f"repository of the source or series has: {', '.join(missing)}; "
+                "give a git:DIR#REF that has the series' base as the source"
+            )
+        if store.git(self._cache, "write-tree", index=index).text.strip() == tree:
+            self.notes.append(f"patch {patch.n} changes nothing: the source has it already")
+        moved = fuzz.misplaced(patch.diff, self._reader(tree))
+        return tuple(BentHunk(name, header, merged=True) for name, header in moved)
+
+    def _reader(self, tree: str) -> Callable[[str], bytes | None]:
+        def read(name: str) -> bytes | None:
+            inside = not name.startswith("/") and ".." not in name.split("/")
+            return store.read_file(tree, name, self._cache) if inside else None
+
+        return read
+
+
+def _apply(
+    patch: Patch, index: Path, cache: Cache, how: _Bending
+) -> ApplyFailure | tuple[BentHunk, ...]:
+    """Apply one patch to the index, which is as before where it does not apply."""
+    done = store.git(cache, *_COMMAND, "-", index=index, input=patch.diff, check=False)
     if done.status == 0:
-        return None
+        return ()
     said = done.stderr.decode(errors="replace").strip()
     if done.status < 0 or _HOST_TROUBLE.search(said):
         raise HostError(f"git apply: {said or f'ended with status {done.status}'}")
     backwards = store.git(
-        cache, *command, "--check", "-R", "-", index=index, input=patch.diff, check=False
+        cache, *_COMMAND, "--check", "-R", "-", index=index, input=patch.diff, check=False
     )
     here = store.git(cache, "write-tree", index=index).text.strip()
-    return explain(patch, said, here, cache, already=backwards.status == 0)
+    already = backwards.status == 0
+    failure = explain(patch, said, here, cache, already=already)
+    # With fuzz what is there already may well go in once more.
+    if how.mode == STRICT or (how.mode == FUZZ and already):
+        return failure
+    came = (how.fuzz if how.mode == FUZZ else how.merge)(patch, index, here)
+    if isinstance(came, str):
+        return replace(failure, message=f"{failure.message}; {came}")
+    return came
 
 
 def _refused(

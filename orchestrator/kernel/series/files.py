@@ -44,19 +44,36 @@ def read(path: Path) -> bytes:
             data = file.read() if 0 < size <= LARGEST else _bounded(file)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}", FORMS) from error
+    return _unpacked(data, str(path))
+
+
+def read_stream(stream: IO[bytes], name: str) -> bytes:
+    """Read a stream to its end, as :func:`read` does a file.
+
+    :param name: what messages call it.
+    :raises UserError: as :func:`read` does.
+    """
+    try:
+        data = _bounded(stream)
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror or error}", FORMS) from error
+    return _unpacked(data, name)
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
     if is_compressed(data):
-        with decompressed(io.BytesIO(data), str(path)) as packed:
+        with decompressed(io.BytesIO(data), name) as packed:
             data = _bounded(packed)
     if len(data) > LARGEST:
-        raise UserError(f"{path} is larger than {LARGEST >> 20} MiB: no patch series", FORMS)
+        raise UserError(f"{name} is larger than {LARGEST >> 20} MiB: no patch series", FORMS)
     for first, (what, todo) in _ELSEWHERE.items():
         if data.startswith(first):
-            raise UserError(f"{path} {what}", todo.format(path))
+            raise UserError(f"{name} {what}", todo.format(name))
     if data[257:262] == b"ustar":
-        raise UserError(f"{path} is a tar archive", "unpack it, and give the folder")
+        raise UserError(f"{name} is a tar archive", "unpack it, and give the folder")
     if data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
         raise UserError(
-            f"{path} is a web page, no mail: the patch in it is not as it was sent",
+            f"{name} is a web page, no mail: the patch in it is not as it was sent",
             "save the raw mail, or the thread as t.mbox.gz (on lore.kernel.org: `raw`, `mbox.gz`)",
         )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -45,7 +45,19 @@ def load_series(where: str) -> Series:
     :raises UserError: when it is missing, unreadable, holds no diff, or lacks a patch.
     :raises HostError: when git is missing.
     """
-    found = _from_git(where[4:]) if where.startswith("git:") else _from_path(where)
+    return _series(_from_git(where[4:]) if where.startswith("git:") else _from_path(where), where)
+
+
+def read_series(data: bytes, name: str) -> Series:
+    """Make a series of what a file would hold; as :func:`load_series`, which names the errors.
+
+    :param data: unpacked, as :mod:`.files` reads it.
+    :param name: what messages call it.
+    """
+    return _series(_from_data(data, name), name)
+
+
+def _series(found: Found, where: str) -> Series:
     chosen, covers, notes = choose(found, where)
     texts = [m.text for m in (*covers, *chosen)]
     base = next((m[1].decode(errors="replace") for t in texts if (m := _BASE_COMMIT.search(t))), "")
@@ -77,10 +89,14 @@ def _from_path(where: str) -> Found:
     path = Path(where).expanduser()
     if path.is_dir():
         return _from_folder(path)
-    data = files.read(path)
-    mails = _mails_of(data, str(path), alone=True)
-    if path.name == "series" and not any(m.diff for m in mails):
+    found = _from_data(files.read(path), str(path))
+    if path.name == "series" and not any(m.diff for m in found.mails):
         return _from_quilt(path)
+    return found
+
+
+def _from_data(data: bytes, name: str) -> Found:
+    mails = _mails_of(data, name, alone=True)
     return Found(tuple(mails), named=False, why="no diff" + files.why_none(data))
 
 

@@ -48,6 +48,28 @@ def explain(patch: Patch, said: str, tree: str, cache: Cache, *, already: bool) 
     return ApplyFailure(patch.n, patch.subject, name, 0, message, "", "")
 
 
+def conflict(patch: Patch, name: str, files: int, marked: str) -> ApplyFailure:
+    """Tell a conflict of a three-way merge.
+
+    :param files: how many files have one.
+    :param marked: the file with git's conflict marks.
+    """
+    lines = marked.split("\n")
+    starts = [n for n, line in enumerate(lines) if line.startswith("<<<<<<< ")]
+    ends = [n for n, line in enumerate(lines) if line.startswith(">>>>>>> ")]
+    shown = [
+        line for start, end in zip(starts, ends, strict=False) for line in lines[start : end + 1]
+    ]
+    message = f"the three-way merge has {len(starts) or 1} conflict{'s'[: len(starts) > 1]}"
+    if files > 1:
+        message += f" in this file, and more in {files - 1} other{'s'[: files > 2]}"
+    hunks = (h.text for f in diff.parse(patch.diff) if name in (f.old, f.new) for h in f.hunks)
+    return ApplyFailure(
+        patch.n, patch.subject, name, starts[0] + 1 if starts else 0, message,
+        _cut(_text(b"".join(hunks))), _cut("\n".join(shown)),
+    )  # fmt: skip
+
+
 def _misfit(
     patch: Patch, message: str, name: str, hunk: diff.Hunk, tree: str, cache: Cache
 ) -> ApplyFailure:
