@@ -26,7 +26,7 @@ OWNERS = {
     "fabric": {"guest.ssh"},
     "paramiko": {"guest.ssh"},
     "qemu": {"guest.qemu"},
-    "rich": {"commands.progress"},
+    "rich": {"commands.live"},
     "drgn": {"evidence.vmcore.child"},
 }
 #: What each room may import besides itself: only what stands below it.  A module that stands in no
@@ -59,6 +59,7 @@ READS_DUMPS = "evidence.vmcore.questions"
 #: Modules without a test file of their own at the mirrored path, and the file that tests them.
 TESTED_IN = {
     "cli": "commands/test_entry",
+    "commands.foreseeing": "commands/test_progress",
     "commands.init": "commands/test_history",
     "commands.list": "commands/test_history",
     "commands.summary": "commands/test_run",

@@ -39,7 +39,7 @@ class Event:
     the done part of the stage (0 to 1) where it is known; ``seconds`` counts from the stage's
     beginning; ``verdict`` comes with ``done`` and with each case.  ``version`` comes with a kernel
     that is done, ``case`` with a case; ``foreseen`` says that a failure was ``expected`` or is a
-    ``known issue``.
+    ``known issue``, and of a cell whose every failure was, ``foreseen_cases`` how many there are.
     """
 
     kind: str
@@ -51,6 +51,7 @@ class Event:
     seconds: float | None = None
     version: str = ""
     foreseen: str = ""
+    foreseen_cases: int | None = None
     case: CaseResult | None = None
 
 
