@@ -26,7 +26,7 @@ OWNERS = {
     "fabric": {"guest.ssh"},
     "paramiko": {"guest.ssh"},
     "qemu": {"guest.qemu"},
-    "rich": {"commands.progress"},
+    "rich": {"commands.live"},
     "drgn": {"evidence.vmcore.child"},
 }
 #: What each room may import besides itself: only what stands below it.  A module that stands in no
@@ -60,6 +60,7 @@ READS_DUMPS = "evidence.vmcore.questions"
 TESTED_IN = {
     "cli": "commands/test_entry",
     "commands.chosen": "commands/test_rerun",
+    "commands.foreseeing": "commands/test_progress",
     "commands.init": "commands/test_history",
     "commands.list": "commands/test_history",
     "commands.summary": "commands/test_run",

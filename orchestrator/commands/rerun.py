@@ -56,7 +56,7 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
             return debug(places, repeat, old, options)
     shown = progress.choose(options.plain, options.as_json, sys.stdout)
     given = RunOptions(out=options.out, jobs=options.jobs, command=command_line())
-    with progress.listener(repeat.plan, shown, sys.stdout) as listener:
+    with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
         found = run_trials(repeat, old, places, given, most=how.trials, listener=listener)
     done = found.done
     if options.as_json:

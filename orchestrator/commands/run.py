@@ -75,7 +75,7 @@ def run(selection: Selection, options: Options) -> int:
         command=command_line(selection.series),
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout)
-    with progress.listener(plan, shown, sys.stdout) as listener:
+    with progress.listener(plan, shown, sys.stdout, places.history) as listener:
         done = run_plan(plan, places, how, baseline=baseline, listener=listener)
     print_summary(done.result, done.comparison, done.folder, done.seconds, options.as_json)
     return done.status

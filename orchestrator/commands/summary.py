@@ -7,14 +7,15 @@ import json
 import sys
 from pathlib import Path
 
+from orchestrator.judge.causes import causes_of
 from orchestrator.judge.known_issues import NOT_TRIED
-from orchestrator.judge.outcome import decisive, failures, not_run, not_run_text
+from orchestrator.judge.outcome import not_run, not_run_text
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
-from orchestrator.model.results import CaseResult, Change, Comparison, RunResult
+from orchestrator.model.results import Change, Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
+from orchestrator.report.cause_text import block, cause_to_dict
 from orchestrator.report.text import issue_name, issue_standing, visible
-from orchestrator.report.trace import touched_places
 
 SHOWN = 12
 
@@ -52,6 +53,8 @@ def _as_dict(
     }
     if left := not_run(run.cells):
         told["not_run"] = [cell.id for cell in left]
+    if causes := causes_of(run):
+        told["causes"] = [cause_to_dict(cause) for cause in causes]
     if run.known_issues:
         told["known_issues"] = [plain(issue) for issue in run.known_issues]
     if comparison is not None:
@@ -85,20 +88,10 @@ def summary_text(
 
 
 def _bad_lines(run: RunResult) -> list[str]:
-    """What did not pass, some lines a case; what is beyond the limit is counted."""
-    bad = failures(run)
-    lines = [line for case in bad[:SHOWN] for line in _case_lines(case)]
-    return [*lines, f"       ... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else lines
-
-
-def _case_lines(case: CaseResult) -> list[str]:
-    lines = [f"{case.verdict.value.upper():5}  {case.id}"]
-    for text in (case.reason.splitlines()[:1] or [""]) + [decisive(case)]:
-        if text and text not in lines[-1]:
-            lines.append(f"       {text}")
-    for place in touched_places(case, 1):
-        lines.append(f"       in its trace, touched by the change: {place}")
-    return [*lines, f"       again: {case.rerun}"] if case.rerun else lines
+    """Why it fails: some lines a cause, of those beyond the limit one each."""
+    causes = causes_of(run)
+    lines = [line for cause in causes[:SHOWN] for line in block(cause)]
+    return [*lines, *(block(cause)[0] for cause in causes[SHOWN:])]
 
 
 def _comparison_line(comparison: Comparison) -> str:

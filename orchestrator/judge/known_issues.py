@@ -52,7 +52,7 @@ SEEN, NOT_SEEN, NOT_TRIED = "seen", "not seen", "not tried"
 # The lab's cases of ``boot`` are numbered where a cell booted again.
 _NUMBER = re.compile(r"-[0-9]+$", re.ASCII)
 # A kernel log's reason has such a line for each message that is there, or missing, against a rule.
-_BROKEN_RULE = ("forbidden message", "required message")
+BROKEN_RULE = ("forbidden message", "required message")
 # A reason is cut at this length: of one that long it is not known what else stood there.
 _LONGEST_REASON = 2000
 _NAMED = 8
@@ -131,7 +131,7 @@ def excused(case: CaseResult) -> CaseResult:
     lines = [hit.title for hit in others[:_NAMED]]
     if len(others) > _NAMED:
         lines.append(f"and {len(others) - _NAMED} more reports")
-    lines += [line for line in case.reason.split("\n") if line.startswith(_BROKEN_RULE)]
+    lines += [line for line in case.reason.split("\n") if line.startswith(BROKEN_RULE)]
     if case.workload == BOOT and others:
         lines[0] = f"outside the workloads: {lines[0]}"
     known = [hit.title for hit in case.hits if hit.known]
@@ -271,7 +271,7 @@ def _all_known(case: CaseResult) -> bool:
         return False
     lines = case.reason.split("\n")
     return len(case.reason) < _LONGEST_REASON and not any(
-        line.startswith((*_BROKEN_RULE, OTHERS)) for line in lines
+        line.startswith((*BROKEN_RULE, OTHERS)) for line in lines
     )
 
 

@@ -170,15 +170,6 @@ def cases_of(run: Found, kernel: str | None = None) -> Iterator[PlacedCase]:
                 yield PlacedCase(cell.kernel, CaseId.parse(case.id).key, case)
 
 
-def failures(run: Found) -> tuple[CaseResult, ...]:
-    """The cases that failed or could not be judged, in the order in which they are worth reading.
-
-    What the kernel itself said comes first, then what the counters say, then the rest as they ran.
-    """
-    bad = [p.case for p in cases_of(run) if p.case.verdict in BAD]
-    return tuple(sorted(bad, key=lambda case: 0 if case.hits else 1 if case.counters else 2))
-
-
 def cell_cases(run: Found, cell: CellRecord) -> tuple[CaseResult, ...]:
     """A cell's own cases.
 

@@ -32,6 +32,7 @@ from orchestrator.model.evidence import (
 )
 from orchestrator.model.formats import signal_words, status_words
 from orchestrator.model.names import (
+    BROKEN_PROMISE,
     COUNTERS,
     EXIT_STATUS,
     GUEST,
@@ -123,7 +124,7 @@ def judge(
 def _ktap_cases(out: _Verdicts, report: KtapReport, provided: frozenset[str]) -> None:
     exercised = out.evidence.workload.exercises
     promised = bool(exercised) and set(exercised) <= provided
-    broken_promise = f"skipped although provided: {', '.join(exercised)}"
+    broken_promise = f"{BROKEN_PROMISE}{', '.join(exercised)}"
     for case in report.cases:
         name = f"{case.name} (case)" if case.name in SYNTHETIC else case.name
         verdict, reason = case.verdict, _reason(case)

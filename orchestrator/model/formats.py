@@ -58,6 +58,14 @@ def parse_seconds(value: object) -> float:
     return seconds
 
 
+def short_seconds(seconds: float) -> str:
+    """A duration for a glance: ``40 s``, ``12 min``, ``2 h 05 min``."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def check_range(text: str) -> None:
     """Look at a range of kernel versions, such as ``>= 6.8, < 6.12.30``.
 

@@ -58,6 +58,8 @@ TROUBLE = frozenset({HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINI
 #: Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
 SYNTHETIC = TROUBLE | {KERNEL_LOG, COUNTERS}
 
+#: How the reason of a case begins that was skipped although lab.yaml promises what it needs.
+BROKEN_PROMISE = "skipped although provided: "
 #: How the reason of a build begins that was stopped before its compile.
 NOT_COMPILED = "not compiled: "
 

@@ -46,6 +46,17 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def printable(text: str) -> str:
+    """``text`` on one line of a terminal: nothing in it moves the cursor or ends the line."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def first_line(text: str) -> str:
+    """A reason's first line, and how many there are more: ``got 1 [11 more]``."""
+    first, *more = text.strip().splitlines() or [""]
+    return f"{first} [{len(more)} more]" if more else first
+
+
 def excerpt(text: str, lines: int, width: int = 4000) -> str:
     """At most ``lines`` lines of ``text``, each cut at ``width`` characters; says what is left out.
 

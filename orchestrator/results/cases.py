@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.judge.outcome import BAD, cases_of, failures
+from orchestrator.judge.causes import failures
+from orchestrator.judge.outcome import BAD, cases_of
 from orchestrator.model import lookup
 from orchestrator.model.errors import UserError
 from orchestrator.model.names import CaseId
@@ -54,7 +55,7 @@ def cases_called(run: RunResult, wanted: str) -> tuple[CaseResult, ...]:
 
 
 def first_failure(run: RunResult) -> CaseResult | None:
-    """What a summary tells first: what the kernel said, before counters, before the rest."""
+    """The case that a summary tells first."""
     return next(iter(failures(run)), None)
 
 

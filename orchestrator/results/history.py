@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from orchestrator.judge.noise import Noise, noise_of
 from orchestrator.judge.outcome import cases_of
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.evidence import Counter, Measurement
-from orchestrator.model.names import CaseId, Verdict
+from orchestrator.model.names import GUEST, HANG, RESET, CaseId, Verdict
 from orchestrator.model.results import CaseResult, RunResult
 from orchestrator.results.runs import list_runs
 from orchestrator.results.store import load
@@ -32,6 +33,8 @@ SCHEMA_VERSION = 1
 # "mmlb": tells our file from any other SQLite database (PRAGMA application_id).
 _APPLICATION_ID = 0x6D6D6C62
 _BUSY_SECONDS = 30.0
+# Cases that say that a workload did not come to its own end.
+_NO_END = (HANG, GUEST, RESET)
 
 _TABLES = """
 CREATE TABLE runs (
@@ -168,6 +171,37 @@ def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
         groups.setdefault((key, name), {}).setdefault(kernel, []).append(value)
     found = {place: noise_of(kernels.values()) for place, kernels in groups.items()}
     return {place: known for place, known in found.items() if known is not None}
+
+
+def workload_seconds(db: Path, runs: int = 20) -> dict[tuple[str, str], float]:
+    """How long each workload took: the median (s) of its latest five times, whatever the kernel.
+
+    Keys are ``CONFIG/ARCH/SHAPE`` and the workload's name.  Those whose guest was lost or that hung
+    tell of a deadline and are left out.
+
+    :param runs: as many of the newest runs are looked at.
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
+    if not db.exists():
+        return {}
+    with _open(db) as connection:
+        rows = connection.execute(
+            "SELECT c.run, c.key, c.workload, c.name, c.seconds FROM cases c"
+            " JOIN (SELECT id, started FROM runs ORDER BY started DESC, id DESC LIMIT ?) r"
+            " ON r.id = c.run WHERE c.seconds > 0 OR c.name IN (?,?,?)"
+            " ORDER BY r.started DESC, r.id DESC",
+            (runs, *_NO_END),
+        ).fetchall()
+    took: dict[tuple[str, str, str], float] = {}
+    for run, key, workload, name, seconds in rows:
+        place = (run, key.partition(":")[0], workload)
+        lost = name in _NO_END
+        took[place] = took.get(place, 0.0) + (float("nan") if lost else seconds)
+    found: dict[tuple[str, str], list[float]] = {}
+    for (_, cell, workload), total in took.items():
+        if total == total:  # not NaN
+            found.setdefault((cell, workload), []).append(total)
+    return {place: statistics.median(times[:5]) for place, times in found.items()}
 
 
 def rebuild(db: Path, reports: Path) -> tuple[str, ...]:

@@ -31,7 +31,16 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult
-from orchestrator.model.names import BOOT, CONFIG, GUEST, HOST, NEEDS, SHAPE, Verdict
+from orchestrator.model.names import (
+    BOOT,
+    BROKEN_PROMISE,
+    CONFIG,
+    GUEST,
+    HOST,
+    NEEDS,
+    SHAPE,
+    Verdict,
+)
 from orchestrator.model.results import CellRecord, LoopRecord
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.budget import seeded
@@ -344,7 +353,7 @@ class _CellRun:
         guest = self.guest
         missing = (n for n in spec.needs if facts.unmet((n,), guest.facts, guest.config))
         if broken(self.cell, missing):
-            found, reason = Verdict.FAIL, f"skipped although provided: {reason}"
+            found, reason = Verdict.FAIL, f"{BROKEN_PROMISE}{reason}"
         self.log.case(spec.name, NEEDS, found, reason)
 
     def _judge(

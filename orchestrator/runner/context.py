@@ -44,7 +44,8 @@ class Event:
     ``share`` is the done part of the stage (0 to 1) where known; ``seconds`` counts from the
     stage's beginning; ``verdict`` comes with ``done`` and with each case.  ``version`` comes with a
     kernel that is done, ``case`` with a case; ``foreseen`` says that a failure was ``expected`` or
-    is a ``known issue``.
+    is a ``known issue``, and of a cell whose every failure was, ``foreseen_cases`` how many there
+    are.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Event:
     seconds: float | None = None
     version: str = ""
     foreseen: str = ""
+    foreseen_cases: int | None = None
     case: CaseResult | None = None
 
 

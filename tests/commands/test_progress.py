@@ -254,11 +254,24 @@ def test_a_cell_and_a_build() -> None:
     cell = Event("cell", BAD, "done", "", None, F)
     log = failing("kernel-log", "WARNING in a", "a" * 16)
     other = failing("other", "got 1, expected 2")
-    assert said(kernel("6.12"), log, cell)[-1].endswith("FAIL (known issue)")
+    assert said(kernel("6.12"), log, cell)[-1].endswith("small PASS (1 known issue)")
+    assert said(kernel("6.12"), log, log, cell)[-1].endswith("small PASS (2 known issues)")
+    expected = Event("case", f"{BAD}:f/w:kernel-log", "done", RSS, None, F)
+    assert said(kernel("6.12"), expected, log, cell)[-1].endswith("PASS (2 expected failures)")
     assert said(kernel("6.12"), log, other, cell)[-1].endswith("FAIL")
+    lost = Event("case", f"{BAD}:f/v:host", "done", "no disk", None, Verdict.ERROR)
+    assert said(kernel("6.12"), log, lost, cell)[-1].endswith("FAIL")
     built = Event("build", "broken/default/arm64", "done", "x.c:1: implicit declaration", 1.0, F)
     unbooted = Event("cell", "broken/default/arm64/small", "done", "not booted", 1.0, F)
     assert all("FAIL (expected)" in line for line in said(built, unbooted))
+
+
+def test_scripts_see_a_cell_fail_as_before() -> None:
+    log = failing("kernel-log", "WARNING in a", "a" * 16)
+    cell = Event("cell", BAD, "done", "", None, F)
+    told = json.loads(said(kernel("6.12"), log, cell, how="json")[-1])
+    assert (told["verdict"], told["foreseen"]) == ("fail", "known issue")
+    assert told["foreseen_cases"] == 1
 
 
 def test_scripts_get_a_field_and_no_case() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.model.formats import parse_seconds, parse_size_mib
+from orchestrator.model.formats import parse_seconds, parse_size_mib, short_seconds
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,12 @@ def test_durations(value: object, seconds: float) -> None:
 def test_no_durations(value: object) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_seconds(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (39.6, "40 s"), (99.4, "99 s"), (99.6, "2 min"), (3000, "50 min"),
+     (6000, "1 h 40 min"), (7500, "2 h 05 min")],
+)  # fmt: skip
+def test_durations_for_a_glance(seconds: float, text: str) -> None:
+    assert short_seconds(seconds) == text

@@ -212,3 +212,36 @@ def test_noise_of_a_figure(tmp_path):
         assert 1 < noise.percent < 3
         assert noise.runs == 5
     assert history.noise(path, runs=3) == {}
+
+
+def timed(number, seconds, name="counters"):
+    """A run in which ledger/swap took so long in each cell."""
+    run = good_run()
+    cells = []
+    for cell in run.cells:
+        id = f"{cell.id}:ledger/swap:{name}"
+        case = replace(cell.cases[-2], id=id, case=name, seconds=seconds)
+        other = replace(cell.cases[-1], seconds=0.0)
+        cells.append(replace(cell, cases=(*cell.cases[:-2], case, other)))
+    info = replace(run.run, id=f"r{number}", started=f"2026-11-0{number + 1}T00:00:00Z")
+    return replace(run, run=info, cells=tuple(cells))
+
+
+def test_how_long_each_workload_took(tmp_path):
+    db = tmp_path / "history.sqlite"
+    assert history.workload_seconds(db) == {}
+    for number, seconds in enumerate((900.0, 1.0, 2.0, 3.0, 4.0, 5.0)):
+        history.record(db, timed(number, seconds))
+    took = history.workload_seconds(db)
+    assert took["default/x86_64/small", "ledger/swap"] == 3.0  # the latest five count
+    assert took["default/x86_64/small", "move/basic"] == 0.5  # the sum of its cases
+    assert took["default/arm64/small", "move/compact"] == 2.5
+    assert history.workload_seconds(db, runs=1)["default/x86_64/small", "ledger/swap"] == 5.0
+
+
+def test_what_did_not_end_tells_no_duration(tmp_path):
+    db = tmp_path / "history.sqlite"
+    history.record(db, timed(0, 600.0, "hang"))
+    assert ("default/x86_64/small", "ledger/swap") not in history.workload_seconds(db)
+    history.record(db, timed(1, 2.0))
+    assert history.workload_seconds(db)["default/x86_64/small", "ledger/swap"] == 2.0

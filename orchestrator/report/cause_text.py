@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A cause of failures in words: for the terminal, for a line, for a script.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.model.names import CaseId
+from orchestrator.model.results import CaseResult
+from orchestrator.report.trace import touched_places
+
+# As many workloads or cases are named one by one.
+_NAMED = 8
+
+
+def headline(cause: Cause) -> str:
+    """What is wrong and where: ``kernel BUG at mm/swapfile.c:1587 in 3 workloads``.
+
+    Of what is no report and no counter the place comes first, since what is wrong is a sentence:
+    ``7 cases of uffd-move/swap: swap.c:68: got 0, expected 1``.
+    """
+    many, cells = len(cause.cases), _cells(cause.cases)
+    if cause.kind is CauseKind.BUILD:
+        return f"{cells[0] if many == 1 else f'{many} builds'}: {cause.title}"
+    where = _places(cause.cases)
+    if cause.kind in (CauseKind.REPORT, CauseKind.COUNTER):
+        return f"{cause.title} in {where}" + (f" and {len(cells)} cells" if len(cells) > 1 else "")
+    if cause.kind is not CauseKind.GUEST:
+        where = f"{many} cases of {where}" if many > 1 else f"{where}:{cause.first.case}"
+    elif len(cells) > 1:
+        where = f"{where} in {len(cells)} cells"
+    return f"{where}: {cause.title}"
+
+
+def block(cause: Cause) -> list[str]:
+    """A cause in some lines: what and where, its evidence, who follows, how to repeat it."""
+    lines = [f"{cause.verdict.value.upper():5}  {headline(cause)}"]
+    lines += [f"       {text}" for text in (_named(cause), cause.evidence) if text]
+    if followers := followers_text(cause):
+        lines.append(f"       {followers}")
+    for place in touched_places(replace(cause.first, hits=cause.hits), 1):
+        lines.append(f"       in its trace, touched by the series: {place}")
+    return [*lines, f"       again: {cause.first.rerun}"] if cause.first.rerun else lines
+
+
+def followers_text(cause: Cause) -> str:
+    """``17 cases after it in uffd-move/swap``; of a counter ``17 cases fail for it in ...``."""
+    if not cause.followers:
+        return ""
+    said = "after it" if cause.kind is CauseKind.REPORT else _fail(cause.followers)
+    return f"{_count(cause.followers, 'case')} {said} in {_places(cause.followers)}"
+
+
+def cause_to_dict(cause: Cause) -> dict[str, object]:
+    """A cause for scripts: ``cases`` show it, ``after`` fail because of it."""
+    told: dict[str, object] = {
+        "kind": cause.kind.value,
+        "kernel": cause.kernel,
+        "title": cause.title,
+        "cases": [case.id for case in cause.cases],
+        "after": [case.id for case in cause.followers],
+        "again": cause.first.rerun,
+    }
+    return told | ({"evidence": cause.evidence} if cause.evidence else {})
+
+
+def _named(cause: Cause) -> str:
+    """Those that the headline only counts, by name: a second cause must not hide in a number."""
+    if cause.kind is CauseKind.BUILD:
+        names = _cells(cause.cases)
+    elif cause.kind in (CauseKind.CASE, CauseKind.ERROR) and len(cause.cases) > 1:
+        one = len(_workloads(cause.cases)) == 1
+        names = [c.case if one else f"{c.workload}:{c.case}" for c in cause.cases]
+    else:
+        names = _workloads(cause.cases)
+    names = list(dict.fromkeys(names))
+    if len(names) < 2:
+        return ""
+    left = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {left} more" if left > 0 else "")
+
+
+def _places(cases: Iterable[CaseResult]) -> str:
+    names = _workloads(cases)
+    return names[0] if len(names) == 1 else f"{len(names)} workloads"
+
+
+def _workloads(cases: Iterable[CaseResult]) -> list[str]:
+    return list(dict.fromkeys(case.workload for case in cases))
+
+
+def _cells(cases: Iterable[CaseResult]) -> list[str]:
+    cells = (CaseId.parse(case.id).cell for case in cases)
+    return list(dict.fromkeys("/".join(cell.applying) for cell in cells))
+
+
+def _count(cases: tuple[CaseResult, ...], what: str) -> str:
+    return f"{len(cases)} {what}{'' if len(cases) == 1 else 's'}"
+
+
+def _fail(cases: tuple[CaseResult, ...]) -> str:
+    return "fails for it" if len(cases) == 1 else "fail for it"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Causes in words: counted, and named where a number could hide one."""
+
+from __future__ import annotations
+
+import pytest
+from sample_run import warn_hit
+
+from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import CaseResult
+from orchestrator.report.cause_text import block, cause_to_dict, followers_text, headline
+
+K = "cli/default/x86_64/small"
+
+
+def cases(*names: str, cell: str = K, verdict: Verdict = Verdict.FAIL) -> tuple[CaseResult, ...]:
+    parts = [(name, *name.split(":")) for name in names]
+    return tuple(
+        CaseResult(f"{cell}:{name}", workload, case, verdict, rerun=f"lab rerun R '{cell}:{name}'")
+        for name, workload, case in parts
+    )
+
+
+LOGS = cases(*(f"f/w{n}:kernel-log" for n in range(3)))
+TITLE = "kernel BUG at mm/swapfile.c:1587"
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "shown", "words"),
+    [
+        (CauseKind.REPORT, TITLE, LOGS, f"{TITLE} in 3 workloads"),
+        (CauseKind.REPORT, TITLE, LOGS[:1], f"{TITLE} in f/w0"),
+        (CauseKind.REPORT, TITLE, LOGS + cases("f/w1:kernel-log", cell="cli/kasan/x86_64/small"),
+         f"{TITLE} in 3 workloads and 2 cells"),
+        (CauseKind.COUNTER, "VmSwap below the page walk", LOGS,
+         "VmSwap below the page walk in 3 workloads"),
+        (CauseKind.CASE, "a.c:1: no", cases("f/w:a"), "f/w:a: a.c:1: no"),
+        (CauseKind.CASE, "a.c:1: no", cases("f/w:a", "f/w:b"), "2 cases of f/w: a.c:1: no"),
+        (CauseKind.GUEST, "hang: still", cases("f/w:hang"), "f/w: hang: still"),
+        (CauseKind.BUILD, "a.c:1: error", cases("build:build", cell="cli/default/x86_64/-"),
+         "cli/default/x86_64: a.c:1: error"),
+        (CauseKind.BUILD, "a.c:1: error", cases("build:build", cell="cli/default/x86_64/-") * 2,
+         "2 builds: a.c:1: error"),
+    ],
+)  # fmt: skip
+def test_headlines(kind: CauseKind, title: str, shown: tuple[CaseResult, ...], words: str) -> None:
+    assert headline(Cause(kind, "cli", title, "", shown)) == words
+
+
+def test_a_block_has_one_evidence_and_one_command() -> None:
+    title = "VmSwap below the page walk"
+    cause = Cause(CauseKind.COUNTER, "cli", title, "VmSwap -64 pages off", LOGS, cases("f/w0:a"))
+    assert block(cause) == [
+        "FAIL   VmSwap below the page walk in 3 workloads",
+        "       f/w0, f/w1, f/w2",
+        "       VmSwap -64 pages off",
+        "       1 case fails for it in f/w0",
+        f"       again: lab rerun R '{K}:f/w0:kernel-log'",
+    ]
+
+
+def test_a_report_names_the_line_of_the_series() -> None:
+    cause = Cause(CauseKind.REPORT, "cli", "W", "", LOGS[:1], hits=(warn_hit(),))
+    assert block(cause)[1:-1] == [
+        "       in its trace, touched by the series: mm/userfaultfd.c:1184 in move_swap_pte"
+    ]
+
+
+def test_who_follows() -> None:
+    after = cases("f/a:guest", "f/b:hang", "f/b:guest")
+    cause = Cause(CauseKind.REPORT, "cli", "W", "", LOGS, after)
+    assert followers_text(cause) == "3 cases after it in 2 workloads"
+    assert followers_text(Cause(CauseKind.REPORT, "cli", "W", "", LOGS)) == ""
+
+
+def test_many_names_are_cut_and_counted() -> None:
+    many = cases(*(f"f/w{n}:kernel-log" for n in range(11)))
+    assert block(Cause(CauseKind.REPORT, "cli", "W", "", many))[1].endswith("f/w7 and 3 more")
+
+
+def test_an_error_is_one() -> None:
+    lost = cases("f/w:host", verdict=Verdict.ERROR)
+    assert block(Cause(CauseKind.ERROR, "cli", "no space", "", lost))[0].startswith("ERROR  f/w:ho")
+
+
+def test_for_scripts() -> None:
+    cause = Cause(CauseKind.REPORT, "cli", "W", "", LOGS[:1], cases("f/w0:hang"))
+    assert cause_to_dict(cause) == {
+        "kind": "report",
+        "kernel": "cli",
+        "title": "W",
+        "cases": [f"{K}:f/w0:kernel-log"],
+        "after": [f"{K}:f/w0:hang"],
+        "again": f"lab rerun R '{K}:f/w0:kernel-log'",
+    }
