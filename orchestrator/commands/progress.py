@@ -154,7 +154,7 @@ def _live(plan: Plan, stream: TextIO) -> Iterator[Listener]:
                     bars.remove_task(task)
                 _print(console, event)
                 return
-            if event.stage == "config":  # stays in sight while the compile goes on
+            if event.stage in ("start", "config"):  # stays in sight while the compile goes on
                 _print(console, event)
                 return
             if event.id not in tasks:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.files import Cache, write_atomic
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.host.cache.scratch import owned_folder
 from orchestrator.model.errors import HostError
@@ -22,6 +22,8 @@ COPY_DEADLINE = 600.0
 # Another lab may be compiling in the same build folder.
 LOCK_DEADLINE = 7200.0
 BUILDING = ".lab-building"
+# The trees that the objects may be made of: that of the last whole build, and of those since.
+TREES = ".lab-trees"
 # What a link makes, whenever that was: cheap beside the risk.
 _LINKED = (
     "vmlinux*", ".vmlinux*", ".tmp_vmlinux*", "System.map",
@@ -49,10 +51,10 @@ def build_folder(cache: Cache, slot: str, config: str, arch: str, on_wait: Notic
     cache.objects.mkdir(parents=True, exist_ok=True)
     siblings = cache.build_folders(slot, "*", arch)
     for model in sorted(siblings, key=_linked_at, reverse=True):
-        if not _whole(model):
+        if not is_whole(model):
             continue
         with held(cache, model, on_wait):
-            if not _whole(model):  # its lab was killed, or it was trimmed, while this one waited
+            if not is_whole(model):  # its lab was killed, or it was trimmed, while this one waited
                 continue
             with workplace(objects) as new:
                 process.run(
@@ -65,7 +67,8 @@ def build_folder(cache: Cache, slot: str, config: str, arch: str, on_wait: Notic
     return objects
 
 
-def _whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
+    """Whether a build folder has a kernel, and nobody is at work there or was cut short."""
     return (folder / "vmlinux").exists() and not (folder / BUILDING).exists()
 
 
@@ -122,13 +125,36 @@ def building(objects: Path) -> Iterator[Callable[[], None]]:
     yield whole
 
 
+def made_of(objects: Path) -> tuple[str, ...]:
+    """The trees that the objects of a build folder may be made of; empty where that is not known.
+
+    Not so is it in a folder of a lab that did not write it down.
+    """
+    try:
+        return tuple((objects / TREES).read_text().split())
+    except OSError:
+        return ()
+
+
+def note_tree(objects: Path, tree: str, whole: bool) -> None:
+    """Note that objects of a held folder are made of ``tree`` from now on: all of them, or some.
+
+    :raises HostError: when the disk is full.
+    """
+    before = made_of(objects)
+    if not whole and not before and (objects / "vmlinux").exists():
+        return  # what the others are made of stays unknown
+    trees = (tree,) if whole else dict.fromkeys((*before, tree))
+    write_atomic(objects / TREES, "\n".join(trees).encode())
+
+
 def _distrust(objects: Path, since: float) -> None:
     """Remove every link's result, and every file written at ``since`` (epoch seconds) or later."""
     for pattern in _LINKED:
         for path in objects.glob(pattern):
             if path.is_file() and not path.is_symlink():
                 path.unlink(missing_ok=True)
-    kept = {str(objects / name) for name in (BUILDING, *_KCONFIG)}
+    kept = {str(objects / name) for name in (BUILDING, TREES, *_KCONFIG)}
     kept.add(str(Cache.build_lock(objects)))
     folders = [str(objects)]
     while folders:
