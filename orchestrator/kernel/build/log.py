@@ -9,6 +9,8 @@ from pathlib import Path
 
 from orchestrator.model.kernel import CompilerMessage
 
+# How many steps a build took that made everything, in its build folder.
+STEPS = ".lab-steps"
 _STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
 _MESSAGE = re.compile(
     r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
@@ -58,7 +60,7 @@ class CompileProgress:
     FIRST_GUESS = 1500
 
     def __init__(self, objects: Path, tell: Callable[[float, str], None]) -> None:
-        self._file = objects / ".lab-steps"
+        self._file = objects / STEPS
         self._tell = tell
         self.steps = 0
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
-from orchestrator.kernel.build.folders import made_of
+from orchestrator.kernel.build.folders import origin
 from orchestrator.kernel.build.start import seeing
 from orchestrator.kernel.source import store
 
@@ -49,7 +49,7 @@ def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
 def _added(objects: Path, tree: str, cache: Cache) -> set[str]:
     """The files of ``tree`` that may be included and that some object here was made without."""
     added: set[str] = set()
-    for old in made_of(objects):
+    for old in origin(objects).trees:
         with contextlib.suppress(process.CommandFailed):  # that tree was trimmed away
             added.update(store.touched_files(old, tree, cache, only="A"))
     return {name for name in added if name.endswith(_INCLUDED)}

@@ -17,7 +17,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked
-from orchestrator.kernel.build.folders import is_whole, made_of
+from orchestrator.kernel.build.folders import cut_short, is_whole, origin, recipes, was_whole
 from orchestrator.kernel.build.request import BuildRequest
 from orchestrator.kernel.source import store
 from orchestrator.model.errors import HostError
@@ -98,21 +98,19 @@ def _is_free(cache: Cache, slot: str, tree: str) -> bool:
 
 
 def _starts(wanted: BuildRequest, cache: Cache) -> Iterator[Start]:
-    """Every work tree of nearly these sources with a whole build folder to begin in."""
+    """Every work tree of nearly these sources with a build folder to begin in."""
     arch, config = wanted.arch.name, wanted.build.config.name
     for slot in sorted(cache.slots()):
         exact = cache.build_folder(slot, config, arch)
-        folders = [exact] if is_whole(exact) else []
-        if not exact.exists():  # it will be a copy, see build_folder()
+        sibling = not exact.exists()  # it will be a copy, see build_folder()
+        if sibling:
             folders = [path for path in cache.build_folders(slot, "*", arch) if is_whole(path)]
-        if not folders:
-            continue
-        changed = _changed(slot, folders[0], wanted, cache)
-        if changed is None:
-            continue
-        total = _count(folders[0])
-        stale = _stale(folders[0], cache.slot(slot).folder.name, changed, total)
-        yield Start(slot, stale, total, sibling=folders[0] != exact)
+        else:
+            folders = [exact] if was_whole(exact) else []
+        if folders:
+            changed = _changed(slot, folders[0], wanted, cache)
+            if changed is not None:
+                yield Start(slot, *_count(folders[0], slot, changed), sibling=sibling)
 
 
 def _changed(slot: str, objects: Path, wanted: BuildRequest, cache: Cache) -> set[str] | None:
@@ -126,28 +124,32 @@ def _changed(slot: str, objects: Path, wanted: BuildRequest, cache: Cache) -> se
         if version.split(".")[:2] != wanted.tree.version.split(".")[:2]:
             return None
         changed = set(store.touched_files(held, wanted.tree.tree, cache))
-        for tree in made_of(objects):
+        for tree in origin(objects).trees:
             changed.update(store.touched_files(tree, held, cache))
     except (OSError, process.CommandFailed):
         return None
     return changed if len(changed) <= _MOST_FILES else None
 
 
-def _count(objects: Path) -> int:
-    return sum(
-        name.endswith(".o.cmd") for _folder, _folders, files in os.walk(objects) for name in files
-    )
-
-
-def _stale(objects: Path, tree: str, changed: set[str], total: int) -> int:
-    """How many objects see one of these files of the work tree in the folder ``tree``."""
+def _count(objects: Path, slot: str, changed: set[str]) -> tuple[int, int]:
+    """How many objects of a build folder are to be compiled anew, and of how many."""
+    since = cut_short(objects)
+    trusted = {
+        os.path.relpath(path, objects)
+        for path in recipes(objects)
+        if since is None or path.lstat().st_mtime < since
+    }
+    total = max(origin(objects).count, len(trusted))
     if any(name.startswith(_CHECKER) for name in changed):
-        return total
-    return len(seeing(objects, [f"/{tree}/{name}" for name in changed]))
+        return total, total
+    seen = {os.path.normpath(name) for name in seeing(objects, [f"/{slot}/{c}" for c in changed])}
+    return total - len(trusted - seen), total
 
 
 def seeing(objects: Path, texts: Sequence[str]) -> set[str]:
-    """The ``.cmd`` files of objects (:func:`fixdep` writes their dependencies) that have a text.
+    """The ``.NAME.o.cmd`` files below a build folder that have one of these texts.
+
+    Each holds the command, and what scripts/basic/fixdep.c found the object to depend on.
 
     :raises HostError: when grep fails.
     """

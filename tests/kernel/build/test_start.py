@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.kernel.build import start as module
 from orchestrator.kernel.build.folders import BUILDING, note_tree
+from orchestrator.kernel.build.log import STEPS
 from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.build.start import Start, choose
 from orchestrator.kernel.source.fetch import BaseSource
@@ -146,9 +148,27 @@ def test_another_configs_objects_only_where_there_is_no_better(cache, edit, ask)
     assert choose(ask(tree, config="lockdep"), cache, silent).sibling is False
 
 
-def test_a_folder_that_was_cut_short_is_none(cache, edit, ask):
+def test_after_a_build_that_was_cut_short_what_is_older_counts(cache, edit, ask):
+    """Ctrl-C must not cost the next build a work tree of its own."""
+    tree = edit()
+    hold(cache, "debian-6.12", tree)
+    objects = built(cache, "debian-6.12", OBJECTS)
+    for path in objects.rglob(".*.cmd"):
+        os.utime(path, (1e9, 1e9))
+    note_tree(objects, tree, whole=True)
+    (objects / STEPS).write_text("1662")
+    (objects / BUILDING).touch()
+    (objects / "vmlinux").unlink()
+    (objects / "lib/.l7.o.cmd").touch()  # may be half an object
+    (objects / "lib/.l8.o.cmd").unlink()  # was never made again
+    tree = edit("mm/userfaultfd.c", "int y;\n")
+    assert choose(ask(tree), cache, silent) == Start("debian-6.12", 3, len(OBJECTS))
+
+
+def test_a_folder_in_which_nothing_was_ever_made_to_its_end_is_none(cache, edit, ask):
     hold(cache, "debian-6.12", edit())
-    (built(cache, "debian-6.12", OBJECTS) / BUILDING).touch()
+    objects = built(cache, "debian-6.12", OBJECTS)
+    (objects / "vmlinux").unlink()
     assert choose(ask(edit("mm/userfaultfd.c", "int y;\n")), cache, silent) == Start("own")
 
 
