@@ -143,7 +143,7 @@ class _View:
         now = time.monotonic()
         with self.lock:
             self.tally.hear(event, now)
-            if event.stage not in ("done", "config", "apply", TESTED):
+            if event.stage not in ("done", "start", "config", "apply", TESTED):
                 row = self.rows.setdefault(event.id, Row(printable(event.id), now))
                 row.stage, row.share = event.stage, None
                 row.text = printable(event.text[:200])

@@ -100,6 +100,7 @@ def plan_text(
     selection: Selection, as_json: bool, baseline: str | None = None, base: str | None = None
 ) -> str:
     """What ``lab plan`` prints."""
+    from orchestrator.commands.foretell import first_builds
     from orchestrator.plan.show import explain, plan_to_dict
 
     places = find_places(anywhere=selection.source is not None)
@@ -108,4 +109,7 @@ def plan_text(
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)
     plan = make_plan(config, selection, tuple(ARCHES))
-    return json.dumps(plan_to_dict(plan), indent=1) if as_json else explain(plan)
+    if as_json:
+        return json.dumps(plan_to_dict(plan), indent=1)
+    first = first_builds(plan, places.cache)
+    return f"{explain(plan)}\n{first}\n" if first else explain(plan)

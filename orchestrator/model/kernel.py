@@ -203,7 +203,11 @@ class CompilerMessage:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What one build came to.  Paths are absolute and may be None where the build failed."""
+    """What one build came to.  Paths are absolute and may be None where the build failed.
+
+    ``slot`` names the work tree that it was made in, "" where that is not known; ``steps`` counts
+    the compiles and links that make told of.
+    """
 
     build: Build
     verdict: Verdict
@@ -221,3 +225,5 @@ class BuildResult:
     new_warnings: tuple[CompilerMessage, ...] = ()
     cpu_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    slot: str = ""
+    steps: int = 0

@@ -38,23 +38,23 @@ def explain(plan: Plan) -> str:
     groups = _groups(plan.cells)
     parts = [
         head,
-        _table([("BUILD", "SOURCE", "CONFIG"), *(_build_row(build) for build in plan.builds)]),
-        _table([("CELL", "GUEST", "WORKLOADS"), *(_cell_row(c, groups) for c in plan.cells)]),
+        table([("BUILD", "SOURCE", "CONFIG"), *(_build_row(build) for build in plan.builds)]),
+        table([("CELL", "GUEST", "WORKLOADS"), *(_cell_row(c, groups) for c in plan.cells)]),
     ]
     for number, workloads in enumerate(groups, start=1):
         title = f"WORKLOADS {_letter(number)}" if len(groups) > 1 else "WORKLOADS"
         rows = [(title, "LIMIT", "NEEDS"), *(_workload_row(w) for w in workloads)]
-        parts.append(_table(rows))
+        parts.append(table(rows))
     if plan.expectations:
         expected = [
             (f"{e.kernel}/{e.config}:{e.case}", "fails with", e.title) for e in plan.expectations
         ]
-        parts.append(_table([("EXPECTED TO FAIL", "", ""), *expected]))
+        parts.append(table([("EXPECTED TO FAIL", "", ""), *expected]))
     if plan.known_issues:
         known = [
             (_issue(issue), " or ".join(issue.kernels), issue.reason) for issue in plan.known_issues
         ]
-        parts.append(_table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
+        parts.append(table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -183,7 +183,8 @@ def _workload_row(workload: WorkloadSpec) -> tuple[str, str, str]:
     return workload.name, f"{workload.timeout:g} s", needs
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of equally many cells, the first one the head, in columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

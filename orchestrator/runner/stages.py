@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.tested import sentence
-from orchestrator.kernel.build import kconfig, make
+from orchestrator.kernel.build import kconfig, make, times
 from orchestrator.kernel.build.request import BuildRequest, build_request
+from orchestrator.kernel.build.start import choose
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, nearest, worktree
 from orchestrator.model.arch import ARCHES
@@ -140,16 +141,27 @@ def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
     def note(text: str) -> None:
         context.listener(Event("build", wanted.id, "config", text))
 
+    start = choose(request, context.cache, wait)
+    request = replace(request, slot=start.slot)
+    jobs, names = context.values.jobs, (wanted.config.name, wanted.arch)
+    begins = times.tell(start, kernel.slot, times.known(*names, jobs, context.cache))
+    context.listener(Event("build", wanted.id, "start", begins))
     tell(0.0, "preparing the sources")
     with (
-        worktree.checkout(kernel.tree, kernel.slot, context.cache, on_wait=wait) as tree,
+        worktree.checkout(kernel.tree, start.slot, context.cache, on_wait=wait) as tree,
         ThreadPoolExecutor(1) as beside,
     ):
-        intact = beside.submit(worktree.intact, kernel.slot, context.cache)
-        return make.build_kernel(
-            request, tree, context.cache, jobs=context.values.jobs, deadline=BUILD_DEADLINE,
+        intact = beside.submit(worktree.intact, start.slot, context.cache)
+        built = make.build_kernel(
+            request, tree, context.cache, jobs=jobs, deadline=BUILD_DEADLINE,
             on_progress=tell, on_note=note, intact=intact.result,
         )  # fmt: skip
+    if built.verdict is Verdict.PASS and not built.cached:
+        taken = times.Taken(
+            built.steps, built.seconds, built.cpu_seconds, jobs, everything=not start.total
+        )
+        times.remember(*names, kernel.slot, taken, context.cache)
+    return built
 
 
 def record_build(built: BuildResult, context: Context, *, boots: bool = True) -> BuildRecord:

@@ -56,10 +56,9 @@ def with_lines(
             return record
         context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        objects = context.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
-        linked = Linked(
-            built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache,
-        )  # fmt: skip
+        slot = built.slot or kernel.slot
+        objects = context.cache.build_folder(slot, built.build.config.name, arch.name)
+        linked = Linked(built.vmlinux, objects, kernel.tree, slot, arch, context.cache)
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree if kernel.exact else None, context.cache)
         told = {

@@ -15,10 +15,12 @@ from typing import Any
 
 from orchestrator.model.errors import HostError
 
+_STAMP = ".tree"
+
 
 @dataclass(frozen=True)
 class Slot:
-    """A source's place for a work tree: its folder, and beside it what is known of it."""
+    """A place for a work tree: its folder, and beside it what is known of it."""
 
     folder: Path
 
@@ -35,7 +37,7 @@ class Slot:
     @property
     def stamp(self) -> Path:
         """The id of the tree that the folder holds; away while it does not hold one."""
-        return self._beside(".tree")
+        return self._beside(_STAMP)
 
     @property
     def index(self) -> Path:
@@ -87,20 +89,24 @@ class Cache:
 
     @property
     def trees(self) -> Path:
-        """Work trees of kernels, one a source, each with its lock, stamp and index beside it."""
+        """Work trees of kernels, each with its lock, stamp and index beside it."""
         return self.folder / "trees"
 
     def slot(self, name: str) -> Slot:
-        """One source's work tree, and what lies beside it."""
+        """A work tree by its name, and what lies beside it."""
         return Slot(self.trees / name)
+
+    def slots(self) -> Iterator[str]:
+        """The names of the work trees that hold a tree just now."""
+        return (stamp.name.removesuffix(_STAMP) for stamp in self.trees.glob(f"*{_STAMP}"))
 
     @property
     def objects(self) -> Path:
-        """Build folders (make's ``O=``), one a source, config and architecture."""
+        """Build folders (make's ``O=``), one a work tree, config and architecture."""
         return self.folder / "obj"
 
     def build_folder(self, slot: str, config: str, arch: str) -> Path:
-        """The build folder of a source, a config and an architecture."""
+        """The build folder of a work tree, a config and an architecture."""
         return self.objects / f"{slot}-{config}-{arch}"
 
     def build_folders(self, slot: str, config: str, arch: str) -> Iterator[Path]:

@@ -8,20 +8,25 @@ from, so that after a kill nothing but a mark of our own tells that it must be m
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.files import Cache, write_atomic
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.host.cache.scratch import owned_folder
+from orchestrator.kernel.build.log import STEPS
 from orchestrator.model.errors import HostError
 
 COPY_DEADLINE = 600.0
 # Another lab may be compiling in the same build folder.
 LOCK_DEADLINE = 7200.0
 BUILDING = ".lab-building"
+# What the objects are made of; see note_tree().
+ORIGIN = ".lab-origin"
 # What a link makes, whenever that was: cheap beside the risk.
 _LINKED = (
     "vmlinux*", ".vmlinux*", ".tmp_vmlinux*", "System.map",
@@ -49,10 +54,10 @@ def build_folder(cache: Cache, slot: str, config: str, arch: str, on_wait: Notic
     cache.objects.mkdir(parents=True, exist_ok=True)
     siblings = cache.build_folders(slot, "*", arch)
     for model in sorted(siblings, key=_linked_at, reverse=True):
-        if not _whole(model):
+        if not is_whole(model):
             continue
         with held(cache, model, on_wait):
-            if not _whole(model):  # its lab was killed, or it was trimmed, while this one waited
+            if not is_whole(model):  # its lab was killed, or it was trimmed, while this one waited
                 continue
             with workplace(objects) as new:
                 process.run(
@@ -65,7 +70,13 @@ def build_folder(cache: Cache, slot: str, config: str, arch: str, on_wait: Notic
     return objects
 
 
-def _whole(folder: Path) -> bool:
+def was_whole(folder: Path) -> bool:
+    """Whether everything was made in a build folder some time."""
+    return (folder / "vmlinux").exists() or (folder / STEPS).exists()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a build folder has a kernel, and nobody is at work there or was cut short."""
     return (folder / "vmlinux").exists() and not (folder / BUILDING).exists()
 
 
@@ -111,8 +122,9 @@ def building(objects: Path) -> Iterator[Callable[[], None]]:
     the knowledge of what to distrust.
     """
     mark = objects / BUILDING
-    if mark.exists():
-        _distrust(objects, mark.stat().st_mtime - _SLACK)
+    since = cut_short(objects)
+    if since is not None:
+        _distrust(objects, since)
     # The old mark counts until all it stands for is gone: touching keeps the file there throughout.
     mark.touch()
 
@@ -122,13 +134,66 @@ def building(objects: Path) -> Iterator[Callable[[], None]]:
     yield whole
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What the objects of a build folder are: made of one of ``trees``, and ``count`` when whole.
+
+    Of a folder that an earlier lab made neither is known: there are no trees, and the count is 0.
+    """
+
+    trees: tuple[str, ...] = ()
+    count: int = 0
+
+
+def origin(objects: Path) -> Origin:
+    """What is noted of the objects of a build folder."""
+    try:
+        noted = json.loads((objects / ORIGIN).read_text())
+        return Origin(tuple(map(str, noted["trees"])), int(noted["count"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Origin()
+
+
+def note_tree(objects: Path, tree: str, whole: bool) -> None:
+    """Note that objects of a held folder are made of ``tree`` from now on: all of them, or some.
+
+    :raises HostError: when the disk is full.
+    """
+    before = origin(objects)
+    trees = (tree,) if whole else tuple(dict.fromkeys((*before.trees, tree)))
+    if not whole and not before.trees and was_whole(objects):
+        trees = ()  # what the others are made of stays unknown
+    made = whole or (not before.count and (objects / "vmlinux").exists())
+    now = Origin(trees, sum(1 for _ in recipes(objects)) if made else before.count)
+    write_atomic(objects / ORIGIN, json.dumps(asdict(now)).encode())
+
+
+def recipes(objects: Path) -> Iterator[Path]:
+    """The ``.NAME.o.cmd`` of each object of a build folder: how it was made, and of which files."""
+    for folder, _folders, files in os.walk(objects):
+        for name in files:
+            if name.endswith(".o.cmd"):
+                yield Path(folder, name)
+
+
+def cut_short(objects: Path) -> float | None:
+    """When (epoch seconds) a build began there that did not come to its end; None: there is none.
+
+    What was made since is not to be believed.
+    """
+    try:
+        return (objects / BUILDING).stat().st_mtime - _SLACK
+    except OSError:
+        return None
+
+
 def _distrust(objects: Path, since: float) -> None:
     """Remove every link's result, and every file written at ``since`` (epoch seconds) or later."""
     for pattern in _LINKED:
         for path in objects.glob(pattern):
             if path.is_file() and not path.is_symlink():
                 path.unlink(missing_ok=True)
-    kept = {str(objects / name) for name in (BUILDING, *_KCONFIG)}
+    kept = {str(objects / name) for name in (BUILDING, ORIGIN, *_KCONFIG)}
     kept.add(str(Cache.build_lock(objects)))
     folders = [str(objects)]
     while folders:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from orchestrator.model.kernel import CompilerMessage
 
+# How many steps a build took that made everything, in its build folder.
+STEPS = ".lab-steps"
 _STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
 _MESSAGE = re.compile(
     r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
@@ -52,14 +54,15 @@ class CompileProgress:
     """Turns make's output into a share of the work, by the count of the last build's steps.
 
     The count is kept in the build folder; the first build there goes by a round number.
+    ``steps`` is that of this build.
     """
 
     FIRST_GUESS = 1500
 
     def __init__(self, objects: Path, tell: Callable[[float, str], None]) -> None:
-        self._file = objects / ".lab-steps"
+        self._file = objects / STEPS
         self._tell = tell
-        self._done = 0
+        self.steps = 0
         try:
             self._total = max(int(self._file.read_text()), 1)
         except (OSError, ValueError):
@@ -69,13 +72,13 @@ class CompileProgress:
         """Take one line of make's output."""
         found = _STEP.match(line)
         if found:
-            self._done += 1
-            self._tell(min(self._done / self._total, 0.99), f"{found[1]} {found[2]}")
+            self.steps += 1
+            self._tell(min(self.steps / self._total, 0.99), f"{found[1]} {found[2]}")
 
     def close(self, complete: bool) -> None:
         """Remember the count of a build that did everything, not that of an increment."""
-        if complete and self._done > 300:
-            self._file.write_text(str(self._done))
+        if complete and self.steps > 300:
+            self._file.write_text(str(self.steps))
 
 
 def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:

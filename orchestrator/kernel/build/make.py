@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Build one kernel for one config and architecture, or find that it was built before.
 
-Builds happen out of tree in a folder that lives on per (source, config, architecture), so that a
+Builds happen out of tree in a folder that lives on per (work tree, config, architecture), so that a
 second kernel which differs in one file costs one object and a link.  What a build left is kept by
 its identity (tree, requested symbols, architecture, compiler) and reused when that is the same.
 """
@@ -20,9 +20,9 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, kconfig, kdeps
+from orchestrator.kernel.build import ccache, kconfig, kdeps, shadow
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
-from orchestrator.kernel.build.folders import build_folder, building, held, workplace
+from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
 from orchestrator.kernel.build.kept import read_kept
 from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.kernel.build.request import BuildRequest
@@ -156,13 +156,15 @@ class _Site:
 class _Made:
     """What configuring and compiling came to.
 
-    ``problem`` is that of the configuration; ``done`` is the compile's end, None without one.
+    ``problem`` is that of the configuration; ``done`` is the compile's end, None without one;
+    ``steps`` counts what make compiled and linked.
     """
 
     command: str
     problem: str = ""
     mismatches: tuple[ConfigMismatch, ...] = ()
     done: process.Completed | None = None
+    steps: int = 0
 
     @property
     def whole(self) -> bool:
@@ -178,14 +180,17 @@ def _configure_and_compile(
     on_note: Callable[[str], None],
 ) -> _Made:
     command = _command(site)
+    wanted, tree = site.wanted, site.wanted.tree.tree
     ccache.forget_stale(site.objects)
     with building(site.objects) as whole:
+        shadow.forget(site.objects, tree, wanted.slot, site.cache)
+        note_tree(site.objects, tree, whole=False)
         missed: tuple[ConfigMismatch, ...] = ()
-        problem = configure(site.wanted, command, site.objects, site.cache, site.log)
+        problem = configure(wanted, command, site.objects, site.cache, site.log)
         if not problem:
             dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
-            missed = _mismatches(site.wanted, site.source, dotconfig)
-            problem = _stopped(site.wanted, missed)
+            missed = _mismatches(wanted, site.source, dotconfig)
+            problem = _stopped(wanted, missed)
             if problem:  # where the .config stood, there is no log yet
                 with site.log.open("a") as log:
                     log.writelines(f"{kconfig.tell(miss)}\n" for miss in missed)
@@ -194,11 +199,13 @@ def _configure_and_compile(
         else:
             for miss in missed:
                 on_note(kconfig.tell(miss))
-            done = _compile(site, command, jobs, deadline, on_progress)
-            made = _Made(done.command, mismatches=missed, done=done)
+            done, steps = _compile(site, command, jobs, deadline, on_progress)
+            made = _Made(done.command, mismatches=missed, done=done, steps=steps)
         # A full disk, or a sub-make that was killed, leaves things that make does not know of.
         if problem or made.whole or host_trouble(_read(site.log)) is None:
             whole()
+        if made.whole:
+            note_tree(site.objects, tree, whole=True)
     return made
 
 
@@ -220,7 +227,8 @@ def _compile(
     jobs: int,
     deadline: float,
     on_progress: Callable[[float, str], None],
-) -> process.Completed:
+) -> tuple[process.Completed, int]:
+    """Run make; give its end, and how many steps it told of."""
     progress = CompileProgress(site.objects, on_progress)
     done = process.run(
         [*command, f"-j{jobs}", site.wanted.arch.image_target],
@@ -229,7 +237,7 @@ def _compile(
     )  # fmt: skip
     progress.close(done.status == 0)
     refuse_killed(done)
-    return done
+    return done, progress.steps
 
 
 def _mismatches(
@@ -256,6 +264,8 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         command=made.command,
         mismatches=made.mismatches,
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
+        slot=site.wanted.slot,
+        steps=made.steps,
     )
 
 
@@ -285,6 +295,7 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
     record = {
         "image_sha256": digest,
         "command": made.command,
+        "slot": site.wanted.slot,
         "mismatches": [asdict(entry) for entry in made.mismatches],
         "warnings": [asdict(entry) for entry in warnings],
     }

@@ -22,7 +22,9 @@ RECIPE = 2
 class BuildRequest:
     """A build with everything that decides its outcome; ``identity`` names it in the cache.
 
-    ``key`` is the same without the source: what is asked for, architecture, compiler, make's words.
+    ``slot`` names the work tree that it is to be made in: the source's own, until
+    :func:`.start.choose` finds a nearer one.  ``key`` is the identity without the source: what is
+    asked for, architecture, compiler, make's words.
     """
 
     build: Build

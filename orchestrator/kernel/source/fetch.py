@@ -87,6 +87,21 @@ def fetch_base(
     return replace(base, version=version, slot=slot)
 
 
+def own_slot(source: str) -> str:
+    """The work tree that is a source's own, as far as its name tells it; "" where it does not.
+
+    As :func:`fetch_base` gives it with the sources.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme == "debian":
+        return f"debian-{rest.partition('=')[0]}"
+    if scheme == "git":
+        return f"git-{_short(rest.rpartition('#')[0] if '#' in rest else rest)}"
+    if scheme == "path":
+        return f"path-{_short(str(Path(rest).expanduser().resolve()))}"
+    return ""
+
+
 @dataclass(frozen=True)
 class _Job:
     spec: KernelSpec
@@ -138,7 +153,7 @@ def _debian(job: _Job) -> BaseSource:
             )
 
     tree = job.once("sources", exact, make)
-    return BaseSource(exact, tree, slot=f"debian-{series}", package_version=version)
+    return BaseSource(exact, tree, slot=own_slot(job.spec.source), package_version=version)
 
 
 def _tar(job: _Job) -> BaseSource:
@@ -168,7 +183,6 @@ def tar_key(archive: Path, info: os.stat_result) -> str:
 def _git(job: _Job) -> BaseSource:
     """Fetch one commit, without history, from a repository of the user's or a URL."""
     where, _, ref = job.rest.rpartition("#") if "#" in job.rest else (job.rest, "", "")
-    slot = f"git-{_short(where)}"
     notes: list[str] = []
     wanted = ref or job.base_commit or "HEAD"
     repository: Path | None = None
@@ -188,7 +202,7 @@ def _git(job: _Job) -> BaseSource:
         commit = resolve(wanted)
         if repository is not None and (there := local_tree(repository, commit, job.cache)):
             return BaseSource(
-                f"git:{origin}#{commit}", there, slot=slot, commit=commit, repository=repository,
+                f"git:{origin}#{commit}", there, slot=own_slot(job.spec.source), commit=commit, repository=repository,
                 head=commit,
             )  # fmt: skip
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
@@ -200,8 +214,8 @@ def _git(job: _Job) -> BaseSource:
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
     tree = store.git(job.cache, "rev-parse", f"{commit}^{{tree}}").text.strip()
     return BaseSource(
-        f"git:{origin}#{commit}", tree, slot=slot, notes=tuple(notes), commit=commit,
-        repository=repository, head=commit,
+        f"git:{origin}#{commit}", tree, slot=own_slot(job.spec.source), notes=tuple(notes),
+        commit=commit, repository=repository, head=commit,
     )  # fmt: skip
 
 
@@ -212,7 +226,7 @@ def _path(job: _Job) -> BaseSource:
         what = "has no Makefile" if folder.is_dir() else "is no folder"
         raise UserError(f"{folder} {what}", "name the top folder of a kernel source")
     folder = folder.resolve()
-    slot = f"path-{_short(str(folder))}"
+    slot = own_slot(job.spec.source)
     store.open_store(job.cache)
     index = job.cache.source_index(slot)
     index.parent.mkdir(exist_ok=True)

@@ -205,11 +205,15 @@ def list_entries(tree: str, paths: list[str], cache: Cache) -> dict[str, tuple[s
     return found
 
 
-def touched_files(base_tree: str, tree: str, cache: Cache) -> tuple[str, ...]:
-    """Name the files that differ between two trees, sorted."""
+def touched_files(base_tree: str, tree: str, cache: Cache, only: str = "") -> tuple[str, ...]:
+    """Name the files that differ between two trees, sorted.
+
+    :param only: how they differ, as git-diff-tree(1) has it for ``--diff-filter``: ``A`` added.
+    """
     if base_tree == tree:
         return ()
-    done = git(cache, "diff-tree", "-r", "-z", "--no-renames", "--name-only", base_tree, tree)
+    words = ("diff-tree", "-r", "-z", "--no-renames", "--name-only", f"--diff-filter={only}")
+    done = git(cache, *words[: None if only else -1], base_tree, tree)
     return tuple(sorted(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Work trees of kernels: one slot a source, switched between trees by rewriting what differs.
+"""Work trees of kernels: slots, switched between trees by rewriting what differs.
 
-A slot is a folder ``trees/SLOT`` with an index, a stamp (the tree it holds) and a lock beside it.
-Since unchanged files keep their times, ``make O=`` after a switch compiles only what changed.
+A slot is first made for a source, and then used by whatever is near to what it holds.  It is a
+folder ``trees/SLOT`` with an index, a stamp (the tree it holds) and a lock beside it.  Since
+unchanged files keep their times, ``make O=`` after a switch compiles only what changed.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def test_success_and_the_second_time(
 
     again = build.find(ask(), cache)
     assert again is not None
-    assert again == replace(built, cached=True, seconds=0.0, cpu_seconds=0.0)
+    assert again == replace(built, cached=True, seconds=0.0, cpu_seconds=0.0, steps=0)
     # Nothing half-made is left behind.
     assert [path.name for path in (cache.folder / "builds").iterdir()] == [ask().identity]
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Objects that a new file changes although they know nothing of it.
+
+An object names every file that it was made of, so that make sees when one of them is changed or
+gone.  It does not see that a file which was not there before would now be found first: a header
+``include/linux/x.h`` where ``include/uapi/linux/x.h`` was included until now, or one beside the
+file that includes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from orchestrator.host import process
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build.folders import origin
+from orchestrator.kernel.build.start import seeing
+from orchestrator.kernel.source import store
+
+# What is searched for headers in every compile: include/, arch/*/include/, and uapi/ in both.
+_ROOT = re.compile(r"(?:include|arch/[^/]+/include)/(?:uapi/)?(?P<name>.+)")
+# What may be included; a new .c or .S most often is not, but may be.
+_INCLUDED = (".h", ".c", ".S", ".inc")
+
+
+def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
+    """Remove from a held build folder the objects that would find a new file first; give how many.
+
+    :param tree: what is to be built there.
+    :param slot: the work tree, as the objects name it.
+    :raises HostError: when git or grep fails.
+    """
+    added: dict[str, list[str]] = {}
+    for name in _added(objects, tree, cache):
+        added.setdefault(name.rpartition("/")[2], []).append(name)
+    gone = 0
+    for recipe in seeing(objects, [f"/{last}" for last in added]):
+        path = objects / recipe
+        text = path.read_text(errors="surrogateescape")
+        if any(_misled(text, dep, added, slot) for dep in set(text.split()) if "/" in dep):
+            target = path.with_name(path.name.removeprefix(".").removesuffix(".cmd"))
+            gone += target.exists()
+            target.unlink(missing_ok=True)
+    return gone
+
+
+def _added(objects: Path, tree: str, cache: Cache) -> set[str]:
+    """The files of ``tree`` that may be included and that some object here was made without."""
+    added: set[str] = set()
+    for old in origin(objects).trees:
+        with contextlib.suppress(process.CommandFailed):  # that tree was trimmed away
+            added.update(store.touched_files(old, tree, cache, only="A"))
+    return {name for name in added if name.endswith(_INCLUDED)}
+
+
+def _misled(text: str, dependency: str, added: dict[str, list[str]], slot: str) -> bool:
+    """Whether an object that was made of this file may find one of the new files in its stead."""
+    for name in added.get(dependency.rpartition("/")[2], ()):
+        if dependency.endswith(f"/{slot}/{name}"):
+            continue
+        found = _ROOT.fullmatch(name)
+        if found:
+            if dependency.endswith(f"/{found['name']}"):
+                return True
+            continue
+        # Beside what includes it, or below that, or in a folder that -I names.
+        folder = name.rpartition("/")[0]
+        for where in filter(None, (folder, folder.rpartition("/")[0])):
+            if f"/{slot}/{where}/" in text or f"/{slot}/{where} " in text:
+                return True
+    return False

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Objects that would find a header which was not there when they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from build_folders import built
+
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build.folders import note_tree
+from orchestrator.kernel.build.shadow import forget
+from orchestrator.kernel.source.fetch import BaseSource
+
+OBJECTS = {
+    "mm/a.o": ["mm/a.c", "include/uapi/linux/move.h"],
+    "mm/b.o": ["mm/b.c", "include/linux/internal.h"],
+    "fs/c.o": ["fs/c.c", "include/linux/internal.h"],
+    "fs/d.o": ["fs/d.c"],
+}
+
+
+@pytest.fixture
+def after(
+    kernel: Path, fetch: Callable[..., BaseSource], cache: Cache
+) -> Callable[..., tuple[int, set[str]]]:
+    """Add files to the tree that all objects are of; give what was removed, and what stays."""
+
+    def work(*names: str, unknown: bool = False) -> tuple[int, set[str]]:
+        objects = built(cache, "s", OBJECTS)
+        if not unknown:
+            note_tree(objects, fetch(f"path:{kernel}").tree, whole=True)
+        for name in names:
+            path = kernel / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("/* new */\n")
+        gone = forget(objects, fetch(f"path:{kernel}").tree, "s", cache)
+        return gone, {path.stem for path in objects.rglob("*.o")}
+
+    return work
+
+
+def test_nothing_new_removes_nothing(after):
+    assert after() == (0, {"a", "b", "c", "d"})
+
+
+def test_a_header_that_comes_first_on_the_path(after):
+    assert after("include/linux/move.h") == (1, {"b", "c", "d"})
+
+
+def test_one_of_an_architecture_too(after):
+    assert after("arch/x86/include/uapi/linux/move.h") == (1, {"b", "c", "d"})
+
+
+def test_one_of_another_name_or_folder_misleads_nobody(after):
+    assert after("include/linux/remove.h", "include/net/move.h") == (0, {"a", "b", "c", "d"})
+
+
+def test_a_header_beside_the_file_that_includes_it(after):
+    assert after("mm/internal.h") == (1, {"a", "c", "d"})
+
+
+def test_what_nothing_includes(after):
+    assert after("Documentation/move.h.rst", "mm/Kconfig.move") == (0, {"a", "b", "c", "d"})
+
+
+def test_of_objects_from_before_this_was_noted_nothing_is_known(after):
+    assert after("include/linux/move.h", unknown=True) == (0, {"a", "b", "c", "d"})
+
+
+def test_every_tree_since_the_last_whole_build_counts(cache, kernel, fetch):
+    (kernel / "include/linux/move.h").write_text("/* old */\n")
+    objects = built(cache, "s", OBJECTS)
+    with_header = fetch(f"path:{kernel}").tree
+    note_tree(objects, with_header, whole=True)
+    (kernel / "include/linux/move.h").unlink()
+    note_tree(objects, fetch(f"path:{kernel}").tree, whole=False)  # did not build to its end
+    assert forget(objects, with_header, "s", cache) == 1
+    assert not (objects / "mm/a.o").exists()
