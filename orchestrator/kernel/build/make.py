@@ -14,15 +14,16 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, kconfig, kdeps
+from orchestrator.kernel.build import ccache, kconfig, needs
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, workplace
+from orchestrator.kernel.build.foretold import Foretold, foretell
 from orchestrator.kernel.build.kept import read_kept
 from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.kernel.build.request import BuildRequest
@@ -69,7 +70,9 @@ def _stopped(wanted: BuildRequest, missed: tuple[ConfigMismatch, ...]) -> str:
     """Why what was asked for is not to be compiled; empty where nothing is in the way."""
     if wanted.build.config.build_mismatched:
         return ""
-    return kconfig.stopped(kconfig.own_mismatches(wanted.requests, missed))
+    own = kconfig.own_mismatches(wanted.requests, missed)
+    name = wanted.full.path.name if wanted.full else wanted.build.config.name
+    return kconfig.stopped(own, needs.sentence(own, name, wanted.requests))
 
 
 def build_kernel(
@@ -161,7 +164,7 @@ class _Made:
 
     command: str
     problem: str = ""
-    mismatches: tuple[ConfigMismatch, ...] = ()
+    foretold: Foretold = field(default_factory=Foretold)
     done: process.Completed | None = None
 
     @property
@@ -180,22 +183,23 @@ def _configure_and_compile(
     command = _command(site)
     ccache.forget_stale(site.objects)
     with building(site.objects) as whole:
-        missed: tuple[ConfigMismatch, ...] = ()
+        seen = Foretold()
         problem = configure(site.wanted, command, site.objects, site.cache, site.log)
         if not problem:
             dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
-            missed = _mismatches(site.wanted, site.source, dotconfig)
-            problem = _stopped(site.wanted, missed)
-            if problem:  # where the .config stood, there is no log yet
-                with site.log.open("a") as log:
-                    log.writelines(f"{kconfig.tell(miss)}\n" for miss in missed)
+            seen = foretell(site.wanted, site.source, site.objects, dotconfig)
+            problem = _stopped(site.wanted, seen.missed)
+            with site.log.open("a") as log:  # where the .config stood, there is none yet
+                log.writelines(f"{line}\n" for line in seen.lines)
+            for note in seen.notes:
+                on_note(note)
         if problem:
-            made = _Made(shlex.join(command), problem, missed)
+            made = _Made(shlex.join(command), problem, seen)
         else:
-            for miss in missed:
+            for miss in seen.missed:
                 on_note(kconfig.tell(miss))
             done = _compile(site, command, jobs, deadline, on_progress)
-            made = _Made(done.command, mismatches=missed, done=done)
+            made = _Made(done.command, foretold=seen, done=done)
         # A full disk, or a sub-make that was killed, leaves things that make does not know of.
         if problem or made.whole or host_trouble(_read(site.log)) is None:
             whole()
@@ -232,16 +236,6 @@ def _compile(
     return done
 
 
-def _mismatches(
-    wanted: BuildRequest, source: Path, dotconfig: dict[str, str]
-) -> tuple[ConfigMismatch, ...]:
-    missed = kconfig.mismatches(wanted.requests, dotconfig)
-    if not missed:
-        return ()
-    reasons = kdeps.explain(source, wanted.arch.srcarch, missed, dotconfig)
-    return tuple(replace(miss, unmet=reasons[miss.symbol]) for miss in missed)
-
-
 # ---------------------------------------------------------------- what came of it
 
 
@@ -254,7 +248,8 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         seconds=time.monotonic() - began,
         cached=False,
         command=made.command,
-        mismatches=made.mismatches,
+        mismatches=made.foretold.missed,
+        notes=made.foretold.notes,
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
     )
 
@@ -285,7 +280,8 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
     record = {
         "image_sha256": digest,
         "command": made.command,
-        "mismatches": [asdict(entry) for entry in made.mismatches],
+        "mismatches": [asdict(entry) for entry in made.foretold.missed],
+        "notes": made.foretold.notes,
         "warnings": [asdict(entry) for entry in warnings],
     }
     site.cache.build_record(work).write_text(json.dumps(record, indent=1))
