@@ -63,6 +63,7 @@ class ConfigSpec:
     ``only_arch`` limits the config to some architectures (16K pages exist on arm64 alone).
     ``lacks`` are capabilities that a kernel may provide and this config takes away.
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
+    ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
     """
 
     name: str
@@ -74,6 +75,7 @@ class ConfigSpec:
     lacks: tuple[str, ...] = ()
     messages: MessageRules = MessageRules()
     build_mismatched: bool = False
+    selftest_config: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

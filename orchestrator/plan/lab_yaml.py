@@ -237,6 +237,7 @@ class _Reader:
             lacks=lacks,
             messages=self._messages(view),
             build_mismatched=view.flag("build_mismatched", False),
+            selftest_config=view.words("selftest_config"),
         )
 
     def _fragment(self, word: str, path: KeyPath) -> Path | None:

@@ -120,7 +120,9 @@ def _build_request(wanted: Build, kernel: Kernel, context: Context) -> BuildRequ
     fragment = context.machine.fragments / f"{arch.name}.config"
     if not fragment.is_file():  # beside lab.yaml may be a fragment or two of the user's, no more
         fragment = HOME / "kernel-configs" / fragment.name
-    return build_request(wanted, kernel.tree, kernel.slot, arch, fragment)
+    return build_request(
+        wanted, kernel.tree, kernel.slot, arch, fragment, cache=context.cache
+    )  # fmt: skip
 
 
 def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:

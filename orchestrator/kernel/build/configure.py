@@ -44,10 +44,9 @@ def configure(
     mark.unlink(missing_ok=True)
     asked = objects / "lab.config"
     asked.write_text(kconfig.render(wanted.requests))
-    full = wanted.build.config.full
-    if full:  # the requests only add to the user's own
+    if wanted.full:  # the requests only add to the user's own
         # Kconfig takes the last of several lines for a symbol.
-        (objects / ".config").write_bytes(full.read_bytes() + b"\n" + asked.read_bytes())
+        (objects / ".config").write_text(wanted.full.text + asked.read_text())
         argv = [*command, "olddefconfig"]
     else:
         argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]

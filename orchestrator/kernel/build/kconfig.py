@@ -3,8 +3,9 @@
 
 A fragment is Kconfig's own format (``CONFIG_X=y``, ``# CONFIG_X is not set``), with one addition:
 a trailing ``# since 6.8`` or ``# until 6.11`` (both may stand: ``# since 6.2 until 6.11``) bounds a
-line by kernel version, inclusive, so that one fragment serves several kernels.  What looks like a
-request or a bound and is none is refused: Kconfig would pass over it without a word.
+line by kernel version, inclusive, so that one fragment serves several kernels, and ``# only arm64``
+by architecture.  What looks like a request or a bound and is none is refused: Kconfig would pass
+over it without a word.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import HOME
+from orchestrator.kernel.build import kfile
+from orchestrator.model.arch import ALIASES, ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.model.formats import _SET
 from orchestrator.model.kernel import ConfigMismatch
@@ -32,7 +35,10 @@ _BOUND = re.compile(r"\b(since|until)(?:(?=v?\d)|(?![a-z_]))\s*:?\s*", re.IGNORE
 _VERSION = re.compile(
     r"v?(\d+(?:\.\d+)+)(?:-rc\d+)?(?=[\s,;)]|\.(?!\w)|$)", re.IGNORECASE | re.ASCII
 )
+_ONLY = re.compile(r"only[ \t]+(\w+)[ \t]*(?:[,;][ \t]*)?", re.IGNORECASE)
 _MOST_TOLD = 4
+#: How the place of a request begins that no file makes: what a guest of the lab cannot do without.
+GUESTS = "a guest's "
 SUMS = "SHA256SUMS"
 _FIGURE = re.compile(r"v?\d", re.IGNORECASE)
 
@@ -41,7 +47,8 @@ _FIGURE = re.compile(r"v?\d", re.IGNORECASE)
 class Request:
     """One symbol a fragment asks for; ``value`` is ``n`` for "is not set".
 
-    ``shipped`` tells that the fragment is one of the lab's, unchanged.
+    ``shipped`` tells that the fragment is one of the lab's, unchanged; ``trees`` that it is one of
+    the kernel's own, whose requests are no promise that they can be met.
     """
 
     symbol: str
@@ -49,6 +56,7 @@ class Request:
     fragment: str
     line: int
     shipped: bool = False
+    trees: bool = False
 
     def render(self) -> str:
         """The line as Kconfig reads it."""
@@ -62,16 +70,14 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0]))
 
 
-def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
-    """Read one fragment for a kernel of the given version.
+def read_fragment(path: Path, version: str, arch: str = "") -> tuple[Request, ...]:
+    """Read one fragment, packed or not, for a kernel of the given version and architecture.
 
+    :param arch: with none, the lines of every architecture count.
     :raises UserError: when the file cannot be read, a line is no Kconfig line, or a bound is none.
     """
-    try:
-        data = path.read_bytes()
-        lines = data.decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read the fragment: {error}") from error
+    lines = kfile.read_lines(path)
+    data = "".join(f"{line}\n" for line in lines).encode()
     mine = hashlib.sha256(data).hexdigest() in shipped_digests()
     requests = []
     for number, raw in enumerate(lines, 1):
@@ -84,12 +90,14 @@ def read_fragment(path: Path, version: str) -> tuple[Request, ...]:
                     "write CONFIG_X=y, or '# CONFIG_X is not set'; a bound has a # of its own",
                 )
             continue
+        comment = (found["rest"] or "").lstrip("# \t")
         try:
-            counts = _in_bounds((found["rest"] or "").lstrip("# \t"), version)
+            comment, mentioned = _architecture(comment)
+            counts = _in_bounds(comment, version) and (not arch or mentioned in ("", arch))
         except ValueError as error:
             raise UserError(
                 f"{path}:{number}: {error}: {line!r}",
-                "write '# since 6.8', '# until 6.11' or '# since 6.2 until 6.11'",
+                "write '# since 6.8', '# until 6.11', '# since 6.2 until 6.11' or '# only arm64'",
             ) from None
         if counts:
             value = found.groupdict().get("value") or "n"
@@ -110,11 +118,19 @@ def shipped_digests() -> frozenset[str]:
     return frozenset(line.split()[0] for line in listed.splitlines() if line.strip())
 
 
-def merge(fragments: Sequence[Path], version: str) -> tuple[Request, ...]:
-    """Merge fragments in order; of several requests for a symbol the last one counts."""
-    merged: dict[str, Request] = {}
+def merge(
+    fragments: Sequence[Path],
+    version: str,
+    arch: str = "",
+    below: Sequence[Request] = (),
+) -> tuple[Request, ...]:
+    """Merge fragments in order; of several requests for a symbol the last one counts.
+
+    :param below: what counts where no fragment says otherwise.
+    """
+    merged = {request.symbol: request for request in below}
     for path in fragments:
-        for request in read_fragment(path, version):
+        for request in read_fragment(path, version, arch):
             merged.pop(request.symbol, None)
             merged[request.symbol] = request
     return tuple(merged.values())
@@ -125,11 +141,13 @@ def render(requests: Sequence[Request]) -> str:
     return "".join(f"{request.render()}\n" for request in requests)
 
 
-def digest(requests: Sequence[Request], full: Path | None) -> str:
-    """A digest of what is asked for, independent of which file asks."""
+def digest(requests: Sequence[Request], full: str = "") -> str:
+    """A digest of what is asked for, independent of which file asks.
+
+    :param full: the text of the complete .config that the requests go on top of.
+    """
     text = render(sorted(requests, key=lambda request: request.symbol))
-    base = full.read_bytes() if full else b""
-    return hashlib.sha256(base + b"\0" + text.encode()).hexdigest()
+    return hashlib.sha256(full.encode() + b"\0" + text.encode()).hexdigest()
 
 
 def mismatches(
@@ -151,20 +169,24 @@ def own_mismatches(
     """Those that a fragment of the user's own asked for.
 
     The lab's fragments are written for the kernels it ships with; on another one a symbol of theirs
-    that did not take is no mistake of the user's.
+    that did not take is no mistake of the user's.  What a guest needs counts as the user's own.
     """
-    own = {request.symbol for request in requests if not request.shipped}
-    return tuple(miss for miss in missed if miss.symbol in own)
+    own = {r.symbol for r in requests if not r.shipped and not r.trees}
+    return tuple(m for m in missed if m.symbol in own or m.fragment.startswith(GUESTS))
 
 
-def stopped(own: Sequence[ConfigMismatch]) -> str:
+def stopped(own: Sequence[ConfigMismatch], needed: str = "") -> str:
     """Why a build stops before its compile: the first few symbols, and how to have it all the same.
 
     Empty where there is none.
+
+    :param needed: in a sentence, those among ``own`` that a guest needs.
     """
     if not own:
         return ""
-    told = [tell(miss) for miss in own[:_MOST_TOLD]]
+    own = [miss for miss in own if not (needed and miss.fragment.startswith(GUESTS))]
+    told = [needed] if needed else []
+    told += [tell(miss) for miss in own[:_MOST_TOLD]]
     told += [f"and {len(own) - _MOST_TOLD} more"] if len(own) > _MOST_TOLD else []
     return f"{NOT_COMPILED}{'; '.join(told)}\n--build-mismatched builds it all the same"
 
@@ -184,6 +206,22 @@ def same_value(wanted: str, got: str) -> bool:
         return int(wanted, base) == int(got, base)
     except ValueError:
         return False
+
+
+def _architecture(comment: str) -> tuple[str, str]:
+    """Split ``only arm64; REST`` into REST and the architecture; none where it is a sentence.
+
+    :raises ValueError: where nothing but ``only`` and a word stands there, which is none.
+    """
+    found = _ONLY.match(comment)
+    if found is None:
+        return comment, ""
+    name = ALIASES.get(found[1].lower(), found[1].lower())
+    if name not in ARCHES:
+        if found.end() == len(comment.rstrip()):
+            raise ValueError("no such architecture")
+        return comment, ""
+    return comment[found.end() :], name
 
 
 def _in_bounds(comment: str, version: str) -> bool:

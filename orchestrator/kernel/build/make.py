@@ -14,15 +14,16 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, kconfig, kdeps, shadow
+from orchestrator.kernel.build import ccache, kconfig, needs, shadow
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
+from orchestrator.kernel.build.foretold import Foretold, foretell
 from orchestrator.kernel.build.kept import read_kept
 from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.kernel.build.request import BuildRequest
@@ -69,7 +70,9 @@ def _stopped(wanted: BuildRequest, missed: tuple[ConfigMismatch, ...]) -> str:
     """Why what was asked for is not to be compiled; empty where nothing is in the way."""
     if wanted.build.config.build_mismatched:
         return ""
-    return kconfig.stopped(kconfig.own_mismatches(wanted.requests, missed))
+    own = kconfig.own_mismatches(wanted.requests, missed)
+    name = wanted.full.path.name if wanted.full else wanted.build.config.name
+    return kconfig.stopped(own, needs.sentence(own, name, wanted.requests))
 
 
 def build_kernel(
@@ -162,7 +165,7 @@ class _Made:
 
     command: str
     problem: str = ""
-    mismatches: tuple[ConfigMismatch, ...] = ()
+    foretold: Foretold = field(default_factory=Foretold)
     done: process.Completed | None = None
     steps: int = 0
 
@@ -185,22 +188,23 @@ def _configure_and_compile(
     with building(site.objects) as whole:
         shadow.forget(site.objects, tree, wanted.slot, site.cache)
         note_tree(site.objects, tree, whole=False)
-        missed: tuple[ConfigMismatch, ...] = ()
+        seen = Foretold()
         problem = configure(wanted, command, site.objects, site.cache, site.log)
         if not problem:
             dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
-            missed = _mismatches(wanted, site.source, dotconfig)
-            problem = _stopped(wanted, missed)
-            if problem:  # where the .config stood, there is no log yet
-                with site.log.open("a") as log:
-                    log.writelines(f"{kconfig.tell(miss)}\n" for miss in missed)
+            seen = foretell(wanted, site.source, site.objects, dotconfig)
+            problem = _stopped(wanted, seen.missed)
+            with site.log.open("a") as log:  # where the .config stood, there is none yet
+                log.writelines(f"{line}\n" for line in seen.lines)
+            for note in seen.notes:
+                on_note(note)
         if problem:
-            made = _Made(shlex.join(command), problem, missed)
+            made = _Made(shlex.join(command), problem, seen)
         else:
-            for miss in missed:
+            for miss in seen.missed:
                 on_note(kconfig.tell(miss))
             done, steps = _compile(site, command, jobs, deadline, on_progress)
-            made = _Made(done.command, mismatches=missed, done=done, steps=steps)
+            made = _Made(done.command, foretold=seen, done=done, steps=steps)
         # A full disk, or a sub-make that was killed, leaves things that make does not know of.
         if problem or made.whole or host_trouble(_read(site.log)) is None:
             whole()
@@ -240,16 +244,6 @@ def _compile(
     return done, progress.steps
 
 
-def _mismatches(
-    wanted: BuildRequest, source: Path, dotconfig: dict[str, str]
-) -> tuple[ConfigMismatch, ...]:
-    missed = kconfig.mismatches(wanted.requests, dotconfig)
-    if not missed:
-        return ()
-    reasons = kdeps.explain(source, wanted.arch.srcarch, missed, dotconfig)
-    return tuple(replace(miss, unmet=reasons[miss.symbol]) for miss in missed)
-
-
 # ---------------------------------------------------------------- what came of it
 
 
@@ -262,7 +256,8 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         seconds=time.monotonic() - began,
         cached=False,
         command=made.command,
-        mismatches=made.mismatches,
+        mismatches=made.foretold.missed,
+        notes=made.foretold.notes,
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
         slot=site.wanted.slot,
         steps=made.steps,
@@ -296,7 +291,8 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
         "image_sha256": digest,
         "command": made.command,
         "slot": site.wanted.slot,
-        "mismatches": [asdict(entry) for entry in made.mismatches],
+        "mismatches": [asdict(entry) for entry in made.foretold.missed],
+        "notes": made.foretold.notes,
         "warnings": [asdict(entry) for entry in warnings],
     }
     site.cache.build_record(work).write_text(json.dumps(record, indent=1))

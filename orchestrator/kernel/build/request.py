@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.kernel.build import kconfig
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build import kconfig, own
+from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import Build
@@ -24,7 +26,8 @@ class BuildRequest:
 
     ``slot`` names the work tree that it is to be made in: the source's own, until
     :func:`.start.choose` finds a nearer one.  ``key`` is the identity without the source: what is
-    asked for, architecture, compiler, make's words.
+    asked for, architecture, compiler, make's words.  ``full`` is the complete .config that the
+    requests go on top of, ``notes`` what is to be told of which of them counts.
     """
 
     build: Build
@@ -36,6 +39,8 @@ class BuildRequest:
     base_identity: str
     key: str
     make_args: tuple[str, ...] = ()
+    full: Complete | None = None
+    notes: tuple[str, ...] = ()
 
 
 def build_request(
@@ -45,6 +50,7 @@ def build_request(
     arch: Arch,
     arch_fragment: Path,
     make_args: tuple[str, ...] = (),
+    cache: Cache | None = None,
 ) -> BuildRequest:
     """Work out what a build asks for and what it is called in the cache.
 
@@ -52,22 +58,22 @@ def build_request(
 
     :param make_args: further words for make (``GCOV_PROFILE_x.o=y``): the hook for builds that
         measure coverage.  Nothing but tests gives any yet.
-    :raises UserError: for a fragment that cannot be read.
+    :param cache: where the tree is, for the requests of its own selftests.
+    :raises UserError: for a fragment or a complete .config that cannot be read, or is for another
+        architecture, and for selftests without requests of their own.
     :raises HostError: when the compiler is missing.
     """
-    first, rest = build.config.fragments[:1], build.config.fragments[1:]
-    fragments = build.config.fragments if build.config.full else (*first, arch_fragment, *rest)
-    requests = kconfig.merge(fragments, tree.version)
-    asked = kconfig.digest(requests, build.config.full)
+    asked = own.asked(build.config, tree, arch, arch_fragment, cache)
+    digest = kconfig.digest(asked.requests, asked.full.text if asked.full else "")
     compiler = compiler_version(process.find_tool(arch.gcc) or arch.gcc)
-    words = (asked, arch.name, compiler, *make_args)
+    words = (digest, arch.name, compiler, *make_args)
 
     def name(*parts: str) -> str:
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
 
     return BuildRequest(
-        build, tree, slot, arch, requests, name(tree.tree, *words), name(tree.base_tree, *words),
-        name(*words), make_args,
+        build, tree, slot, arch, asked.requests, name(tree.tree, *words),
+        name(tree.base_tree, *words), name(*words), make_args, asked.full, asked.notes,
     )  # fmt: skip
 
 

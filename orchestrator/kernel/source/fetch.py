@@ -202,8 +202,8 @@ def _git(job: _Job) -> BaseSource:
         commit = resolve(wanted)
         if repository is not None and (there := local_tree(repository, commit, job.cache)):
             return BaseSource(
-                f"git:{origin}#{commit}", there, slot=own_slot(job.spec.source), commit=commit, repository=repository,
-                head=commit,
+                f"git:{origin}#{commit}", there, slot=own_slot(job.spec.source), commit=commit,
+                repository=repository, head=commit,
             )  # fmt: skip
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
     except (UserError, HostError):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import HOME
 from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.build.kconfig import Request
 from orchestrator.model import formats
@@ -162,8 +163,35 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
         kconfig.read_fragment(tmp_path / "missing.config", "6.12")
     binary = tmp_path / "binary.config"
     binary.write_bytes(b"CONFIG_A=y\n\xff\xfe\n")
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match=r"binary\.config:2: bytes that are no Kconfig"):
         kconfig.read_fragment(binary, "6.12")
+
+
+@pytest.mark.parametrize(
+    ("comment", "arches"),
+    [("only arm64", {"arm64"}), ("only amd64", {"x86_64"}), ("Only aarch64; for QEMU", {"arm64"}),
+     ("only for tests", {"arm64", "x86_64"}), ("only x86_64 since 6.8", {"x86_64"}),
+     ("only x86_64, until 6.1", set())],
+)  # fmt: skip
+def test_a_line_for_one_architecture(tmp_path: Path, comment: str, arches: set[str]) -> None:
+    path = write(tmp_path, f"CONFIG_A=y # {comment}\n")
+    assert {a for a in ("arm64", "x86_64") if kconfig.read_fragment(path, "6.12", a)} == arches
+
+
+def test_an_architecture_that_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path, "CONFIG_A=y # only amd46\n")
+    with pytest.raises(UserError, match=":1: no such architecture") as caught:
+        kconfig.read_fragment(path, "6.12")
+    assert "only arm64" in caught.value.hint
+
+
+def test_the_fragment_for_guests_asks_for_nothing_that_base_does_not() -> None:
+    for arch in ("x86_64", "arm64"):
+        folder = HOME / "kernel-configs"
+        files = [folder / "base.config", folder / f"{arch}.config"]
+        base = {r.symbol: r.value for r in kconfig.merge(files, "6.12", arch)}
+        for request in kconfig.read_fragment(folder / "guest.config", "6.12", arch):
+            assert base[request.symbol] == request.value, request
 
 
 def test_merge_takes_the_last_request_and_its_place(tmp_path: Path) -> None:
@@ -185,12 +213,12 @@ def test_digest_depends_on_what_is_asked_for_alone(tmp_path: Path) -> None:
     other = write(tmp_path, "# another order\n# CONFIG_B is not set\nCONFIG_A=y\n", "2.config")
     different = write(tmp_path, "CONFIG_A=y\nCONFIG_B=m\n", "3.config")
 
-    def digest(*paths: Path, full: Path | None = None) -> str:
+    def digest(*paths: Path, full: str = "") -> str:
         return kconfig.digest(kconfig.merge(paths, "6.12"), full)
 
     assert digest(one) == digest(other)
     assert digest(one) != digest(different)
-    assert digest(one) != digest(one, full=different)
+    assert digest(one) != digest(one, full=different.read_text())
 
 
 def test_dotconfig() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -45,6 +46,7 @@ allnoconfig:
 	@if [ -e $(SRC)/steer/drop ]; then sed -i "/$$(cat $(SRC)/steer/drop)/d" $(O)/.config; fi
 	@echo "configuration written to .config"
 olddefconfig:
+	@if [ -e $(SRC)/steer/drop ]; then sed -i "/$$(cat $(SRC)/steer/drop)/d" $(O)/.config; fi
 	@echo "configuration written to .config"
 bzImage Image: $(O)/mm/userfaultfd.o
 	@echo "  LD      vmlinux"
@@ -273,9 +275,94 @@ def test_complete_config_with_fragments_on_top(
     fragment: Callable[..., Path],
 ) -> None:  # fmt: skip
     full = fragment("CONFIG_X=y\nCONFIG_A=n", "full")
-    built = make(ask(full=full))
+    built = make(ask(full=full, forced=True))
     assert built.kernel_config
     assert built.kernel_config.read_text() == "CONFIG_X=y\nCONFIG_A=n\nCONFIG_A=y\nCONFIG_B=y\n"
+    assert "base.config counts over full: CONFIG_A n -> y" in built.notes
+
+
+# What a guest needs on x86_64, one symbol a line.
+GUEST = "".join(
+    f"CONFIG_{name}=y\n"
+    for name in (
+        "PRINTK", "TTY", "MULTIUSER", "BINFMT_ELF", "BINFMT_SCRIPT", "FUTEX", "EPOLL", "PROC_FS",
+        "SYSFS", "TMPFS", "DEVTMPFS", "DEVTMPFS_MOUNT", "BLOCK", "VIRTIO_BLK", "EXT2_FS", "NET",
+        "INET", "UNIX", "VIRTIO_NET", "UNIX98_PTYS", "PCI", "VIRTIO_PCI", "SERIAL_8250",
+        "SERIAL_8250_CONSOLE",
+    )
+)  # fmt: skip
+
+
+def test_a_packed_config_is_unpacked_and_has_the_name_of_what_is_in_it(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path,
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    plain = fragment(GUEST, "plain.config")
+    packed = tmp_path / "config.gz"
+    packed.write_bytes(gzip.compress(GUEST.encode()))
+    wanted = ask(full=packed, fragments=())
+    assert wanted.identity == ask(full=plain, fragments=()).identity
+    built = make(wanted)
+    assert (built.verdict, built.reason) == (Verdict.PASS, "")
+    assert built.kernel_config
+    assert built.kernel_config.read_text() == GUEST
+
+
+def test_what_a_guest_lacks_stops_the_build(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], tmp_path: Path,
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    full = fragment(GUEST.replace("VIRTIO_BLK=y", "VIRTIO_BLK=m"), "my.config")
+    built = make(ask(full=full, fragments=()))
+    assert built.verdict is Verdict.FAIL
+    assert built.reason.splitlines() == [
+        "not compiled: a guest boots without modules or initramfs, and in my.config VIRTIO_BLK is "
+        "m (disks); put the fragment `guest` on top: fragments: [guest]",
+        "--build-mismatched builds it all the same",
+    ]
+    assert built.log
+    assert "CONFIG_VIRTIO_BLK is m, asked for y (a guest's disks)" in built.log.read_text()
+    assert "CC " not in built.log.read_text()
+    forced = make(ask(full=full, fragments=(), forced=True))
+    assert forced.verdict is Verdict.PASS
+    assert [miss.symbol for miss in forced.mismatches] == ["VIRTIO_BLK"]
+    again = build.find(ask(full=full, fragments=()), Cache(tmp_path / "cache"))
+    assert again is not None
+    assert (again.verdict, again.reason) == (Verdict.FAIL, built.reason)
+
+
+def test_what_became_of_the_users_config_is_a_note(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path, fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    full = fragment(GUEST + "CONFIG_A=y\nCONFIG_B=y\nCONFIG_OLD=y\n", "my.config")
+    (source / "steer/drop").write_text("CONFIG_B=\\|CONFIG_OLD")
+    told: list[str] = []
+    built = make(ask(full=full, fragments=()), on_note=told.append)
+    assert built.verdict is Verdict.PASS
+    assert built.mismatches == ()
+    note = (
+        "2 symbols of my.config are not in this kernel or came out otherwise: CONFIG_B y -> n "
+        "(needs SMP && MMU (Kconfig)); CONFIG_OLD y -> n (this kernel has no such symbol)"
+    )
+    assert told == [note]
+    assert built.notes == (note,)
+    assert built.log
+    assert "CONFIG_OLD y -> n (my.config:27): this kernel has no" in built.log.read_text()
+    kept = build.find(ask(full=full, fragments=()), Cache(tmp_path / "cache"))
+    assert kept is not None
+    assert kept.notes == built.notes
+
+
+def test_a_certificate_that_is_not_there_is_the_users_input(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    keys = 'CONFIG_SYSTEM_TRUSTED_KEYS="debian/certs/debian-uefi-certs.pem"\n'
+    full = fragment(GUEST + keys, "my.config")
+    with pytest.raises(UserError, match=r"debian-uefi-certs\.pem.*no such file") as caught:
+        make(ask(full=full, fragments=()))
+    assert 'CONFIG_SYSTEM_TRUSTED_KEYS=""' in caught.value.hint
 
 
 def test_symbol_that_does_not_take(
