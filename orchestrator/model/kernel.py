@@ -133,7 +133,10 @@ class CompilerMessage:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What one build came to.  Paths are absolute and may be None where the build failed."""
+    """What one build came to.  Paths are absolute and may be None where the build failed.
+
+    ``compiler`` is the first line of what it says to ``--version``.
+    """
 
     build: Build
     verdict: Verdict
@@ -151,3 +154,4 @@ class BuildResult:
     new_warnings: tuple[CompilerMessage, ...] = ()
     cpu_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    compiler: str = ""

@@ -61,6 +61,7 @@ class BuildRecord:
     """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run.
 
     ``expected`` is the title of an ``expect:`` entry that its failure met: its verdict is a pass.
+    ``toolchain`` is what was asked for, ``compiler`` what it says it is.
     """
 
     id: str
@@ -81,6 +82,8 @@ class BuildRecord:
     mismatches: tuple[ConfigMismatch, ...] = ()
     expected: str = ""
     notes: tuple[str, ...] = ()
+    toolchain: str = "gcc"
+    compiler: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.model.names import Verdict
+from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class ConfigSpec:
     ``only_arch`` limits the config to some architectures (16K pages exist on arm64 alone).
     ``lacks`` are capabilities that a kernel may provide and this config takes away.
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
+    ``toolchain`` compiles it.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ConfigSpec:
     lacks: tuple[str, ...] = ()
     messages: MessageRules = MessageRules()
     build_mismatched: bool = False
+    toolchain: Toolchain = DEFAULT_TOOLCHAIN
 
 
 @dataclass(frozen=True)

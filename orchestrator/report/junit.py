@@ -205,6 +205,7 @@ class _Maker:
                 "kernel": build.kernel,
                 "config": build.config,
                 "arch": build.arch,
+                "compiler": build.compiler,
                 "cached": str(build.cached).lower(),
                 "seconds": f"{build.seconds:.1f}",
                 "cpu_seconds": f"{build.cpu_seconds:.1f}",

@@ -56,9 +56,12 @@ def with_lines(
             return record
         context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        objects = context.cache.build_folder(kernel.slot, built.build.config.name, arch.name)
+        config = built.build.config
+        objects = context.cache.build_folder(
+            kernel.slot, config.name, arch.name, config.toolchain.folder
+        )
         linked = Linked(
-            built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache,
+            built.vmlinux, objects, kernel.tree, kernel.slot, arch, context.cache, config.toolchain,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree if kernel.exact else None, context.cache)

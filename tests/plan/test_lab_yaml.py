@@ -32,6 +32,16 @@ def test_a_config_may_be_built_with_symbols_that_did_not_take(lab: Path) -> None
     assert [config.build_mismatched for config in load(lab).configs] == [False, True]
 
 
+def test_a_config_names_what_compiles_it(lab: Path) -> None:
+    assert {str(config.toolchain) for config in load(lab).configs} == {"gcc"}
+    text = lab.read_text()
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    toolchain: clang-16\n", 1))
+    assert [str(config.toolchain) for config in load(lab).configs] == ["gcc", "clang-16"]
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    toolchain: llvm\n", 1))
+    with pytest.raises(ConfigError, match="expected gcc, gcc-N, clang or clang-N"):
+        load(lab)
+
+
 def test_everything_is_read(lab: Path) -> None:
     config = load(lab)
     assert config.path == lab

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.tools import install_command
 from orchestrator.kernel.build import kconfig
 from orchestrator.model.arch import Arch
+from orchestrator.model.errors import HostError
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import Build
+from orchestrator.model.toolchain import Toolchain
 
 # Part of every build's identity: raise it when :mod:`.make` comes to make something else of it.
 RECIPE = 2
@@ -23,6 +26,7 @@ class BuildRequest:
     """A build with everything that decides its outcome; ``identity`` names it in the cache.
 
     ``key`` is the same without the source: what is asked for, architecture, compiler, make's words.
+    ``compiler`` is what the compiler says it is.
     """
 
     build: Build
@@ -34,6 +38,7 @@ class BuildRequest:
     base_identity: str
     key: str
     make_args: tuple[str, ...] = ()
+    compiler: str = ""
 
 
 def build_request(
@@ -57,16 +62,42 @@ def build_request(
     fragments = build.config.fragments if build.config.full else (*first, arch_fragment, *rest)
     requests = kconfig.merge(fragments, tree.version)
     asked = kconfig.digest(requests, build.config.full)
-    compiler = compiler_version(process.find_tool(arch.gcc) or arch.gcc)
-    words = (asked, arch.name, compiler, *make_args)
+    versions = tools_versions(build.config.toolchain, arch)
+    words = (asked, arch.name, *versions, *make_args)
 
     def name(*parts: str) -> str:
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
 
     return BuildRequest(
         build, tree, slot, arch, requests, name(tree.tree, *words), name(tree.base_tree, *words),
-        name(*words), make_args,
+        name(*words), make_args, versions[0],
     )  # fmt: skip
+
+
+def tools_versions(toolchain: Toolchain, arch: Arch) -> tuple[str, ...]:
+    """What the tools say they are that decide what comes out of a build; the compiler first.
+
+    LLVM's linker may be of another version than its compiler; binutils' has never been asked.
+
+    :raises HostError: when one is missing.
+    """
+    require_tools(toolchain, arch)
+    names = toolchain.programs(arch)[:2] or (toolchain.compiler(arch),)
+    return tuple(compiler_version(process.find_tool(name) or name) for name in names)
+
+
+def require_tools(toolchain: Toolchain, arch: Arch) -> None:
+    """See that a toolchain other than the default one is there.
+
+    :raises HostError: when it is not, with the command that installs it.
+    """
+    missing = [name for name in toolchain.programs(arch) if not process.find_tool(name)]
+    if missing:
+        raise HostError(
+            f"{toolchain} cannot compile {arch.name} kernels: {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not installed",
+            install_command(toolchain.packages(arch)),
+        )
 
 
 @functools.cache
