@@ -196,7 +196,8 @@ def _compiler(arch: Arch) -> Iterator[Check]:
 def _toolchains(config: LabConfig | None) -> Iterator[Check]:
     """What configs name beside the default gcc; to be mended where a profile has such a config."""
     specs = config.configs if config else ()
-    planned = {c for p in config.profiles for e in p.entries for c in e.configs} if config else ()
+    profiles = config.profiles if config else ()
+    planned = {name for p in profiles for entry in p.entries for name in entry.configs}
     for toolchain in dict.fromkeys(spec.toolchain for spec in specs):
         users = [spec for spec in specs if spec.toolchain == toolchain]
         names = {name for spec in users for name in spec.only_arch or ARCHES}

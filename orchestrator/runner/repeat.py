@@ -101,7 +101,9 @@ def make_repeat(
         cell = replace(cell, shape=shape)
     built = next((one for one in earlier.builds if one.id == place.build), None)
     if built is not None:
-        config_spec = replace(cell.build.config, toolchain=Toolchain.parse(built.toolchain))
+        config_spec = cell.build.config
+        with contextlib.suppress(ValueError):  # a later lab may know more of them
+            config_spec = replace(config_spec, toolchain=Toolchain.parse(built.toolchain))
         if built.image_sha256:  # whatever its symbols came to
             config_spec = replace(config_spec, build_mismatched=True)
         cell = replace(cell, build=replace(cell.build, config=config_spec))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kconfig, make
-from orchestrator.kernel.build.request import BuildRequest, build_request, require_tools
+from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, worktree
 from orchestrator.model.arch import ARCHES
@@ -43,14 +43,9 @@ BUILD_DEADLINE = 7200.0
 def compile_workloads(cells: Iterable[Cell], cache: Cache) -> None:
     """Compile what the cells run: one that does not compile is told before a kernel is built.
 
-    So is a compiler for a kernel that is not installed.
-
     :raises UserError: with the compiler's first error.
-    :raises HostError: when a compiler is missing.
     """
     found = tuple(cells)
-    for build in dict.fromkeys(one.build for one in found):
-        require_tools(build.config.toolchain, ARCHES[build.arch])
     for arch in dict.fromkeys(one.build.arch for one in found):
         here = (one for one in found if one.build.arch == arch)
         specs = tuple(dict.fromkeys(spec for one in here for spec in one.workloads))
