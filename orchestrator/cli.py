@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -19,9 +19,29 @@ from orchestrator.model.errors import EXIT_OK
 from orchestrator.model.spec import APPLY_MODES
 
 F = Callable[..., Any]
+T = TypeVar("T")
+
+
+def _read(value: str | None, parse: Callable[[str], T]) -> T | None:
+    """An option's value as ``parse`` reads it; what it raises is a usage error."""
+    try:
+        return None if value is None else parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _toolchain(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """What compiles the kernels: ``gcc[-N]`` or ``clang[-N]``."""
+    from orchestrator.model.toolchain import Toolchain
+
+    return _read(value, Toolchain.parse)
+
 
 mismatched_option = click.option(
     "--build-mismatched", is_flag=True, help="Build although a requested symbol did not take."
+)
+toolchain_option = click.option(
+    "--toolchain", callback=_toolchain, metavar="NAME[-N]", help="gcc or clang, for every config."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
 #: Read before a command is, by commands/personal.py.
@@ -65,6 +85,7 @@ def selection_options(function: F) -> F:
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
         mismatched_option,
+        toolchain_option,
         personal_option,
     ):
         function = option(function)
@@ -87,12 +108,7 @@ def _size(_context: click.Context, _parameter: click.Parameter, value: str | Non
     """A size such as ``500M`` or ``20G``, as bytes."""
     from orchestrator.host.cache.trim import parse_size
 
-    if value is None:
-        return None
-    try:
-        return parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    return _read(value, parse_size)
 
 
 def _seconds(
@@ -101,12 +117,7 @@ def _seconds(
     """A duration such as ``90s``, ``30m`` or ``8h``, in seconds."""
     from orchestrator.model.formats import parse_seconds
 
-    if value is None:
-        return None
-    try:
-        return parse_seconds(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    return _read(value, parse_seconds)
 
 
 def _selection(options: dict[str, Any]) -> Any:
@@ -118,7 +129,7 @@ def _selection(options: dict[str, Any]) -> Any:
     source, series = options["source"], options["series"]
     names = ("profile", "kernels", "configs", "shapes", "workloads", "apply", "build_mismatched")
     return Selection(
-        **{name: options[name] for name in names if name in options},
+        **{name: options[name] for name in (*names, "toolchain") if name in options},
         arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
         source=None if source is None else resolve_source(source, here),
         series=series if series in (None, STDIN) else resolve_series(series, here),
@@ -207,6 +218,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @mismatched_option
 @personal_option
+@toolchain_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")
 @click.option("--plain", is_flag=True, help="Dated lines instead of a live view.")
 @click.argument("command", nargs=-1)

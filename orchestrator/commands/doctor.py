@@ -88,6 +88,7 @@ def checks() -> Iterator[Check]:
     for arch in ARCHES.values():
         yield from _compiler(arch)
         yield from _qemu(arch, cache)
+    yield from _toolchains(config[0] if config else None)
     yield from _apt(config[0] if config else None)
     yield from _root_images(cache)
     yield from _cache(cache)
@@ -190,6 +191,29 @@ def _compiler(arch: Arch) -> Iterator[Check]:
         yield Check(name, BAD, f"makes no program: {done}", tools.install_command(names))
     else:
         yield Check(name, OK, f"makes {arch.name} programs")
+
+
+def _toolchains(config: LabConfig | None) -> Iterator[Check]:
+    """What configs name beside the default gcc; to be mended where a profile has such a config."""
+    specs = config.configs if config else ()
+    profiles = config.profiles if config else ()
+    planned = {name for p in profiles for entry in p.entries for name in entry.configs}
+    for toolchain in dict.fromkeys(spec.toolchain for spec in specs):
+        users = [spec for spec in specs if spec.toolchain == toolchain]
+        names = {name for spec in users for name in spec.only_arch or ARCHES}
+        asked = {(p, arch) for arch in map(ARCHES.__getitem__, names)
+                 for p in toolchain.programs(arch)}  # fmt: skip
+        lack = sorted({p for p, _ in asked if not process.find_tool(p)})
+        for_what = f"the configs {', '.join(spec.name for spec in users)}"
+        if lack:
+            packages = sorted({package for p, arch in asked if p in lack
+                               for package in toolchain.packages(arch)})  # fmt: skip
+            state = WARN if planned & {spec.name for spec in users} else NOTE
+            text = f"{', '.join(lack)} not installed (packages {', '.join(packages)}); needed for: "
+            fix = tools.install_command(tuple(packages))
+            yield Check(f"toolchain {toolchain}", state, text + for_what, fix)
+        elif asked:
+            yield Check(f"toolchain {toolchain}", OK, for_what)
 
 
 def _qemu(arch: Arch, cache: Cache) -> Iterator[Check]:

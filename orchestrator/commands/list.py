@@ -121,6 +121,7 @@ def _config(item: ConfigSpec, _config: LabConfig, width: int) -> list[str]:
     lines = _head(item.name, " + ".join(parts), width)
     lines += _field("provides", ", ".join(item.provides), width)
     lines += _field("lacks", ", ".join(item.lacks), width)
+    lines += _field("by", item.toolchain.folder, width)
     return lines + _field("only on", ", ".join(item.only_arch), width)
 
 

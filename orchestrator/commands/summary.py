@@ -70,7 +70,7 @@ def summary_text(
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:
-            lines.append(f"known issue {issue_standing(issue)}: {issue_name(issue)}")
+            lines.append(f"known issue {issue_standing(issue, run)}: {issue_name(issue)}")
             lines.append(f"       {issue.reason}")
     if comparison is not None:
         lines.append(_comparison_line(comparison))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.judge.mended import failed_as_known, without_companions
 from orchestrator.judge.noise import Noise, NoiseTable
 from orchestrator.judge.outcome import BUDGET, PlacedCase, cases_of, kernels_of, not_run
 from orchestrator.model.errors import UserError
@@ -106,7 +107,7 @@ def _compare_kernels(a: RunResult, b: RunResult, one: str, two: str) -> list[Cas
         if key not in after:
             reason = _why_missing(b, two, key, after)
             found.append(CaseComparison(key, Change.GONE, old, None, reason))
-    return found
+    return without_companions(found)
 
 
 def _by_key(run: RunResult, kernel: str) -> dict[str, CaseResult]:
@@ -164,6 +165,9 @@ def _change(a: CaseResult, b: CaseResult) -> tuple[Change, str]:
         return _still_failing(a, b)
     if a.verdict is Verdict.PASS and a.expected and b.verdict is Verdict.PASS:
         return Change.FIXED, f"failed as expected on the baseline ({a.expected}), passes now"
+    if failed_as_known(a) and b.verdict is Verdict.PASS:
+        told = f"a known issue on the baseline, passes now: {a.known}"
+        return Change.FIXED, ". ".join(filter(None, (told, _hit_changes(a, b))))
     return _TABLE[a.verdict, b.verdict](a, b)
 
 

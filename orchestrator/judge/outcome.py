@@ -38,6 +38,7 @@ from orchestrator.model.results import (
     Summary,
 )
 from orchestrator.model.spec import STRICT
+from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN
 
 # How the note of a cell begins that was not run for want of time.
 BUDGET = "the time budget was spent"
@@ -244,6 +245,8 @@ def build_case(run: Found, build: BuildRecord) -> CaseResult:
     words = ["--config", build.config, "--arch", build.arch]
     if build.mismatches and not reason.startswith(NOT_COMPILED):
         words.append("--build-mismatched")
+    if build.toolchain != str(DEFAULT_TOOLCHAIN):
+        words += ["--toolchain", build.toolchain]
     case = CaseResult(
         id=str(case_id),
         workload=BUILD,

@@ -206,7 +206,8 @@ class BuildResult:
     """What one build came to.  Paths are absolute and may be None where the build failed.
 
     ``slot`` names the work tree that it was made in, "" where that is not known; ``steps`` counts
-    the compiles and links that make told of.
+    the compiles and links that make told of.  ``compiler`` is the first line of what it says to
+    ``--version``.
     """
 
     build: Build
@@ -227,3 +228,4 @@ class BuildResult:
     notes: tuple[str, ...] = ()
     slot: str = ""
     steps: int = 0
+    compiler: str = ""

@@ -67,6 +67,7 @@ class BuildRecord:
     """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run.
 
     ``expected`` is the title of an ``expect:`` entry that its failure met: its verdict is a pass.
+    ``toolchain`` is what was asked for, ``compiler`` what it says it is.
     """
 
     id: str
@@ -87,6 +88,8 @@ class BuildRecord:
     mismatches: tuple[ConfigMismatch, ...] = ()
     expected: str = ""
     notes: tuple[str, ...] = ()
+    toolchain: str = "gcc"
+    compiler: str = ""
 
 
 @dataclass(frozen=True)

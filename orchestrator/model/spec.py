@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.model.names import Verdict
+from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 #: How a series is applied: all context must match; by a three-way merge where it does not; or
 #: without the outermost lines of context.
@@ -64,6 +65,7 @@ class ConfigSpec:
     ``lacks`` are capabilities that a kernel may provide and this config takes away.
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
+    ``toolchain`` compiles it.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ConfigSpec:
     messages: MessageRules = MessageRules()
     build_mismatched: bool = False
     selftest_config: tuple[str, ...] = ()
+    toolchain: Toolchain = DEFAULT_TOOLCHAIN
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from orchestrator.model.spec import (
     ProfileSpec,
     ShapeSpec,
 )
+from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 from orchestrator.plan.find import DEFAULT_WORKLOAD_FOLDERS
 from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.known_issue import read_known_issue
@@ -238,6 +239,7 @@ class _Reader:
             messages=self._messages(view),
             build_mismatched=view.flag("build_mismatched", False),
             selftest_config=view.words("selftest_config"),
+            toolchain=_toolchain(view),
         )
 
     def _fragment(self, word: str, path: KeyPath) -> Path | None:
@@ -353,3 +355,10 @@ class _Reader:
         if expectation.workload not in RESERVED_FAMILIES:
             self._check_workloads(expectation.workload, view.at("case"))
         return expectation
+
+
+def _toolchain(view: View) -> Toolchain:
+    """What compiles a config; the schema has told what is none."""
+    with contextlib.suppress(ValueError):
+        return Toolchain.parse(view.text("toolchain") or str(DEFAULT_TOOLCHAIN))
+    return DEFAULT_TOOLCHAIN

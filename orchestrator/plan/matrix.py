@@ -24,6 +24,7 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.model.toolchain import Toolchain
 from orchestrator.plan.capabilities import may_skip
 from orchestrator.plan.foreseen import foresees
 from orchestrator.plan.problems import suggest
@@ -44,6 +45,7 @@ class Selection:
     ``baseline`` is the name of a kernel of lab.yaml; ``base`` is a source in the full form, which
     becomes the kernel ``base`` and is the baseline in its place.
     With ``build_mismatched`` every config is built although a symbol did not take.
+    ``toolchain`` compiles every config.
     """
 
     profile: str | None = None
@@ -58,6 +60,7 @@ class Selection:
     baseline: str | None = None
     base: str | None = None
     build_mismatched: bool = False
+    toolchain: Toolchain | None = None
 
 
 def make_plan(config: LabConfig, selection: Selection, arches: Collection[str]) -> Plan:
@@ -260,6 +263,8 @@ class _Planner:
         # What lab.yaml foresees of a symbol can only come true in a guest.
         if self.selection.build_mismatched or foresees(self.config, place, CONFIG, CONFIG):
             spec = replace(spec, build_mismatched=True)
+        if self.selection.toolchain is not None:
+            spec = replace(spec, toolchain=self.selection.toolchain)
         build = Build(place.build, self.kernels[kernel], spec, arch)
         rules = spec.messages.beside(self.config.messages)
         return Cell(str(place), build, self.shapes[shape], (), rules, self.profile.fresh_guests)

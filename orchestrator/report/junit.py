@@ -210,6 +210,7 @@ class _Maker:
                 "kernel": build.kernel,
                 "config": build.config,
                 "arch": build.arch,
+                "compiler": build.compiler,
                 "cached": str(build.cached).lower(),
                 "seconds": f"{build.seconds:.1f}",
                 "cpu_seconds": f"{build.cpu_seconds:.1f}",
@@ -306,7 +307,10 @@ class _Maker:
             hits.append(f"[{len(case.hits) - _MAX_HITS} more hits]")
         if hits:
             made.stderr = visible("\n\n".join(hits))
-        figures = [f"{m.name}: {m.value:g} {m.unit}" for m in case.measurements]
+        item = self.compared.get(id_of(case))
+        fixed = item is not None and item.change is Change.FIXED
+        figures = [f"fixed: {item.reason}"] if item is not None and fixed else []
+        figures += [f"{m.name}: {m.value:g} {m.unit}" for m in case.measurements]
         figures += [counter_line(counter) for counter in case.counters]
         if figures:
             made.stdout = visible("\n".join(figures))

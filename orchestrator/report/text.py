@@ -11,7 +11,7 @@ from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.formats import CONTROLS
 from orchestrator.model.kernel import BentHunk, PatchState
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import CellId, Verdict
 from orchestrator.model.results import CaseResult, IssueRecord, RunResult
 
 # Not allowed in XML 1.0 (section 2.2), or discouraged there; the lone surrogates are what Python
@@ -124,15 +124,25 @@ def issue_name(issue: IssueRecord) -> str:
     return issue.title or f"signature {issue.signature}"
 
 
-def issue_standing(issue: IssueRecord) -> str:
-    """What a run says of a known issue, a gone one with what to do about it."""
+def issue_standing(issue: IssueRecord, run: RunResult) -> str:
+    """What a run says of a known issue, a gone one with the kernels it is gone on and what to do.
+
+    A kernel with a series may be the only one that lacks it: then lab.yaml is as it should be.
+    """
     cells = f"{len(issue.cells)} {'cell' if len(issue.cells) == 1 else 'cells'}"
+    tried = dict.fromkeys(CellId.parse(cell).kernel for cell in issue.cells)
+    seen_on = {CellId.parse(cell).kernel for cell in issue.seen_in}
+    without = [kernel for kernel in tried if kernel not in seen_on]
     if issue.state == SEEN:
-        return f"seen in {len(issue.seen_in)} of {cells}"
-    if issue.state == NOT_SEEN and issue.case:
-        return f"passes in {cells}: listed as a known failure"
+        told = f"seen in {len(issue.seen_in)} of {cells}"
+        return f"{told}, not on {' and '.join(without)}" if without else told
     if issue.state == NOT_SEEN:
-        return f"not seen in {cells}: consider removing it"
+        how = "passes" if issue.case else "no report"
+        told = f"not seen on {' and '.join(without)} ({how} in {cells})"
+        patched = {kernel.name for kernel in run.kernels if kernel.series}
+        if patched.issuperset(without):
+            return told
+        return f"{told}: {'listed as a known failure' if issue.case else 'consider removing it'}"
     if issue.case:
         return "not tried: no case that it speaks of passed, or failed as it says"
     return "not tried: no workload that it speaks of ran to its end on a kernel in its range"

@@ -229,7 +229,7 @@ class _Engine:
             reason = self.state.explain(f"build {build.id}", error)
             record = BuildRecord(
                 build.id, build.kernel.name, build.config.name, build.arch, Verdict.ERROR, reason,
-                0.0, False, "",
+                0.0, False, "", toolchain=str(build.config.toolchain),
             )  # fmt: skip
             self._keep_build(record)
             return rules.BuildEnded(build.id, Verdict.ERROR)

@@ -29,6 +29,7 @@ from orchestrator.model.names import (
 )
 from orchestrator.model.results import CaseResult, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
+from orchestrator.model.toolchain import Toolchain
 from orchestrator.plan.budget import as_ran
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
@@ -83,9 +84,13 @@ def make_repeat(
     cell = as_ran(plan.cells[0], loops)
     if shape is not None:
         cell = replace(cell, shape=shape)
-    # It was built then, whatever its symbols came to.
-    if any(one.id == place.build and one.image_sha256 for one in earlier.builds):
-        config_spec = replace(cell.build.config, build_mismatched=True)
+    built = next((one for one in earlier.builds if one.id == place.build), None)
+    if built is not None:
+        config_spec = cell.build.config
+        with contextlib.suppress(ValueError):  # a later lab may know more of them
+            config_spec = replace(config_spec, toolchain=Toolchain.parse(built.toolchain))
+        if built.image_sha256:  # whatever its symbols came to
+            config_spec = replace(config_spec, build_mismatched=True)
         cell = replace(cell, build=replace(cell.build, config=config_spec))
     if on is None:
         cell = _on(cell, _as_run(cell.build.kernel, kernel, record, _asked_base(earlier, kernel)))

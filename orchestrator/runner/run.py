@@ -18,6 +18,8 @@ from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.outcome import exit_status
 from orchestrator.kernel.build import kconfig
+from orchestrator.kernel.build.request import require_tools
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunInfo, RunResult
@@ -98,10 +100,12 @@ def run_plan(
     :param stages: what is done for each step (default: the lab's own stages).
     :raises UserError: when a workload does not compile, a fragment, source or series cannot be read
         and nothing was built, or the run's folder cannot be that.  There is no run then.
-    :raises HostError: when the folder cannot be made or the results cannot be written.
+    :raises HostError: when the folder cannot be made or the results cannot be written, or a
+        compiler is missing.
     """
     doing = stages or Stages()
     with using(places.cache):
+        check_compilers(plan)
         if options.boot:
             doing.compile(plan.cells, places.cache)
         check_fragments(plan)
@@ -238,6 +242,15 @@ def _status(
         host_problem=bool(state.problems),
         need_cases=options.boot,
     )
+
+
+def check_compilers(plan: Plan) -> None:
+    """See that each compiler that was asked for is there, before anything is made.
+
+    :raises HostError: with the command that installs the first that is not.
+    """
+    for arch, toolchain in dict.fromkeys((b.arch, b.config.toolchain) for b in plan.builds):
+        require_tools(toolchain, ARCHES[arch])
 
 
 def check_fragments(plan: Plan) -> None:

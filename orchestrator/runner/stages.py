@@ -203,6 +203,8 @@ def record_build(built: BuildResult, context: Context, *, boots: bool = True) ->
         new_warnings=built.new_warnings,
         mismatches=built.mismatches,
         notes=built.notes,
+        toolchain=str(build.config.toolchain),
+        compiler=built.compiler,
     )
 
 

@@ -56,9 +56,11 @@ def with_lines(
             return record
         context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        slot = built.slot or kernel.slot
-        objects = context.cache.build_folder(slot, built.build.config.name, arch.name)
-        linked = Linked(built.vmlinux, objects, kernel.tree, slot, arch, context.cache)
+        slot, config = built.slot or kernel.slot, built.build.config
+        objects = context.cache.build_folder(slot, config.name, arch.name, config.toolchain.folder)
+        linked = Linked(
+            built.vmlinux, objects, kernel.tree, slot, arch, context.cache, config.toolchain,
+        )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree if kernel.exact else None, context.cache)
         told = {

@@ -184,3 +184,19 @@ def test_for_scripts(lab, healthy):
     assert told["exit_status"] == 0
     assert {"name", "state", "text", "fix"} == set(told["checks"][0])
     assert lab("doctor", "--packages").out.split() == list(hosttools.packages())
+
+
+def test_what_configs_name_beside_gcc(lab, healthy, folder, monkeypatch):
+    text = (folder / "lab.yaml").read_text()
+    assert "toolchain" not in lab("doctor").out
+    config = "  by-clang: {fragments: [base], toolchain: clang-16, only_arch: [x86_64]}"
+    (folder / "lab.yaml").write_text(text.replace("\nconfigs:\n", f"\nconfigs:\n{config}\n"))
+    assert found(lab, "toolchain clang-16")["state"] == "ok"
+    have = process.find_tool
+    monkeypatch.setattr(process, "find_tool", lambda name: None if "lld" in name else have(name))
+    check = found(lab, "toolchain clang-16")
+    # No profile has it: whoever needs it asks for it by name.
+    assert check["state"] == "note"
+    assert check["text"].startswith("ld.lld-16 not installed (packages clang-16, lld-16, llvm-16)")
+    assert check["text"].endswith("the configs by-clang")
+    assert check["fix"].endswith("clang-16 lld-16 llvm-16")

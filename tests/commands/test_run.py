@@ -118,6 +118,9 @@ def test_the_command_behind_a_failed_build_is_one(
     again = build_case(run, missed).rerun
     assert again.endswith(" --build-mismatched")
     assert parsed(again) == [f"{expected}/no-thp/arm64"]
+    by_clang = build_case(run, replace(build, toolchain="clang-16")).rerun
+    assert by_clang.endswith(" --toolchain clang-16")
+    assert parsed(by_clang) == [f"{expected}/no-thp/arm64"]
     stopped = replace(missed, reason="not compiled: CONFIG_A is n")
     assert not build_case(run, stopped).rerun.endswith(" --build-mismatched")
 
@@ -163,6 +166,24 @@ def test_architectures_have_other_names_too(lab: Callable[..., Any], folder: Pat
     for given, meant in (("amd64", "x86_64"), ("aarch64", "arm64")):
         plan = json.loads(lab("plan", "--arch", given, "--json").out)
         assert {build["arch"] for build in plan["builds"]} == {meant}
+
+
+def test_a_toolchain_of_the_command_line(lab: Callable[..., Any], folder: Path) -> None:
+    plan = json.loads(lab("plan", "--toolchain", "clang-16", "--json").out)
+    assert {build["toolchain"] for build in plan["builds"]} == {"clang-16"}
+    assert "(by clang-16)" in lab("plan", "--toolchain", "clang-16").out
+    assert lab("plan", "--toolchain", "tcc").status == 2
+
+
+@pytest.mark.parametrize("command", ["run", "build"])
+def test_a_missing_compiler_makes_no_run(
+    command: str, lab: Callable[..., Any], folder: Path
+) -> None:
+    done = lab(command, "--arch", "x86_64", "--toolchain", "clang-99", "--plain")
+    assert done.status == 3, done
+    assert "clang-99 cannot compile x86_64 kernels: clang-99 and ld.lld-99" in done.err
+    assert "clang-99 lld-99 llvm-99" in done.err
+    assert not list((folder / "reports").glob("2*"))
 
 
 def test_an_unknown_shape_leads_to_the_shapes(lab: Callable[..., Any], folder: Path) -> None:

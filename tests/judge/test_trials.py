@@ -103,6 +103,20 @@ def test_what_was_built_although_a_symbol_did_not_take_is_built_again(config: La
     assert not any(subject.cell.build.config.build_mismatched for subject in subjects)
 
 
+def test_both_kernels_are_compiled_as_the_run_had_it(config: LabConfig) -> None:
+    earlier = run_of(CLI, PLAIN)
+    wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")
+
+    def toolchains(said: str) -> set[str]:
+        builds = tuple(replace(build, toolchain=said) for build in earlier.builds)
+        found = make_repeat(config, replace(earlier, builds=builds), wanted).subjects
+        return {str(subject.cell.build.config.toolchain) for subject in found}
+
+    assert toolchains("clang-16") == {"clang-16"}
+    assert toolchains("gcc") == {"gcc"}
+    assert toolchains("of another lab") == {"gcc"}  # what lab.yaml has
+
+
 def test_a_base_that_did_not_run_has_the_exact_source_and_no_image(config: LabConfig) -> None:
     earlier = run_of(CLI)
     wanted = find_case(earlier, f"{CELL}:ledger/swap:counters")

@@ -45,6 +45,16 @@ def test_how_a_series_is_applied(lab: Path) -> None:
     assert "strict, 3way or fuzz" in str(wrong.value)
 
 
+def test_a_config_names_what_compiles_it(lab: Path) -> None:
+    assert {str(config.toolchain) for config in load(lab).configs} == {"gcc"}
+    text = lab.read_text()
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    toolchain: clang-16\n", 1))
+    assert [str(config.toolchain) for config in load(lab).configs] == ["gcc", "clang-16"]
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    toolchain: llvm\n", 1))
+    with pytest.raises(ConfigError, match="expected gcc, gcc-N, clang or clang-N"):
+        load(lab)
+
+
 def test_everything_is_read(lab: Path) -> None:
     config = load(lab)
     assert config.path == lab

@@ -30,6 +30,7 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.model.toolchain import Toolchain
 from orchestrator.plan.capabilities import broken, may_skip, promised, promised_to
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import Selection, make_plan
@@ -617,6 +618,20 @@ def test_known_issues_are_in_the_plan() -> None:
     assert re.search(r"\^WARNING +< 6\.8 or >= 6\.12 +tracked", explain(plan))
     (told,) = plan_to_dict(plan)["known_issues"]
     assert (told["reason"], told["kernels"]) == ("tracked", ["< 6.8", ">= 6.12"])
+
+
+def test_a_toolchain_asked_for_compiles_every_config() -> None:
+    clang = Toolchain.parse("clang")
+    mixed = replace(LAB, configs=tuple(
+        replace(c, toolchain=clang if c.name == "default" else c.toolchain) for c in LAB.configs
+    ))  # fmt: skip
+    found = {b.config.name: str(b.config.toolchain) for b in plan(mixed, profile="full").builds}
+    assert found.pop("default") == "clang"
+    assert set(found.values()) == {"gcc"}
+    asked = plan(mixed, profile="full", toolchain=Toolchain.parse("gcc-12")).builds
+    assert {str(b.config.toolchain) for b in asked} == {"gcc-12"}
+    # Its cells have the names that they have without it, so that they can be compared.
+    assert {b.id for b in asked} == {b.id for b in plan(profile="full").builds}
 
 
 def test_a_config_that_is_built_although_a_symbol_did_not_take() -> None:

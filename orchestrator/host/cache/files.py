@@ -105,13 +105,18 @@ class Cache:
         """Build folders (make's ``O=``), one a work tree, config and architecture."""
         return self.folder / "obj"
 
-    def build_folder(self, slot: str, config: str, arch: str) -> Path:
-        """The build folder of a work tree, a config and an architecture."""
-        return self.objects / f"{slot}-{config}-{arch}"
+    def build_folder(self, slot: str, config: str, arch: str, toolchain: str = "") -> Path:
+        """The build folder of a work tree, a config, an architecture and a compiler.
 
-    def build_folders(self, slot: str, config: str, arch: str) -> Iterator[Path]:
+        :param toolchain: empty for the default one.
+        """
+        return self.objects / f"{slot}-{config}-{arch}{toolchain and f'--{toolchain}'}"
+
+    def build_folders(
+        self, slot: str, config: str, arch: str, toolchain: str = ""
+    ) -> Iterator[Path]:
         """The build folders there are whose parts match these globs."""
-        return self.objects.glob(self.build_folder(slot, config, arch).name)
+        return self.objects.glob(self.build_folder(slot, config, arch, toolchain).name)
 
     @staticmethod
     def build_lock(objects: Path) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from pathlib import Path, PurePosixPath
 
 from orchestrator.host import process
@@ -24,6 +25,12 @@ DEADLINE = 300.0
 MARK = ".lab-configured"
 # The mark of a .config whose source is still to be found intact; see vouch().
 PENDING = ".lab-configured.new"
+# scripts/{cc,ld,as}-version.sh of 6.12, each in these words.
+_TOO_OLD = re.compile(
+    r"^\*\*\* [\w ]+ is too old\.\n\*\*\*\s+Your (?P<what>.+?) version:\s*(?P<have>\S+)\n"
+    r"\*\*\*\s+Minimum .+? version:\s*(?P<least>\S+)$",
+    re.MULTILINE,
+)
 # What no configuration looks at, unless it lies in a folder with programs that Kconfig runs.
 _CODE = frozenset({".c", ".h", ".S", ".rst"})
 _TOOLS = frozenset({"scripts", "tools"})
@@ -35,7 +42,7 @@ def configure(
     """Write ``objects/.config``; give what went wrong, or nothing.
 
     :param command: make with all but its target.
-    :raises HostError: when make was killed or took too long.
+    :raises HostError: when make was killed or took too long, or a tool is too old for the kernel.
     """
     mark = objects / MARK
     (objects / PENDING).unlink(missing_ok=True)
@@ -52,6 +59,8 @@ def configure(
         argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]
     done = process.run(argv, deadline=DEADLINE, log=log, check=False)
     refuse_killed(done)
+    if done.status != 0:
+        _refuse_old(done.text, wanted)
     if done.status == 0:
         record = _record(wanted, command, objects, wanted.tree.tree)
         (objects / PENDING).write_text(json.dumps(record))
@@ -75,6 +84,17 @@ def refuse_killed(done: process.Completed) -> None:
         raise HostError(
             f"the build stopped: make was killed by signal {-done.status}",
             "was it the host's out-of-memory killer? `dmesg` tells",
+        )
+
+
+def _refuse_old(said: str, wanted: BuildRequest) -> None:
+    """What Kconfig says of the host's tools is no word about the kernel."""
+    old = _TOO_OLD.search(said)
+    if old:
+        raise HostError(
+            f"{old['what']} {old['have']} is too old for this kernel, which needs {old['least']}",
+            f"name another with --toolchain, or as toolchain: of the config "
+            f"{wanted.build.config.name}",
         )
 
 

@@ -40,19 +40,23 @@ _KCONFIG = ("include/config", "include/generated/autoconf.h", "include/generated
 _SLACK = 1.0
 
 
-def build_folder(cache: Cache, slot: str, config: str, arch: str, on_wait: Notice) -> Path:
+def build_folder(
+    cache: Cache, slot: str, config: str, arch: str, toolchain: str, on_wait: Notice
+) -> Path:
     """Give a build folder; a new one starts as a copy of the latest whole one of another config.
+
+    What another compiler made is of no use.
 
     Kbuild knows by itself which objects depend on which symbol (scripts/basic/fixdep.c), so that a
     config that differs in a few symbols costs the objects that look at them and not all.
 
     :raises HostError: when the disk is full.
     """
-    objects = cache.build_folder(slot, config, arch)
+    objects = cache.build_folder(slot, config, arch, toolchain)
     if objects.exists():
         return objects
     cache.objects.mkdir(parents=True, exist_ok=True)
-    siblings = cache.build_folders(slot, "*", arch)
+    siblings = cache.build_folders(slot, "*", arch, toolchain)
     for model in sorted(siblings, key=_linked_at, reverse=True):
         if not is_whole(model):
             continue

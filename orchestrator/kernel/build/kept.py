@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from orchestrator.host.cache.locks import looking
 from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build
+
+_COMPILER = re.compile(r'^CONFIG_CC_VERSION_TEXT="(.*)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,18 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
             slot=str(kept.get("slot", "")),  # builds of an earlier lab do not say
             notes=tuple(map(str, kept.get("notes", ()))),
+            compiler=_compiler(folder / "config"),
         )
         Cache.build_record(folder).touch()  # the cache is trimmed by last use
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Kept(built, warnings)
+
+
+def _compiler(dotconfig: Path) -> str:
+    """What the compiler said it is: Kconfig writes that down (init/Kconfig, CC_VERSION_TEXT)."""
+    found = _COMPILER.search(dotconfig.read_text(errors="replace"))
+    return found[1] if found else ""
 
 
 def find_image(wanted: Build, sha256: str, cache: Cache) -> BuildResult | None:

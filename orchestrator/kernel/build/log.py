@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from orchestrator.model.kernel import CompilerMessage
@@ -21,9 +22,14 @@ _LINKER = re.compile(
     r"^(?:\S*ld(?:\.bfd|\.lld)?: )?(?:(?P<file>[^\s:]+):(?P<line>\d+): )?"
     r"(?P<text>(?:\S.*: )?undefined (?:reference to|symbol:) .*)$"
 )
+# clang's driver and lld name no place of their own; lld tells in ">>>" lines which object it means.
+_LLVM = re.compile(r"^(?:\S*/)?(?:clang|ld\.lld)(?:-\d+)?: error: (?P<text>.*)$")
+_LLD_PLACE = re.compile(r"^>>> {2,}(?P<object>\S+\.o):\((?P<code>[^)]*)\)")
 _KBUILD = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\* |ERROR: modpost: )(?P<text>.*)$")
-# Not the compiler's quotations of source code: "  123 | ..."
+# Not the compiler's quotations of source code: "  123 | ...", and of clang before 16 the line that
+# one of carets follows.
 _QUOTED = re.compile(r"^\s*\d*\s+\|")
+_CARETS = re.compile(r"^[ \t~]*\^[ \t~^]*$")
 _HOST: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"No space left on device|Disk quota exceeded|Read-only file system"),
@@ -31,7 +37,8 @@ _HOST: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"fatal error: Killed signal|terminated with signal 9|\] (?:Killed|Error 137)$"
+            r"fatal error: Killed signal|unable to execute command: Killed"
+            r"|terminated with signal 9|\] (?:Killed|Error 137)$"
             r"|Cannot allocate memory|virtual memory exhausted"
         ),
         "there is too little memory: use fewer --jobs",
@@ -40,6 +47,7 @@ _HOST: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(
             r"^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: \S+: (?:command )?not found$"
             r"|fatal error: (?:openssl/\S+|g?elf\.h|libelf\.h|zlib\.h): No such file"
+            r"|fatal error: '(?:openssl/\S+|g?elf\.h|libelf\.h|zlib\.h)' file not found"
         ),
         "run `make setup`, or see `lab doctor`",
     ),
@@ -85,13 +93,19 @@ def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:
     """Read errors and warnings out of a build log, each once, files relative to the source tree."""
     found: dict[tuple[str, int, str], CompilerMessage] = {}
     prefix = f"{source}/"
-    for line in log.splitlines():
+    lines = log.splitlines()
+    for at, line in enumerate(lines):
         hit = _MESSAGE.match(line)
         if hit:
             file = hit["file"].removeprefix(prefix)
             severity = "warning" if hit["severity"] == "warning" else "error"
             entry = CompilerMessage(file, int(hit["line"]), hit["text"], severity)
             found.setdefault((entry.file, entry.line, entry.text), entry)
+            continue
+        told = _LLVM.match(line)
+        if told:
+            text = told["text"].replace(prefix, "") + _lld_place(lines[at + 1 : at + 3])
+            found.setdefault(("", 0, text), CompilerMessage("", 0, text))
             continue
         undefined = _LINKER.match(line)
         if undefined:
@@ -102,10 +116,16 @@ def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:
     return tuple(found.values())
 
 
+def _lld_place(after: Sequence[str]) -> str:
+    places = (_LLD_PLACE.match(line) for line in after if line.startswith(">>>"))
+    return next((f" (in {place['object']}: {place['code']})" for place in places if place), "")
+
+
 def host_trouble(log: str) -> tuple[str, str] | None:
     """The line that tells that the host stopped a build, and what to do about it; or None."""
-    for line in log.splitlines():
-        if _QUOTED.match(line):
+    lines = log.splitlines()
+    for line, below in zip_longest(lines, lines[1:], fillvalue=""):
+        if _QUOTED.match(line) or _CARETS.match(below):
             continue
         for sign, hint in _HOST:
             if sign.search(line):

@@ -57,13 +57,14 @@ def _find(wanted: BuildRequest, cache: Cache) -> BuildResult | None:
     kept = read_kept(cache.build(wanted.identity), wanted.build)
     if kept is None:
         return None
-    problem = _stopped(wanted, kept.built.mismatches)
+    built = replace(kept.built, compiler=wanted.compiler)
+    problem = _stopped(wanted, built.mismatches)
     if problem:  # it was built when that was asked for
         return replace(
-            kept.built, verdict=Verdict.FAIL, reason=problem, image=None, image_sha256="",
+            built, verdict=Verdict.FAIL, reason=problem, image=None, image_sha256="",
             vmlinux=None,
         )  # fmt: skip
-    return _add_warnings(kept.built, wanted, kept.warnings, cache)
+    return _add_warnings(built, wanted, kept.warnings, cache)
 
 
 def _stopped(wanted: BuildRequest, missed: tuple[ConfigMismatch, ...]) -> str:
@@ -105,8 +106,9 @@ def build_kernel(
     def wait(text: str) -> None:
         on_progress(0.0, text)
 
-    config = wanted.build.config.name
-    objects = build_folder(cache, wanted.slot, config, wanted.arch.name, wait)
+    config = wanted.build.config
+    place = (wanted.slot, config.name, wanted.arch.name, config.toolchain.folder)
+    objects = build_folder(cache, *place, wait)
     folder = cache.build(wanted.identity)
     with held(cache, objects, wait), workplace(folder) as work:
         kept = find(wanted, cache)  # another lab may have built it while this one waited
@@ -217,10 +219,8 @@ def _command(site: _Site) -> list[str]:
     """make with all but its target."""
     arch = site.wanted.arch
     command = ["make", "-C", str(site.source), f"O={site.objects}", f"ARCH={arch.kernel_arch}"]
-    if arch.cross:
-        command.append(f"CROSS_COMPILE={arch.cross}")
-    if process.find_tool("ccache"):
-        command.append(f"CC=ccache {arch.gcc}")
+    toolchain = site.wanted.build.config.toolchain
+    command += toolchain.make_words(arch, ccache=process.find_tool("ccache") is not None)
     command += [f"{name}={value}" for name, value in STAMPS.items()]
     return [*command, *site.wanted.make_args]
 
@@ -261,6 +261,7 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
         slot=site.wanted.slot,
         steps=made.steps,
+        compiler=site.wanted.compiler,
     )
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.tools import install_command
 from orchestrator.kernel.build import kconfig, own
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
+from orchestrator.model.errors import HostError
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import Build
+from orchestrator.model.toolchain import Toolchain
 
 # Part of every build's identity: raise it when :mod:`.make` comes to make something else of it.
 RECIPE = 2
@@ -27,7 +30,8 @@ class BuildRequest:
     ``slot`` names the work tree that it is to be made in: the source's own, until
     :func:`.start.choose` finds a nearer one.  ``key`` is the identity without the source: what is
     asked for, architecture, compiler, make's words.  ``full`` is the complete .config that the
-    requests go on top of, ``notes`` what is to be told of which of them counts.
+    requests go on top of, ``notes`` what is to be told of which of them counts.  ``compiler`` is
+    what the compiler says it is.
     """
 
     build: Build
@@ -41,6 +45,7 @@ class BuildRequest:
     make_args: tuple[str, ...] = ()
     full: Complete | None = None
     notes: tuple[str, ...] = ()
+    compiler: str = ""
 
 
 def build_request(
@@ -65,8 +70,8 @@ def build_request(
     """
     asked = own.asked(build.config, tree, arch, arch_fragment, cache)
     digest = kconfig.digest(asked.requests, asked.full.text if asked.full else "")
-    compiler = compiler_version(process.find_tool(arch.gcc) or arch.gcc)
-    words = (digest, arch.name, compiler, *make_args)
+    versions = tools_versions(build.config.toolchain, arch)
+    words = (digest, arch.name, *versions, *make_args)
 
     def name(*parts: str) -> str:
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
@@ -74,7 +79,34 @@ def build_request(
     return BuildRequest(
         build, tree, slot, arch, asked.requests, name(tree.tree, *words),
         name(tree.base_tree, *words), name(*words), make_args, asked.full, asked.notes,
+        versions[0],
     )  # fmt: skip
+
+
+def tools_versions(toolchain: Toolchain, arch: Arch) -> tuple[str, ...]:
+    """What the tools say they are that decide what comes out of a build; the compiler first.
+
+    LLVM's linker may be of another version than its compiler; binutils' has never been asked.
+
+    :raises HostError: when one is missing.
+    """
+    require_tools(toolchain, arch)
+    names = toolchain.programs(arch)[:2] or (toolchain.compiler(arch),)
+    return tuple(compiler_version(process.find_tool(name) or name) for name in names)
+
+
+def require_tools(toolchain: Toolchain, arch: Arch) -> None:
+    """See that a toolchain other than the default one is there.
+
+    :raises HostError: when it is not, with the command that installs it.
+    """
+    missing = [name for name in toolchain.programs(arch) if not process.find_tool(name)]
+    if missing:
+        raise HostError(
+            f"{toolchain} cannot compile {arch.name} kernels: {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not installed",
+            install_command(toolchain.packages(arch)),
+        )
 
 
 @functools.cache

@@ -99,12 +99,13 @@ def _is_free(cache: Cache, slot: str, tree: str) -> bool:
 
 def _starts(wanted: BuildRequest, cache: Cache) -> Iterator[Start]:
     """Every work tree of nearly these sources with a build folder to begin in."""
-    arch, config = wanted.arch.name, wanted.build.config.name
+    arch, config = wanted.arch.name, wanted.build.config
+    by = config.toolchain.folder
     for slot in sorted(cache.slots()):
-        exact = cache.build_folder(slot, config, arch)
+        exact = cache.build_folder(slot, config.name, arch, by)
         sibling = not exact.exists()  # it will be a copy, see build_folder()
         if sibling:
-            folders = [path for path in cache.build_folders(slot, "*", arch) if is_whole(path)]
+            folders = [path for path in cache.build_folders(slot, "*", arch, by) if is_whole(path)]
         else:
             folders = [exact] if was_whole(exact) else []
         if folders:

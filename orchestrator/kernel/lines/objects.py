@@ -27,6 +27,7 @@ from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 from orchestrator.model.kernel import KernelTree
+from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 # An object is compiled in one to three seconds; under a sanitizer, or beside a build, in more.
 COMPILE_DEADLINE = 90.0
@@ -57,6 +58,7 @@ class Linked:
     slot: str
     arch: Arch
     cache: Cache
+    toolchain: Toolchain = DEFAULT_TOOLCHAIN
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -144,7 +146,8 @@ class LineObjects:
         except OSError as error:
             raise NoObject(f"how {name} is compiled is not known: {error.strerror}") from error
         target = self.scratch / name.replace("/", "__")
-        argv = compile_command(recipe, self.linked.roots, self.source, target, self.linked.arch.gcc)
+        compiler = self.linked.toolchain.compiler(self.linked.arch)
+        argv = compile_command(recipe, self.linked.roots, self.source, target, compiler)
         self._extract([*self._dependencies(recipe), *self.linked.tree.touched_files])
         done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
         if done.status != 0:

@@ -66,7 +66,7 @@ def test_linker_without_and_with_line_numbers() -> None:
         CompilerMessage("", 0, "userfaultfd.c:(.text+0x1f3): undefined reference to `count_move'"),
         CompilerMessage("mm/userfaultfd.c", 1710, "undefined reference to `count_huge'"),
         CompilerMessage("", 0, "mm/a.o:(.data+0x8): undefined reference to `other'"),
-        CompilerMessage("", 0, "error: undefined symbol: count_swap"),
+        CompilerMessage("", 0, "undefined symbol: count_swap"),
     )
     assert first_reason(found[:1], log).endswith("undefined reference to `count_move'")
 
@@ -159,3 +159,77 @@ def test_the_hosts_doing(line: str) -> None:
 )
 def test_not_the_hosts_doing(line: str) -> None:
     assert host_trouble(line) is None
+
+
+# clang and lld 14, of small files, with make's lines around them.
+CLANG = f"""\
+  CC      mm/a.o
+{SOURCE}/mm/a.c:6:50: error: use of undeclared identifier 'src_ptee'; did you mean 'src_pte'?
+        const char *s = "No space left on device", *t = src_ptee;
+                                                        ^~~~~~~~
+                                                        src_pte
+{SOURCE}/mm/a.c:4:11: note: 'src_pte' declared here
+int f(int src_pte)
+          ^
+{SOURCE}/mm/a.c:6:46: warning: incompatible integer to pointer conversion [-Wint-conversion]
+        const char *s = "No space left on device", *t = src_ptee;
+                                                    ^   ~~~~~~~~
+{SOURCE}/mm/a.c:10:23: error: implicit declaration of function 'frob' is invalid in C99 \
+[-Werror,-Wimplicit-function-declaration]
+        return g(src_ptee) + DOIT(1);
+                             ^
+{SOURCE}/mm/a.c:3:17: note: expanded from macro 'DOIT'
+#define DOIT(x) frob(x)
+                ^
+1 warning and 2 errors generated.
+make[3]: *** [{SOURCE}/scripts/Makefile.build:229: mm/a.o] Error 1
+"""
+LLD = """\
+  LD      .tmp_vmlinux1
+ld.lld: error: undefined symbol: count_move
+>>> referenced by userfaultfd.c
+>>>               vmlinux.o:(move_pages)
+>>> referenced by userfaultfd.c
+>>>               vmlinux.o:(move_pages_pte)
+ld.lld-16: error: duplicate symbol: twice
+>>> defined at b.c
+>>>            mm/b.o:(twice)
+>>> defined at b.c
+>>>            mm/c.o:(.text+0x0)
+make[2]: *** [scripts/Makefile.vmlinux:34: vmlinux] Error 1
+"""
+
+
+def test_what_clang_says() -> None:
+    found = messages(CLANG, SOURCE)
+    assert [(m.severity, m.file, m.line) for m in found] == [
+        ("error", "mm/a.c", 6), ("warning", "mm/a.c", 6), ("error", "mm/a.c", 10),
+    ]  # fmt: skip
+    assert found[0].text == "use of undeclared identifier 'src_ptee'; did you mean 'src_pte'?"
+    assert found[2].text.endswith("[-Werror,-Wimplicit-function-declaration]")
+    assert host_trouble(CLANG) is None  # it quotes the source as it stands
+
+
+def test_what_lld_and_the_driver_say() -> None:
+    found = messages(LLD, SOURCE)
+    assert [(m.file, m.text) for m in found] == [
+        ("", "undefined symbol: count_move (in vmlinux.o: move_pages)"),
+        ("", "duplicate symbol: twice (in mm/b.o: twice)"),
+    ]
+    assert first_reason(found, LLD) == f"error: {found[0].text}"
+    (driver,) = messages("clang: error: unknown argument: '-fxxx'\n", SOURCE)
+    assert driver.text == "unknown argument: '-fxxx'"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "scripts/sign-file.c:4:10: fatal error: 'openssl/opensslv.h' file not found",
+        "clang: error: unable to execute command: Killed",
+        "ld.lld: error: cannot open output file vmlinux.o: No space left on device",
+    ],
+)
+def test_the_host_stopped_clang(line: str) -> None:
+    trouble = host_trouble(f"  CC      mm/a.o\n{line}\n")
+    assert trouble is not None
+    assert trouble[0] == line

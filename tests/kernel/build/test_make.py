@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -25,12 +26,13 @@ from orchestrator.host.cache.scratch import clean_scratch
 from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.build import make as build
 from orchestrator.kernel.build.folders import building, workplace
-from orchestrator.kernel.build.request import BuildRequest, build_request
+from orchestrator.kernel.build.request import BuildRequest, build_request, compiler_version
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
+from orchestrator.model.toolchain import Toolchain
 
 X86 = ARCHES["x86_64"]
 
@@ -39,7 +41,7 @@ X86 = ARCHES["x86_64"]
 MAKEFILE = r"""
 SRC := $(CURDIR)
 allnoconfig:
-	@if [ -e $(SRC)/steer/config-error ]; then echo "mm/Kconfig:3: syntax error" >&2; exit 1; fi
+	@if [ -e $(SRC)/steer/config-error ]; then cat $(SRC)/steer/config-error >&2; exit 1; fi
 	@if [ -e $(SRC)/steer/no-flex ]; then echo "/bin/sh: 1: flex: not found" >&2; exit 127; fi
 	@echo "#" > $(O)/.config
 	@cat $(KCONFIG_ALLCONFIG) >> $(O)/.config
@@ -106,6 +108,7 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
         kernel = KernelSpec("k", "path:linux")
         forced = more.pop("forced", False)
         spec = ConfigSpec(config, fragments, full, build_mismatched=forced)
+        spec = replace(spec, toolchain=more.pop("toolchain", spec.toolchain))
         made = KernelTree(kernel, "6.12.117", base_tree, tree, touched_files=touched)
         wanted = Build(f"k/{config}/x86_64", kernel, spec, "x86_64")
         arch = more.pop("arch", X86)
@@ -163,6 +166,88 @@ def test_identity_changes_with_the_compiler(
     (tools / "gcc").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     assert ask().identity != before
+
+
+def test_identity_of_builds_by_gcc_is_as_it_ever_was(ask: Callable[..., BuildRequest]) -> None:
+    request = ask()
+    compiler = subprocess.run(
+        [X86.gcc, "--version"], capture_output=True, text=True, check=True
+    ).stdout.partition("\n")[0]
+    assert request.compiler == compiler
+    asked = kconfig.digest(request.requests, None)
+    words = ("2", "t1", asked, "x86_64", compiler)
+    assert request.identity == hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+
+
+@pytest.fixture
+def llvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put an LLVM on the PATH that says its version, and compiles by the host's gcc."""
+    tools = tmp_path / "llvm"
+    tools.mkdir()
+
+    def write(version: str, *names: str) -> None:
+        for name in names or ("clang-16", "ld.lld-16", "llvm-ar-16"):
+            said = f'case "$1" in --version) echo "{name} version {version}"; exit ;; esac'
+            # ccache adds a word of clang's.
+            drop = 'for w; do shift; [ "$w" = -fcolor-diagnostics ] || set -- "$@" "$w"; done'
+            (tools / name).write_text(f'#!/bin/sh\n{said}\n{drop}\nexec {X86.gcc} "$@"\n')
+            (tools / name).chmod(0o755)
+        compiler_version.cache_clear()
+
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    return write
+
+
+CLANG = Toolchain.parse("clang-16")
+
+
+def test_clang_makes_another_build_in_a_folder_of_its_own(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
+    llvm: Callable[..., None], tmp_path: Path,
+) -> None:  # fmt: skip
+    llvm("16.0.1")
+    first = ask(toolchain=CLANG)
+    assert first.compiler == "clang-16 version 16.0.1"
+    assert first.identity != ask().identity
+    llvm("16.0.6", "ld.lld-16")  # the linker decides what comes out too
+    assert ask(toolchain=CLANG).identity != first.identity
+    make(ask())
+    built = make(ask(toolchain=CLANG))
+    assert built.verdict is Verdict.PASS
+    assert "LLVM=-16" in shlex.split(built.command)
+    assert any(w.endswith("clang-16") for w in shlex.split(built.command) if w.startswith("CC="))
+    assert "CROSS_COMPILE" not in built.command
+    names = sorted(path.name for path in Cache(tmp_path / "cache").objects.iterdir())
+    assert names == ["slot-6.12-default-x86_64", "slot-6.12-default-x86_64--clang-16"]
+    # Nothing that gcc made was taken for clang's, as another config's would have been.
+    log = built.log
+    assert log is not None
+    assert "CC      mm/userfaultfd.o" in log.read_text()
+
+
+def test_a_toolchain_that_is_missing(
+    ask: Callable[..., BuildRequest], llvm: Callable[..., None]
+) -> None:
+    llvm("16.0.1", "clang-16")
+    with pytest.raises(HostError, match=r"ld\.lld-16 and llvm-ar-16 are not installed") as caught:
+        ask(toolchain=CLANG)
+    assert caught.value.hint.endswith("clang-16 lld-16 llvm-16")
+
+
+def test_a_compiler_that_is_too_old_for_the_kernel(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    llvm: Callable[..., None],
+) -> None:  # fmt: skip
+    llvm("16.0.1")
+    # As scripts/cc-version.sh of 6.12 says it, and Kconfig after it.
+    (source / "steer/config-error").write_text(
+        "***\n*** C compiler is too old.\n***   Your Clang version:    11.0.1\n"
+        "***   Minimum Clang version: 13.0.1\n***\n"
+        "scripts/Kconfig.include:44: Sorry, this C compiler is not supported.\n"
+    )
+    with pytest.raises(HostError, match=r"Clang 11\.0\.1 is too old .* needs 13\.0\.1") as caught:
+        make(ask(toolchain=CLANG))
+    assert "--toolchain" in caught.value.hint
 
 
 def test_identity_of_the_base_is_that_of_its_own_build(ask: Callable[..., BuildRequest]) -> None:
@@ -461,7 +546,7 @@ def test_configuration_that_fails(
     ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
 ) -> None:
     make(ask())  # leaves a .config that must not be taken for the new one's
-    (source / "steer/config-error").touch()
+    (source / "steer/config-error").write_text("mm/Kconfig:3: syntax error\n")
     built = make(ask(tree="t2"))
     assert built.verdict is Verdict.FAIL
     assert built.reason == "the configuration failed: mm/Kconfig:3: syntax error"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import KernelSpec
+from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 ARCH = next(arch for arch in ARCHES.values() if not arch.cross)
 
@@ -91,7 +93,7 @@ void stop(int what)
 """
 FILES = {"mm/move.c": MOVE, "mm/copy.c": COPY, "kernel/stop.c": STOP}
 FLAGS = (
-    "-Wp,-MMD,{dep} -O2 -ffreestanding -fno-pic -fno-toplevel-reorder"
+    "-Wp,-MMD,{dep} -O2 -ffreestanding -fno-pic"
     " -fno-asynchronous-unwind-tables -I{source}/include -I./include -DNAME='\"a b\"' -DHASH=1"
 )
 
@@ -120,7 +122,7 @@ class Built:
         return resolve(self.linked, {address: True})[address]
 
 
-def compile_all(source: Path, objects: Path, more: str = "") -> None:
+def compile_all(source: Path, objects: Path, more: str = "", compiler: str = ARCH.gcc) -> None:
     """Compile as kbuild does, its ``.cmd`` files beside the objects."""
     (objects / "include/generated").mkdir(parents=True, exist_ok=True)
     header = objects / "include/generated/answer.h"
@@ -131,7 +133,8 @@ def compile_all(source: Path, objects: Path, more: str = "") -> None:
         folder, _, leaf = name.rpartition("/")
         (objects / folder).mkdir(exist_ok=True)
         dep = f"{folder}/.{leaf}.d"
-        command = f"{ARCH.gcc} {FLAGS.format(dep=dep, source=source)} {more} -c -o {name}"
+        own = "" if "clang" in compiler else "-fno-toplevel-reorder"
+        command = f"{compiler} {own} {FLAGS.format(dep=dep, source=source)} {more} -c -o {name}"
         command += f" {source / file}"
         subprocess.run(["sh", "-c", command], cwd=objects, check=True)
         relative = os.path.relpath(source, objects)
@@ -146,7 +149,7 @@ def compile_all(source: Path, objects: Path, more: str = "") -> None:
 def build(
     cache: Cache, kernel: Path, fetch: Callable[..., BaseSource], tmp_path: Path
 ) -> Callable[..., Built]:
-    def work(more: str = "") -> Built:
+    def work(more: str = "", toolchain: Toolchain = DEFAULT_TOOLCHAIN) -> Built:
         for name, text in {**FILES, "include/linux/mm.h": HEADER}.items():
             (kernel / name).parent.mkdir(exist_ok=True)
             (kernel / name).write_text(text)
@@ -155,15 +158,17 @@ def build(
         kept = cache.folder / "builds" / "b"
         kept.mkdir(parents=True)
         with worktree.checkout(base.tree, base.slot, cache) as source:
-            compile_all(source, objects, more)
+            compile_all(source, objects, more, toolchain.compiler(ARCH))
+        lld = ["-fuse-ld=lld"] if toolchain.is_clang else []
         names = [name.replace(".c", ".o") for name in FILES]
         subprocess.run(
-            [ARCH.gcc, "-nostdlib", "-static", "-no-pie", "-Wl,-e,move", "-Wl,--build-id=none",
-             "-o", kept / "vmlinux", *names],
+            [toolchain.compiler(ARCH), *lld, "-nostdlib", "-static", "-no-pie", "-Wl,-e,move",
+             "-Wl,--build-id=none", "-o", kept / "vmlinux", *names],
             cwd=objects, check=True,
         )  # fmt: skip
         tree = KernelTree(KernelSpec("k", f"path:{kernel}"), "6.12", base.tree, base.tree)
-        return Built(Linked(kept / "vmlinux", objects, tree, base.slot, ARCH, cache))
+        linked = Linked(kept / "vmlinux", objects, tree, base.slot, ARCH, cache, toolchain)
+        return Built(linked)
 
     return work
 
@@ -179,6 +184,26 @@ def test_inlined_calls_come_first(build):
         Place("deeper", "include/linux/mm.h", 8),
         Place("move", "mm/move.c", 13),
     )
+
+
+@pytest.mark.skipif(not shutil.which("clang") or not shutil.which("ld.lld"), reason="no clang")
+def test_a_kernel_by_clang_and_lld(build):
+    built = build(toolchain=Toolchain.parse("clang"))
+    with opened(built.linked.vmlinux) as elf:
+        code = elf.bytes_of(next(s for s in elf.code if s.name == "move"))
+    marked = code.index(b"\xde\xad\xbe\xef")
+    assert built.ask(built.address("move", marked)).places == (
+        Place("deeper", "include/linux/mm.h", 8),
+        Place("move", "mm/move.c", 13),
+    )
+    for nth in (0, 1):
+        (place,) = built.ask(built.address("helper", 0, nth)).places
+        assert (place.file, place.function) == (("mm/move.c", "mm/copy.c")[nth], "helper")
+    # What gcc makes of the sources is another kernel's code.
+    other = replace(built.linked, toolchain=DEFAULT_TOOLCHAIN)
+    asked = built.address("copy")
+    (other.vmlinux.parent / lookup.KEPT).unlink()
+    assert "not compiled by gcc" in resolve(other, {asked: True})[asked].note
 
 
 def test_the_size_tells_functions_of_one_name_apart(build):
@@ -327,6 +352,15 @@ RECIPE = (
     "-fmacro-prefix-map=/src/6.1/= -I/src/6.12/no -DKBUILD_MODNAME='\"x\"' -DD='$$a;$(pound)' "
     "-c -o mm/x.o /src/6.1/mm/x.c  ; ./tools/objtool/objtool -o mm/x.o\n"
 )
+
+
+def test_the_command_of_another_compiler_is_turned_too():
+    recipe = RECIPE.replace("gcc -Wp", "clang-16 --target=x86_64-linux-gnu -Wp")
+    argv = compile_command(recipe, ["/src/6.1"], Path("/new"), Path("/t/x.o"), "clang-16")
+    assert (argv[0], argv[-1]) == ("clang-16", "-g")
+    assert "--target=x86_64-linux-gnu" in argv
+    with pytest.raises(NoObject, match="not compiled by clang"):
+        compile_command(recipe, [], Path("/new"), Path("/t/x.o"), "clang")
 
 
 def test_the_compile_command_is_turned_elsewhere():
