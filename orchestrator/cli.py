@@ -99,6 +99,12 @@ def run_options(function: F) -> F:
         click.option("--out", type=click.Path(path_type=Path), help="Folder for this run."),
         click.option("--plain", is_flag=True, help="Dated lines instead of a live view."),
         click.option("--json", "as_json", is_flag=True, help="One JSON event a line."),
+        click.option("-q", "--quiet", is_flag=True, help="One line at the end, and no more."),
+        click.option(
+            "--notify/--no-notify",
+            default=None,
+            help="Have the terminal notify at the end (default: after 30 s; not under CI).",
+        ),
     ):
         function = option(function)
     return function
@@ -139,18 +145,10 @@ def _selection(options: dict[str, Any]) -> Any:
 def _run_options(options: dict[str, Any], **more: Any) -> Any:
     from orchestrator.commands.run import Options
 
-    names = (
-        "jobs",
-        "out",
-        "plain",
-        "as_json",
-        "baseline",
-        "base",
-        "fail_on",
-        "resume",
-        "seed",
-        "time_budget",
-    )
+    if options["quiet"] and options["as_json"]:
+        raise click.UsageError("--quiet leaves one line for people: it does not go with --json")
+    names = ("jobs", "out", "plain", "as_json", "quiet", "notify",
+             "baseline", "base", "fail_on", "resume", "seed", "time_budget")  # fmt: skip
     return Options(**{name: options[name] for name in names if name in options}, **more)
 
 
@@ -181,7 +179,7 @@ def run(**options: Any) -> int:
         # The same plan as before: what was asked for then, shown as it is asked for now.
         words = command_of(options["resume"])
         asked = run.make_context("run", words).params
-        kept = ("resume", "plain", "as_json", "jobs")
+        kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs")
         options = {**asked, **{name: options[name] for name in kept}, "out": None}
     return command(_selection(options), _run_options(options))
 

@@ -19,7 +19,7 @@ from orchestrator.commands.tally import Durations, Tally
 from orchestrator.model.errors import LabError
 from orchestrator.model.spec import Plan
 from orchestrator.report.text import first_line, printable
-from orchestrator.runner.context import Event, Listener
+from orchestrator.runner.context import Event, Listener, nobody
 
 log = logging.getLogger("lab.progress")
 
@@ -33,7 +33,7 @@ def listener(
 ) -> Iterator[Listener]:
     """Give a listener for events.
 
-    :param how: ``live``, ``plain`` or ``json``; see :func:`choose`.
+    :param how: ``live``, ``plain``, ``json`` or ``quiet``; see :func:`choose`.
     :param history: the history of earlier runs, for the time left in a live view.
     """
     if how == "json":
@@ -43,14 +43,18 @@ def listener(
 
         with view(Tally(plan, _durations(history)), stream) as live:
             yield Foreseeing(plan, live)
+    elif how == "quiet":
+        yield nobody
     else:
         yield Foreseeing(plan, _Plain(stream))
 
 
-def choose(plain: bool, as_json: bool, stream: TextIO) -> str:
+def choose(plain: bool, as_json: bool, stream: TextIO, quiet: bool = False) -> str:
     """How to show progress: as asked, else live where there is a terminal."""
     if as_json:
         return "json"
+    if quiet:
+        return "quiet"
     return "live" if stream.isatty() and not plain else "plain"
 
 

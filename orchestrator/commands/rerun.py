@@ -36,7 +36,7 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     :raises UserError: when the run or the case is unknown, or lab.yaml lacks what it takes.
     """
     from orchestrator.commands import progress
-    from orchestrator.commands.summary import print_summary
+    from orchestrator.commands.summary import print_end
     from orchestrator.report.text import visible
     from orchestrator.runner.repeat import make_repeat
     from orchestrator.runner.run import RunOptions
@@ -54,7 +54,7 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
 
         with using(places.cache):
             return debug(places, repeat, old, options)
-    shown = progress.choose(options.plain, options.as_json, sys.stdout)
+    shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     given = RunOptions(out=options.out, jobs=options.jobs, command=command_line())
     with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
         found = run_trials(repeat, old, places, given, most=how.trials, listener=listener)
@@ -62,7 +62,6 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     if options.as_json:
         told = {"event": "rerun", "answer": found.said, "trials": len(found.trials)}
         print(json.dumps(told))
-    print_summary(done.result, done.comparison, done.folder, done.seconds, options.as_json)
-    if not options.as_json:
-        print(f"{repeat.case.id}: {visible(found.said)}", flush=True)
+    answer = f"{repeat.case.id}: {visible(found.said)}"
+    print_end(done, shown, options.notify, answer)
     return done.status

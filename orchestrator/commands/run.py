@@ -39,6 +39,8 @@ class Options:
     seed: int | None = None
     time_budget: float | None = None
     base: str | None = None
+    quiet: bool = False
+    notify: bool | None = None
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -47,7 +49,7 @@ def run(selection: Selection, options: Options) -> int:
     :raises UserError: for anything wrong in lab.yaml or on the command line.
     """
     from orchestrator.commands import progress
-    from orchestrator.commands.summary import print_summary
+    from orchestrator.commands.summary import print_end
     from orchestrator.runner.run import RunOptions, check_baseline, choose_baseline, run_plan
 
     places = find_places()
@@ -74,10 +76,10 @@ def run(selection: Selection, options: Options) -> int:
         fail_on=options.fail_on,
         command=command_line(selection.series),
     )
-    shown = progress.choose(options.plain, options.as_json, sys.stdout)
+    shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:
         done = run_plan(plan, places, how, baseline=baseline, listener=listener)
-    print_summary(done.result, done.comparison, done.folder, done.seconds, options.as_json)
+    print_end(done, shown, options.notify)
     return done.status
 
 

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from orchestrator.commands.brief import brief
+from orchestrator.commands.notify import notify as tell
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import not_run, not_run_text
@@ -16,8 +18,28 @@ from orchestrator.model.results import Change, Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report.cause_text import block, cause_to_dict
 from orchestrator.report.text import issue_name, issue_standing, visible
+from orchestrator.runner.run import Done
 
 SHOWN = 12
+
+
+def print_end(done: Done, shown: str, notify: bool | None, answer: str = "") -> None:
+    """Tell what a run came to, and notify: the last words of a command.
+
+    :param shown: how it was shown while it went on; ``quiet`` leaves one line.
+    :param notify: as the command line says; see :func:`orchestrator.commands.notify.wanted`.
+    :param answer: a rerun's answer, which is its last line.
+    """
+    line = brief(done.result, done.comparison, done.folder, done.seconds, answer)
+    if shown == "quiet":
+        print(line, flush=True)
+    else:
+        as_json = shown == "json"
+        print_summary(done.result, done.comparison, done.folder, done.seconds, as_json)
+        if answer and not as_json:
+            print(answer, flush=True)
+    if shown != "json":
+        tell(notify, done.seconds, line, sys.stdout)
 
 
 def print_summary(

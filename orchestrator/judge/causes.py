@@ -291,8 +291,8 @@ def _violation(line: str, case: CaseResult, walked: bool) -> Iterator[_Sign]:
         yield _off_walk(match[1], 1 if match[2] == "+" else -1, line)
     elif match := _MOVED.match(line):
         if match[1] != _COUNTED or not walked:
-            more = "more" if match[2] == "+" else "fewer"
-            title = f"after a move there are {more} of {match[1].rstrip(',')}"
+            does = "adds to" if match[2] == "+" else "takes from"
+            title = f"a move {does} {match[1].partition(',')[0]}"
             yield _Sign(CauseKind.COUNTER, ("move", match[1], match[2]), title, line)
     elif match := _AFTER_EXIT.match(line):
         title = f"{match[1]} grew over a workload"

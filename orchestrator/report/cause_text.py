@@ -13,6 +13,8 @@ from orchestrator.report.trace import touched_places
 
 # As many workloads or cases are named one by one.
 _NAMED = 8
+# A reason is what a guest says: a line of 2,000 characters is no headline.
+_LONGEST = 300
 
 
 def headline(cause: Cause) -> str:
@@ -22,16 +24,17 @@ def headline(cause: Cause) -> str:
     ``7 cases of uffd-move/swap: swap.c:68: got 0, expected 1``.
     """
     many, cells = len(cause.cases), _cells(cause.cases)
+    title = cause.title if len(cause.title) <= _LONGEST else f"{cause.title[:_LONGEST]} [...]"
     if cause.kind is CauseKind.BUILD:
-        return f"{cells[0] if many == 1 else f'{many} builds'}: {cause.title}"
+        return f"{cells[0] if many == 1 else f'{many} builds'}: {title}"
     where = _places(cause.cases)
     if cause.kind in (CauseKind.REPORT, CauseKind.COUNTER):
-        return f"{cause.title} in {where}" + (f" and {len(cells)} cells" if len(cells) > 1 else "")
+        return f"{title} in {where}" + (f" and {len(cells)} cells" if len(cells) > 1 else "")
     if cause.kind is not CauseKind.GUEST:
         where = f"{many} cases of {where}" if many > 1 else f"{where}:{cause.first.case}"
     elif len(cells) > 1:
         where = f"{where} in {len(cells)} cells"
-    return f"{where}: {cause.title}"
+    return f"{where}: {title}"
 
 
 def block(cause: Cause) -> list[str]:

@@ -69,6 +69,11 @@ def test_choose() -> None:
     assert progress.choose(True, False, Terminal()) == "plain"
     assert progress.choose(False, False, io.StringIO()) == "plain"
     assert progress.choose(True, True, Terminal()) == "json"
+    assert progress.choose(True, False, Terminal(), quiet=True) == "quiet"
+
+
+def test_quiet_says_nothing() -> None:
+    assert show("quiet", RUN, Terminal()) == ""
 
 
 def test_plain_lines_are_dated_and_complete() -> None:

@@ -62,6 +62,24 @@ def test_a_move_between_processes_drifts_on_both_sides() -> None:
     ]
 
 
+def test_a_swap_entry_that_stays_at_the_source() -> None:
+    """One line again, but nothing proves that these are of it: each says a thing of its own."""
+    assert told(stored("source-kept")) == [
+        ("report", "kernel BUG at mm/swapfile.c:1587 in swap_entry_range_free", 1, 0),
+        ("report", "WARNING: at mm/swapfile.c:1567 free_swap_and_cache_nr", 2, 0),
+        ("report", "BUG: Bad rss-counter state type:MM_SWAPENTS", 1, 0),
+        ("counter", "VmSwap below the page walk", 3, 5),
+        ("counter", "a move adds to the pages that the walk finds", 3, 0),
+        ("guest", "hang: still running after 335 s", 1, 0),
+        ("case", "rss.c:200: after->walk_swap: got 512, expected 384", 1, 0),
+        ("case", "uffd.c:193: result.err: got EEXIST, expected success", 1, 0),
+        ("case", "swap.c:68: mem_frame(first.pair.src + i * mem_page()): got 4611686018427404416, "
+         "expected 0", 1, 0),
+        ("case", "frames.c:51: source, page 0: got entry 0x4000000000001480, expected 0 "
+         "(0 pages migrated meanwhile)", 8, 0),
+    ]  # fmt: skip
+
+
 def test_fourteen_bugs_are_fourteen_causes() -> None:
     causes = causes_of(stored("provoked"))
     assert len(causes) == 14

@@ -79,6 +79,12 @@ def test_many_names_are_cut_and_counted() -> None:
     assert block(Cause(CauseKind.REPORT, "cli", "W", "", many))[1].endswith("f/w7 and 3 more")
 
 
+def test_a_headline_is_one() -> None:
+    cause = Cause(CauseKind.CASE, "cli", "x" * 2000, "", cases("f/w:a"))
+    assert len(headline(cause)) < 330
+    assert headline(cause).endswith(" [...]")
+
+
 def test_an_error_is_one() -> None:
     lost = cases("f/w:host", verdict=Verdict.ERROR)
     assert block(Cause(CauseKind.ERROR, "cli", "no space", "", lost))[0].startswith("ERROR  f/w:ho")
