@@ -24,6 +24,7 @@ from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
 from orchestrator.results import runs, store
+from orchestrator.results.unfinished import LOG
 from orchestrator.runner import local, record
 from orchestrator.runner.context import (
     Context,
@@ -210,7 +211,7 @@ def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> It
     earlier = store.load(options.resume) if options.resume else None
     folder = options.resume or runs.run_folder(places.reports, options.out)
     run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
-    with record.log_to(folder / "lab.log"):
+    with record.log_to(folder / LOG):
         runs.keep_shapes(plan, folder)
         places.cache.folder.mkdir(parents=True, exist_ok=True)
         info = RunInfo(
