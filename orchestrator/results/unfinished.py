@@ -56,7 +56,7 @@ def unfinished(reports: Path) -> tuple[Unfinished, ...]:
             run = load(folder)
             planned = sum(1 for _ in folder.glob(f"cells/*/{SHAPE}"))
             done = sum(bool(cell.cases) for cell in run.cells)
-            found.append(Unfinished(folder, run, _going_on(folder), done, max(planned, done)))
+            found.append(Unfinished(folder, run, going_on(folder), done, max(planned, done)))
     return tuple(found)
 
 
@@ -71,7 +71,8 @@ def hold(log: int) -> None:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _going_on(folder: Path) -> bool:
+def going_on(folder: Path) -> bool:
+    """Whether a lab is at work on the run in ``folder``."""
     try:
         with (folder / LOG).open("rb") as log:
             fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)

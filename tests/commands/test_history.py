@@ -149,6 +149,8 @@ def test_a_list_of_what_is_asked_for(lab, folder):
     assert all(name.startswith("uffd-move/") for name in moves)
     assert names("workloads", "uffd-move/*") == moves
     assert names("uffd-move/swap", "ledger/*-swap")[-1] == "uffd-move/swap"
+    assert set(names("swap")) == {"ledger/swap", "race/swap", "uffd-move/swap"}
+    assert names("swap-kinds", "uffd-move/swapoff") == ["uffd-move/swap-kinds", "uffd-move/swapoff"]
     assert names("no-*") == names("configs", "no-*") == ["no-thp"]
     assert "lacks" in lab("list", "no-thp").out
     assert len(lab("list", "uffd-move/swap").out.splitlines()) < 15

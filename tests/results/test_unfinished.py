@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import sample_run
 
+from orchestrator.model.errors import UserError
 from orchestrator.model.results import RunResult
+from orchestrator.model.spec import Plan
 from orchestrator.results import store
 from orchestrator.results.runs import SHAPE, cell_folder
 from orchestrator.results.unfinished import LOG, hold, unfinished
@@ -60,6 +62,20 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path, text: str) -> None:
     (tmp_path / "r1" / "results.json").write_text(text)
     assert unfinished(tmp_path) == ()
     assert unfinished(tmp_path / "nowhere") == ()
+
+
+def test_one_that_goes_on_is_not_resumed(tmp_path: Path) -> None:
+    from orchestrator.host.cache.files import Cache
+    from orchestrator.runner.context import Places
+    from orchestrator.runner.run import RunOptions, opened
+
+    cut(tmp_path)
+    places = Places(tmp_path / "lab.yaml", tmp_path, Cache(tmp_path / "cache"), tmp_path)
+    options = RunOptions(resume=tmp_path / "r1")
+    plan = Plan("p", (), ())
+    with opened(plan, places, options, ""), pytest.raises(UserError, match="r1 goes on"):  # noqa: SIM117
+        with opened(plan, places, options, ""):
+            pass
 
 
 def test_a_run_holds_its_log(tmp_path: Path) -> None:
