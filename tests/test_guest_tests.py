@@ -393,3 +393,30 @@ def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(
     program = compiled(source)[f"{tmp_path.name}/cached"]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert "ok 1 cached" in done.stdout.splitlines(), done.stdout
+
+
+def test_an_entry_is_told_as_the_kernel_writes_it(
+    tmp_path: Path, compiled: Callable[..., dict[str, Path]]
+) -> None:
+    """Bits as of Documentation/admin-guide/mm/pagemap.rst; a number of 19 digits says nothing."""
+    source = tmp_path / "entries.c"
+    source.write_text(
+        '#include "ktap.h"\n#include "mem.h"\n'
+        "static void frame(void)\n{\n\tuint64_t some = MEM_PRESENT | 0x2364;\n"
+        "\tCHECK_ENTRY(some, some);\n\tCHECK_ENTRY(some, MEM_PRESENT | 0x235c);\n}\n"
+        "static void slot(void)\n{\n\tCHECK_ENTRY(MEM_SWAPPED | 65 << 5 | 3, 0);\n}\n"
+        "static void other(void)\n{\n\tCHECK_ENTRY(0, (uint64_t)1 << 61);\n}\n"
+        "int main(void)\n{\n\tstatic const struct ktap_case cases[] = {\n"
+        '\t\t{"frame", frame}, {"slot", slot}, {"other", other}};\n'
+        "\treturn ktap_run(cases, 3, NULL);\n}\n"
+    )
+    program = compiled(source)[f"{tmp_path.name}/entries"]
+    said = subprocess.run(program, capture_output=True, text=True, check=False).stdout
+    told = [line.partition(": ")[2] for line in said.splitlines() if "entries.c" in line]
+    assert told == [
+        "some: got entry 0x8000000000002364 (frame 0x2364), "
+        "expected 0x800000000000235c (frame 0x235c)",
+        "MEM_SWAPPED | 65 << 5 | 3: got entry 0x4000000000000823 (swap type 3, offset 0x41), "
+        "expected none",
+        "0: got entry none, expected 0x2000000000000000",
+    ]

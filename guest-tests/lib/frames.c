@@ -49,7 +49,7 @@ int frames_same(const void *address, uint64_t noted, long migrated)
 void frames_expect(const void *address, uint64_t noted, long migrated, const char *what, size_t page)
 {
 	CHECK(frames_same(address, noted, migrated),
-	      "%s, page %zu: got entry %#llx, expected %#llx (%ld pages migrated meanwhile)", what,
-	      page, (unsigned long long)mem_frame(address), (unsigned long long)noted,
+	      "%s, page %zu: got entry %s, expected %s (%ld pages migrated meanwhile)", what, page,
+	      mem_entry_text(mem_frame(address)), mem_entry_text(noted),
 	      frames_migrated() - migrated);
 }

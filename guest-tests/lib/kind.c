@@ -125,8 +125,8 @@ void kind_move(const struct uffd_pair *pair, const char *before_move, const char
 	for (size_t i = 0; i < pages; i++) {
 		uint64_t source = mem_frame(pair->src + i * mem_page());
 
-		CHECK(!source, "source page %zu: got entry %#llx, expected none", i,
-		      (unsigned long long)source);
+		CHECK(!source, "source page %zu: got entry %s, expected none", i,
+		      mem_entry_text(source));
 		frames_expect(pair->dst + i * mem_page(), frames[i], migrated, "destination", i);
 	}
 	if (kind_stays_huge())

@@ -139,6 +139,26 @@ uint64_t mem_frame(const void *address)
 	return mem_entry(address) & (MEM_FRAME | MEM_SWAPPED | MEM_PRESENT);
 }
 
+const char *mem_entry_text(uint64_t entry)
+{
+	static char texts[3][80];
+	static unsigned int next;
+	char *text = texts[next++ % 3];
+	unsigned long long whole = entry, frame = entry & MEM_FRAME;
+
+	/* A swapped page's type is in bits 0-4, its offset in bits 5-54. */
+	if (entry & MEM_PRESENT)
+		snprintf(text, sizeof(texts[0]), "%#llx (frame %#llx)", whole, frame);
+	else if (entry & MEM_SWAPPED)
+		snprintf(text, sizeof(texts[0]), "%#llx (swap type %llu, offset %#llx)", whole,
+			 frame & 0x1f, frame >> 5);
+	else if (entry)
+		snprintf(text, sizeof(texts[0]), "%#llx", whole);
+	else
+		snprintf(text, sizeof(texts[0]), "none");
+	return text;
+}
+
 void mem_frames(const void *start, size_t pages, uint64_t *frames)
 {
 	read_entries(start, pages, frames);

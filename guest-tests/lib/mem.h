@@ -53,6 +53,21 @@ void mem_expect(const void *start, size_t len, unsigned int seed, const char *wh
 uint64_t mem_entry(const void *address);
 uint64_t mem_frame(const void *address);
 
+/*
+ * An entry in words, such as "0x8000000000002364 (frame 0x2364)", "0x4000000000000820 (swap type 0,
+ * offset 0x41)" or "none" for 0.  Valid until the third call after it.
+ */
+const char *mem_entry_text(uint64_t entry);
+
+/* Two entries, or what mem_frame() leaves of them, have to be equal. */
+#define CHECK_ENTRY(got, expected)                                                                 \
+	do {                                                                                       \
+		uint64_t got_ = (got), expected_ = (expected);                                     \
+		if (got_ != expected_)                                                             \
+			ktap_fail(__FILE__, __LINE__, "%s: got entry %s, expected %s", #got,       \
+				  mem_entry_text(got_), mem_entry_text(expected_));                \
+	} while (0)
+
 /* mem_frame() of each page of a range. */
 void mem_frames(const void *start, size_t pages, uint64_t *frames);
 

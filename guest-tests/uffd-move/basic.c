@@ -72,7 +72,7 @@ static void source_empty(void)
 {
 	need_first();
 	for (size_t i = 0; i < PAGES; i++)
-		CHECK_EQ(mem_frame(first.pair.src + i * mem_page()), 0);
+		CHECK_ENTRY(mem_frame(first.pair.src + i * mem_page()), 0);
 }
 
 static void contents_arrive(void)

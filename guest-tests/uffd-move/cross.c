@@ -75,8 +75,8 @@ static int move_across(const struct peer *peer, const struct uffd_pair *pair, co
 		for (long i = 0; i < pages; i++) {
 			size_t at = (size_t)i * mem_page();
 
-			CHECK_EQ(mem_frame(pair->src + at), frames[i]);
-			CHECK_EQ(peer_frame(peer, at), 0);
+			CHECK_ENTRY(mem_frame(pair->src + at), frames[i]);
+			CHECK_ENTRY(peer_frame(peer, at), 0);
 		}
 		free(frames);
 		return 0;
@@ -85,7 +85,7 @@ static int move_across(const struct peer *peer, const struct uffd_pair *pair, co
 	CHECK_EQ(result.moved, pair->len);
 	CHECK_EQ(here(pair), 0);
 	for (long i = 0; i < pages; i++)
-		CHECK_EQ(peer_frame(peer, (size_t)i * mem_page()), frames[i]);
+		CHECK_ENTRY(peer_frame(peer, (size_t)i * mem_page()), frames[i]);
 	CHECK_EQ(mine[0].walk_anon - mine[1].walk_anon, counted);
 	CHECK_EQ(theirs[1].walk_anon - theirs[0].walk_anon, counted);
 	CHECK_EQ(mine[0].walk_swap - mine[1].walk_swap, pages - counted);

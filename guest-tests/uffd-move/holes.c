@@ -25,7 +25,7 @@ static struct uffd_pair pair_with_hole(size_t hole)
 	struct uffd_pair pair = uffd_pair(PAGES, SEED);
 
 	CHECK_SYS(madvise(pair.src + hole * mem_page(), mem_page(), MADV_DONTNEED));
-	CHECK_EQ(mem_frame(pair.src + hole * mem_page()), 0);
+	CHECK_ENTRY(mem_frame(pair.src + hole * mem_page()), 0);
 	return pair;
 }
 

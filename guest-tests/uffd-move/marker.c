@@ -168,7 +168,7 @@ static void source_refused(const struct uffd_pair *pair, size_t at)
 		CHECK_ERRNO(result.err, EFAULT);
 	CHECK_EQ(result.moved, -result.err);
 	ktap_diag("a marker at the source gives %s", ktap_errno(result.err));
-	CHECK_EQ(mem_frame(pair->dst + at), 0);
+	CHECK_ENTRY(mem_frame(pair->dst + at), 0);
 	if (!at)
 		return;
 	result = uffd_try_all(pair);

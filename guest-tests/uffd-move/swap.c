@@ -56,8 +56,8 @@ static void moves_as_entry(void)
 	for (size_t i = 0; i < PAGES; i++) {
 		uint64_t slot = mem_frame(pair->dst + i * mem_page());
 
-		CHECK(slot == first.slots[i], "page %zu: got entry %#llx, expected %#llx", i,
-		      (unsigned long long)slot, (unsigned long long)first.slots[i]);
+		CHECK(slot == first.slots[i], "page %zu: got entry %s, expected %s", i,
+		      mem_entry_text(slot), mem_entry_text(first.slots[i]));
 	}
 }
 
@@ -65,7 +65,7 @@ static void source_empty(void)
 {
 	need_first();
 	for (size_t i = 0; i < PAGES; i++)
-		CHECK_EQ(mem_frame(first.pair.src + i * mem_page()), 0);
+		CHECK_ENTRY(mem_frame(first.pair.src + i * mem_page()), 0);
 }
 
 static void swap_conserved(void)
@@ -177,8 +177,8 @@ static void unmapped_but_held(void)
 	for (size_t i = 0; i < HELD && frames[0] & MEM_FRAME; i++) {
 		uint64_t frame = mem_frame(pair.dst + i * mem_page());
 
-		CHECK(frame == frames[i], "page %zu: got entry %#llx, expected %#llx", i,
-		      (unsigned long long)frame, (unsigned long long)frames[i]);
+		CHECK(frame == frames[i], "page %zu: got entry %s, expected %s", i,
+		      mem_entry_text(frame), mem_entry_text(frames[i]));
 	}
 	close(hold[0]);
 	close(hold[1]);

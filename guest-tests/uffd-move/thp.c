@@ -66,8 +66,7 @@ static void aligned_stays_huge(void)
 	CHECK_EQ(result.moved, huge);
 	CHECK_EQ(mem_huge_bytes(dst, huge), huge);
 	CHECK_EQ(mem_present_pages(src, huge), 0);
-	CHECK(mem_frame(dst) == frame, "first frame: got entry %#llx, expected %#llx",
-	      (unsigned long long)mem_frame(dst), (unsigned long long)frame);
+	CHECK_ENTRY(mem_frame(dst), frame);
 	mem_expect(dst, huge, SEED, "destination");
 	rss_conserved(&before, &after);
 	rss_check("aligned", getpid());

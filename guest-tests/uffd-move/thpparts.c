@@ -169,7 +169,7 @@ static void pages_missing(void)
 	if (move(&pair, "up-to-missing", 0, 0, hole, EAGAIN)) {
 		moved_nothing(&rest, "missing", ENOENT);
 		moved_expect(&rest, "over-missing", HOLES, rest.len, 0);
-		CHECK_EQ(mem_frame(rest.dst), 0);
+		CHECK_ENTRY(mem_frame(rest.dst), 0);
 		moved_holds(rest.dst + mem_page(), rest.len - mem_page(), SEED, hole + mem_page(),
 			    "pages behind the missing one");
 	}

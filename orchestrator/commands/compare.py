@@ -215,8 +215,16 @@ def _item(item: CaseComparison) -> list[str]:
 
 
 def _counters(item: CaseComparison) -> list[str]:
-    """The counters of both sides; a star marks those that differ."""
-    pairs = counter_pairs(item)
+    """The counters that are off on either side; a star marks those that differ.
+
+    That is off the page walk, or named by the reason: what the kernel holds back in batches and
+    what only moved says nothing of a regression, and is on the page and in results.json.
+    """
+    every = counter_pairs(item)
+    said = "\n".join(side.reason for side in (item.before, item.after) if side is not None)
+    named = set(re.findall(r"\w+", said))
+    pairs = [pair for pair in every if _is_off(pair.before) or _is_off(pair.after)
+             or pair.name in named]  # fmt: skip
     if not pairs:
         return []
     width = max(len(pair.name) for pair in pairs)
@@ -226,7 +234,13 @@ def _counters(item: CaseComparison) -> list[str]:
         sides = [_figures(side) for side in (pair.before, pair.after)]
         mark = "  *" if pair.before and pair.after and sides[0] != sides[1] else ""
         lines.append(f"      {visible(pair.name):<{width}}  {'  | '.join(sides)}{mark}")
+    if len(every) > len(pairs):
+        lines.append(f"      and {len(every) - len(pairs)} that are not off")
     return lines
+
+
+def _is_off(side: Counter | Measurement | None) -> bool:
+    return isinstance(side, Counter) and bool(counter_drift(side))
 
 
 def _figures(side: Counter | Measurement | None) -> str:

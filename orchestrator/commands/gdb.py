@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import shlex
-import signal
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.commands.entry import no_interrupts
 from orchestrator.commands.run import Options
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot, qemu
@@ -164,7 +164,7 @@ class _Session:
         with self._watched(machine) as gone:
             if terminal and program:
                 _tell(f"starting {shlex.join(argv)}")
-                with _no_interrupts():
+                with no_interrupts():
                     env = {"TERM": os.environ.get("TERM", "dumb")}
                     process.run(argv, deadline=DEADLINE, env=env, terminal=True, check=False)
                 return
@@ -250,16 +250,6 @@ def _debugger(vmlinux: Path | None) -> str | None:
         if re.search(rb"file type elf64-(?!(?:little|big)\.)", done.stdout):
             return name
     return None
-
-
-@contextlib.contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Ctrl-C belongs to the debugger: it stops the guest and not the lab."""
-    kept = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, kept)
 
 
 def _tell_hits(console: bytes) -> None:

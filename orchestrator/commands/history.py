@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
 from orchestrator.commands.workspace import find_places
+from orchestrator.model import lookup
 from orchestrator.model.codec import plain
 from orchestrator.model.names import Verdict
 from orchestrator.report.figures import figures
 from orchestrator.report.text import visible
 from orchestrator.results import history as store
+from orchestrator.results.cases import near_cases
+from orchestrator.results.unfinished import Unfinished, unfinished
 
 
 def history(
@@ -27,22 +32,36 @@ def history(
         for problem in store.rebuild(places.history, places.reports):
             click.echo(f"lab: left out: {problem}", err=True)
     if case_glob is None and verdict is None:
-        runs = store.runs(places.history, limit)
+        left = {one.run.run.id: one for one in unfinished(places.reports)}
+        known = {run.id: run for run in store.runs(places.history, limit)}
+        known |= {name: store.as_history(one.run, one.folder) for name, one in left.items()}
+        runs = sorted(known.values(), key=lambda run: (run.started, run.id), reverse=True)[:limit]
         if as_json:
             click.echo(json.dumps([plain(run) for run in runs], indent=1))
         else:
-            _print_runs(runs)
+            _print_runs(runs, left)
         return 0
     wanted = Verdict(verdict) if verdict else None
     cases = store.query(places.history, case_glob or "*", wanted, limit)
     if as_json:
         click.echo(json.dumps([plain(case) for case in cases], indent=1))
-    else:
+    elif cases:
         _print_cases(cases)
+    else:
+        click.echo(_nothing(places.history, case_glob or "*"), err=True)
     return 0
 
 
-def _print_runs(runs: tuple[store.HistoryRun, ...]) -> None:
+def _nothing(db: Path, wanted: str) -> str:
+    """Why there is nothing to show: the name, or the verdict asked for."""
+    ids = store.case_ids(db)
+    if lookup.fitting(wanted, ids):
+        return "no case that fits came to that"
+    near = near_cases(ids, wanted)
+    return f"no case fits{f'; {near}' if near else ''}"
+
+
+def _print_runs(runs: Sequence[store.HistoryRun], left: Mapping[str, Unfinished]) -> None:
     if not runs:
         click.echo("no run yet; `lab history --rebuild` reads the stored ones again", err=True)
         return
@@ -50,16 +69,17 @@ def _print_runs(runs: tuple[store.HistoryRun, ...]) -> None:
     click.echo(f"{'run':<{width}}  {'started':<20}  exit  pass  fail  skip error  command")
     for run in runs:
         status = str(run.exit_status) if run.finished else "cut"
+        status = "now" if run.id in left and left[run.id].going_on else status
         click.echo(
             f"{visible(run.id):<{width}}  {run.started:<20}  {status:>4}  {run.passed:>4}"
             f"  {run.failed:>4}  {run.skipped:>4}  {run.errors:>4}  {visible(run.command)}"
         )
+    for run in runs:
+        if run.id in left:
+            click.echo(f"lab: {visible(left[run.id].told)}", err=True)
 
 
 def _print_cases(cases: tuple[store.HistoryCase, ...]) -> None:
-    if not cases:
-        click.echo("no case fits", err=True)
-        return
     width = max(len(case.run) for case in cases)
     for case in cases:
         reason = visible(case.reason).partition("\n")[0]

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from orchestrator.commands.workspace import find_places, load
+from orchestrator.model import lookup
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.codec import plain
 from orchestrator.model.errors import UserError
@@ -60,6 +61,11 @@ def _chosen(
         if all(match(kind, (pattern,), items) for pattern in patterns):
             names = match(kind, patterns, items) if patterns else tuple(items)
             return kind, tuple(items[name] for name in names)
+    if "workloads" in kinds:  # the ends of their names, as for --workload
+        items = defined["workloads"]
+        ends = {name for pattern in patterns for name in lookup.fitting(pattern, items)}
+        if all(lookup.fitting(pattern, items) for pattern in patterns):
+            return "workloads", tuple(item for name, item in items.items() if name in ends)
     known = [name for items in defined.values() for name in items]
     known += KINDS if len(kinds) > 1 else ()
     wrong = next((p for p in patterns if not any(match(k, (p,), defined[k]) for k in kinds)), "")

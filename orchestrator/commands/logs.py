@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.chosen import Chosen, choose, first_failing
+from orchestrator.commands.entry import no_interrupts
 from orchestrator.commands.workspace import reports_folder
 from orchestrator.evidence.klog.window import stored_window
 from orchestrator.host import process
@@ -126,8 +127,9 @@ def _page(text: str) -> None:
     path.write_text(shown, encoding="utf-8", errors="replace")
     env = {name: os.environ[name] for name in ("TERM", "LESS", "LESSCHARSET") if name in os.environ}
     try:
-        process.run([*pager, path], deadline=_DEADLINE, env={"LESS": "FRX", **env}, check=False,
-                    terminal=True)  # fmt: skip
+        with no_interrupts():
+            process.run([*pager, path], deadline=_DEADLINE, env={"LESS": "FRX", **env},
+                        check=False, terminal=True)  # fmt: skip
     except HostError:
         click.echo(shown, nl=False)
     finally:

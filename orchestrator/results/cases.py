@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +61,18 @@ def first_failure(run: RunResult) -> CaseResult | None:
 
 
 def near_names(run: RunResult, wanted: str) -> str:
-    """The names in a run that are spelt like ``wanted``, or where its cases are listed."""
+    """The names in a run that are spelt like ``wanted``, or where its cases are shown."""
+    near = near_cases((placed.case.id for placed in cases_of(run)), wanted)
+    return near or f"`lab open {run.run.id}` shows its cases"
+
+
+def near_cases(ids: Iterable[str], wanted: str) -> str:
+    """The names in ``ids``, whole or in part, that are spelt like ``wanted``; empty if none is."""
     spellings: set[str] = set()
-    for placed in cases_of(run):
-        case = placed.case
-        spellings |= {case.id, f"{case.workload}:{case.case}", case.workload, case.case}
-    return lookup.near(wanted, spellings) or f"`lab open {run.run.id}` shows its cases"
+    for text in ids:
+        case = CaseId.parse(text)
+        spellings |= {text, f"{case.workload}:{case.case}", case.workload, case.case}
+    return lookup.near(wanted, spellings)
 
 
 def files_of(folder: Path, run: RunResult, case: CaseResult) -> CaseFiles:

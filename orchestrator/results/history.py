@@ -13,12 +13,13 @@ import os
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.judge.noise import Noise, noise_of
 from orchestrator.judge.outcome import cases_of
+from orchestrator.model import lookup
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.evidence import Counter, Measurement
 from orchestrator.model.names import GUEST, HANG, RESET, CaseId, Verdict
@@ -126,25 +127,39 @@ def query(
 ) -> tuple[HistoryCase, ...]:
     """Cases that ``case_glob`` fits, newest run first, within a run in its own order.
 
-    The glob (``*``, ``?``, ``[...]``; ``*`` crosses slashes) is tried on the whole id
-    ``KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``, on the id without the kernel, on ``WORKLOAD:CASE``
-    and on the case's bare name.
+    :param case_glob: whole parts of an id, or a glob (:func:`orchestrator.model.lookup.fits`).
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
+    if not db.exists():
+        return ()
+    with _open(db) as connection:
+        every = case_glob == "*"
+        fitting = () if every else lookup.fitting(_text(case_glob), _case_ids(connection))
+        rows = connection.execute(
+            "SELECT c.n, r.id, r.started, c.id, c.verdict, c.reason, c.seconds, c.version,"
+            " c.series_digest, c.hits FROM cases c JOIN runs r ON r.id = c.run"
+            " WHERE (:every OR c.id IN (SELECT value FROM json_each(:ids)))"
+            " AND (:v IS NULL OR c.verdict = :v)"
+            " ORDER BY r.started DESC, r.id DESC, c.n LIMIT :limit",
+            {"every": every, "ids": json.dumps(fitting), "v": verdict.value if verdict else None,
+             "limit": limit},
+        ).fetchall()  # fmt: skip
+        return tuple(_case(connection, row) for row in rows)
+
+
+def case_ids(db: Path) -> tuple[str, ...]:
+    """The ids of all cases in the history, each once.
 
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
     if not db.exists():
         return ()
-    glob = _text(case_glob)
     with _open(db) as connection:
-        rows = connection.execute(
-            "SELECT c.n, r.id, r.started, c.id, c.verdict, c.reason, c.seconds, c.version,"
-            " c.series_digest, c.hits FROM cases c JOIN runs r ON r.id = c.run"
-            " WHERE (c.id GLOB :g OR c.key GLOB :g OR c.workload || ':' || c.name GLOB :g"
-            " OR c.name GLOB :g) AND (:v IS NULL OR c.verdict = :v)"
-            " ORDER BY r.started DESC, r.id DESC, c.n LIMIT :limit",
-            {"g": glob, "v": verdict.value if verdict else None, "limit": limit},
-        ).fetchall()
-        return tuple(_case(connection, row) for row in rows)
+        return _case_ids(connection)
+
+
+def _case_ids(connection: sqlite3.Connection) -> tuple[str, ...]:
+    return tuple(row[0] for row in connection.execute("SELECT DISTINCT id FROM cases"))
 
 
 def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
@@ -288,16 +303,32 @@ def _prepare(connection: sqlite3.Connection, db: Path) -> None:
     )
 
 
-def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None) -> None:
+def as_history(run: RunResult, folder: Path | None) -> HistoryRun:
+    """A run as the history would tell it; ``folder`` is where it is stored."""
     info, total = run.run, run.summary
-    connection.execute("DELETE FROM runs WHERE id = ?", (_text(info.id),))
-    texts = (info.id, info.started, info.finished, info.profile, info.command)
+    return HistoryRun(
+        id=_text(info.id),
+        started=_text(info.started),
+        finished=_text(info.finished),
+        profile=_text(info.profile),
+        command=_text(info.command),
+        exit_status=info.exit_status,
+        lab_version=_text(info.lab_version),
+        folder=_text(str(folder.resolve()) if folder else ""),
+        passed=total.passed,
+        failed=total.failed,
+        skipped=total.skipped,
+        errors=total.errors,
+    )
+
+
+def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None) -> None:
+    info = as_history(run, folder)
+    connection.execute("DELETE FROM runs WHERE id = ?", (info.id,))
     connection.execute(
         "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-        (*map(_text, texts), _whole(info.exit_status), _text(info.lab_version),
-         _text(str(folder.resolve()) if folder else ""),
-         total.passed, total.failed, total.skipped, total.errors),
-    )  # fmt: skip
+        astuple(replace(info, exit_status=_whole(info.exit_status) or 0)),
+    )
     made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
     for placed in cases_of(run):
         _insert_case(connection, info.id, placed.case, made_of.get(placed.kernel, ("", "")))

@@ -159,16 +159,23 @@ def _by_age(reports: Path) -> list[Path]:
 
 
 def _began(folder: Path) -> str:
-    """When a run began, from the head of its results.json; empty where that tells nothing.
+    """When a run began; empty where its results.json tells nothing."""
+    match = _STARTED.search(_head(folder))
+    return match[1].decode(errors="replace") if match else ""
 
-    :func:`orchestrator.results.store.save` writes the run's own facts first.
-    """
+
+def has_ended(folder: Path) -> bool:
+    """Whether a stored run came to its end, or is none of ours."""
+    return b'"finished": ""' not in _head(folder)
+
+
+def _head(folder: Path) -> bytes:
+    """The head of a run's results.json, where :mod:`orchestrator.results.store` puts its facts."""
     try:
         with (folder / RESULTS).open("rb") as file:
-            match = _STARTED.search(file.read(_HEAD))
+            return file.read(_HEAD)
     except OSError:
-        return ""
-    return match[1].decode(errors="replace") if match else ""
+        return b""
 
 
 def _nth(reports: Path, n: int) -> Path:

@@ -15,7 +15,7 @@ from orchestrator.judge.compare import FigureChange, figure_changes
 from orchestrator.judge.noise import NoiseTable
 from orchestrator.model.errors import HostError, LabError
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.results import runs, store
+from orchestrator.results import runs, store, unfinished
 from orchestrator.runner.context import Places
 
 
@@ -102,6 +102,8 @@ def log_to(path: Path) -> Iterator[None]:
         handler = logging.FileHandler(path)
     except OSError as error:
         raise HostError(f"cannot write {path}: {error.strerror}", "name another --out") from error
+    if handler.stream is not None:
+        unfinished.hold(handler.stream.fileno())
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     lab = logging.getLogger("lab")
     kept = lab.level, lab.propagate

@@ -26,6 +26,7 @@ from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
 from orchestrator.results import runs, store
+from orchestrator.results.unfinished import LOG, going_on
 from orchestrator.runner import local, record
 from orchestrator.runner.context import (
     Context,
@@ -212,10 +213,13 @@ def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> It
     :raises UserError, HostError: when the folder cannot be made, read or written.
     """
     began = time.monotonic()
+    if options.resume and going_on(options.resume):
+        raise UserError(f"run {options.resume.name} goes on: another lab is at work on it",
+                        "wait for its end, or stop that one")  # fmt: skip
     earlier = store.load(options.resume) if options.resume else None
     folder = options.resume or runs.run_folder(places.reports, options.out)
     run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
-    with record.log_to(folder / "lab.log"):
+    with record.log_to(folder / LOG):
         runs.keep_shapes(plan, folder)
         places.cache.folder.mkdir(parents=True, exist_ok=True)
         info = RunInfo(

@@ -2,12 +2,14 @@
 """`lab history`, `lab list` and `lab init`."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.commands.list import KINDS, listing
 from orchestrator.model.arch import ARCHES
 from orchestrator.plan.lab_yaml import init_text, load_config
+from orchestrator.results import store
 
 GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
 
@@ -33,6 +35,41 @@ def test_a_run_that_was_cut_is_called_so(lab, stored):
     data["run"]["finished"] = ""
     path.write_text(json.dumps(data))
     assert lab("history", "--rebuild").out.splitlines()[2].split()[2] == "cut"
+
+
+def test_a_killed_run_is_there_with_the_way_on(lab, stored):
+    """Nobody was left to put it into the history."""
+    lab("history", "--rebuild")
+    folder = stored / "reports" / "20240105-152233"
+    run = store.load(stored / "reports" / GOOD)
+    info = replace(run.run, id=folder.name, started="2024-01-05T15:22:33Z", finished="")
+    store.save(replace(run, run=info), folder)
+    done = lab("history")
+    assert [line.split()[0] for line in done.out.splitlines()[1:]] == [folder.name, BROKEN, GOOD]
+    assert done.out.splitlines()[1].split()[2] == "cut"
+    assert f"`lab run --resume {folder.name}` goes on" in done.err
+    assert len(lab("history", "--limit", "1").out.splitlines()) == 2
+    found = json.loads(lab("history", "--json").out)[0]
+    assert (found["id"], found["finished"], found["exit_status"]) == (folder.name, "", 0)
+    # Once read again it is told once, and the same.
+    assert lab("history", "--rebuild").out.count(folder.name) == 1
+
+
+def test_a_name_that_nothing_has(lab, stored):
+    lab("history", "--rebuild")
+    assert (
+        "no case fits; did you mean 'ledger/swap:kernel-log'"
+        in lab("history", "ledger/swap:kernle-log").err
+    )
+    done = lab("history", "ledger/swap:kernel-log", "--verdict", "skip")
+    assert (done.status, done.err) == (0, "no case that fits came to that\n")
+
+
+def test_whole_parts_of_a_name(lab, stored):
+    lab("history", "--rebuild")
+    lines = lab("history", "ledger/swap").out.splitlines()
+    assert len(lines) > 3
+    assert all(":ledger/swap:" in line for line in lines if line[0] != " ")
 
 
 def test_one_case_over_all_runs(lab, stored):
@@ -112,6 +149,8 @@ def test_a_list_of_what_is_asked_for(lab, folder):
     assert all(name.startswith("uffd-move/") for name in moves)
     assert names("workloads", "uffd-move/*") == moves
     assert names("uffd-move/swap", "ledger/*-swap")[-1] == "uffd-move/swap"
+    assert set(names("swap")) == {"ledger/swap", "race/swap", "uffd-move/swap"}
+    assert names("swap-kinds", "uffd-move/swapoff") == ["uffd-move/swap-kinds", "uffd-move/swapoff"]
     assert names("no-*") == names("configs", "no-*") == ["no-thp"]
     assert "lacks" in lab("list", "no-thp").out
     assert len(lab("list", "uffd-move/swap").out.splitlines()) < 15

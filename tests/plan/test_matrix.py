@@ -331,6 +331,20 @@ def test_an_expectation_leaves_out_configs_where_its_workloads_may_skip() -> Non
     assert made.expectations == LAB.expectations[:1]
 
 
+def test_a_workload_by_the_end_of_its_name() -> None:
+    def ran(*words: str) -> list[str]:
+        made = plan(LAB, workloads=words)
+        return list(dict.fromkeys(w.name for cell in made.cells for w in cell.workloads))
+
+    assert ran("basic") == ran("move/basic") == ["move/basic"]
+    assert ran("bas*") == ["move/basic"]
+    specs = LAB.workloads
+    twins = tuple(replace(spec, name=spec.name.replace("move/", "twin/")) for spec in specs)
+    told = "'basic' fits 2 workloads:\n     move/basic\n     twin/basic"
+    with pytest.raises(UserError, match=told):
+        plan(replace(LAB, workloads=(*specs, *twins)), workloads=("basic",))
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
