@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.judge.causes import failures
 from orchestrator.judge.outcome import PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
@@ -152,7 +153,7 @@ def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
     sentence += _met_words(placed)
     if not run.run.finished:
         sentence = f"the run did not finish; so far {sentence}"
-    first = first_bad(placed)
+    first = next(iter(bad_cases(run)), None)
     if first is None:
         return Answer(state, f"{sentence}, in {cells}.", "", "")
     return Answer(
@@ -190,15 +191,6 @@ def _comparison_answer(run: RunResult, comparison: Comparison) -> Answer:
     return Answer(state, sentence, _with_family(first, siblings), anchor(item.after.id))
 
 
-def first_bad(placed: tuple[PlacedCase, ...]) -> PlacedCase | None:
-    """The first failure in the order of the stages; an error of the host only where none failed."""
-    for verdict in _BAD:
-        for item in placed:
-            if item.case.verdict is verdict:
-                return item
-    return None
-
-
 def _with_family(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
     """The first failure with what its workload's other failing cases add.
 
@@ -221,9 +213,9 @@ def _with_family(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
 
 
 def bad_cases(run: RunResult) -> tuple[PlacedCase, ...]:
-    """What did not pass and is no honest skip: failures first, then errors of the host."""
-    placed = tuple(cases_of(run))
-    return tuple(p for verdict in _BAD for p in placed if p.case.verdict is verdict)
+    """What did not pass and is no honest skip, in the order in which it is worth reading."""
+    placed = {p.case.id: p for p in cases_of(run)}
+    return tuple(placed[case.id] for case in failures(run))
 
 
 # ---------------------------------------------------------------- matrix and cells
