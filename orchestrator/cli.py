@@ -8,6 +8,7 @@ command gives its exit status.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -140,8 +141,15 @@ def cli() -> None:
               help="What racing workloads start from (default: another one each run).")  # fmt: skip
 @click.option("--time-budget", callback=_seconds, metavar="TIME",
               help="End after so long (90s, 30m, 8h), instead of the profile's.")  # fmt: skip
-def run(**options: Any) -> int:
+@click.option("--watch", is_flag=True, help="Again whenever the tree or the series changes.")
+def run(watch: bool, **options: Any) -> int:
     """Build, boot, run workloads, judge and report."""
+    if watch:
+        from orchestrator.commands.watch import watch as watching
+
+        if options["resume"] or options["out"]:
+            raise click.UsageError("--watch makes many runs: not with --resume or --out")
+        return watching(_selection(options), sys.argv[1:])
     from orchestrator.commands.run import command_of
     from orchestrator.commands.run import run as command
 
