@@ -191,6 +191,12 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
 @click.option("--series", help="Folder of patches, mbox, patch, or git:DIR#A..B.")
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
+@click.option("--push", "files_in", multiple=True, metavar="FILE[:DEST]",
+              help="Into the guest before COMMAND; a folder too; repeatable.")  # fmt: skip
+@click.option("--pull", "files_out", multiple=True, metavar="SRC[:DEST]",
+              help="Out of the guest after COMMAND, failed or not; repeatable.")  # fmt: skip
+@click.option("--share", "shares", multiple=True, metavar="DIR[:rw]",
+              help="A folder of this machine, in the guest below /mnt; repeatable.")  # fmt: skip
 @mismatched_option
 @personal_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")
@@ -208,7 +214,8 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
     names = {"kernel": "kernels", "config": "configs", "arch": "arches", "shape": "shapes"}
     chosen = {many: (options[one],) if options[one] else () for one, many in names.items()}
     selection = _selection({**options, **chosen, "workloads": workloads})
-    how = ShellOptions(command, bool(workloads), options["jobs"], options["plain"])
+    files = {name: options[name] for name in ("files_in", "files_out", "shares")}
+    how = ShellOptions(command, bool(workloads), options["jobs"], options["plain"], **files)
     return function(selection, how)
 
 

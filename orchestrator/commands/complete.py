@@ -192,6 +192,8 @@ _BY_OPTION = {
     "--resume": _runs,
     "--source": _sources,
     "--series": _series,
+    "--push": _paths,
+    "--share": _folders,
 }
 _BY_METAVAR = {
     "RUN": _runs,

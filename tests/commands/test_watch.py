@@ -150,7 +150,7 @@ def test_the_command_itself(folder: Path, tmp_path: Path) -> None:
     tree = tmp_path / "linux"
     make_kernel_tree(tree)
     argv = [sys.executable, "-m", "orchestrator.cli", "run", "--watch", "--plain",
-            "--source", str(tree)]  # fmt: skip
+            "--source", str(tree), "--workload", "compactor/heap", "--arch", "x86_64"]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": str(HOME)}
     child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, cwd=folder, start_new_session=True)  # fmt: skip
