@@ -196,7 +196,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--pull", "files_out", multiple=True, metavar="SRC[:DEST]",
               help="Out of the guest after COMMAND, failed or not; repeatable.")  # fmt: skip
 @click.option("--share", "shares", multiple=True, metavar="DIR[:rw]",
-              help="A folder of this machine, in the guest below /mnt; repeatable.")  # fmt: skip
+              help="A folder of this machine, in the guest below /home; repeatable.")  # fmt: skip
 @mismatched_option
 @personal_option
 @click.option("--jobs", type=click.IntRange(1), help="Cores to build with (default: all).")

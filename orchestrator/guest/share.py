@@ -17,7 +17,8 @@ from orchestrator.guest.ssh import Ssh
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError, UserError
 
-TOP = "/mnt"
+# The one folder of the guests' read-only root that is empty and takes a mount.
+TOP = "/home"
 #: What it takes of the kernel: a fragment of kernel-configs that no other config has.
 FRAGMENT = "share.config"
 #: Seconds for the guest to mount one.
@@ -29,7 +30,7 @@ _MSIZE = 512 << 10
 
 @dataclass(frozen=True)
 class Share:
-    """A folder of the host, and how it is called below ``/mnt`` in the guest."""
+    """A folder of the host, and how it is called below ``/home`` in the guest."""
 
     folder: Path
     name: str

@@ -253,10 +253,10 @@ def test_a_shared_folder_takes_a_kernel_of_its_own(lab, world, moved, folder):
     done = lab("shell", "--share", "in", "--share", "out:rw", "--", "true")
     assert done.status == 0
     assert done.err.startswith("lab: stable/default+share/x86_64/small\n")
-    assert moved == ["/mnt/in", "/mnt/out", "ran"]
+    assert moved == ["/home/in", "/home/out", "ran"]
     extra = world.guest.request.extra
     assert any("readonly=on" in word for word in extra)
     assert f"local,id=share1,path={folder}/out,security_model=none,multidevs=remap" in extra
-    assert f"{folder}/in is /mnt/in" in done.err
+    assert f"{folder}/in is /home/in" in done.err
     assert lab("shell", "--", "true").err.startswith("lab: stable/default/x86_64/small\n")
     assert world.guest.request.extra == ()

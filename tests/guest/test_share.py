@@ -27,10 +27,10 @@ def test_what_is_written(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert parse_share(f"{tmp_path}/a") == Share(tmp_path / "a", "a")
     assert parse_share(f"{tmp_path}/a:rw") == Share(tmp_path / "a", "a", True)
-    assert parse_share(f"{tmp_path}/a").place == "/mnt/a"
+    assert parse_share(f"{tmp_path}/a").place == "/home/a"
     with pytest.raises(UserError, match=r"--share \S+/b: there is no folder"):
         parse_share(f"{tmp_path}/b")
-    with pytest.raises(UserError, match="two folders would be /mnt/a"):
+    with pytest.raises(UserError, match="two folders would be /home/a"):
         refuse_twins([Share(Path("/x/a"), "a"), Share(Path("/y/a"), "a")])
 
 
@@ -48,13 +48,13 @@ def test_only_what_is_to_be_written_can_be() -> None:
     assert qemu_words(ARCHES["x86_64"], []) == ()
 
 
-def test_mounted_below_mnt() -> None:
+def test_mounted_below_home() -> None:
     guest = Guest()
     mount(guest, [Share(Path("/x"), "my files"), Share(Path("/z"), "z", True)])
     (line,) = guest.lines
-    assert "mkdir '/mnt/my files' && busybox mount -t 9p -o trans=virtio" in line
-    assert ",ro share0 '/mnt/my files'" in line
-    assert ",rw share1 /mnt/z" in line
+    assert "mkdir '/home/my files' && busybox mount -t 9p -o trans=virtio" in line
+    assert ",ro share0 '/home/my files'" in line
+    assert ",rw share1 /home/z" in line
     mount(guest, [])
     assert len(guest.lines) == 1
     with pytest.raises(HostError, match="unknown filesystem type") as error:
