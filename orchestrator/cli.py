@@ -8,6 +8,7 @@ command gives its exit status.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -170,8 +171,17 @@ def cli() -> None:
               help="What racing workloads start from (default: another one each run).")  # fmt: skip
 @click.option("--time-budget", callback=_seconds, metavar="TIME",
               help="End after so long (90s, 30m, 8h), instead of the profile's.")  # fmt: skip
-def run(**options: Any) -> int:
+@click.option("--watch", is_flag=True, help="Again whenever the tree or the series changes.")
+def run(watch: bool, **options: Any) -> int:
     """Build, boot, run workloads, judge and report."""
+    if watch:
+        from orchestrator.commands.watch import watch as watching
+
+        if options["resume"] or options["out"]:
+            raise click.UsageError("--watch makes many runs: not with --resume or --out")
+        if options["series"] == "-":
+            raise click.UsageError("--watch reads the series again each time: - can be read once")
+        return watching(_selection(options), sys.argv[1:])
     from orchestrator.commands.run import command_of
     from orchestrator.commands.run import run as command
 
@@ -214,6 +224,12 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin).")
 @apply_option
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
+@click.option("--push", "files_in", multiple=True, metavar="FILE[:DEST]",
+              help="Into the guest before COMMAND; a folder too; repeatable.")  # fmt: skip
+@click.option("--pull", "files_out", multiple=True, metavar="SRC[:DEST]",
+              help="Out of the guest after COMMAND, failed or not; repeatable.")  # fmt: skip
+@click.option("--share", "shares", multiple=True, metavar="DIR[:rw]",
+              help="A folder of this machine, in the guest below /home; repeatable.")  # fmt: skip
 @mismatched_option
 @personal_option
 @toolchain_option
@@ -232,7 +248,8 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
     names = {"kernel": "kernels", "config": "configs", "arch": "arches", "shape": "shapes"}
     chosen = {many: (options[one],) if options[one] else () for one, many in names.items()}
     selection = _selection({**options, **chosen, "workloads": workloads})
-    how = ShellOptions(command, bool(workloads), options["jobs"], options["plain"])
+    files = {name: options[name] for name in ("files_in", "files_out", "shares")}
+    how = ShellOptions(command, bool(workloads), options["jobs"], options["plain"], **files)
     return function(selection, how)
 
 

@@ -27,6 +27,7 @@ OWNERS = {
     "paramiko": {"guest.ssh"},
     "qemu": {"guest.qemu"},
     "rich": {"commands.live"},
+    "watchfiles": {"commands.watch"},
     "drgn": {"evidence.vmcore.child"},
 }
 #: What each room may import besides itself: only what stands below it.  A module that stands in no

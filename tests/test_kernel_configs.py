@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import HOME
+from orchestrator.guest import share
 from orchestrator.kernel.build import kconfig
 from orchestrator.model.arch import ARCHES
 from orchestrator.plan.lab_yaml import load_config
@@ -67,7 +68,7 @@ def test_bounds_are_understood(path: Path) -> None:
 def test_is_used(path: Path) -> None:
     config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     used = {fragment.name for spec in config.configs for fragment in spec.fragments}
-    assert path.name in used | {f"{arch}.config" for arch in ARCHES}
+    assert path.name in used | {f"{arch}.config" for arch in ARCHES} | {share.FRAGMENT}
 
 
 @each

@@ -125,6 +125,15 @@ def _series(_context: click.Context, typed: str) -> Found:
     return [*_files(typed), ("git:", "commits of a repository")]
 
 
+def _definitions(context: click.Context, typed: str) -> Found:
+    """A kind, or a name of the kind that was typed (of the workloads where none was)."""
+    words = context.params.get("words")
+    if not words:
+        yield from ((kind, "") for kind in _BY_KIND)
+        words = ("workloads",)
+    yield from _BY_KIND.get(words[0], _BY_KIND["workloads"])(context, typed)
+
+
 def _files(typed: str, folders_only: bool = False) -> Iterator[tuple[str, str]]:
     """Folders (with a slash) and files whose path begins as typed; hidden ones when asked for."""
     above, slash, begun = typed.rpartition("/")
@@ -178,6 +187,14 @@ class Candidates(_Type):
         return [CompletionItem(name, help=told or None) for name, told in found.items()]
 
 
+_BY_KIND = {
+    "workloads": _names("workloads"),
+    "kernels": _names("kernels"),
+    "configs": _names("configs"),
+    "shapes": _names("shapes"),
+    "profiles": _names("profiles"),
+    "arches": _arches,
+}
 _BY_OPTION = {
     "--kernel": _names("kernels"),
     "--kernel-a": _names("kernels"),
@@ -192,6 +209,8 @@ _BY_OPTION = {
     "--resume": _runs,
     "--source": _sources,
     "--series": _series,
+    "--push": _paths,
+    "--share": _folders,
 }
 _BY_METAVAR = {
     "RUN": _runs,
@@ -200,6 +219,7 @@ _BY_METAVAR = {
     "CASE": _cases,
     "CASE-GLOB": _cases,
     "RUN CASE": _runs_or_cases,
+    "KIND NAME...": _definitions,
     "FILE...": _paths,
 }
 

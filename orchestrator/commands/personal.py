@@ -22,7 +22,7 @@ LEAVE_OUT = "--no-personal"
 # Each says which kernel is under test.
 _EITHER = {"source": "kernel", "kernel": "source"}
 # A resumed run has the options that it was started with; how it is shown may change.
-_RESUMED = ("jobs", "plain")
+_RESUMED = ("jobs", "plain", "quiet")
 
 
 def apply_personal(group: click.Command) -> None:

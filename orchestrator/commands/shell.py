@@ -4,26 +4,27 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
+from orchestrator import HOME
 from orchestrator.commands import progress
 from orchestrator.commands.incoming import received
 from orchestrator.commands.workspace import find_places, in_tree, load
 from orchestrator.evidence.klog import parse as klog
-from orchestrator.guest import boot
+from orchestrator.guest import boot, share
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, UserError
+from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.evidence import GuestEnd
 from orchestrator.plan.kernels import STDIN
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.report.text import visible
 from orchestrator.results.runs import cell_folder
-from orchestrator.runner import record, session
+from orchestrator.runner import record, session, transfer
 from orchestrator.runner.context import Context, Machine, RunValues
 from orchestrator.workload.watch import GUEST_FOLDER
 
@@ -39,13 +40,37 @@ _ENDS = {
 class ShellOptions:
     """``command`` are the words to run; none for a login.
 
-    With ``push`` the selected workloads are put into the guest's ``/tmp/lab`` first.
+    With ``push`` the selected workloads are put into the guest's ``/tmp/lab`` first.  ``files_in``,
+    ``files_out`` and ``shares`` are as written on the command line.
     """
 
     command: tuple[str, ...] = ()
     push: bool = False
     jobs: int | None = None
     plain: bool = False
+    files_in: tuple[str, ...] = ()
+    files_out: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What goes in before the command, what comes out after it, and what both sides see."""
+
+    pushes: tuple[transfer.Push, ...]
+    pulls: tuple[transfer.Pull, ...]
+    shares: tuple[share.Share, ...]
+
+    @classmethod
+    def of(cls, options: ShellOptions) -> _Files:
+        """As the options say.
+
+        :raises UserError: when something that must be there is not.
+        """
+        shares = tuple(map(share.parse_share, options.shares))
+        share.refuse_twins(shares)
+        pulls = tuple(map(transfer.parse_pull, options.files_out))
+        return cls(tuple(map(transfer.parse_push, options.files_in)), pulls, shares)
 
 
 def shell(selection: Selection, options: ShellOptions) -> int:
@@ -56,6 +81,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     :raises UserError: for anything wrong in lab.yaml or on the command line.
     :raises HostError: when the host cannot do its part.
     """
+    files = _Files.of(options)
     places = find_places()
     if selection.series == STDIN and not options.command and not sys.stdin.isatty():
         raise UserError(
@@ -65,6 +91,9 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     selection = received(in_tree(selection, places), places)
     plan = make_plan(load(places), selection, tuple(ARCHES))
     cell = plan.cells[0]
+    if files.shares:
+        cell = session.sharing(cell, HOME / "kernel-configs" / share.FRAGMENT)
+        plan = replace(plan, cells=(cell,), builds=(cell.build,))
     _tell(cell.id)
     places.cache.folder.mkdir(parents=True, exist_ok=True)
     clean_leftovers(places.cache)
@@ -81,14 +110,15 @@ def shell(selection: Selection, options: ShellOptions) -> int:
             if refused.hint:
                 _tell(refused.hint)
             return EXIT_KERNEL
-        return _session(what, context, options)
+        return _session(what, context, options, files)
 
 
-def _session(what: session.Bootable, context: Context, options: ShellOptions) -> int:
+def _session(what: session.Bootable, context: Context, options: ShellOptions, files: _Files) -> int:
     chosen = session.accelerator(what, context)
     console = context.folder / f"{Path(cell_folder(what.cell.id)).name}.console.log"
     with scratch(context.cache) as folder:
-        request = session.request(what, chosen, folder, console)
+        extra = share.qemu_words(ARCHES[what.cell.build.arch], files.shares)
+        request = session.request(what, chosen, folder, console, extra)
         _tell(f"booting ({chosen.name}: {chosen.reason}); console: {console}")
         try:
             with boot.booted(request) as machine:
@@ -96,7 +126,14 @@ def _session(what: session.Bootable, context: Context, options: ShellOptions) ->
                 if options.push:
                     session.push(machine, what.cell.workloads, context)
                     _tell(f"workloads are in {GUEST_FOLDER}")
-                return _log_in(machine, folder, options.command)
+                if files.shares:
+                    share.mount(machine.ssh, files.shares, machine.slowness)
+                    told = (f"{s.folder} is {s.place}" for s in files.shares)
+                    _tell(", ".join(told))
+                transfer.push(machine, folder, files.pushes)
+                status = _log_in(machine, folder, options.command)
+                missed = _pull(machine, folder, files.pulls)
+                return status or missed  # the command's own counts most
         except boot.BootFailed as failed:
             _tell(failed.reason)
             _show_console(console)
@@ -114,6 +151,21 @@ def _log_in(machine: boot.Guest, folder: Path, command: tuple[str, ...]) -> int:
     _tell(_ENDS.get(done.end, f"the guest is gone ({done.end.value})"))
     _tell(f"console: {machine.request.console}")
     return EXIT_HOST if done.end is GuestEnd.QEMU_DIED else EXIT_KERNEL
+
+
+def _pull(machine: boot.Guest, folder: Path, pulls: tuple[transfer.Pull, ...]) -> int:
+    """Get out of the guest what can be had; 3 where something could not."""
+    status = EXIT_OK
+    for item in pulls:
+        try:
+            if machine.state() is not GuestEnd.ALIVE:
+                raise transfer.NotMoved(f"no {item.source} out of the guest: it is gone")
+            transfer.pull(machine, folder, item)
+            _tell(f"pulled {item.source}: {item.goal}")
+        except transfer.NotMoved as missed:
+            _tell(missed.message)
+            status = EXIT_HOST
+    return status
 
 
 def _show_console(console: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import shlex
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.evidence.klog import parse as klog
@@ -23,7 +23,7 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, LabError
 from orchestrator.model.evidence import GuestEnd, Hit
 from orchestrator.model.kernel import BuildResult
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import CellId, Verdict
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.runner.context import Context, Event, Kernel
 from orchestrator.runner.stages import Stages, expand_cell
@@ -112,6 +112,21 @@ def request(
         deadline=boot.BOOT_DEADLINE[chosen.name],
         extra=extra,
     )
+
+
+def sharing(cell: Cell, fragment: Path) -> Cell:
+    """The cell with a kernel that can mount a folder of the host: a config of another name.
+
+    So the build without it stays as it is.
+
+    :param fragment: what that takes of the kernel.
+    """
+    config = cell.build.config
+    config = replace(
+        config, name=f"{config.name}+{fragment.stem}", fragments=(*config.fragments, fragment)
+    )
+    place = replace(CellId.parse(cell.id), config=config.name)
+    return replace(cell, id=str(place), build=replace(cell.build, id=place.build, config=config))
 
 
 def push(machine: boot.Guest, specs: Iterable[WorkloadSpec], context: Context) -> None:

@@ -47,6 +47,8 @@ def test_names_of_lab_yaml(ask: Ask) -> None:
     assert ask("lab plan -p smo") == ["smoke"]
     assert ask("lab run --workload uffd-move/swap-k") == ["uffd-move/swap-kinds"]
     assert "uffd-move" in ask("lab run --workload uffd")
+    assert ask("lab list k") == ["kernels", *ask("lab list workloads k")]
+    assert "stable" in ask("lab list kernels st")
     assert ask("LAB_DEBUG=1 /some/where/lab run --arch x") == ["x86_64"]
     assert ask("lab run 'no end") == []
 

@@ -188,3 +188,75 @@ def test_reports_of_a_guest_that_lives_on_are_told(lab, world):
     done = lab("shell", "--", "true")
     assert done.status == 0
     assert "kernel log: BUG: Bad rss-counter state" in done.err
+
+
+# ---------------------------------------------------------------- files in and out
+
+
+@pytest.fixture
+def moved(monkeypatch) -> list[str]:
+    """What was pushed, pulled and mounted, in order; the command itself is ``ran``."""
+    done: list[str] = []
+    ran = session.log_in
+
+    def log_in(*words):
+        done.append("ran")
+        return ran(*words)
+
+    def pull(_guest, _folder, item):
+        if item.source == "none":
+            raise shell.transfer.NotMoved("no none out of the guest")
+        done.append(f"pull {item.source}")
+
+    monkeypatch.setattr(session, "log_in", log_in)
+    monkeypatch.setattr(
+        shell.transfer, "push", lambda _g, _f, items: done.extend(f"push {i.goal}" for i in items)
+    )
+    monkeypatch.setattr(shell.transfer, "pull", pull)
+    monkeypatch.setattr(
+        shell.share, "mount", lambda _ssh, shares, _slow: done.extend(s.place for s in shares)
+    )
+    monkeypatch.setattr(FakeGuest, "ssh", None, raising=False)
+    monkeypatch.setattr(FakeGuest, "slowness", 1.0, raising=False)
+    return done
+
+
+def test_in_before_the_command_and_out_after_it(lab, world, moved, folder):
+    (folder / "f").touch()
+    world.status = 7
+    done = lab("shell", "--push", "f:/tmp/g", "--pull", "a", "--pull", "none", "--pull", "b",
+               "--", "false")  # fmt: skip
+    assert moved == ["push /tmp/g", "ran", "pull a", "pull b"]
+    assert done.status == 7
+    assert "lab: no none out of the guest\n" in done.err
+    world.status = 0
+    assert lab("shell", "--pull", "none", "--", "true").status == 3
+
+
+def test_nothing_comes_out_of_a_guest_that_is_gone(lab, world, moved):
+    world.end = GuestEnd.PANIC
+    done = lab("shell", "--pull", "a", "--", "true")
+    assert moved == ["ran"]
+    assert done.status == 1
+    assert "no a out of the guest: it is gone" in done.err
+
+
+def test_what_is_not_there_is_told_before_anything_starts(lab, world, moved):
+    for words in (("--push", "none"), ("--pull", "a:no/such/"), ("--share", "none")):
+        assert lab("shell", *words).status == 2
+    assert world.guest is None
+
+
+def test_a_shared_folder_takes_a_kernel_of_its_own(lab, world, moved, folder):
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    done = lab("shell", "--share", "in", "--share", "out:rw", "--", "true")
+    assert done.status == 0
+    assert done.err.startswith("lab: stable/default+share/x86_64/small\n")
+    assert moved == ["/home/in", "/home/out", "ran"]
+    extra = world.guest.request.extra
+    assert any("readonly=on" in word for word in extra)
+    assert f"local,id=share1,path={folder}/out,security_model=none,multidevs=remap" in extra
+    assert f"{folder}/in is /home/in" in done.err
+    assert lab("shell", "--", "true").err.startswith("lab: stable/default/x86_64/small\n")
+    assert world.guest.request.extra == ()

@@ -76,7 +76,7 @@ def test_the_answer_comes_first(broken):
     assert "error" in top.get("class")
     words = text_of(top)
     assert "4 of 16 cases failed, 1 could not be judged because the host failed" in words
-    assert "First: other/-/-/-:series:apply: patch 2" in words
+    assert "First: cli/default/x86_64/small:ledger/swap:kernel-log: WARNING at" in words
     assert "Exit status 3, the host failed" in words
 
 
@@ -87,7 +87,7 @@ def test_the_first_failure_names_hit_and_counter():
     answer = view.make_answer(run, None)
     assert answer.state == "fail"
     assert answer.first == (
-        "cli/default/x86_64/small:ledger/swap:counters: "
+        "cli/default/x86_64/small:ledger/swap:kernel-log: "
         "WARNING at mm/userfaultfd.c in move_swap_pte (and 2 other kinds of hit); "
         "RssAnon +64 and VmSwap -64 pages off the page walk at step 'moved' (pid 213)"
     )
