@@ -21,6 +21,12 @@ from orchestrator.host.cache.locks import Notice, locked
 from orchestrator.kernel.source import debian, store
 from orchestrator.kernel.source.archive import import_tar
 from orchestrator.kernel.source.git import fetch_commit, is_local, remote_commit, resolve_commit
+from orchestrator.kernel.source.repository import (
+    check_commit,
+    check_tree,
+    excludes,
+    gitlinks,
+)
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import KernelSpec
 
@@ -171,6 +177,8 @@ def _git(job: _Job) -> BaseSource:
 
     try:
         commit = resolve(wanted)
+        if repository is not None:
+            check_commit(repository, commit)
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
     except (UserError, HostError):
         if ref or wanted == "HEAD":
@@ -179,6 +187,7 @@ def _git(job: _Job) -> BaseSource:
         notes.append(f"{origin} does not give the series' base-commit {wanted}: HEAD taken")
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
     tree = store.git(job.cache, "rev-parse", f"{commit}^{{tree}}").text.strip()
+    notes += [f"{name} is a submodule: left out" for name in gitlinks(tree, job.cache)]
     return BaseSource(
         f"git:{origin}#{commit}", tree, slot=slot, notes=tuple(notes), commit=commit,
         repository=repository,
@@ -188,11 +197,17 @@ def _git(job: _Job) -> BaseSource:
 def _path(job: _Job) -> BaseSource:
     """Import a tree as it stands on disk; an index in the cache makes the second time quick."""
     folder = Path(job.rest).expanduser()
+    if store.git_folder(folder) == folder.absolute():
+        raise UserError(
+            f"{folder} is a bare repository, without files", f"name a commit: git:{folder}#REF"
+        )
     if not (folder / "Makefile").is_file():
         what = "has no Makefile" if folder.is_dir() else "is no folder"
         raise UserError(f"{folder} {what}", "name the top folder of a kernel source")
     folder = folder.resolve()
     slot = f"path-{_short(str(folder))}"
+    if _is_toplevel(folder):
+        check_tree(folder)
     store.open_store(job.cache)
     index = job.cache.source_index(slot)
     index.parent.mkdir(exist_ok=True)
@@ -202,7 +217,7 @@ def _path(job: _Job) -> BaseSource:
     lock = job.cache.source_lock(slot)
     with locked(lock, deadline=job.left, on_wait=job.tell, what=f"the import of {folder}"):
         index.with_name(index.name + ".lock").unlink(missing_ok=True)
-        notes = _add_all(job, folder, index)
+        notes = _add_all(job, folder, index, slot)
         tree = store.git(job.cache, "write-tree", index=index, deadline=job.left).text.strip()
     commit, extra = _head(folder, tree)
     return BaseSource(
@@ -211,11 +226,11 @@ def _path(job: _Job) -> BaseSource:
     )  # fmt: skip
 
 
-def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
+def _add_all(job: _Job, folder: Path, index: Path, slot: str) -> list[str]:
     notes: list[str] = []
     options: list[str] = []
-    exclude = folder / ".git" / "info" / "exclude"
-    if exclude.is_file():
+    exclude = excludes(folder, slot) if _is_toplevel(folder) else None
+    if exclude is not None:
         options = ["-c", f"core.excludesFile={exclude}"]
 
     def git(*arguments: str, input: bytes | None = None, check: bool = True) -> process.Completed:
@@ -240,7 +255,7 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
         force = ["-f"]
     try:
         done = git("add", "-A", *force, "--", ".")
-        kept = _tracked_but_ignored(folder)
+        kept = _tracked_but_ignored(folder, options)
         if kept and not force:
             names = ("--pathspec-from-file=-", "--pathspec-file-nul")
             git("--literal-pathspecs", "add", "-f", *names, input=kept)
@@ -258,12 +273,19 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
     return notes
 
 
-def _tracked_but_ignored(folder: Path) -> bytes:
+def _tracked_but_ignored(folder: Path, options: list[str]) -> bytes:
     """Name the files that the user's repository tracks although an ignore rule matches them."""
     if not _is_toplevel(folder):
         return b""
     done = store.git_elsewhere(
-        folder, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard", check=False
+        folder,
+        *options,
+        "ls-files",
+        "-z",
+        "--cached",
+        "--ignored",
+        "--exclude-standard",
+        check=False,
     )
     names = [name for name in done.stdout.split(b"\0") if name]
     here = [n for n in names if os.path.lexists(os.path.join(os.fsencode(folder), n))]  # noqa: PTH118
