@@ -59,6 +59,9 @@ READS_DUMPS = "evidence.vmcore.questions"
 #: Modules without a test file of their own at the mirrored path, and the file that tests them.
 TESTED_IN = {
     "cli": "commands/test_entry",
+    "commands.asking": "commands/test_doctor",
+    "commands.doctor_cache": "commands/test_doctor",
+    "commands.doctor_guests": "commands/test_doctor",
     "commands.init": "commands/test_history",
     "commands.list": "commands/test_history",
     "commands.summary": "commands/test_run",

@@ -14,6 +14,7 @@ from orchestrator.commands.incoming import received
 from orchestrator.commands.workspace import find_places, in_tree, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot
+from orchestrator.guest.loopback import check_loopback
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.model.arch import ARCHES
@@ -66,12 +67,12 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     plan = make_plan(load(places), selection, tuple(ARCHES))
     cell = plan.cells[0]
     _tell(cell.id)
-    places.cache.folder.mkdir(parents=True, exist_ok=True)
-    clean_leftovers(places.cache)
+    check_loopback()
     machine = Machine(places.cache, places.reports / "shell", places.fragments)
     values = RunValues("shell", options.jobs or record.cpu_count())
     how = progress.choose(options.plain, False, sys.stderr)
     with using(places.cache):
+        clean_leftovers(places.cache)
         try:
             with progress.listener(plan, how, sys.stderr) as listener:
                 context = Context(values, machine, listener)
