@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from orchestrator.kernel.series import files
 from orchestrator.model.errors import HostError, UserError
 
 #: What installs b4, for people.
-INSTALL = "install it: apt-get install b4, or pip install b4 in the lab's environment"
+INSTALL = f"`{shlex.quote(sys.executable)} -m pip install b4`, or as root `apt-get install b4`"
 _DEADLINE = 300.0
 _SETTINGS = ("GIT_CONFIG_GLOBAL", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "SSL_CERT_FILE",
              "REQUESTS_CA_BUNDLE")  # fmt: skip

@@ -81,7 +81,7 @@ def test_without_b4_the_command_that_helps_is_told(monkeypatch: pytest.MonkeyPat
     with pytest.raises(HostError) as missing:
         load_series("b4:20240101.1@k.org")
     assert missing.value.message == "b4:20240101.1@k.org needs b4, which is not installed"
-    assert "apt-get install b4" in missing.value.hint
+    assert "-m pip install b4`, or as root `apt-get install b4`" in missing.value.hint
 
 
 @pytest.mark.parametrize(
