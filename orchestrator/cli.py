@@ -81,7 +81,7 @@ def selection_options(function: F) -> F:
         click.option(
             "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
         ),
-        click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin)."),
+        click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, b4:ID, or - (stdin)."),
         apply_option,
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
@@ -221,7 +221,7 @@ def plan(as_json: bool, **options: Any) -> int:
 @click.option("--arch", help="Architecture.")
 @click.option("--shape", help="Guest shape.")
 @click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE.")
-@click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, or - (stdin).")
+@click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, b4:ID, or - (stdin).")
 @apply_option
 @click.option("--workload", "workloads", multiple=True, help="Put it into /tmp/lab; repeatable.")
 @click.option("--push", "files_in", multiple=True, metavar="FILE[:DEST]",

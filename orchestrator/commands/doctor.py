@@ -7,48 +7,24 @@ import json
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import click
 
 from orchestrator import HOME
+from orchestrator.commands import asking, doctor_cache, doctor_guests
+from orchestrator.commands.asking import BAD, NOTE, OK, WARN, Check
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process, tools
-from orchestrator.host.cache.files import Cache
-from orchestrator.host.orphans import orphans
 from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
-from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
+from orchestrator.model.errors import EXIT_HOST, EXIT_OK, LabError, UserError
 from orchestrator.model.spec import LabConfig
 from orchestrator.plan.find import ENV_FILE
 from orchestrator.plan.problems import ConfigError
 from orchestrator.runner.context import cache_folder
-
-OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
-
-# A first run of smoke: sources 2 GB, two build folders, roots, ccache; later ones need little.
-_FIRST_RUN_MIB, _LATER_MIB = 10 << 10, 3 << 10
-# Beside the guests: QEMU's own memory and a compiler on each core.
-_SPARE_MIB = 1024
-_DEADLINE = 60.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    ``state`` is ``ok``, ``note`` (nothing to do), ``warn`` (something works less well) or ``bad``
-    (a run cannot work); ``fix`` is the command that mends it, empty where there is nothing to.
-    """
-
-    name: str
-    state: str
-    text: str
-    fix: str = ""
 
 
 def doctor(as_json: bool, packages: bool) -> int:
@@ -79,7 +55,11 @@ def doctor(as_json: bool, packages: bool) -> int:
 
 def checks() -> Iterator[Check]:
     """Make the checks one after another."""
-    cache = cache_folder()
+    try:
+        cache = cache_folder()
+    except UserError as error:
+        yield Check("cache", BAD, error.message, "unset LAB_CACHE")
+        return
     config: list[LabConfig] = []
     yield Check("the lab's own folder", OK, str(HOME))
     yield from _lab_yaml(config)
@@ -87,13 +67,14 @@ def checks() -> Iterator[Check]:
     yield from _tools()
     for arch in ARCHES.values():
         yield from _compiler(arch)
-        yield from _qemu(arch, cache)
+        yield from doctor_guests.qemu(arch, cache)
     yield from _toolchains(config[0] if config else None)
+    yield from doctor_guests.loopback()
     yield from _apt(config[0] if config else None)
-    yield from _root_images(cache)
-    yield from _cache(cache)
-    yield from _memory(config[0] if config else None)
-    yield from _leftovers(cache)
+    yield from doctor_guests.root_images(cache)
+    yield from doctor_cache.place(cache)
+    yield from doctor_cache.memory(config[0] if config else None)
+    yield from doctor_cache.leftovers(cache)
 
 
 # ---------------------------------------------------------------- lab.yaml, Python, programs
@@ -183,7 +164,7 @@ def _compiler(arch: Arch) -> Iterator[Check]:
     name = f"{arch.gcc} -static"
     if not process.find_tool(arch.gcc):
         return  # told as a missing program
-    done = _ask(
+    done = asking.ask(
         [arch.gcc, "-static", "-x", "c", "-o", "/dev/null", "-"], b"int main(void){return 0;}"
     )
     if isinstance(done, str):
@@ -216,28 +197,6 @@ def _toolchains(config: LabConfig | None) -> Iterator[Check]:
             yield Check(f"toolchain {toolchain}", OK, for_what)
 
 
-def _qemu(arch: Arch, cache: Cache) -> Iterator[Check]:
-    from orchestrator.guest import accel
-
-    if not process.find_tool(arch.qemu):
-        return
-    done = _ask([arch.qemu, "-machine", "none", "-netdev", "help"])
-    package = next(tool.package for tool in tools.TOOLS if tool.name == arch.qemu)
-    again = tools.install_command((package,)).replace("install", "install --reinstall", 1)
-    if isinstance(done, str):
-        yield Check(f"{arch.qemu} starts", BAD, done, again)
-        return
-    if not re.search(r"^user$", done.text, re.MULTILINE):
-        text = "it has no user network (built without slirp)"
-        yield Check(f"{arch.qemu} network", BAD, text, again)
-    try:
-        chosen = accel.choose(arch, cache)
-    except (HostError, OSError) as error:
-        yield Check(f"accelerator {arch.name}", WARN, str(error))
-        return
-    yield Check(f"accelerator {arch.name}", NOTE, f"{chosen.name} ({chosen.reason})")
-
-
 # ---------------------------------------------------------------- what is fetched
 
 
@@ -260,125 +219,3 @@ def _apt(config: LabConfig | None) -> Iterator[Check]:
         except LabError as error:
             sudo = "" if os.geteuid() == 0 else "sudo "
             yield Check(name, BAD, error.message, f"{sudo}apt-get update")
-
-
-def _root_images(cache: Cache) -> Iterator[Check]:
-    """The guests' roots: there already, or what making them without root takes."""
-    have = [arch.name for arch in ARCHES.values() if any(cache.roots.glob(f"{arch.name}-*.ext2"))]
-    if len(have) == len(ARCHES):
-        yield Check("guest roots", OK, f"cached for {', '.join(have)}")
-        return
-    if os.geteuid() == 0:
-        yield Check("guest roots", OK, "made by the first run, as root")
-        return
-    yield from _user_namespaces()
-
-
-def _user_namespaces() -> Iterator[Check]:
-    """What mmdebstrap's mode "unshare" needs (mmdebstrap(1), section MODES)."""
-    name = "user namespaces"
-    switches = {
-        "kernel/unprivileged_userns_clone": ("0", "kernel.unprivileged_userns_clone=1"),
-        "user/max_user_namespaces": ("0", "user.max_user_namespaces=10000"),
-        "kernel/apparmor_restrict_unprivileged_userns": (
-            "1", "kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-    }  # fmt: skip
-    for switch, (off, setting) in switches.items():
-        if _read(Path("/proc/sys") / switch).strip() == off:
-            yield Check(
-                name, BAD, f"switched off by /proc/sys/{switch}", f"sudo sysctl -w {setting}"
-            )
-            return
-    user = _user_name()
-    for file, option in (("subuid", "--add-subuids"), ("subgid", "--add-subgids")):
-        owners = [line.partition(":")[0] for line in _read(Path("/etc") / file).splitlines()]
-        if user not in owners and str(os.getuid()) not in owners:
-            text = f"/etc/{file} gives {user} no ids"
-            yield Check(name, BAD, text, f"sudo usermod {option} 100000-165535 {user}")
-            return
-    done = _ask(["unshare", "--user", "--map-root-user", "true"])
-    if isinstance(done, str):
-        yield Check(name, BAD, f"refused: {done}; root needs none", "sudo -E lab run")
-    else:
-        yield Check(name, OK, "usable")
-
-
-# ---------------------------------------------------------------- cache, memory, leftovers
-
-
-def _cache(cache: Cache) -> Iterator[Check]:
-    probe = cache.folder / f".doctor-{os.getpid()}"
-    try:
-        cache.folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x")
-        probe.unlink()
-    except OSError as error:
-        text = f"{cache.folder} cannot be written: {error.strerror}"
-        yield Check("cache", BAD, text, "export LAB_CACHE=$HOME/lab-cache")
-        return
-    yield Check("cache", OK, str(cache.folder))
-    free = shutil.disk_usage(cache.folder).free >> 20
-    used = cache.store.exists()
-    need = _LATER_MIB if used else _FIRST_RUN_MIB
-    text = f"{free >> 10} GiB free, {'a run' if used else 'a first run'} needs {need >> 10}"
-    fix = "lab gc --max-size 5G" if used else "export LAB_CACHE=/LARGER/DISK/lab-cache"
-    yield Check("disk", OK if free >= need else BAD, text, fix if free < need else "")
-
-
-def _memory(config: LabConfig | None) -> Iterator[Check]:
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", _read(Path("/proc/meminfo")), re.MULTILINE)
-    if match is None:
-        return
-    free = int(match[1]) >> 10
-    largest = max((shape.memory_mib for shape in config.shapes), default=1024) if config else 1024
-    need = largest + _SPARE_MIB
-    text = f"{free} MiB available, a guest and a build take up to {need}"
-    yield Check("memory", OK if free >= need else WARN, text)
-
-
-def _leftovers(cache: Cache) -> Iterator[Check]:
-    from orchestrator.host.cache.survey import survey_kind
-
-    left = survey_kind(cache, "tmp")
-    if left:
-        text = f"{len(left)} of killed labs in {cache.tmp}"
-        yield Check("leftover files", WARN, text, "lab gc")
-    else:
-        yield Check("leftover files", OK, "none")
-    pids = " ".join(map(str, orphans()))
-    if pids:
-        yield Check("leftover processes", WARN, f"of killed labs: {pids}", f"kill -9 {pids}")
-    else:
-        yield Check("leftover processes", OK, "none")
-
-
-# ---------------------------------------------------------------- small things
-
-
-def _ask(argv: list[str], input: bytes | None = None) -> process.Completed | str:
-    """Run a command; what it said, or in one line why it failed."""
-    try:
-        done = process.run(argv, deadline=_DEADLINE, input=input, check=False)
-    except HostError as error:
-        return error.message
-    if done.status == 0:
-        return done
-    said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-    return said[-1] if said else f"it ended with status {done.status}"
-
-
-def _user_name() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -15,6 +15,7 @@ from orchestrator.commands.incoming import received
 from orchestrator.commands.workspace import find_places, in_tree, load
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot, share
+from orchestrator.guest.loopback import check_loopback
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.scratch import clean_leftovers, scratch
 from orchestrator.model.arch import ARCHES
@@ -95,12 +96,12 @@ def shell(selection: Selection, options: ShellOptions) -> int:
         cell = session.sharing(cell, HOME / "kernel-configs" / share.FRAGMENT)
         plan = replace(plan, cells=(cell,), builds=(cell.build,))
     _tell(cell.id)
-    places.cache.folder.mkdir(parents=True, exist_ok=True)
-    clean_leftovers(places.cache)
+    check_loopback()
     machine = Machine(places.cache, places.reports / "shell", places.fragments)
     values = RunValues("shell", options.jobs or record.cpu_count())
     how = progress.choose(options.plain, False, sys.stderr)
     with using(places.cache):
+        clean_leftovers(places.cache)
         try:
             with progress.listener(plan, how, sys.stderr) as listener:
                 context = Context(values, machine, listener)

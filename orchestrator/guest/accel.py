@@ -8,9 +8,11 @@ guest is run and must switch itself off within seconds.
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import os
 import platform
+import stat
 import struct
 import tempfile
 from collections.abc import Callable
@@ -38,8 +40,8 @@ def choose(arch: Arch, cache: Cache) -> Accelerator:
     host = platform.machine()
     if host not in arch.kvm_hosts:
         return Accelerator("tcg", f"the host is {host}")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Accelerator("tcg", "/dev/kvm is missing or not accessible")
+    if refused := device_problem():
+        return Accelerator("tcg", refused)
     kept = cache.kvm_probe(arch.name)
     key = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(os.getuid())
     try:
@@ -56,6 +58,27 @@ def choose(arch: Arch, cache: Cache) -> Accelerator:
         cache.folder.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps({"key": key, "name": found.name, "reason": found.reason}))
     return found
+
+
+def device_problem(device: Path = Path("/dev/kvm")) -> str:
+    """Say why this user cannot open KVM's device; "" where that is not what stands in the way."""
+    if not device.exists():
+        return f"there is no {device}"
+    if os.access(device, os.R_OK | os.W_OK):
+        return ""
+    group = device_group(device)
+    return f"{device} is not yours to open" + (f", but group {group}'s" if group else "")
+
+
+def device_group(device: Path = Path("/dev/kvm")) -> str:
+    """The group that may open the device (``kvm`` on Debian); "" where none may."""
+    try:
+        info = device.stat()
+        name = grp.getgrgid(info.st_gid).gr_name
+    except (OSError, KeyError):
+        return ""
+    both = stat.S_IRGRP | stat.S_IWGRP
+    return name if info.st_mode & both == both and info.st_gid != 0 else ""
 
 
 def _probe(arch: Arch) -> Accelerator:

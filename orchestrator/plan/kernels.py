@@ -16,6 +16,9 @@ _DEBIAN = re.compile(r"[0-9]+\.[0-9]+(=[0-9][A-Za-z0-9.+~:-]*)?", re.ASCII)
 # git-check-ref-format(1) allows more; none of what is left out starts an option or a shell word.
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@{}^~+-]*", re.ASCII)
 _REMOTE = re.compile(r"(https?|git|ssh|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s:][^\s]*", re.ASCII)
+# RFC 5322, section 3.6.4, without what no mail program writes; no option begins like that.
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9][^\s<>@/]*@[^\s<>@/]+", re.ASCII)
+_THREAD_URL = re.compile(r"https?://[^\s<>]+/[^\s<>]+", re.ASCII)
 
 #: What ``--series`` calls standard input; lab.yaml has no such series.
 STDIN = "-"
@@ -58,6 +61,8 @@ def resolve_series(text: str, base: Path) -> str:
     :raises UserError: if the path is not there or the range is none.
     """
     _refuse_control(text, "series")
+    if text.startswith("b4:"):
+        return f"b4:{_thread(text.removeprefix('b4:'), base, text)}"
     if not text.startswith("git:"):
         return str(_existing(text, base, text, folder=None))
     where, _, span = text.removeprefix("git:").rpartition("#")
@@ -65,6 +70,15 @@ def resolve_series(text: str, base: Path) -> str:
     if not where or not dots or not _REF.fullmatch(first) or not _REF.fullmatch(last):
         raise UserError(f"{text!r}: expected git:DIR#A..B, A and B branches, tags or commits")
     return f"git:{_existing(where, base, text, folder=True)}#{first}..{last}"
+
+
+def _thread(name: str, base: Path, text: str) -> str:
+    """A mailbox's path, or what the archives call a thread: a message id or its URL."""
+    bare = name.strip("<>")
+    there = bool(name) and (base / Path(name).expanduser()).is_file()
+    if not there and (_MESSAGE_ID.fullmatch(bare) or _THREAD_URL.fullmatch(bare)):
+        return bare
+    return str(_existing(name, base, text, folder=False))
 
 
 def _refuse_control(text: str, what: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
@@ -90,12 +91,20 @@ def no_cores(_wanted: int) -> AbstractContextManager[bool]:
 
 
 def cache_folder() -> Cache:
-    """``$LAB_CACHE``, else ``lab`` below the XDG cache folder."""
+    """``$LAB_CACHE``, else ``lab`` below the XDG cache folder.
+
+    :raises UserError: when LAB_CACHE is no path.
+    """
     chosen = os.environ.get("LAB_CACHE")
     if chosen:
-        return Cache(Path(chosen).expanduser().resolve())
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Cache(Path(base) / "lab")
+        try:
+            return Cache(Path(chosen).expanduser().resolve())
+        except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a loop of links
+            raise UserError(f"LAB_CACHE={chosen}: {error}", "name a folder") from error
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if not base.is_absolute():  # to be ignored then, says the specification
+        base = Path.home() / ".cache"
+    return Cache(base / "lab")
 
 
 def state_folder() -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator import __version__
+from orchestrator.guest.loopback import check_loopback
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.compare import compare, kernel_regressed
@@ -108,6 +109,7 @@ def run_plan(
     with using(places.cache):
         check_compilers(plan)
         if options.boot:
+            check_loopback()
             doing.compile(plan.cells, places.cache)
         check_fragments(plan)
         with opened(plan, places, options, baseline.name or plan.baseline or "") as book:

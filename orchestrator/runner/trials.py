@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.guest.loopback import check_loopback
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.outcome import apply_reason, cases_of, exit_status
@@ -69,6 +70,7 @@ def run_trials(
     doing = stages or Stages()
     with using(places.cache):
         if repeat.boots:
+            check_loopback()
             doing.compile(repeat.plan.cells, places.cache)
         with opened(repeat.plan, places, options, repeat.plan.baseline or "") as book:
             context = book.context(options, listener)

@@ -2,16 +2,20 @@
 """`lab doctor`: what is looked at, and what is told."""
 
 import json
+import platform
 from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.commands import doctor
-from orchestrator.commands.doctor import Check
+from orchestrator.commands import asking, doctor, doctor_cache, doctor_guests
+from orchestrator.commands.asking import Check
 from orchestrator.host import process
 from orchestrator.host import tools as hosttools
 from orchestrator.host.tools import Need, Tool
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
+
+MINE = next(arch for arch in ARCHES.values() if platform.machine() in arch.kvm_hosts)
 
 
 @pytest.fixture
@@ -24,15 +28,15 @@ def healthy(monkeypatch):
     def ask(argv, _input=None):
         return SimpleNamespace(text=answers["netdev"] if "-netdev" in argv else "")
 
-    monkeypatch.setattr(doctor, "_ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     monkeypatch.setattr(doctor.debian, "candidate", lambda _name: "6.12.1-1")
     monkeypatch.setattr(
         "orchestrator.guest.accel.choose", lambda *_: SimpleNamespace(name="tcg", reason="no KVM")
     )
-    monkeypatch.setattr(doctor, "orphans", lambda: ())
+    monkeypatch.setattr(doctor_cache, "orphans", lambda: ())
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
     free = SimpleNamespace(free=100 << 30)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path: free)
+    monkeypatch.setattr(doctor_cache.shutil, "disk_usage", lambda _path: free)
     return SimpleNamespace(answers=answers, free=free)
 
 
@@ -80,7 +84,7 @@ def test_qemu_without_user_network(lab, healthy):
 
 
 def test_programs_that_do_not_work(lab, healthy, monkeypatch):
-    monkeypatch.setattr(doctor, "_ask", lambda *_: "cannot find -lc")
+    monkeypatch.setattr(asking, "ask", lambda *_: "cannot find -lc")
     assert found(lab, "gcc -static")["state"] == "bad"
     assert "libc6-dev" in found(lab, "gcc -static")["fix"]
     assert "--reinstall" in found(lab, "qemu-system-aarch64 starts")["fix"]
@@ -124,7 +128,7 @@ def test_a_cache_that_cannot_be_written(lab, healthy, monkeypatch):
 
 def test_what_killed_labs_left(lab, healthy, monkeypatch, tmp_path):
     (tmp_path / "cache" / "tmp" / "kernel-dead").mkdir(parents=True)
-    monkeypatch.setattr(doctor, "orphans", lambda: (17, 18))
+    monkeypatch.setattr(doctor_cache, "orphans", lambda: (17, 18))
     assert found(lab, "leftover files")["fix"] == "lab gc"
     assert found(lab, "leftover processes")["fix"] == "kill -9 17 18"
     assert lab("doctor").status == 0
@@ -154,11 +158,49 @@ def test_what_killed_labs_left(lab, healthy, monkeypatch, tmp_path):
 )
 def test_roots_without_being_root(files, text, fix, lab, healthy, monkeypatch):
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(doctor, "_user_name", lambda: "me")
-    monkeypatch.setattr(doctor, "_read", lambda path: files.get(str(path), ""))
-    (check,) = doctor._user_namespaces()
+    monkeypatch.setattr(asking, "user_name", lambda: "me")
+    monkeypatch.setattr(asking, "read", lambda path: files.get(str(path), ""))
+    (check,) = doctor_guests._user_namespaces()
     assert check == Check("user namespaces", "bad" if fix else "ok", check.text, fix)
     assert text in check.text
+
+
+def test_who_may_open_kvm(lab, healthy, monkeypatch):
+    name = f"accelerator {MINE.name}"
+    assert found(lab, name) == {"name": name, "state": "note", "text": "tcg (no KVM)", "fix": ""}
+    monkeypatch.setattr("orchestrator.guest.accel.device_problem", lambda: "not yours")
+    monkeypatch.setattr("orchestrator.guest.accel.device_group", lambda: "kvm")
+    monkeypatch.setattr(asking, "user_name", lambda: "me")
+    check = found(lab, name)
+    assert (check["state"], check["fix"]) == (
+        "warn", "sudo usermod -aG kvm me  # then log in anew",
+    )  # fmt: skip
+    monkeypatch.setattr(asking, "members", lambda _group: ["me"])
+    assert found(lab, name)["fix"] == "newgrp kvm"
+    assert lab("doctor").status == 0
+
+
+def test_without_loopback_no_guest_is_reached(lab, healthy, monkeypatch):
+    def refuse():
+        raise HostError("guests are reached over 127.0.0.1, and nothing is here", "ip link")
+
+    assert found(lab, "loopback")["state"] == "ok"
+    monkeypatch.setattr(doctor_guests, "check_loopback", refuse)
+    assert found(lab, "loopback")["state"] == "bad"
+    assert lab("doctor").status == 3
+
+
+@pytest.mark.parametrize("name", ["my cache", "a:b", "file", "~nobody-of-that-name"])
+def test_a_place_where_no_cache_can_be(name, lab, healthy, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("LAB_CACHE", name if name[0] == "~" else str(tmp_path / name))
+    assert found(lab, "cache")["state"] == "bad"
+    assert "LAB_CACHE" in found(lab, "cache")["fix"]
+    for command in (("run", "--arch", "x86_64"), ("shell",), ("build",)):
+        done = lab(*command)
+        assert done.status == 2, done.err
+        assert "LAB_CACHE" in done.err
+    assert (tmp_path / "file").read_text() == "x"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import platform
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,10 +55,28 @@ def test_another_machines_kernel_is_emulated(tmp_path: Path) -> None:
 
 
 def test_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(accel, "device_problem", lambda: "there is no /dev/kvm")
     found = accel.choose(MINE, Cache(tmp_path))
-    assert found == accel.Accelerator("tcg", "/dev/kvm is missing or not accessible")
+    assert found == accel.Accelerator("tcg", "there is no /dev/kvm")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_why_the_device_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path / "kvm"
+    assert accel.device_problem(device) == f"there is no {device}"
+    assert accel.device_group(device) == ""
+    device.touch()
+    assert accel.device_problem(device) == ""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(accel.grp, "getgrgid", lambda _gid: SimpleNamespace(gr_name="kvm"))
+    info = SimpleNamespace(st_gid=106, st_mode=0o20660)
+    monkeypatch.setattr(Path, "stat", lambda _self, **_more: info)
+    assert accel.device_group(device) == "kvm"
+    assert accel.device_problem(device) == f"{device} is not yours to open, but group kvm's"
+    info.st_mode = 0o20600
+    assert accel.device_problem(device) == f"{device} is not yours to open"
+    info.st_mode, info.st_gid = 0o20660, 0
+    assert accel.device_group(device) == ""
 
 
 def test_probe_that_boots_is_remembered(tmp_path: Path, qemu: list[Any]) -> None:

@@ -20,6 +20,7 @@ from typing import IO
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.place import check_place
 from orchestrator.model.errors import HostError
 
 Notice = Callable[[str], None]
@@ -94,8 +95,9 @@ def try_lock(file: IO[bytes], kind: int) -> bool:
 def using(cache: Cache) -> Iterator[None]:
     """Be a user of the cache for a with block, which ends with the process at the latest.
 
-    :raises HostError: when the cache cannot be written.
+    :raises UserError, HostError: when there can be no cache at its place.
     """
+    check_place(cache.folder)
     folder = cache.labs
     try:
         folder.mkdir(parents=True, exist_ok=True)

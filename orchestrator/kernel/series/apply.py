@@ -135,7 +135,10 @@ class _Bending:
         if came is not None:
             missing = self._missing[patch.n]
             if not missing:
-                return "no three-way merge came of it: " + came.splitlines()[-1]
+                return (
+                    "no three-way merge either, since it does not fit what its index lines name: "
+                    "was it changed by hand?"
+                )
             return (
                 "a three-way merge needs what it was made from, which neither the store nor a "
                 f"repository of the source or series has: {', '.join(missing)}; "

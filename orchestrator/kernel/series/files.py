@@ -14,7 +14,7 @@ from typing import IO
 from orchestrator.host.compressed import decompressed, is_compressed
 from orchestrator.model.errors import UserError
 
-FORMS = "give a folder of *.patch files, an mbox, one patch or diff, or git:DIR#A..B"
+FORMS = "give a folder of *.patch files, an mbox, one patch or diff, git:DIR#A..B, or b4:MESSAGE-ID"
 #: Bytes of a mailbox, unpacked, that are read; more is no series, and may be a bomb.
 LARGEST = 128 << 20
 

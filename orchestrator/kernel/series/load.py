@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A patch series from a folder, an mbox, one patch or diff, or a range of a git repository.
+"""A patch series from a folder, an mbox, one patch or diff, a range of a repository, or b4.
 
 Only reads.  What a mail holds is never taken as a path, an option or a command.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.kernel.series import diff, files, mail, mbox, quilt
+from orchestrator.kernel.series import b4, diff, files, mail, mbox, quilt
 from orchestrator.kernel.series.choose import Found, choose
 from orchestrator.kernel.series.files import FORMS
 from orchestrator.kernel.series.mail import Mail
@@ -34,7 +34,8 @@ def load_series(where: str) -> Series:
     """Load a series.
 
     ``where`` is a folder (``*.patch``, ``*.diff`` by name, or as its quilt ``series`` file says;
-    mails, Maildir), an mbox or mail, a bare diff, or ``git:DIR#A..B``.  Cover letters and replies
+    mails, Maildir), an mbox or mail, a bare diff, ``git:DIR#A..B``, or ``b4:`` and a message id or
+    mailbox.  Cover letters and replies
     are left out; of several versions the newest is taken.
 
     Each patch's ``sha256`` is over the diff that git applies, without mail text, so that it does
@@ -43,9 +44,12 @@ def load_series(where: str) -> Series:
     ``sha256sum *.patch | cut -c-64 | sha256sum``).
 
     :raises UserError: when it is missing, unreadable, holds no diff, or lacks a patch.
-    :raises HostError: when git is missing.
+    :raises HostError: when git is missing, or b4, or b4 cannot reach the archive.
     """
-    return _series(_from_git(where[4:]) if where.startswith("git:") else _from_path(where), where)
+    scheme, _, rest = where.partition(":")
+    if scheme == "git":
+        return _series(_from_git(rest), where)
+    return _series(_from_b4(rest) if scheme == "b4" else _from_path(where), where)
 
 
 def read_series(data: bytes, name: str) -> Series:
@@ -185,6 +189,14 @@ def _mails_of(data: bytes, name: str, *, alone: bool = False) -> list[Mail]:
         return [m for n, raw in enumerate(box, 1) for m in mail.read(raw, f"{name}, mail {n}")]
     mails = [m for raw in box for m in mail.read(raw, name, reply_too=alone)]
     return [replace(m, reply=False) if alone and m.diff else m for m in mails]
+
+
+def _from_b4(what: str) -> Found:
+    box, cover, warnings = b4.ready(what)
+    found = _from_data(box, f"b4:{what}")
+    base = _BASE_COMMIT.search(cover)
+    commit = base[1].decode(errors="replace") if base else ""
+    return replace(found, base_commit=commit, notes=warnings)
 
 
 def _from_git(where: str) -> Found:

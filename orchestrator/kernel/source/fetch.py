@@ -27,6 +27,12 @@ from orchestrator.kernel.source.git import (
     remote_commit,
     resolve_commit,
 )
+from orchestrator.kernel.source.repository import (
+    check_commit,
+    check_tree,
+    excludes,
+    gitlinks,
+)
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import KernelSpec
 
@@ -186,6 +192,7 @@ def _git(job: _Job) -> BaseSource:
     notes: list[str] = []
     wanted = ref or job.base_commit or "HEAD"
     repository: Path | None = None
+    tree = ""
     if is_local(where):
         repository = Path(where.removeprefix("file://")).expanduser().absolute()
         origin = str(repository)
@@ -200,19 +207,21 @@ def _git(job: _Job) -> BaseSource:
 
     try:
         commit = resolve(wanted)
-        if repository is not None and (there := local_tree(repository, commit, job.cache)):
-            return BaseSource(
-                f"git:{origin}#{commit}", there, slot=own_slot(job.spec.source), commit=commit,
-                repository=repository, head=commit,
-            )  # fmt: skip
-        fetch_commit(job.cache, origin, commit, job.tell, job.left)
+        if repository is not None:
+            tree = local_tree(repository, commit, job.cache)
+            if not tree:
+                check_commit(repository, commit)
+        if not tree:
+            fetch_commit(job.cache, origin, commit, job.tell, job.left)
     except (UserError, HostError):
         if ref or wanted == "HEAD":
             raise
         commit = resolve("HEAD")
         notes.append(f"{origin} does not give the series' base-commit {wanted}: HEAD taken")
         fetch_commit(job.cache, origin, commit, job.tell, job.left)
-    tree = store.git(job.cache, "rev-parse", f"{commit}^{{tree}}").text.strip()
+    if not tree:
+        tree = store.git(job.cache, "rev-parse", f"{commit}^{{tree}}").text.strip()
+    notes += [f"{name} is a submodule: left out" for name in gitlinks(tree, job.cache)]
     return BaseSource(
         f"git:{origin}#{commit}", tree, slot=own_slot(job.spec.source), notes=tuple(notes),
         commit=commit, repository=repository, head=commit,
@@ -222,11 +231,17 @@ def _git(job: _Job) -> BaseSource:
 def _path(job: _Job) -> BaseSource:
     """Import a tree as it stands on disk; an index in the cache makes the second time quick."""
     folder = Path(job.rest).expanduser()
+    if store.git_folder(folder) == folder.absolute():
+        raise UserError(
+            f"{folder} is a bare repository, without files", f"name a commit: git:{folder}#REF"
+        )
     if not (folder / "Makefile").is_file():
         what = "has no Makefile" if folder.is_dir() else "is no folder"
         raise UserError(f"{folder} {what}", "name the top folder of a kernel source")
     folder = folder.resolve()
     slot = own_slot(job.spec.source)
+    if _is_toplevel(folder):
+        check_tree(folder)
     store.open_store(job.cache)
     index = job.cache.source_index(slot)
     index.parent.mkdir(exist_ok=True)
@@ -236,7 +251,7 @@ def _path(job: _Job) -> BaseSource:
     lock = job.cache.source_lock(slot)
     with locked(lock, deadline=job.left, on_wait=job.tell, what=f"the import of {folder}"):
         index.with_name(index.name + ".lock").unlink(missing_ok=True)
-        notes = _add_all(job, folder, index)
+        notes = _add_all(job, folder, index, slot)
         tree = store.git(job.cache, "write-tree", index=index, deadline=job.left).text.strip()
     head, commit = _head(folder, tree)
     extra = [f"the tree differs from its HEAD, {head[:12]}"] if head != commit else []
@@ -246,11 +261,11 @@ def _path(job: _Job) -> BaseSource:
     )  # fmt: skip
 
 
-def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
+def _add_all(job: _Job, folder: Path, index: Path, slot: str) -> list[str]:
     notes: list[str] = []
     options: list[str] = []
-    exclude = folder / ".git" / "info" / "exclude"
-    if exclude.is_file():
+    exclude = excludes(folder, slot) if _is_toplevel(folder) else None
+    if exclude is not None:
         options = ["-c", f"core.excludesFile={exclude}"]
 
     def git(*arguments: str, input: bytes | None = None, check: bool = True) -> process.Completed:
@@ -275,7 +290,7 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
         force = ["-f"]
     try:
         done = git("add", "-A", *force, "--", ".")
-        kept = _tracked_but_ignored(folder)
+        kept = _tracked_but_ignored(folder, options)
         if kept and not force:
             names = ("--pathspec-from-file=-", "--pathspec-file-nul")
             git("--literal-pathspecs", "add", "-f", *names, input=kept)
@@ -293,12 +308,19 @@ def _add_all(job: _Job, folder: Path, index: Path) -> list[str]:
     return notes
 
 
-def _tracked_but_ignored(folder: Path) -> bytes:
+def _tracked_but_ignored(folder: Path, options: list[str]) -> bytes:
     """Name the files that the user's repository tracks although an ignore rule matches them."""
     if not _is_toplevel(folder):
         return b""
     done = store.git_elsewhere(
-        folder, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard", check=False
+        folder,
+        *options,
+        "ls-files",
+        "-z",
+        "--cached",
+        "--ignored",
+        "--exclude-standard",
+        check=False,
     )
     names = [name for name in done.stdout.split(b"\0") if name]
     here = [n for n in names if os.path.lexists(os.path.join(os.fsencode(folder), n))]  # noqa: PTH118

@@ -37,6 +37,12 @@ def resolve_commit(repository: Path, name: str) -> str:
     )  # fmt: skip
     if done.status == 0:
         return done.text.strip()
+    shallow = store.git_elsewhere(repository, "rev-parse", "--is-shallow-repository", check=False)
+    if shallow.text.strip() == "true":
+        raise UserError(
+            f"{repository} has no commit {name!r}; it is a shallow clone",
+            f"`git -C {repository} fetch --unshallow` gets the history, if it is there",
+        )
     raise UserError(
         f"{repository} has no commit {name!r}", "name a branch, a tag or a commit id it has"
     )

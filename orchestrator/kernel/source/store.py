@@ -110,11 +110,7 @@ def git(
     if borrowed is not None:
         extra["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(borrowed)
     if users_settings:
-        del extra["GIT_CONFIG_NOSYSTEM"], extra["GIT_CONFIG_GLOBAL"]
-        extra["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
-        for name in ("GIT_CONFIG_GLOBAL", "GIT_SSH_COMMAND", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"):
-            if name in os.environ:
-                extra[name] = os.environ[name]
+        _let_in(extra)
     return process.run(
         [*(("nice", "-n", "19") if patient else ()), "git", *arguments],
         deadline=deadline, input=input, env=extra, check=check,
@@ -122,15 +118,33 @@ def git(
     )  # fmt: skip
 
 
+def _let_in(extra: dict[str, str]) -> None:
+    """Let the user's own git configuration, and what it needs, into git's environment."""
+    del extra["GIT_CONFIG_NOSYSTEM"], extra["GIT_CONFIG_GLOBAL"]
+    extra["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_SSH_COMMAND", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"):
+        if name in os.environ:
+            extra[name] = os.environ[name]
+
+
 def git_elsewhere(
-    repository: Path, *arguments: str | Path, deadline: float = 120.0, check: bool = True
+    repository: Path,
+    *arguments: str | Path,
+    deadline: float = 120.0,
+    check: bool = True,
+    users_settings: bool = False,
 ) -> process.Completed:
     """Run a reading git command in a repository of the user's.
 
-    Nothing is written there: no lock, no index refresh, no hook, no file-system monitor.
+    Nothing is written there: no lock, no index refresh, no hook, no file-system monitor, and no
+    object that a partial clone lacks is fetched.
     """
     # Named outright, since git's search for it would refuse a repository of another user.
     extra = _environment(None) | {"GIT_DIR": str(git_folder(repository) or repository / ".git")}
+    # GIT_NO_LAZY_FETCH is not known to git before 2.44.
+    extra["GIT_ALLOW_PROTOCOL"] = "none"
+    if users_settings:
+        _let_in(extra)
     return process.run(
         ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
          "-c", "core.quotePath=false", *arguments],

@@ -167,6 +167,14 @@ def test_what_a_merge_lacks_is_named(ours, series, cache):
     assert failed.context  # the hunk and the file, as ever
 
 
+def test_a_patch_that_was_changed_by_hand_is_told(ours, original, series, cache):
+    text = series.patches[0].diff.replace(b"-\treturn 3;", b"-\treturn four;")
+    patch = Patch(1, "mm: x", "A", "", text, hashlib.sha256(text).hexdigest())
+    failed = apply(ours, Series("s", (patch,), "d"), cache, "3way").failure
+    assert failed is not None
+    assert "was it changed by hand?" in failed.message
+
+
 def test_a_diff_without_index_lines_has_no_original(ours, cache):
     text = (
         f"--- a/{FILE}\n+++ b/{FILE}\n@@ -11,4 +11,4 @@\n static int step_3(void)\n {{\n"
