@@ -9,148 +9,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from orchestrator import __version__
+from orchestrator.commands.options import (
+    apply_option,
+    json_option,
+    mismatched_option,
+    personal_option,
+    run_and_case,
+    run_options,
+    run_options_of,
+    seconds_value,
+    selection_of,
+    selection_options,
+    size_value,
+    toolchain_option,
+)
 from orchestrator.model.errors import EXIT_OK
-from orchestrator.model.spec import APPLY_MODES
-
-F = Callable[..., Any]
-T = TypeVar("T")
-
-
-def _read(value: str | None, parse: Callable[[str], T]) -> T | None:
-    """An option's value as ``parse`` reads it; what it raises is a usage error."""
-    try:
-        return None if value is None else parse(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _toolchain(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
-    """What compiles the kernels: ``gcc[-N]`` or ``clang[-N]``."""
-    from orchestrator.model.toolchain import Toolchain
-
-    return _read(value, Toolchain.parse)
-
-
-mismatched_option = click.option(
-    "--build-mismatched", is_flag=True, help="Build although a requested symbol did not take."
-)
-toolchain_option = click.option(
-    "--toolchain", callback=_toolchain, metavar="NAME[-N]", help="gcc or clang, for every config."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
-#: Read before a command is, by commands/personal.py.
-personal_option = click.option(
-    "--no-personal", is_flag=True, expose_value=False, help="Without ~/.config/lab.yaml."
-)
-
-
-def _two_at_most(
-    context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
-) -> tuple[str, ...]:
-    if len(value) > 2:
-        raise click.UsageError(f"a RUN and a CASE, and no more: {value[2]!r}", context)
-    return value
-
-
-#: A run and a case, each of which may be left out.
-run_and_case = click.argument("words", metavar="[RUN] [CASE]", nargs=-1, callback=_two_at_most)
-
-
-apply_option = click.option(
-    "--apply", type=click.Choice(APPLY_MODES), help="How a series goes on that does not just fit."
-)
-
-
-def selection_options(function: F) -> F:
-    """The options that say what to run; shared by run, plan and build."""
-    multiple: dict[str, Any] = {"multiple": True}
-    for option in (
-        click.option("-p", "--profile", help="Profile of lab.yaml (default: its default_profile)."),
-        click.option("--arch", "arches", **multiple, help="Architecture; repeatable."),
-        click.option("--kernel", "kernels", **multiple, help="Kernel of lab.yaml; repeatable."),
-        click.option("--config", "configs", **multiple, help="Config of lab.yaml; repeatable."),
-        click.option("--shape", "shapes", **multiple, help="Guest shape; repeatable."),
-        click.option("--workload", "workloads", **multiple, help="Workload or glob; repeatable."),
-        click.option(
-            "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
-        ),
-        click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, b4:ID, or - (stdin)."),
-        apply_option,
-        click.option("--baseline", help="A run or kernel to compare with, or none."),
-        click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
-        mismatched_option,
-        toolchain_option,
-        personal_option,
-    ):
-        function = option(function)
-    return function
-
-
-def run_options(function: F) -> F:
-    """The options that say how to run and how to tell."""
-    for option in (
-        click.option("--jobs", type=click.IntRange(1), help="Cores to use (default: all)."),
-        click.option("--out", type=click.Path(path_type=Path), help="Folder for this run."),
-        click.option("--plain", is_flag=True, help="Dated lines instead of a live view."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON event a line."),
-        click.option("-q", "--quiet", is_flag=True, help="One line at the end, and no more."),
-        click.option(
-            "--notify/--no-notify",
-            default=None,
-            help="Have the terminal notify at the end (default: after 30 s; not under CI).",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    """A size such as ``500M`` or ``20G``, as bytes."""
-    from orchestrator.host.cache.trim import parse_size
-
-    return _read(value, parse_size)
-
-
-def _seconds(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> float | None:
-    """A duration such as ``90s``, ``30m`` or ``8h``, in seconds."""
-    from orchestrator.model.formats import parse_seconds
-
-    return _read(value, parse_seconds)
-
-
-def _selection(options: dict[str, Any]) -> Any:
-    from orchestrator.model.arch import ALIASES
-    from orchestrator.plan.kernels import STDIN, resolve_series, resolve_source
-    from orchestrator.plan.matrix import Selection
-
-    here = Path.cwd()
-    source, series = options["source"], options["series"]
-    names = ("profile", "kernels", "configs", "shapes", "workloads", "apply", "build_mismatched")
-    return Selection(
-        **{name: options[name] for name in (*names, "toolchain") if name in options},
-        arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
-        source=None if source is None else resolve_source(source, here),
-        series=series if series in (None, STDIN) else resolve_series(series, here),
-    )
-
-
-def _run_options(options: dict[str, Any], **more: Any) -> Any:
-    from orchestrator.commands.run import Options
-
-    if options["quiet"] and options["as_json"]:
-        raise click.UsageError("--quiet leaves one line for people: it does not go with --json")
-    names = ("jobs", "out", "plain", "as_json", "quiet", "notify",
-             "baseline", "base", "fail_on", "resume", "seed", "time_budget")  # fmt: skip
-    return Options(**{name: options[name] for name in names if name in options}, **more)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -169,7 +48,7 @@ def cli() -> None:
 @click.option("--resume", metavar="RUN", help="Go on with a run that was cut: keep what is done.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), metavar="N",
               help="What racing workloads start from (default: another one each run).")  # fmt: skip
-@click.option("--time-budget", callback=_seconds, metavar="TIME",
+@click.option("--time-budget", callback=seconds_value, metavar="TIME",
               help="End after so long (90s, 30m, 8h), instead of the profile's.")  # fmt: skip
 @click.option("--watch", is_flag=True, help="Again whenever the tree or the series changes.")
 def run(watch: bool, **options: Any) -> int:
@@ -181,7 +60,7 @@ def run(watch: bool, **options: Any) -> int:
             raise click.UsageError("--watch makes many runs: not with --resume or --out")
         if options["series"] == "-":
             raise click.UsageError("--watch reads the series again each time: - can be read once")
-        return watching(_selection(options), sys.argv[1:])
+        return watching(selection_of(options), sys.argv[1:])
     from orchestrator.commands.run import command_of
     from orchestrator.commands.run import run as command
 
@@ -191,7 +70,7 @@ def run(watch: bool, **options: Any) -> int:
         asked = run.make_context("run", words).params
         kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs")
         options = {**asked, **{name: options[name] for name in kept}, "out": None}
-    return command(_selection(options), _run_options(options))
+    return command(selection_of(options), run_options_of(options))
 
 
 @cli.command()
@@ -201,7 +80,7 @@ def build(**options: Any) -> int:
     """Build the kernels of a plan and stop there."""
     from orchestrator.commands.run import run as command
 
-    return command(_selection(options), _run_options(options, boot=False))
+    return command(selection_of(options), run_options_of(options, boot=False))
 
 
 @cli.command()
@@ -211,7 +90,7 @@ def plan(as_json: bool, **options: Any) -> int:
     """Show what a run would build, boot and run; start nothing."""
     from orchestrator.commands.run import plan_text
 
-    click.echo(plan_text(_selection(options), as_json, options["baseline"], options["base"]))
+    click.echo(plan_text(selection_of(options), as_json, options["baseline"], options["base"]))
     return EXIT_OK
 
 
@@ -247,7 +126,7 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 
     names = {"kernel": "kernels", "config": "configs", "arch": "arches", "shape": "shapes"}
     chosen = {many: (options[one],) if options[one] else () for one, many in names.items()}
-    selection = _selection({**options, **chosen, "workloads": workloads})
+    selection = selection_of({**options, **chosen, "workloads": workloads})
     files = {name: options[name] for name in ("files_in", "files_out", "shares")}
     how = ShellOptions(command, bool(workloads), options["jobs"], options["plain"], **files)
     return function(selection, how)
@@ -278,7 +157,7 @@ def rerun(
     if gdb and trials:
         raise click.UsageError("--gdb waits for you: it does not go with --until-fail")
     how = RerunOptions(on=on, trials=trials or 1, base=not no_base, gdb=gdb)
-    return command(words, _run_options(options), how)
+    return command(words, run_options_of(options), how)
 
 
 # ---------------------------------------------------------------- what looks at stored results
@@ -419,7 +298,7 @@ def doctor(as_json: bool, packages: bool) -> int:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=_size,
+    callback=size_value,
     help="Size to trim to (default: the cache's budget).",
 )
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Unused for so long.")

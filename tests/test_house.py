@@ -67,6 +67,7 @@ TESTED_IN = {
     "commands.doctor_guests": "commands/test_doctor",
     "commands.init": "commands/test_history",
     "commands.list": "commands/test_history",
+    "commands.options": "commands/test_entry",
     "commands.summary": "commands/test_run",
     "commands.workspace": "commands/test_entry",
     "evidence.klog.damage": "evidence/klog/test_hits",

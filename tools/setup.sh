@@ -91,11 +91,11 @@ page=${XDG_DATA_HOME:-${HOME:-}/.local/share}/man/man1/lab.1
 if [ -e docs/lab.1 ] && [ -n "${HOME:-}" ] && ! cmp -s docs/lab.1 "$page"; then
 	{ mkdir -p "${page%/*}" && cp docs/lab.1 "$page" && echo "setup: wrote $page"; } || true
 fi
-# The shells that complete, and what renders the man page, are no needs of the lab: CI's tests ask
-# them, elsewhere those of the tests are left out that lack theirs.
+# The shells that complete, what renders the man page, and b4 are no needs of the lab: CI's tests
+# ask them, elsewhere those of the tests are left out that lack theirs.
 if [ -n "${CI:-}" ]; then
 	asked=
-	for program in zsh fish groff; do
+	for program in zsh fish groff b4; do
 		command -v $program >/dev/null || asked="$asked $program"
 	done
 	[ -z "$asked" ] ||
