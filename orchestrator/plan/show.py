@@ -72,6 +72,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "config": build.config.name,
                 "fragments": [path.stem for path in build.config.fragments],
                 "dotconfig": str(build.config.full) if build.config.full else None,
+                "selftest_config": list(build.config.selftest_config),
                 "arch": build.arch,
             }
             for build in plan.builds
@@ -145,7 +146,8 @@ def _build_row(build: Build) -> tuple[str, str, str]:
 
 def _config_text(config: ConfigSpec) -> str:
     parts = [str(config.full)] if config.full else []
-    return " ".join([*parts, *(path.stem for path in config.fragments)])
+    parts += [path.stem for path in config.fragments]
+    return " ".join([*parts, *(f"selftests/{name}" for name in config.selftest_config)])
 
 
 def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, str, str]:

@@ -19,7 +19,7 @@ from orchestrator.model.kernel import ConfigMismatch
 _MOST_TOLD = 3
 # Reasons cost a look at the whole Kconfig tree for each symbol; the first so many have one.
 _EXPLAINED = 60
-_SHORT = 90
+_SHORT = 120
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def foretell(
     if full and changed:
         head = f"{_count(changed)} of {full.path.name} {_are(changed)} not in this kernel"
         notes.append(_list(f"{head} or came out otherwise", changed))
+        notes += inputs.lacking([miss.symbol for miss in changed if miss.got == "n"])
     if full and not lacking:
         name = wanted.build.config.name
         inputs.check(wanted.arch, dotconfig, source, objects, name)
@@ -102,7 +103,8 @@ def _explained(
 
 
 def _list(head: str, missed: Sequence[ConfigMismatch]) -> str:
-    shown = [_short(miss) for miss in missed[:_MOST_TOLD]]
+    most = _MOST_TOLD + (len(missed) == _MOST_TOLD + 1)
+    shown = [_short(miss) for miss in missed[:most]]
     more = len(missed) - len(shown)
     tail = f"; {more} more, all in build.log" if more else ""
     return f"{head}: {'; '.join(shown)}{tail}"

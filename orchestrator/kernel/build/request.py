@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
-from orchestrator.kernel.build import kconfig, own
+from orchestrator.kernel.build import asked, kconfig
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
 from orchestrator.model.kernel import KernelTree
@@ -62,8 +62,8 @@ def build_request(
         architecture, and for selftests without requests of their own.
     :raises HostError: when the compiler is missing.
     """
-    asked = own.asked(build.config, tree, arch, arch_fragment, cache)
-    digest = kconfig.digest(asked.requests, asked.full.text if asked.full else "")
+    found = asked.ask(build.config, tree, arch, arch_fragment, cache)
+    digest = kconfig.digest(found.requests, found.full.text if found.full else "")
     compiler = compiler_version(process.find_tool(arch.gcc) or arch.gcc)
     words = (digest, arch.name, compiler, *make_args)
 
@@ -71,8 +71,8 @@ def build_request(
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
 
     return BuildRequest(
-        build, tree, slot, arch, asked.requests, name(tree.tree, *words),
-        name(tree.base_tree, *words), name(*words), make_args, asked.full, asked.notes,
+        build, tree, slot, arch, found.requests, name(tree.tree, *words),
+        name(tree.base_tree, *words), name(*words), make_args, found.full, found.notes,
     )  # fmt: skip
 
 

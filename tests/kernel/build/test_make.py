@@ -317,7 +317,7 @@ def test_what_a_guest_lacks_stops_the_build(
     assert built.verdict is Verdict.FAIL
     assert built.reason.splitlines() == [
         "not compiled: a guest boots without modules or initramfs, and in my.config VIRTIO_BLK is "
-        "m (disks); put the fragment `guest` on top: fragments: [guest]",
+        "m (disks); the fragment `guest` on top of it mends that: fragments: [guest]",
         "--build-mismatched builds it all the same",
     ]
     assert built.log
