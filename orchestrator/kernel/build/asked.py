@@ -74,17 +74,17 @@ def check(config: ConfigSpec, arch: Arch) -> None:
 def _split(config: ConfigSpec, arch: Arch) -> tuple[Complete | None, list[Path], list[Path]]:
     """The complete .config, and the fragments before and behind it."""
     full, below, above = _found(config)
-    if full and full.srcarch and full.srcarch not in (arch.srcarch, arch.kernel_arch):
-        here = "".join(f" (only_arch: [{one.name}])" for one in _of(full.srcarch))
+    if full and full.arch and full.arch not in (arch.srcarch, arch.kernel_arch):
+        here = "".join(f" (only_arch: [{one.name}])" for one in _of(full.arch))
         raise UserError(
-            f"{full.path} is a configuration for {full.srcarch}, and the build is for {arch.name}",
+            f"{full.path} is a configuration for {full.arch}, and the build is for {arch.name}",
             f"give config {config.name} an only_arch{here}, or choose with --arch",
         )
     return full, below, above
 
 
-def _of(srcarch: str) -> list[Arch]:
-    return [arch for arch in ARCHES.values() if srcarch in (arch.srcarch, arch.kernel_arch)]
+def _of(name: str) -> list[Arch]:
+    return [arch for arch in ARCHES.values() if name in (arch.srcarch, arch.kernel_arch)]
 
 
 def _found(config: ConfigSpec) -> tuple[Complete | None, list[Path], list[Path]]:

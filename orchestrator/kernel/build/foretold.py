@@ -62,9 +62,9 @@ def foretell(
         head = f"{_count(changed)} of {full.path.name} {_are(changed)} not in this kernel"
         notes.append(_list(f"{head} or came out otherwise", changed))
         notes += inputs.lacking([miss.symbol for miss in changed if miss.got == "n"])
-    if full and not lacking:
-        name = wanted.build.config.name
-        inputs.check(wanted.arch, dotconfig, source, objects, name)
+    config = wanted.build.config
+    if not lacking or config.build_mismatched:
+        inputs.check(wanted.arch, dotconfig, source, objects, config.name)
     lines = (*map(kconfig.tell, missed), *map(_line, (*trees, *changed)))
     return Foretold(missed, tuple(notes), lines)
 

@@ -53,6 +53,8 @@ _CONSOLE = {
 # The kernel takes its own command line in place of the lab's (arch/x86/kernel/setup.c,
 # drivers/of/fdt.c, 6.12): no root, no console.
 _FORBIDDEN = ("CMDLINE_OVERRIDE", "CMDLINE_FORCE")
+# Its /init would run in place of the lab's root (init/main.c, kernel_init_freeable()).
+_INITRAMFS = "INITRAMFS_SOURCE"
 
 
 def unmet(arch: Arch, dotconfig: Mapping[str, str]) -> tuple[ConfigMismatch, ...]:
@@ -71,6 +73,9 @@ def unmet(arch: Arch, dotconfig: Mapping[str, str]) -> tuple[ConfigMismatch, ...
     for name in _FORBIDDEN:
         if dotconfig.get(name) == "y":
             missed.append(ConfigMismatch(name, "n", "y", f"{GUESTS}command line"))
+    packed = dotconfig.get(_INITRAMFS, "n")
+    if packed not in ("n", '""'):
+        missed.append(ConfigMismatch(_INITRAMFS, '""', packed, f"{GUESTS}root"))
     return tuple(missed)
 
 
@@ -109,5 +114,10 @@ def sentence(missed: Sequence[ConfigMismatch], full: Path | None, config: Config
         told.append(
             f"CONFIG_{name} has the kernel take CONFIG_CMDLINE in place of the lab's command "
             f"line: a fragment with '# CONFIG_{name} is not set' mends it"
+        )
+    if any(miss.symbol == _INITRAMFS for miss in mine):
+        told.append(
+            f"CONFIG_{_INITRAMFS} puts an initramfs into the image, which would run in place of "
+            f'the lab\'s root: a fragment with CONFIG_{_INITRAMFS}="" mends it'
         )
     return "; ".join(told)

@@ -354,6 +354,16 @@ def test_what_became_of_the_users_config_is_a_note(
     assert kept.notes == built.notes
 
 
+def test_what_was_asked_for_all_the_same_needs_its_files_too(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    full = fragment('CONFIG_SYSTEM_TRUSTED_KEYS="no.pem"\n', "my.config")
+    assert make(ask(full=full, fragments=())).reason.startswith("not compiled: a guest boots")
+    with pytest.raises(UserError, match=r"no\.pem"):
+        make(ask(full=full, fragments=(), forced=True))
+
+
 def test_a_certificate_that_is_not_there_is_the_users_input(
     ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
     fragment: Callable[..., Path],

@@ -54,6 +54,14 @@ def test_what_debians_configuration_lacks() -> None:
     assert needs.sentence((), cloud, spec) == ""
 
 
+def test_an_initramfs_in_the_image() -> None:
+    mine = config("arm64") | {"INITRAMFS_SOURCE": '"root.cpio"'}
+    (miss,) = needs.unmet(ARCHES["arm64"], mine)
+    told = needs.sentence([miss], None, ConfigSpec("mine"))
+    assert told.endswith('a fragment with CONFIG_INITRAMFS_SOURCE="" mends it')
+    assert needs.unmet(ARCHES["arm64"], mine | {"INITRAMFS_SOURCE": '""'}) == ()
+
+
 @pytest.mark.parametrize(("arch", "word"), [("x86_64", "OVERRIDE"), ("arm64", "FORCE")])
 def test_a_command_line_in_place_of_the_labs(arch: str, word: str) -> None:
     missed = needs.unmet(ARCHES[arch], config(arch) | {f"CMDLINE_{word}": "y"})
