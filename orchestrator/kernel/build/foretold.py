@@ -47,8 +47,12 @@ def foretell(
     asked = kconfig.mismatches([r for r in wanted.requests if not r.trees], dotconfig)
     lacking = needs.unmet(wanted.arch, dotconfig) if full else ()
     if lacking:  # a request of a fragment's that is a need as well is told as the need
-        names = {miss.symbol for miss in lacking}
-        asked = tuple(miss for miss in asked if miss.symbol not in names)
+        names = {miss.symbol for miss in asked}
+        tried = [miss for miss in lacking if miss.symbol in names]
+        why = {miss.symbol: miss for miss in _explained(tried, source, srcarch, dotconfig)}
+        lacking = tuple(why.get(miss.symbol, miss) for miss in lacking)
+        needed = {miss.symbol for miss in lacking}
+        asked = tuple(miss for miss in asked if miss.symbol not in needed)
     trees = kconfig.mismatches([r for r in wanted.requests if r.trees], dotconfig)
     changed = _users(full, wanted, source, dotconfig) if full else ()
     told = _explained((*asked, *trees, *changed[:_EXPLAINED]), source, srcarch, dotconfig)
@@ -59,7 +63,8 @@ def foretell(
     if trees:
         notes.append(_list(f"{_count(trees)} of the selftests' own did not take", trees))
     if full and changed:
-        head = f"{_count(changed)} of {full.path.name} {_are(changed)} not in this kernel"
+        name = f"{full.path.name}{_age(full, wanted.tree.version)}"
+        head = f"{_count(changed)} of {name} {_are(changed)} not in this kernel"
         notes.append(_list(f"{head} or came out otherwise", changed))
         notes += inputs.lacking([miss.symbol for miss in changed if miss.got == "n"])
     config = wanted.build.config
@@ -72,7 +77,7 @@ def foretell(
 def _users(
     full: Complete, wanted: BuildRequest, source: Path, dotconfig: Mapping[str, str]
 ) -> tuple[ConfigMismatch, ...]:
-    """What of the user's own choices in a complete .config came out otherwise, those gone first.
+    """What of the user's own choices in a complete .config came out otherwise, those gone last.
 
     A symbol without a prompt is no choice: Kconfig writes what follows from compiler and host.
     """
@@ -122,6 +127,12 @@ def _line(miss: ConfigMismatch) -> str:
 
 def _count(missed: Sequence[ConfigMismatch]) -> str:
     return f"{len(missed)} symbol{'s' if len(missed) > 1 else ''}"
+
+
+def _age(full: Complete, version: str) -> str:
+    """For which kernel a .config was made, where that is another than this one."""
+    mine, its = (kconfig.version_key(text)[:2] for text in (version, full.version))
+    return f" (made for {full.version})" if its and its != mine else ""
 
 
 def _are(missed: Sequence[ConfigMismatch]) -> str:
