@@ -86,6 +86,7 @@ TESTED_IN = {
     "host.memory": "runner/test_cell",
     "host.pump": "host/test_process",
     "kernel.build.folders": "kernel/build/test_make",
+    "kernel.build.foretold": "kernel/build/test_make",
     "kernel.build.request": "kernel/build/test_make",
     "kernel.lines.addr2line": "kernel/lines/test_lookup",
     "kernel.lines.elf": "kernel/lines/test_lookup",

@@ -124,6 +124,7 @@ def _config(item: ConfigSpec, _config: LabConfig, width: int) -> list[str]:
     parts = [path.stem for path in item.fragments]
     if item.full:
         parts.insert(0, str(item.full))
+    parts += [f"selftests/{name}" for name in item.selftest_config]
     lines = _head(item.name, " + ".join(parts), width)
     lines += _field("provides", ", ".join(item.provides), width)
     lines += _field("lacks", ", ".join(item.lacks), width)

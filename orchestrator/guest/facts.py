@@ -129,7 +129,10 @@ def unmet(needs: tuple[str, ...], facts: Facts, config: Mapping[str, str]) -> st
     """
     for need in needs:
         if need.startswith("CONFIG_"):
-            if config.get(need.removeprefix("CONFIG_"), "n") == "n":
+            value = config.get(need.removeprefix("CONFIG_"), "n")
+            if value == "m":
+                return f"the kernel has {need} as a module, and guests load none"
+            if value == "n":
                 return f"the kernel has no {need}"
         elif need not in facts.has:
             return _MISSING.get(need, f"the guest has no {need}")

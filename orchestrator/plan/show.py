@@ -76,6 +76,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "fragments": [path.stem for path in build.config.fragments],
                 "dotconfig": str(build.config.full) if build.config.full else None,
                 "toolchain": str(build.config.toolchain),
+                "selftest_config": list(build.config.selftest_config),
                 "arch": build.arch,
             }
             for build in plan.builds
@@ -153,6 +154,7 @@ def _build_row(build: Build) -> tuple[str, str, str]:
 def _config_text(config: ConfigSpec) -> str:
     parts = [str(config.full)] if config.full else []
     parts += [path.stem for path in config.fragments]
+    parts += [f"selftests/{name}" for name in config.selftest_config]
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
 

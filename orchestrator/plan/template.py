@@ -42,10 +42,10 @@ configs:
     # Takes a promise back: here a workload that needs this may skip.
     lacks: [thp]
 
-  # A complete .config of yours, here with one fragment on top.
+  # A complete .config of yours, packed or not; `guest` has what a guest needs beside it.
   # mine:
   #   dotconfig: my.config
-  #   fragments: [debug-cheap]
+  #   fragments: [guest, debug-cheap]
   #   only_arch: [x86_64]
 
 # How the guest looks that boots a build.

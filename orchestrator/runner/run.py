@@ -18,7 +18,7 @@ from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.outcome import exit_status
-from orchestrator.kernel.build import kconfig
+from orchestrator.kernel.build import asked
 from orchestrator.kernel.build.request import require_tools
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
@@ -260,13 +260,12 @@ def check_compilers(plan: Plan) -> None:
 
 
 def check_fragments(plan: Plan) -> None:
-    """See that every fragment that lab.yaml names can be read, before anything is made of one.
+    """See that every file of a config can be read, before anything is made of one.
 
-    :raises UserError: with the first that cannot be.
+    :raises UserError: with the first that cannot be, or is for another architecture.
     """
-    files = [path for build in plan.builds for path in build.config.fragments]
-    for path in dict.fromkeys(files):
-        kconfig.read_fragment(path, "")
+    for config, arch in dict.fromkeys((build.config, build.arch) for build in plan.builds):
+        asked.check(config, ARCHES[arch])
 
 
 # ---------------------------------------------------------------- baselines

@@ -55,6 +55,12 @@ def test_a_config_names_what_compiles_it(lab: Path) -> None:
         load(lab)
 
 
+def test_a_config_may_take_the_selftests_own_requests(lab: Path) -> None:
+    text = lab.read_text()
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    selftest_config: [mm]\n", 1))
+    assert [config.selftest_config for config in load(lab).configs] == [(), ("mm",)]
+
+
 def test_everything_is_read(lab: Path) -> None:
     config = load(lab)
     assert config.path == lab

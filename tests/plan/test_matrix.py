@@ -527,6 +527,7 @@ def test_plan_to_dict() -> None:
         "config": "default",
         "fragments": ["base", "thp"],
         "dotconfig": None,
+        "selftest_config": [],
         "arch": "x86_64",
     }
     cell = told["cells"][0]

@@ -59,6 +59,11 @@ def test_what_the_kernel_lacks_is_told() -> None:
     found = deviations(shape, ARCHES["x86_64"], FACTS, config)
     assert [(item.lacks, item.word) for item in found] == [("NUMA_EMU", "numa"), ("ZRAM", "swap")]
     assert found[0].text == "1 NUMA nodes instead of 2 (the kernel has no CONFIG_NUMA_EMU)"
+    (zram,) = deviations(
+        replace(SHAPE, zram_mib=8), ARCHES["x86_64"], FACTS, CONFIG | {"ZRAM": "m"}
+    )
+    assert zram.lacks == "ZRAM"
+    assert zram.text == "no swap on zram (the kernel has CONFIG_ZRAM as a module)"
     # arm64 takes its nodes from QEMU.
     found = deviations(shape, ARCHES["arm64"], FACTS, config)
     assert [item.lacks for item in found] == ["", "ZRAM"]

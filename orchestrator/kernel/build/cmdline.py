@@ -21,6 +21,9 @@ LABS = frozenset(
 # What changes how much of the machine there is, which the lab compares with the shape.
 _SHAPE = frozenset(("mem", "memmap", "maxcpus", "nr_cpus", "nosmp", "numa", "memory_hotplug"))
 
+_MOST_TOLD = 6
+_MOST_SHOWN = 100
+
 
 def told(arch: Arch, dotconfig: Mapping[str, str]) -> tuple[str, ...]:
     """What becomes of CONFIG_CMDLINE in a guest of the lab, in a sentence or none.
@@ -31,7 +34,8 @@ def told(arch: Arch, dotconfig: Mapping[str, str]) -> tuple[str, ...]:
     replaced = any(dotconfig.get(f"CMDLINE_{word}") == "y" for word in ("OVERRIDE", "FORCE"))
     if not text or replaced:
         return ()
-    head = f"CONFIG_CMDLINE is {text!r}"
+    short = text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    head = f"CONFIG_CMDLINE is {short!r}"
     behind = dotconfig.get("CMDLINE_EXTEND") == "y"
     before = dotconfig.get("CMDLINE_BOOL") == "y" and arch.srcarch == "x86"
     if not behind and not before:
@@ -65,4 +69,6 @@ def _words(text: str) -> list[str]:
 
 
 def _list(names: list[str]) -> str:
-    return ", ".join(names)
+    shown = ", ".join(names[:_MOST_TOLD])
+    more = len(names) - _MOST_TOLD
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -19,7 +19,7 @@ from orchestrator.model.kernel import ConfigMismatch
 _MOST_TOLD = 3
 # Reasons cost a look at the whole Kconfig tree for each symbol; the first so many have one.
 _EXPLAINED = 60
-_SHORT = 90
+_SHORT = 120
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,12 @@ def foretell(
     asked = kconfig.mismatches([r for r in wanted.requests if not r.trees], dotconfig)
     lacking = needs.unmet(wanted.arch, dotconfig) if full else ()
     if lacking:  # a request of a fragment's that is a need as well is told as the need
-        names = {miss.symbol for miss in lacking}
-        asked = tuple(miss for miss in asked if miss.symbol not in names)
+        names = {miss.symbol for miss in asked}
+        tried = [miss for miss in lacking if miss.symbol in names]
+        why = {miss.symbol: miss for miss in _explained(tried, source, srcarch, dotconfig)}
+        lacking = tuple(why.get(miss.symbol, miss) for miss in lacking)
+        needed = {miss.symbol for miss in lacking}
+        asked = tuple(miss for miss in asked if miss.symbol not in needed)
     trees = kconfig.mismatches([r for r in wanted.requests if r.trees], dotconfig)
     changed = _users(full, wanted, source, dotconfig) if full else ()
     told = _explained((*asked, *trees, *changed[:_EXPLAINED]), source, srcarch, dotconfig)
@@ -59,11 +63,13 @@ def foretell(
     if trees:
         notes.append(_list(f"{_count(trees)} of the selftests' own did not take", trees))
     if full and changed:
-        head = f"{_count(changed)} of {full.path.name} {_are(changed)} not in this kernel"
+        name = f"{full.path.name}{_age(full, wanted.tree.version)}"
+        head = f"{_count(changed)} of {name} {_are(changed)} not in this kernel"
         notes.append(_list(f"{head} or came out otherwise", changed))
-    if full and not lacking:
-        name = wanted.build.config.name
-        inputs.check(wanted.arch, dotconfig, source, objects, name)
+        notes += inputs.lacking([miss.symbol for miss in changed if miss.got == "n"])
+    config = wanted.build.config
+    if not lacking or config.build_mismatched:
+        inputs.check(wanted.arch, dotconfig, source, objects, config.name)
     lines = (*map(kconfig.tell, missed), *map(_line, (*trees, *changed)))
     return Foretold(missed, tuple(notes), lines)
 
@@ -71,7 +77,7 @@ def foretell(
 def _users(
     full: Complete, wanted: BuildRequest, source: Path, dotconfig: Mapping[str, str]
 ) -> tuple[ConfigMismatch, ...]:
-    """What of the user's own choices in a complete .config came out otherwise, those gone first.
+    """What of the user's own choices in a complete .config came out otherwise, those gone last.
 
     A symbol without a prompt is no choice: Kconfig writes what follows from compiler and host.
     """
@@ -102,7 +108,8 @@ def _explained(
 
 
 def _list(head: str, missed: Sequence[ConfigMismatch]) -> str:
-    shown = [_short(miss) for miss in missed[:_MOST_TOLD]]
+    most = _MOST_TOLD + (len(missed) == _MOST_TOLD + 1)
+    shown = [_short(miss) for miss in missed[:most]]
     more = len(missed) - len(shown)
     tail = f"; {more} more, all in build.log" if more else ""
     return f"{head}: {'; '.join(shown)}{tail}"
@@ -120,6 +127,12 @@ def _line(miss: ConfigMismatch) -> str:
 
 def _count(missed: Sequence[ConfigMismatch]) -> str:
     return f"{len(missed)} symbol{'s' if len(missed) > 1 else ''}"
+
+
+def _age(full: Complete, version: str) -> str:
+    """For which kernel a .config was made, where that is another than this one."""
+    mine, its = (kconfig.version_key(text)[:2] for text in (version, full.version))
+    return f" (made for {full.version})" if its and its != mine else ""
 
 
 def _are(missed: Sequence[ConfigMismatch]) -> str:

@@ -8,7 +8,7 @@ make then stops after minutes, and it is no fault of the kernel's.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,20 @@ def check(arch: Arch, dotconfig: Mapping[str, str], source: Path, objects: Path,
                 f"{tools.install_command((program.package,))}, or a fragment with "
                 + ("CONFIG_KERNEL_GZIP=y" if program.image else f"CONFIG_{asking[0]}=n"),
             )
+
+
+def lacking(symbols: Collection[str]) -> tuple[str, ...]:
+    """What the host would need for those symbols that came out off, in a sentence for each.
+
+    Kconfig itself looks whether some programs are there, and drops what needs one.
+    """
+    return tuple(
+        f"CONFIG_{one} needs {program.name}, and this host has none: "
+        f"{tools.install_command((program.package,))}"
+        for program in _PROGRAMS
+        for one in program.symbols
+        if one in symbols and not program.present()
+    )
 
 
 def _refuse_missing(

@@ -8,7 +8,6 @@ scripts/kconfig/confdata.c, 6.12): a packed file would give a kernel of nothing 
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from orchestrator.model.formats import _SET
 
 #: Bytes.  allmodconfig of 6.12 has some 350,000; what is so much larger is no configuration.
 MOST_BYTES = 8 << 20
-# What confdata.c writes on top since 2.6, and before the symbols; the architecture is SRCARCH.
+# What confdata.c writes on top since 2.6, before the symbols; the architecture is make's ARCH.
 _GENERATED = re.compile(r"^# Automatically generated (?:file; DO NOT EDIT|make config)", re.M)
 _MADE_FOR = re.compile(r"^# Linux/(\S+) (\d\S*) Kernel Configuration", re.M)
 # A defconfig of Android or of ChromeOS has some 700 lines, the smallest complete file some 1,000.
@@ -44,13 +43,13 @@ class Setting:
 class Complete:
     """A complete configuration: all that Kconfig is to start from.
 
-    ``srcarch`` (``x86``) and ``version`` are what its heading says, empty where it has none.
+    ``arch`` (make's ``ARCH``: ``x86``) and ``version`` are what its heading says, empty without.
     """
 
     path: Path
     text: str
     settings: Mapping[str, Setting]
-    srcarch: str = ""
+    arch: str = ""
     version: str = ""
 
 
@@ -83,7 +82,6 @@ def is_complete(lines: list[str]) -> bool:
     return sum(1 for line in lines if _SET.match(line) or _UNSET.match(line)) >= _COMPLETE
 
 
-@functools.lru_cache(8)
 def read_complete(path: Path) -> Complete:
     """Read a complete .config, or a defconfig that is to be completed by Kconfig's own defaults.
 

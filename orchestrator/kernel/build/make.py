@@ -72,8 +72,8 @@ def _stopped(wanted: BuildRequest, missed: tuple[ConfigMismatch, ...]) -> str:
     if wanted.build.config.build_mismatched:
         return ""
     own = kconfig.own_mismatches(wanted.requests, missed)
-    name = wanted.full.path.name if wanted.full else wanted.build.config.name
-    return kconfig.stopped(own, needs.sentence(own, name, wanted.requests))
+    full = wanted.full.path if wanted.full else None
+    return kconfig.stopped(own, needs.sentence(own, full, wanted.build.config))
 
 
 def build_kernel(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from orchestrator.kernel.build.kconfig import GUESTS, Request
+from orchestrator.kernel.build.kconfig import GUESTS
 from orchestrator.model.arch import Arch
 from orchestrator.model.kernel import ConfigMismatch
+from orchestrator.model.spec import ConfigSpec
 
 #: The fragment that ships for it: ``kernel-configs/guest.config``.
 FRAGMENT = "guest"
@@ -51,6 +53,8 @@ _CONSOLE = {
 # The kernel takes its own command line in place of the lab's (arch/x86/kernel/setup.c,
 # drivers/of/fdt.c, 6.12): no root, no console.
 _FORBIDDEN = ("CMDLINE_OVERRIDE", "CMDLINE_FORCE")
+# Its /init would run in place of the lab's root (init/main.c, kernel_init_freeable()).
+_INITRAMFS = "INITRAMFS_SOURCE"
 
 
 def unmet(arch: Arch, dotconfig: Mapping[str, str]) -> tuple[ConfigMismatch, ...]:
@@ -69,14 +73,17 @@ def unmet(arch: Arch, dotconfig: Mapping[str, str]) -> tuple[ConfigMismatch, ...
     for name in _FORBIDDEN:
         if dotconfig.get(name) == "y":
             missed.append(ConfigMismatch(name, "n", "y", f"{GUESTS}command line"))
+    packed = dotconfig.get(_INITRAMFS, "n")
+    if packed not in ("n", '""'):
+        missed.append(ConfigMismatch(_INITRAMFS, '""', packed, f"{GUESTS}root"))
     return tuple(missed)
 
 
-def sentence(missed: Sequence[ConfigMismatch], config: str, requests: Sequence[Request]) -> str:
+def sentence(missed: Sequence[ConfigMismatch], full: Path | None, config: ConfigSpec) -> str:
     """What of :func:`unmet` there is among ``missed``, and what mends it; empty for none.
 
-    :param config: the name of the config's file.
-    :param requests: what the fragments on top of it ask for.
+    :param full: the complete .config.
+    :param config: where it stands, and the fragments beside it.
     """
     mine = [miss for miss in missed if miss.fragment.startswith(GUESTS)]
     if not mine:
@@ -90,16 +97,27 @@ def sentence(missed: Sequence[ConfigMismatch], config: str, requests: Sequence[R
     told = []
     if wanting:
         told.append(
-            f"a guest boots without modules or initramfs, and in {config} {', '.join(wanting)}"
+            "a guest boots without modules or initramfs, and in "
+            f"{full.name if full else config.name} {', '.join(wanting)}"
         )
-        if any(request.fragment == f"{FRAGMENT}.config" for request in requests):
+        names = [path.stem if path != full else path.name for path in config.fragments]
+        if FRAGMENT in names and names[-1] == FRAGMENT:
             unmet_by = {miss.symbol: miss.unmet for miss in mine if miss.unmet}
             told += [f"CONFIG_{name}: {why}" for name, why in unmet_by.items()]
         else:
-            told.append(f"put the fragment `{FRAGMENT}` on top: fragments: [{FRAGMENT}]")
+            others = [name for name in names if name != FRAGMENT]
+            told.append(
+                f"the fragment `{FRAGMENT}` on top of it mends that: "
+                f"fragments: [{', '.join([*others, FRAGMENT])}]"
+            )
     for name in forced:
         told.append(
             f"CONFIG_{name} has the kernel take CONFIG_CMDLINE in place of the lab's command "
             f"line: a fragment with '# CONFIG_{name} is not set' mends it"
+        )
+    if any(miss.symbol == _INITRAMFS for miss in mine):
+        told.append(
+            f"CONFIG_{_INITRAMFS} puts an initramfs into the image, which would run in place of "
+            f'the lab\'s root: a fragment with CONFIG_{_INITRAMFS}="" mends it'
         )
     return "; ".join(told)

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.tools import install_command
-from orchestrator.kernel.build import kconfig, own
+from orchestrator.kernel.build import asked, kconfig
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -68,8 +68,8 @@ def build_request(
         architecture, and for selftests without requests of their own.
     :raises HostError: when the compiler is missing.
     """
-    asked = own.asked(build.config, tree, arch, arch_fragment, cache)
-    digest = kconfig.digest(asked.requests, asked.full.text if asked.full else "")
+    found = asked.ask(build.config, tree, arch, arch_fragment, cache)
+    digest = kconfig.digest(found.requests, found.full.text if found.full else "")
     versions = tools_versions(build.config.toolchain, arch)
     words = (digest, arch.name, *versions, *make_args)
 
@@ -77,8 +77,8 @@ def build_request(
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
 
     return BuildRequest(
-        build, tree, slot, arch, asked.requests, name(tree.tree, *words),
-        name(tree.base_tree, *words), name(*words), make_args, asked.full, asked.notes,
+        build, tree, slot, arch, found.requests, name(tree.tree, *words),
+        name(tree.base_tree, *words), name(*words), make_args, found.full, found.notes,
         versions[0],
     )  # fmt: skip
 

@@ -49,6 +49,10 @@ def test_the_labs_words_are_those_that_it_gives(arch) -> None:  # type: ignore[n
             "guest",
         ),
         (X86, {"CMDLINE": '"it\'s"', "CMDLINE_BOOL": "y"}, "it's counts in every guest"),
+        (
+            X86, {"CMDLINE": f'"{" ".join("abcdefgh")}"', "CMDLINE_BOOL": "y"},
+            "a, b, c, d, e, f and 2 more count in every guest",
+        ),
     ],
 )  # fmt: skip
 def test_told(arch, config: dict[str, str], told: str) -> None:  # type: ignore[no-untyped-def]

@@ -82,3 +82,10 @@ def test_an_image_that_is_not_compressed_needs_no_compressor(
     check({"KERNEL_ZSTD": "y"}, ARM)
     with pytest.raises(HostError):
         check({"KERNEL_ZSTD": "y"})
+
+
+def test_what_kconfig_dropped_for_want_of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.host.tools.shutil.which", lambda *_, **__: None)
+    (told,) = inputs.lacking(["DEBUG_INFO_BTF", "NUMA"])
+    assert told.startswith("CONFIG_DEBUG_INFO_BTF needs pahole, and this host has none: ")
+    assert told.endswith(" dwarves")

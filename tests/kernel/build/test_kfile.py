@@ -39,7 +39,7 @@ def test_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     assert {name: (one.value, one.line) for name, one in full.settings.items()} == {
         "A": ("y", 5), "B": ("n", 6), "C": ('"a # b"', 7), "D": ("0x10", 8),
     }  # fmt: skip
-    assert (full.srcarch, full.version) == ("x86", "6.12.117")
+    assert (full.arch, full.version) == ("x86", "6.12.117")
     assert kfile.is_complete(kfile.read_lines(path))
 
 

@@ -402,7 +402,7 @@ def test_what_a_guest_lacks_stops_the_build(
     assert built.verdict is Verdict.FAIL
     assert built.reason.splitlines() == [
         "not compiled: a guest boots without modules or initramfs, and in my.config VIRTIO_BLK is "
-        "m (disks); put the fragment `guest` on top: fragments: [guest]",
+        "m (disks); the fragment `guest` on top of it mends that: fragments: [guest]",
         "--build-mismatched builds it all the same",
     ]
     assert built.log
@@ -437,6 +437,41 @@ def test_what_became_of_the_users_config_is_a_note(
     kept = build.find(ask(full=full, fragments=()), Cache(tmp_path / "cache"))
     assert kept is not None
     assert kept.notes == built.notes
+
+
+@pytest.mark.parametrize(("version", "told"), [("6.1.9", " (made for 6.1.9)"), ("6.12.3", "")])
+def test_a_config_of_another_kernel(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    fragment: Callable[..., Path], version: str, told: str,
+) -> None:  # fmt: skip
+    head = f"# Linux/x86 {version} Kernel Configuration\n"
+    (source / "steer/drop").write_text("CONFIG_OLD")
+    built = make(ask(full=fragment(f"{head}{GUEST}CONFIG_OLD=y\n", "my.config"), fragments=()))
+    assert built.notes[0].startswith(f"1 symbol of my.config{told} is not in this kernel or")
+
+
+def test_what_a_guest_needs_and_even_the_fragment_does_not_get(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    full = fragment(GUEST, "my.config")
+    guest = fragment("CONFIG_VIRTIO_BLK=y\n", "guest.config")
+    (source / "steer/drop").write_text("CONFIG_VIRTIO_BLK")
+    built = make(ask(full=full, fragments=(guest,)))
+    assert built.reason.splitlines()[0] == (
+        "not compiled: a guest boots without modules or initramfs, and in my.config VIRTIO_BLK is "
+        "n (disks); CONFIG_VIRTIO_BLK: this kernel has no such symbol"
+    )
+
+
+def test_what_was_asked_for_all_the_same_needs_its_files_too(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult],
+    fragment: Callable[..., Path],
+) -> None:  # fmt: skip
+    full = fragment('CONFIG_SYSTEM_TRUSTED_KEYS="no.pem"\n', "my.config")
+    assert make(ask(full=full, fragments=())).reason.startswith("not compiled: a guest boots")
+    with pytest.raises(UserError, match=r"no\.pem"):
+        make(ask(full=full, fragments=(), forced=True))
 
 
 def test_a_certificate_that_is_not_there_is_the_users_input(

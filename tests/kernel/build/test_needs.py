@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from orchestrator import HOME
 from orchestrator.kernel.build import kconfig, needs
-from orchestrator.kernel.build.kconfig import Request
 from orchestrator.model.arch import ARCHES
+from orchestrator.model.spec import ConfigSpec
 
 GUEST = HOME / "kernel-configs" / "guest.config"
 
@@ -38,19 +40,31 @@ def test_what_debians_configuration_lacks() -> None:
         "EXT4_USE_FOR_EXT2": "y", "DEVTMPFS_MOUNT": "n",
     }  # fmt: skip
     missed = needs.unmet(ARCHES["x86_64"], debian)
-    assert needs.sentence(missed, "cloud.config", ()) == (
+    cloud, guest = Path("/boot/cloud.config"), Path("kernel-configs/guest.config")
+    spec = ConfigSpec("cloud", (), cloud)
+    assert needs.sentence(missed, cloud, spec) == (
         "a guest boots without modules or initramfs, and in cloud.config DEVTMPFS_MOUNT is n "
-        "(/dev), VIRTIO_BLK is m (disks), VIRTIO_NET is m (network); put the fragment `guest` on "
-        "top: fragments: [guest]"
+        "(/dev), VIRTIO_BLK is m (disks), VIRTIO_NET is m (network); the fragment `guest` on top "
+        "of it mends that: fragments: [guest]"
     )
-    mended = [Request("VIRTIO_BLK", "y", "guest.config", 1, shipped=True)]
-    assert "put the fragment" not in needs.sentence(missed, "cloud.config", mended)
-    assert needs.sentence((), "cloud.config", ()) == ""
+    listed = needs.sentence(missed, cloud, ConfigSpec("cloud", (guest, cloud, Path("thp.config"))))
+    assert listed.endswith("fragments: [cloud.config, thp, guest]")
+    mended = needs.sentence(missed, cloud, ConfigSpec("cloud", (cloud, guest)))
+    assert "the fragment" not in mended
+    assert needs.sentence((), cloud, spec) == ""
+
+
+def test_an_initramfs_in_the_image() -> None:
+    mine = config("arm64") | {"INITRAMFS_SOURCE": '"root.cpio"'}
+    (miss,) = needs.unmet(ARCHES["arm64"], mine)
+    told = needs.sentence([miss], None, ConfigSpec("mine"))
+    assert told.endswith('a fragment with CONFIG_INITRAMFS_SOURCE="" mends it')
+    assert needs.unmet(ARCHES["arm64"], mine | {"INITRAMFS_SOURCE": '""'}) == ()
 
 
 @pytest.mark.parametrize(("arch", "word"), [("x86_64", "OVERRIDE"), ("arm64", "FORCE")])
 def test_a_command_line_in_place_of_the_labs(arch: str, word: str) -> None:
     missed = needs.unmet(ARCHES[arch], config(arch) | {f"CMDLINE_{word}": "y"})
-    told = needs.sentence(missed, "my.config", ())
+    told = needs.sentence(missed, None, ConfigSpec("mine"))
     assert told.startswith(f"CONFIG_CMDLINE_{word} has the kernel take CONFIG_CMDLINE in place of")
     assert f"# CONFIG_CMDLINE_{word} is not set" in told

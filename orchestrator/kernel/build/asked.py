@@ -17,7 +17,7 @@ from orchestrator.kernel.build import kconfig, kfile
 from orchestrator.kernel.build.kconfig import Request
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.kernel.source import store
-from orchestrator.model.arch import Arch
+from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import UserError
 from orchestrator.model.formats import _SET
 from orchestrator.model.kernel import KernelTree
@@ -38,7 +38,7 @@ class Asked:
     notes: tuple[str, ...] = ()
 
 
-def asked(
+def ask(
     config: ConfigSpec, tree: KernelTree, arch: Arch, arch_fragment: Path, cache: Cache | None
 ) -> Asked:
     """Read all that a config names.
@@ -47,12 +47,7 @@ def asked(
     :param cache: where the tree is, for the selftests' requests.
     :raises UserError: for a file that cannot be read or is for another architecture.
     """
-    full, below, above = _split(config)
-    if full and full.srcarch and full.srcarch not in (arch.srcarch, arch.kernel_arch):
-        raise UserError(
-            f"{full.path} is a configuration of {full.srcarch}, and the build is for {arch.name}",
-            f"give config {config.name} an only_arch, or choose with --arch",
-        )
+    full, below, above = _split(config, arch)
     trees = _of_selftests(config, tree, cache)
     version, name = tree.version, arch.name
     if not full:
@@ -66,22 +61,33 @@ def asked(
     return Asked(requests, full, tuple(notes))
 
 
-def check(config: ConfigSpec) -> None:
+def check(config: ConfigSpec, arch: Arch) -> None:
     """Read a config's files without a kernel, so that what is wrong with them is told first.
 
-    :raises UserError: for one that cannot be read.
+    :raises UserError: for one that cannot be read or is for another architecture.
     """
-    for path in (*config.fragments, *filter(None, (config.full,))):
-        lines = kfile.read_lines(path)
-        if path == config.full or kfile.is_complete(lines):
-            kfile.read_complete(path)
-        else:
-            kconfig.read_fragment(path, "0")
-    _split(config)
+    _, below, above = _split(config, arch)
+    for path in (*below, *above):
+        kconfig.read_fragment(path, "")
 
 
-def _split(config: ConfigSpec) -> tuple[Complete | None, list[Path], list[Path]]:
+def _split(config: ConfigSpec, arch: Arch) -> tuple[Complete | None, list[Path], list[Path]]:
     """The complete .config, and the fragments before and behind it."""
+    full, below, above = _found(config)
+    if full and full.arch and full.arch not in (arch.srcarch, arch.kernel_arch):
+        here = "".join(f" (only_arch: [{one.name}])" for one in _of(full.arch))
+        raise UserError(
+            f"{full.path} is a configuration for {full.arch}, and the build is for {arch.name}",
+            f"give config {config.name} an only_arch{here}, or choose with --arch",
+        )
+    return full, below, above
+
+
+def _of(name: str) -> list[Arch]:
+    return [arch for arch in ARCHES.values() if name in (arch.srcarch, arch.kernel_arch)]
+
+
+def _found(config: ConfigSpec) -> tuple[Complete | None, list[Path], list[Path]]:
     whole = [path for path in config.fragments if kfile.is_complete(kfile.read_lines(path))]
     found = [*filter(None, (config.full,)), *whole]
     if len(found) > 1:
@@ -101,7 +107,8 @@ def _of_selftests(config: ConfigSpec, tree: KernelTree, cache: Cache | None) -> 
     """What the collections ask for, ``m`` as y: the lab loads no modules."""
     found: dict[str, Request] = {}
     for collection in config.selftest_config if cache else ():
-        for name in filter(None, (collection, _FORMER.get(collection))):
+        for word in filter(None, (collection, _FORMER.get(collection))):
+            name = word.replace(".", "/")  # net.forwarding, as workloads write it
             path = f"{SELFTESTS}/{name}/config"
             text = store.read_file(tree.tree, path, cache) if cache else None
             if text is not None:
@@ -109,7 +116,7 @@ def _of_selftests(config: ConfigSpec, tree: KernelTree, cache: Cache | None) -> 
         else:
             raise UserError(
                 f"config {config.name}: kernel {tree.spec.name} has no "
-                f"{SELFTESTS}/{collection}/config",
+                f"{SELFTESTS}/{collection.replace('.', '/')}/config",
                 "selftest_config names folders of the kernel's selftests that have such a file",
             )
         place = f"selftests/{name}/config"
@@ -162,7 +169,9 @@ def _overrides(requests: Sequence[Request], full: Complete) -> list[str]:
     if not changed:
         return []
     told = [f"CONFIG_{c.symbol} {full.settings[c.symbol].value} -> {c.value}" for c in changed]
-    return [f"{_files(changed)} counts over {full.path.name}: {_some(told)}"]
+    files = _files(changed)
+    verb = "count" if ", " in files else "counts"
+    return [f"{files} {verb} over {full.path.name}: {_some(told)}"]
 
 
 def _files(requests: Sequence[Request]) -> str:
