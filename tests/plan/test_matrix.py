@@ -496,6 +496,7 @@ def test_plan_to_dict() -> None:
         "config": "default",
         "fragments": ["base", "thp"],
         "dotconfig": None,
+        "toolchain": "gcc",
         "arch": "x86_64",
     }
     cell = told["cells"][0]
