@@ -15,6 +15,9 @@ from orchestrator.model.arch import Arch
 
 GCC, CLANG = "gcc", "clang"
 _WORDS = re.compile(r"(gcc|clang)(?:-([1-9][0-9]{0,2}))?", re.ASCII)
+# Whether clang describes its frames changes how it orders instructions: most functions of arm64.
+# With this they are as with debug information, and so as in the objects compiled again for lines.
+_FRAMES = "-fforce-dwarf-frame"
 _HOST_CROSS = {"x86_64": "x86-64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 
 
@@ -80,7 +83,7 @@ class Toolchain:
         ``LLVM=-16`` names each of LLVM's tools with that suffix, the host's compiler too.  Their
         target comes from ``ARCH``, and of gcc nothing is needed.
         """
-        words = [f"LLVM={self._suffix or 1}"] if self.is_clang else []
+        words = [f"LLVM={self._suffix or 1}", f"KCFLAGS={_FRAMES}"] if self.is_clang else []
         if arch.cross and not self.is_clang:
             words.append(f"CROSS_COMPILE={arch.cross}")
         if ccache or (self.version and not self.is_clang):

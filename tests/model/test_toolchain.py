@@ -11,6 +11,7 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 HERE = replace(ARCHES["x86_64"], cross="")
+FRAMES = "KCFLAGS=-fforce-dwarf-frame"
 CROSS = replace(ARCHES["arm64"], cross="aarch64-linux-gnu-")
 
 
@@ -24,9 +25,9 @@ CROSS = replace(ARCHES["arm64"], cross="aarch64-linux-gnu-")
         ("gcc-11", CROSS,
          ["CROSS_COMPILE=aarch64-linux-gnu-", "CC=ccache aarch64-linux-gnu-gcc-11"],
          ["aarch64-linux-gnu-gcc-11"], ["gcc-11-aarch64-linux-gnu"]),
-        ("clang", HERE, ["LLVM=1", "CC=ccache clang"], ["clang", "ld.lld", "llvm-ar"],
+        ("clang", HERE, ["LLVM=1", FRAMES, "CC=ccache clang"], ["clang", "ld.lld", "llvm-ar"],
          ["clang", "lld", "llvm"]),
-        ("clang-16", CROSS, ["LLVM=-16", "CC=ccache clang-16"],
+        ("clang-16", CROSS, ["LLVM=-16", FRAMES, "CC=ccache clang-16"],
          ["clang-16", "ld.lld-16", "llvm-ar-16"], ["clang-16", "lld-16", "llvm-16"]),
     ],
 )  # fmt: skip
@@ -45,8 +46,8 @@ def test_without_ccache_only_a_version_of_gcc_is_named():
     cross = "CROSS_COMPILE=aarch64-linux-gnu-"
     assert words("gcc") == (cross,)
     assert words("gcc-11") == (cross, "CC=aarch64-linux-gnu-gcc-11")
-    assert words("clang") == ("LLVM=1",)
-    assert words("clang-16") == ("LLVM=-16",)
+    assert words("clang") == ("LLVM=1", FRAMES)
+    assert words("clang-16") == ("LLVM=-16", FRAMES)
 
 
 @pytest.mark.parametrize(

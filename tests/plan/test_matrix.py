@@ -528,6 +528,7 @@ def test_plan_to_dict() -> None:
         "fragments": ["base", "thp"],
         "dotconfig": None,
         "selftest_config": [],
+        "toolchain": "gcc",
         "arch": "x86_64",
     }
     cell = told["cells"][0]

@@ -18,7 +18,7 @@ from orchestrator.judge.noise import Noise
 from orchestrator.model.evidence import Measurement, Sample
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Change
-from orchestrator.report import html, view
+from orchestrator.report import html, junit, view
 from orchestrator.results import store
 
 
@@ -342,3 +342,12 @@ def test_svg_is_well_formed(broken):
         for identity in svg.get("aria-labelledby").split():
             assert svg.getroottree().xpath("//*[@id=$i]", i=identity)
     assert len(list(broken.iter("svg"))) == 1
+
+
+def test_the_compiler_of_each_build_is_told():
+    run = good_run()
+    builds = tuple(replace(b, compiler="Debian clang version 14.0.6") for b in run.builds)
+    assert "clang" not in html.render(run, None)
+    assert "<dd>Debian clang version 14.0.6</dd>" in html.render(replace(run, builds=builds), None)
+    told = junit.render(replace(run, builds=builds))
+    assert 'name="compiler" value="Debian clang version 14.0.6"' in told

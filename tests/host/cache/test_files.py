@@ -69,10 +69,14 @@ def test_it_is_a_value() -> None:
 def test_build_folders_of_one_source_and_architecture(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     assert list(cache.build_folders("debian-6.12", "*", "arm64")) == []
-    for name in ("debian-6.12-thp-arm64", "debian-6.12-thp-x86_64", "debian-6.1-thp-arm64"):
+    names = ("debian-6.12-thp-arm64", "debian-6.12-thp-x86_64", "debian-6.1-thp-arm64")
+    for name in (*names, "debian-6.12-thp-arm64--clang"):
         (cache.objects / name).mkdir(parents=True)
     found = cache.build_folders("debian-6.12", "*", "arm64")
     assert [path.name for path in found] == ["debian-6.12-thp-arm64"]
+    # Those of another compiler are apart.
+    found = cache.build_folders("debian-6.12", "*", "arm64", "clang")
+    assert [path.name for path in found] == ["debian-6.12-thp-arm64--clang"]
 
 
 def test_records_of_kept_builds(tmp_path: Path) -> None:

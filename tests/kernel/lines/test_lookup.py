@@ -133,7 +133,7 @@ def compile_all(source: Path, objects: Path, more: str = "", compiler: str = ARC
         folder, _, leaf = name.rpartition("/")
         (objects / folder).mkdir(exist_ok=True)
         dep = f"{folder}/.{leaf}.d"
-        own = "" if "clang" in compiler else "-fno-toplevel-reorder"
+        own = "-fforce-dwarf-frame" if "clang" in compiler else "-fno-toplevel-reorder"
         command = f"{compiler} {own} {FLAGS.format(dep=dep, source=source)} {more} -c -o {name}"
         command += f" {source / file}"
         subprocess.run(["sh", "-c", command], cwd=objects, check=True)
