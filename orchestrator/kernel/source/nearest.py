@@ -26,6 +26,8 @@ from orchestrator.model.spec import KernelSpec
 
 #: A known kernel is near where no more files differ: a stable release changes some hundred.
 NEAR = 500
+#: Beyond so many files no line is marked: it would take seconds for each cell with a trace.
+MARKED = 5000
 #: Seconds for all of it.
 BUDGET = 15.0
 _CODE = (".c", ".h", ".S", ".rs")
@@ -64,7 +66,7 @@ def set_beside(
         told = replace(told, difference=replace(beside, patched=instead))
     # The files that differ are named: what the import took beside the sources is among them.
     notes = tuple(note for note in tree.notes if note != ALL_TAKEN)
-    if not instead:
+    if not instead or beside.count > MARKED:
         return replace(tree, tested=told, notes=notes)
     touched = store.touched_files(beside.tree, tree.tree, cache)
     return replace(tree, base_tree=beside.tree, touched_files=touched, notes=notes, tested=told)

@@ -135,6 +135,9 @@ def test_a_base_that_was_asked_for_is_taken_however_far(repo, beside, monkeypatc
     found = tree.tested.difference
     assert (found.base, found.count, found.near) == ("main~2", 1, True)
     assert tree.touched_files == ("mm/userfaultfd.c",)
+    monkeypatch.setattr(nearest, "MARKED", 0)
+    tree = beside(f"path:{repo}", base=f"git:{repo}#main~2")
+    assert (tree.touched_files, tree.tested.difference.count) == ((), 1)
     with pytest.raises(UserError, match="has no commit"):
         beside(f"path:{repo}", base=f"git:{repo}#nowhere")
 
