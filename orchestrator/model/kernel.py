@@ -184,7 +184,11 @@ class CompilerMessage:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What one build came to.  Paths are absolute and may be None where the build failed."""
+    """What one build came to.  Paths are absolute and may be None where the build failed.
+
+    ``made_in`` is the slot and the config of the build folder that it was compiled in: equal
+    sources may have another slot.  Empty where not known.
+    """
 
     build: Build
     verdict: Verdict
@@ -202,3 +206,4 @@ class BuildResult:
     new_warnings: tuple[CompilerMessage, ...] = ()
     cpu_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    made_in: tuple[str, ...] = ()

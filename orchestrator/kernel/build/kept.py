@@ -50,6 +50,7 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             log=folder / "build.log",
             command=str(kept["command"]),
             mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
+            made_in=tuple(str(part) for part in kept.get("made_in", ())),
         )
         Cache.build_record(folder).touch()  # the cache is trimmed by last use
     except (OSError, ValueError, KeyError, TypeError):

@@ -256,6 +256,7 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         command=made.command,
         mismatches=made.mismatches,
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
+        made_in=(site.wanted.slot, site.wanted.build.config.name),
     )
 
 
@@ -287,6 +288,7 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
         "command": made.command,
         "mismatches": [asdict(entry) for entry in made.mismatches],
         "warnings": [asdict(entry) for entry in warnings],
+        "made_in": [site.wanted.slot, site.wanted.build.config.name],
     }
     site.cache.build_record(work).write_text(json.dumps(record, indent=1))
     folder = site.cache.build(site.wanted.identity)
