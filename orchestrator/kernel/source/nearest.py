@@ -96,16 +96,15 @@ def describe(
                 found.append((count, one))
             if count == 0:
                 break
-    best = min(found, key=lambda pair: pair[0], default=None)
-    if (best is None or best[0] > NEAR) and told.changed and base.repository is not None:
+    if told.changed and base.repository is not None and not any(n <= NEAR for n, _ in found):
         head = _commit_of(base.repository, "HEAD", "HEAD")
         count = _count(head, tree, cache, until) if head else None
         if head is not None and count is not None and count <= NEAR:
-            best = count, head
-    if best is None:
-        return told
-    with contextlib.suppress(LabError, OSError):
-        return replace(told, difference=_difference(best[1], tree, cache, limit=NEAR))
+            found.append((count, head))
+    for _, one in sorted(found, key=lambda pair: pair[0]):
+        # A tag of a partial clone may lack what differs: then the next nearest is taken.
+        with contextlib.suppress(LabError, OSError):
+            return replace(told, difference=_difference(one, tree, cache, limit=NEAR))
     return told
 
 
