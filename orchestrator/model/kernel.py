@@ -205,9 +205,9 @@ class CompilerMessage:
 class BuildResult:
     """What one build came to.  Paths are absolute and may be None where the build failed.
 
-    ``slot`` names the work tree that it was made in, "" where that is not known; ``steps`` counts
-    the compiles and links that make told of.  ``compiler`` is the first line of what it says to
-    ``--version``.
+    ``made_in`` is the slot and the config of the build folder that it was compiled in: equal
+    sources may have another slot.  Empty where not known.  ``steps`` counts the compiles and links
+    that make told of.  ``compiler`` is the first line of what it says to ``--version``.
     """
 
     build: Build
@@ -226,6 +226,6 @@ class BuildResult:
     new_warnings: tuple[CompilerMessage, ...] = ()
     cpu_seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    slot: str = ""
+    made_in: tuple[str, ...] = ()
     steps: int = 0
     compiler: str = ""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from orchestrator.evidence.klog.frames import Frame, find_frames, worth_looking_up
 from orchestrator.evidence.klog.titles import source_path
+from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.lines.excerpts import PatchedSource, Place
 from orchestrator.kernel.lines.lookup import resolve
 from orchestrator.kernel.lines.objects import Linked
@@ -56,10 +58,10 @@ def with_lines(
             return record
         context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        slot, config = built.slot or kernel.slot, built.build.config
-        objects = context.cache.build_folder(slot, config.name, arch.name, config.toolchain.folder)
+        slot, objects = _build_folder(built, kernel, context.cache)
         linked = Linked(
-            built.vmlinux, objects, kernel.tree, slot, arch, context.cache, config.toolchain,
+            built.vmlinux, objects, kernel.tree, slot, arch, context.cache,
+            built.build.config.toolchain,
         )  # fmt: skip
         answers = resolve(linked, _wanted(traces))
         source = PatchedSource(kernel.tree if kernel.exact else None, context.cache)
@@ -79,6 +81,19 @@ def with_lines(
     )
     notes = record.notes if kernel.exact else (*record.notes, OTHER_SOURCES)
     return replace(record, cases=cases, notes=notes)
+
+
+def _build_folder(built: BuildResult, kernel: Kernel, cache: Cache) -> tuple[str, Path]:
+    """The slot and the build folder whose objects an image was linked of, by now or once.
+
+    Where equal sources were built in another slot, the kernel's own may hold nothing.
+    """
+    arch, by = built.build.arch, built.build.config.toolchain.folder
+    own = (kernel.slot, built.build.config.name)
+    slot, config = built.made_in if len(built.made_in) == 2 else own
+    if not cache.build_folder(slot, config, arch, by).is_dir():
+        slot, config = own
+    return slot, cache.build_folder(slot, config, arch, by)
 
 
 def lines_of_vmlinux(hits: Sequence[Hit], vmlinux: Vmlinux) -> tuple[Hit, ...]:

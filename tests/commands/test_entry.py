@@ -60,7 +60,7 @@ def test_wrong_input_is_status_2(words, lab, stored):
 
 
 @pytest.mark.parametrize(
-    "words", [("plan",), ("list",), ("history",), ("compare", "a", "b"), ("report", "latest")]
+    "words", [("plan",), ("history",), ("compare", "a", "b"), ("report", "latest")]
 )
 def test_without_lab_yaml_status_2_with_advice(words, lab, folder, monkeypatch):
     (folder / "lab.yaml").unlink()

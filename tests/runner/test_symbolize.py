@@ -61,10 +61,10 @@ def record(*hits):
     return replace(cell, cases=(*cases, *cell.cases[2:]))
 
 
-def go(cell, tmp_path, vmlinux=Path("/b/vmlinux"), events=None, exact=True):
+def go(cell, tmp_path, vmlinux=Path("/b/vmlinux"), events=None, exact=True, made_in=()):
     built = BuildResult(
         Build("k/default/x86_64", SPEC, ConfigSpec("default"), "x86_64"),
-        Verdict.PASS, "", 1.0, False, vmlinux=vmlinux,
+        Verdict.PASS, "", 1.0, False, vmlinux=vmlinux, made_in=made_in,
     )  # fmt: skip
     kernel = Kernel(KernelTree(SPEC, "6.12", "b", "t"), "slot", "x", exact)
     listener = events.append if events is not None else lambda _: None
@@ -91,6 +91,16 @@ def test_each_hit_gets_the_lines_of_its_trace(asked, tmp_path):
     assert (caller.function, caller.places, caller.note) == ("move_pages", (), "no such size")
     assert [event.stage for event in events] == ["lines"]
     assert asked["linked"].objects == tmp_path / "obj" / "slot-default-x86_64"
+
+
+def test_equal_sources_may_have_been_built_in_another_slot(asked, tmp_path):
+    elsewhere = ("debian-6.12", "plain")
+    go(record(warn_hit()), tmp_path, made_in=elsewhere)
+    assert asked["linked"].slot == "slot"  # what was trimmed is of no use
+    (tmp_path / "obj/debian-6.12-plain-x86_64").mkdir(parents=True)
+    go(record(warn_hit()), tmp_path, made_in=elsewhere)
+    assert asked["linked"].slot == "debian-6.12"
+    assert asked["linked"].objects == tmp_path / "obj/debian-6.12-plain-x86_64"
 
 
 def test_sources_that_are_not_those_of_the_image_are_not_quoted(asked, tmp_path, monkeypatch):

@@ -53,9 +53,9 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             log=folder / "build.log",
             command=str(kept["command"]),
             mismatches=tuple(ConfigMismatch(**entry) for entry in kept["mismatches"]),
-            slot=str(kept.get("slot", "")),  # builds of an earlier lab do not say
             notes=tuple(map(str, kept.get("notes", ()))),
             compiler=_compiler(folder / "config"),
+            made_in=tuple(str(part) for part in kept.get("made_in", ())),
         )
         Cache.build_record(folder).touch()  # the cache is trimmed by last use
     except (OSError, ValueError, KeyError, TypeError):

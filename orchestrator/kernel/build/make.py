@@ -259,9 +259,9 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         mismatches=made.foretold.missed,
         notes=made.foretold.notes,
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
-        slot=site.wanted.slot,
         steps=made.steps,
         compiler=site.wanted.compiler,
+        made_in=(site.wanted.slot, site.wanted.build.config.name),
     )
 
 
@@ -291,10 +291,10 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
     record = {
         "image_sha256": digest,
         "command": made.command,
-        "slot": site.wanted.slot,
         "mismatches": [asdict(entry) for entry in made.foretold.missed],
         "notes": made.foretold.notes,
         "warnings": [asdict(entry) for entry in warnings],
+        "made_in": [site.wanted.slot, site.wanted.build.config.name],
     }
     site.cache.build_record(work).write_text(json.dumps(record, indent=1))
     folder = site.cache.build(site.wanted.identity)

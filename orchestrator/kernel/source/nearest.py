@@ -26,6 +26,8 @@ from orchestrator.model.spec import KernelSpec
 
 #: A known kernel is near where no more files differ: a stable release changes some hundred.
 NEAR = 500
+#: Beyond so many files no line is marked: it would take seconds for each cell with a trace.
+MARKED = 5000
 #: Seconds for all of it.
 BUDGET = 15.0
 _CODE = (".c", ".h", ".S", ".rs")
@@ -64,7 +66,7 @@ def set_beside(
         told = replace(told, difference=replace(beside, patched=instead))
     # The files that differ are named: what the import took beside the sources is among them.
     notes = tuple(note for note in tree.notes if note != ALL_TAKEN)
-    if not instead:
+    if not instead or beside.count > MARKED:
         return replace(tree, tested=told, notes=notes)
     touched = store.touched_files(beside.tree, tree.tree, cache)
     return replace(tree, base_tree=beside.tree, touched_files=touched, notes=notes, tested=told)
@@ -94,16 +96,15 @@ def describe(
                 found.append((count, one))
             if count == 0:
                 break
-    best = min(found, key=lambda pair: pair[0], default=None)
-    if (best is None or best[0] > NEAR) and told.changed and base.repository is not None:
+    if told.changed and base.repository is not None and not any(n <= NEAR for n, _ in found):
         head = _commit_of(base.repository, "HEAD", "HEAD")
         count = _count(head, tree, cache, until) if head else None
         if head is not None and count is not None and count <= NEAR:
-            best = count, head
-    if best is None:
-        return told
-    with contextlib.suppress(LabError, OSError):
-        return replace(told, difference=_difference(best[1], tree, cache, limit=NEAR))
+            found.append((count, head))
+    for _, one in sorted(found, key=lambda pair: pair[0]):
+        # A tag of a partial clone may lack what differs: then the next nearest is taken.
+        with contextlib.suppress(LabError, OSError):
+            return replace(told, difference=_difference(one, tree, cache, limit=NEAR))
     return told
 
 

@@ -135,6 +135,9 @@ def test_a_base_that_was_asked_for_is_taken_however_far(repo, beside, monkeypatc
     found = tree.tested.difference
     assert (found.base, found.count, found.near) == ("main~2", 1, True)
     assert tree.touched_files == ("mm/userfaultfd.c",)
+    monkeypatch.setattr(nearest, "MARKED", 0)
+    tree = beside(f"path:{repo}", base=f"git:{repo}#main~2")
+    assert (tree.touched_files, tree.tested.difference.count) == ((), 1)
     with pytest.raises(UserError, match="has no commit"):
         beside(f"path:{repo}", base=f"git:{repo}#nowhere")
 
@@ -166,3 +169,14 @@ def test_that_all_files_were_taken_is_told_only_where_nothing_tells_which(kernel
     (kernel / ".gitignore").write_text("/*\n")
     assert ALL_TAKEN in beside(f"path:{kernel}").notes
     assert ALL_TAKEN not in beside(f"path:{kernel}", released).notes
+
+
+def test_a_tag_that_cannot_be_taken_over_leaves_the_next_nearest(repo, beside, released):
+    (repo / "mm/new.c").write_text("int fresh;\n")
+    commit_all(repo, "more")
+    user_git(repo, "tag", "v6.12.118")
+    (repo / "mm/new.c").write_text("int stale;\n")
+    gone = user_git(repo, "rev-parse", "HEAD:mm/new.c")
+    (repo / ".git/objects" / gone[:2] / gone[2:]).unlink()  # as in a partial clone
+    found = beside(f"path:{repo}", released).tested.difference
+    assert (found.base, found.count) == ("v6.12", 2)
