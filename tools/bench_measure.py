@@ -32,6 +32,7 @@ from orchestrator.guest import root, seed, ssh
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source import fetch, store, worktree
+from orchestrator.kernel.source.slots import own_slot
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.spec import Cell, KernelSpec
@@ -388,7 +389,7 @@ def first_build(bench: Bench) -> Iterator[Sampler]:
             file.write(edit())
         source = f"path:{tree}"
         spent, out = lab(bench, f"build -p smoke --arch x86_64 --source {shlex.quote(source)}")
-        cache.source_index(fetch.own_slot(source)).unlink(missing_ok=True)
+        cache.source_index(own_slot(source)).unlink(missing_ok=True)
         (record,) = results(out)["builds"]
         whole, by_series = series()
         return {
