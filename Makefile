@@ -11,7 +11,7 @@ help:
 	@echo 'make test   set up, then lint, unit tests, and the end-to-end test in real guests'
 	@echo 'make setup  .venv and system packages;  make lint, unit, slow, guest: parts of test'
 	@echo 'make lock   renew requirements.lock;  make test-latest: lint, unit with the newest releases'
-	@echo 'make bench  the figures of docs/figures.md, against the bare commands'
+	@echo 'make bench  the figures of docs/figures.md, against the bare commands; ONLY=edit-loop: one'
 
 run: setup
 	$(LAB) run -p smoke
@@ -53,4 +53,4 @@ proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write
 
 bench: setup
-	.venv/bin/python tools/bench.py
+	.venv/bin/python tools/bench.py $(addprefix --only ,$(ONLY))

@@ -111,7 +111,6 @@ TESTED_IN = {
     "report.view": "report/test_html",
     "runner.collector": "runner/test_cell",
     "runner.repeat": "commands/test_rerun",
-    "runner.stages": "runner/test_run",
     "runner.state": "runner/test_local",
     "workload.selftest_log": "workload/test_selftests",
 }

@@ -39,6 +39,7 @@ try:
         cold_build,
         command_line,
         edit_loop,
+        first_build,
         first_run,
         second_kernel,
     )
@@ -138,6 +139,17 @@ FIGURES = (
             60.0, "well under 60 s",
             lambda s: f"{middle(s, 'build'):.1f} s, the whole command {middle(s, 'whole'):.1f} s",
             lambda s: middle(s, "whole"),
+        ),),
+    ),
+    Figure(
+        "first-build", "the first build of a tree of one's own, against a series", 3, first_build,
+        (Row(
+            "first build of a tree of one's own that differs in one mm file",
+            1.5, "1.5 x a series",
+            lambda s: f"{middle(s, 'lab'):.1f} s, {ratio(s):.2f} x the series' "
+            f"{middle(s, 'bare'):.1f} s; the whole command, import of the tree included, "
+            f"{middle(s, 'whole'):.1f} s and {middle(s, 'series_whole'):.1f} s",
+            ratio,
         ),),
     ),
     Figure(

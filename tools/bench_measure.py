@@ -32,6 +32,7 @@ from orchestrator.guest import root, seed, ssh
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source import fetch, store, worktree
+from orchestrator.kernel.source.slots import own_slot
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.spec import Cell, KernelSpec
@@ -334,12 +335,26 @@ def boot(arch: str) -> Callable[[Bench], AbstractContextManager[Sampler]]:
 @contextlib.contextmanager
 def second_kernel(bench: Bench) -> Iterator[Sampler]:
     """A build of a kernel that differs from one already built in one mm file."""
+    series = series_build(bench)
+
+    def sample() -> Sample:
+        whole, record = series()
+        return {"build": record["seconds"], "cpu": record["cpu_seconds"], "whole": whole}
+
+    yield sample
+
+
+def series_build(bench: Bench) -> Callable[[], tuple[float, dict[str, Any]]]:
+    """What builds a series of one changed mm file that no build has seen.
+
+    It gives the command's wall-clock seconds and the build's record.
+    """
     cell = planned(bench, "x86_64")
     _, kernel = built(bench, cell)
     before = (store.read_file(kernel.tree.tree, EDITED, bench.places.cache) or b"").decode()
     patch = bench.work / "one-file.patch"
 
-    def sample() -> Sample:
+    def build() -> tuple[float, dict[str, Any]]:
         lines = difflib.unified_diff(
             before.splitlines(True), (before + edit()).splitlines(True),
             f"a/{EDITED}", f"b/{EDITED}",
@@ -349,9 +364,41 @@ def second_kernel(bench: Bench) -> Iterator[Sampler]:
         words = f"build -p smoke --arch x86_64 --series {shlex.quote(str(patch))}"
         spent, out = lab(bench, f"{words} --kernel {cell.build.kernel.name}")
         (record,) = results(out)["builds"]
-        return {"build": record["seconds"], "cpu": record["cpu_seconds"], "whole": spent.wall}
+        return spent.wall, record
+
+    return build
+
+
+@contextlib.contextmanager
+def first_build(bench: Bench) -> Iterator[Sampler]:
+    """The first build of a tree of one's own that differs in one mm file, and that of a series."""
+    series = series_build(bench)
+    cache = bench.places.cache
+    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
+    tree = bench.work / "first-tree"
+    remove(tree)
+    with worktree.checkout(kernel.tree, kernel.slot, cache) as checked_out:
+        bench.tell("copying a source tree")
+        timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
+
+    def sample() -> Sample:
+        nonlocal tree
+        # By its name too it is a source that the lab has never seen.
+        tree = tree.rename(bench.work / f"first-tree-{time.time_ns()}")
+        with (tree / EDITED).open("a") as file:
+            file.write(edit())
+        source = f"path:{tree}"
+        spent, out = lab(bench, f"build -p smoke --arch x86_64 --source {shlex.quote(source)}")
+        cache.source_index(own_slot(source)).unlink(missing_ok=True)
+        (record,) = results(out)["builds"]
+        whole, by_series = series()
+        return {
+            "lab": record["seconds"], "bare": by_series["seconds"], "cpu": record["cpu_seconds"],
+            "series_cpu": by_series["cpu_seconds"], "whole": spent.wall, "series_whole": whole,
+        }  # fmt: skip
 
     yield sample
+    remove(tree)
 
 
 def edit() -> str:

@@ -6,7 +6,10 @@ from __future__ import annotations
 import os
 
 from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build.times import about, known
+from orchestrator.kernel.source.slots import own_slot
 from orchestrator.model.spec import Plan
+from orchestrator.plan.show import table
 
 _HEAD = ("FIRST BUILD OF ITS SOURCE", "NEAR WHAT WAS BUILT", "FAR FROM IT")
 
@@ -17,13 +20,6 @@ def first_builds(plan: Plan, cache: Cache) -> str:
     How near a source is to one that was built is known only once it was read, which a plan does
     not do.  Where nothing was measured nothing is told.
     """
-    if not cache.records.is_dir():
-        return ""
-    # Only where there is something to look at: `lab plan` answers at once.
-    from orchestrator.kernel.build.times import about, known
-    from orchestrator.kernel.source.fetch import own_slot
-    from orchestrator.plan.show import table
-
     rows = []
     for build in plan.builds:
         own = own_slot(build.kernel.source)

@@ -9,6 +9,7 @@ carries out a plan takes one, and a test hands in its own.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from orchestrator.kernel.build.start import choose
 from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.source import fetch, nearest, worktree
 from orchestrator.model.arch import ARCHES
+from orchestrator.model.errors import HostError
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import CONFIG, Verdict
 from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, RunResult
@@ -162,7 +164,8 @@ def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
         taken = times.Taken(
             built.steps, built.seconds, built.cpu_seconds, jobs, everything=not start.total
         )
-        times.remember(*names, kernel.slot, taken, context.cache)
+        with contextlib.suppress(HostError):  # the kernel is there, and that is what counts
+            times.remember(*names, kernel.slot, taken, context.cache)
     return built
 
 

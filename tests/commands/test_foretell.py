@@ -8,7 +8,7 @@ import os
 from orchestrator.commands.foretell import first_builds
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build.times import Taken, remember
-from orchestrator.kernel.source.fetch import own_slot
+from orchestrator.kernel.source.slots import own_slot
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec, Plan
 
 JOBS = os.cpu_count() or 1

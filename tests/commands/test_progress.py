@@ -102,10 +102,17 @@ def test_of_a_long_reason_the_first_line(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["plain", "live"])
-def test_a_symbol_that_did_not_take_is_told_before_the_compile(how: str) -> None:
-    note = Event("build", "k/c/x86_64", "config", "CONFIG_B is n, asked for y (a.config:2)")
-    out = show(how, (Event("build", "k/c/x86_64", "compile", "mm/a.o", 0.1), note))
-    assert "CONFIG_B is n, asked for y (a.config:2)" in out
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [
+        ("config", "CONFIG_B is n, asked for y (a.config:2)"),
+        ("start", "from the build in debian-6.12: 1 of 1,201 objects to compile"),
+    ],
+)
+def test_what_is_known_before_the_compile_stays_in_sight(how: str, stage: str, text: str) -> None:
+    note = Event("build", "k/c/x86_64", stage, text)
+    out = show(how, (note, Event("build", "k/c/x86_64", "compile", "mm/a.o", 0.1)))
+    assert text in out
 
 
 @pytest.mark.parametrize("how", ["plain", "live", "json"])

@@ -26,6 +26,14 @@ FULL = {
     "boot-x86_64": {"lab": 4.0, "bare": 3.0},
     "boot-arm64": {"lab": 5.5, "bare": 3.0},
     "second-kernel": {"build": 11.0, "cpu": 10.0, "whole": 14.0},
+    "first-build": {
+        "lab": 12.0,
+        "bare": 10.0,
+        "cpu": 14.0,
+        "series_cpu": 13.0,
+        "whole": 30.0,
+        "series_whole": 14.0,
+    },
     "edit-loop": {"lab": 20.0, "bare": 18.0, "make": 10.0, "boot": 3.0, "workloads": 5.0},
     "cold-build": {"lab": 550.0, "bare": 500.0, "lab_wall": 280.0, "bare_wall": 250.0},
     "first-run": {"first": 900.0, "cpu": 1200.0, "again": 25.0},
@@ -132,6 +140,17 @@ def test_table_says_what_was_reached(tmp_path: Path) -> None:
     assert reached["the same against bare `make`, CPU seconds"] == "**no**"
     assert reached["the same again, nothing changed"] == ""
     assert "busy" not in text
+
+
+def test_make_bench_takes_one_figure_or_several() -> None:
+    def told(*words: str) -> str:
+        argv = ["make", "-n", "-o", "setup", "bench", *words]
+        return subprocess.run(argv, cwd=HOME, capture_output=True, text=True, check=True).stdout
+
+    assert told("ONLY=first-build edit-loop").strip() == (
+        ".venv/bin/python tools/bench.py --only first-build --only edit-loop"
+    )
+    assert told().strip() == ".venv/bin/python tools/bench.py"
 
 
 def test_median_and_ratio() -> None:

@@ -8,6 +8,7 @@ the kernel beside it does.  Nearness is counted in objects: each knows every fil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked
+from orchestrator.host.cache.survey import mtime
 from orchestrator.kernel.build.folders import cut_short, is_whole, origin, recipes, was_whole
 from orchestrator.kernel.build.request import BuildRequest
 from orchestrator.kernel.source import store
@@ -53,28 +55,56 @@ class Start:
 def choose(wanted: BuildRequest, cache: Cache, on_wait: Notice) -> Start:
     """Choose the work tree for a build: the nearest, or the source's own (``wanted.slot``).
 
-    It may be another lab's by the time it is used.  One in use is waited for a minute at most;
-    after that the next one serves, and in the end the source's own.
+    One that another lab uses is waited for a minute at most, unless another is as near; after that
+    one that is less near serves, and in the end the source's own.  It may be in use again by then.
 
     :param on_wait: told once when the nearest is in use.
     :raises HostError: when git or grep cannot tell.
     """
-    found = list(_starts(wanted, cache))
-    own = next((start for start in found if start.slot == wanted.slot), Start(wanted.slot))
-    near = sorted((start for start in found if _is_near(start)), key=lambda s: _rank(s, own))
     until = time.monotonic() + _PATIENCE
     told = False
-    while near:
-        for start in near:
+    while True:
+        found = list(_starts(wanted, cache))
+        own = next((start for start in found if start.slot == wanted.slot), Start(wanted.slot))
+        near = sorted((start for start in found if _is_near(start)), key=lambda s: _rank(s, own))
+        late = time.monotonic() > until
+        for start in near if late else _as_near(near):
             if _is_free(cache, start.slot, wanted.tree.tree):
                 return start
-        if time.monotonic() > until:
-            break
+        used = [start.slot for start in near] or _switched(wanted, cache)
+        if late or not used:
+            return own
         if not told:
-            on_wait(f"waiting for the source tree {near[0].slot}: another lab is using it")
+            on_wait(f"waiting for the source tree {used[0]}: another lab is using it")
             told = True
+        _await(cache, used, wanted.tree.tree, until)
+
+
+def _as_near(near: Sequence[Start]) -> list[Start]:
+    """The first, and those that are no worse."""
+    return [
+        start
+        for start in near
+        if (start.sibling, start.stale // _FEW) == (near[0].sibling, near[0].stale // _FEW)
+    ]
+
+
+def _await(cache: Cache, slots: Sequence[str], tree: str, until: float) -> None:
+    """Wait until the first of these work trees may have come free."""
+    while time.monotonic() <= until and not _is_free(cache, slots[0], tree):
         process.sleep(0.2)
-    return own
+
+
+def _switched(wanted: BuildRequest, cache: Cache) -> list[str]:
+    """The work trees of which nothing is known, since another lab is just switching them."""
+    arch, tree = wanted.arch.name, wanted.tree.tree
+    return [
+        path.name
+        for path in sorted(cache.trees.glob("*/"))
+        if not cache.slot(path.name).stamp.exists()
+        and any(cache.build_folders(path.name, "*", arch))
+        and not _is_free(cache, path.name, tree)
+    ]
 
 
 def _is_near(start: Start) -> bool:
@@ -88,12 +118,13 @@ def _rank(start: Start, own: Start) -> tuple[bool, int, bool, int, str]:
 def _is_free(cache: Cache, slot: str, tree: str) -> bool:
     """Whether nobody is at work on another tree there."""
     place = cache.slot(slot)
-    try:
+    with contextlib.suppress(OSError):
         if place.stamp.read_text() == tree:
             return True  # shared
+    try:
         with locked(place.lock, deadline=0.0):
             return True
-    except (OSError, HostError):
+    except HostError:
         return False
 
 
@@ -133,25 +164,29 @@ def _changed(slot: str, objects: Path, wanted: BuildRequest, cache: Cache) -> se
 
 
 def _count(objects: Path, slot: str, changed: set[str]) -> tuple[int, int]:
-    """How many objects of a build folder are to be compiled anew, and of how many."""
+    """How many objects of a build folder are to be compiled anew, and of how many.
+
+    Another lab may be at work there: what vanishes meanwhile does not count.
+    """
     since = cut_short(objects)
     trusted = {
         os.path.relpath(path, objects)
         for path in recipes(objects)
-        if since is None or path.lstat().st_mtime < since
+        if since is None or mtime(path) < since
     }
     total = max(origin(objects).count, len(trusted))
     if any(name.startswith(_CHECKER) for name in changed):
         return total, total
-    seen = {os.path.normpath(name) for name in seeing(objects, [f"/{slot}/{c}" for c in changed])}
-    return total - len(trusted - seen), total
+    seen = seeing(objects, [f"/{slot}/{name}" for name in changed], steady=False)
+    return total - len(trusted - {os.path.normpath(name) for name in seen}), total
 
 
-def seeing(objects: Path, texts: Sequence[str]) -> set[str]:
+def seeing(objects: Path, texts: Sequence[str], steady: bool = True) -> set[str]:
     """The ``.NAME.o.cmd`` files below a build folder that have one of these texts.
 
     Each holds the command, and what scripts/basic/fixdep.c found the object to depend on.
 
+    :param steady: nobody else is at work there, so that a file which cannot be read is an error.
     :raises HostError: when grep fails.
     """
     usable = [text for text in texts if "\n" not in text]
@@ -162,6 +197,6 @@ def seeing(objects: Path, texts: Sequence[str]) -> set[str]:
         deadline=_GREP_DEADLINE, input=os.fsencode("\n".join(usable)), cwd=objects, check=False,
         env={"LC_ALL": "C"},
     )  # fmt: skip
-    if done.status > 1:
+    if done.status > (1 if steady else 2):
         raise process.CommandFailed(done)
     return {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}

@@ -8,10 +8,12 @@ that compiled everything and the last that compiled a little, and which sources 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.host.cache.files import Cache, load_record, save_record
-from orchestrator.kernel.build.start import Start
+
+if TYPE_CHECKING:  # `lab plan` loads this, and not what finds out where a build begins
+    from orchestrator.kernel.build.start import Start
 
 _KIND = "seconds"
 # Steps of make (compiles, links) of a build that compiled a little; some 70 of them always are.

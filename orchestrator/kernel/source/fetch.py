@@ -7,7 +7,6 @@ user's is ever written to; what was imported once is found again in milliseconds
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -33,6 +32,7 @@ from orchestrator.kernel.source.repository import (
     excludes,
     gitlinks,
 )
+from orchestrator.kernel.source.slots import own_slot
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.spec import KernelSpec
 
@@ -91,21 +91,6 @@ def fetch_base(
         )
     slot = base.slot or f"{scheme}-{'.'.join(version.split('.')[:2])}"
     return replace(base, version=version, slot=slot)
-
-
-def own_slot(source: str) -> str:
-    """The work tree that is a source's own, as far as its name tells it; "" where it does not.
-
-    As :func:`fetch_base` gives it with the sources.
-    """
-    scheme, _, rest = source.partition(":")
-    if scheme == "debian":
-        return f"debian-{rest.partition('=')[0]}"
-    if scheme == "git":
-        return f"git-{_short(rest.rpartition('#')[0] if '#' in rest else rest)}"
-    if scheme == "path":
-        return f"path-{_short(str(Path(rest).expanduser().resolve()))}"
-    return ""
 
 
 @dataclass(frozen=True)
@@ -340,10 +325,6 @@ def _head(folder: Path, tree: str) -> tuple[str, str]:
 
 def _is_toplevel(folder: Path) -> bool:
     return (folder / ".git").exists()
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 _FETCHERS: dict[str, Callable[[_Job], BaseSource]] = {

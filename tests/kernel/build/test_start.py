@@ -197,6 +197,46 @@ def test_one_in_use_is_left_to_its_user(cache, edit, ask):
         assert choose(ask(tree), cache, silent).slot == "spare"
 
 
+def test_one_that_is_less_near_serves_only_in_the_end(cache, edit, ask, monkeypatch):
+    far = edit("include/linux/mm.h", "#define MM 2\n")
+    hold(cache, "far", far)
+    built(cache, "far", OBJECTS)
+    hold(cache, "near", edit("include/linux/mm.h", "#define MM 1\n"))
+    built(cache, "near", OBJECTS)
+    tree = edit("mm/userfaultfd.c", "int moved;\n")
+    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    told: list[str] = []
+    with locked(cache.slot("near").lock, deadline=1, shared=True):
+        assert choose(ask(tree), cache, told.append) == Start("far", 41, len(OBJECTS))
+    assert told == ["waiting for the source tree near: another lab is using it"]
+
+
+def test_one_that_is_just_being_switched_is_waited_for(cache, edit, ask, monkeypatch):
+    first = edit()
+    hold(cache, "debian-6.12", first)
+    built(cache, "debian-6.12", OBJECTS)
+    tree = edit("mm/userfaultfd.c", "int moved;\n")
+    monkeypatch.setattr(module, "_PATIENCE", 60.0)
+    place = cache.slot("debian-6.12")
+    place.stamp.unlink()
+    lock = locked(place.lock, deadline=1)
+    lock.__enter__()
+
+    def wait(_text: str) -> None:
+        place.stamp.write_text(first)
+        lock.__exit__(None, None, None)
+
+    assert choose(ask(tree), cache, wait) == Start("debian-6.12", 1, len(OBJECTS))
+
+
+def test_one_that_a_killed_lab_left_half_switched_is_none(cache, edit, ask, monkeypatch):
+    hold(cache, "debian-6.12", edit())
+    built(cache, "debian-6.12", OBJECTS)
+    cache.slot("debian-6.12").stamp.unlink()
+    monkeypatch.setattr(module, "_PATIENCE", 60.0)
+    assert choose(ask(edit()), cache, silent) == Start("own")
+
+
 def test_who_builds_the_same_tree_shares_it(cache, edit, ask):
     tree = edit()
     hold(cache, "debian-6.12", tree)
