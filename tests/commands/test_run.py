@@ -14,7 +14,8 @@ import pytest
 import sample_run
 
 from orchestrator import HOME
-from orchestrator.cli import _selection, cli
+from orchestrator.cli import cli
+from orchestrator.commands.options import selection_of
 from orchestrator.commands.summary import print_summary
 from orchestrator.judge.outcome import BUDGET, build_case, cases_of
 from orchestrator.model.arch import ARCHES
@@ -72,7 +73,7 @@ def parsed(command: str, *kernels: str) -> list[str]:
     config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     named = tuple(replace(config.kernels[0], name=name) for name in kernels if name != "cli")
     config = replace(config, kernels=(*config.kernels, *named))
-    plan = make_plan(config, _selection(asked), tuple(ARCHES))
+    plan = make_plan(config, selection_of(asked), tuple(ARCHES))
     return [build.id for build in plan.builds]
 
 

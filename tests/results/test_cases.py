@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sample_run
 
-from orchestrator.judge.outcome import failures
+from orchestrator.judge.causes import failures
 from orchestrator.model.errors import UserError
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord, RunResult

@@ -78,16 +78,16 @@ def build(tmp_path: Path) -> Callable[..., tuple[Kernel, BuildResult, list[str]]
 
 def test_the_first_build_of_another_source_begins_near(build, kernel, tmp_path):
     mine, built, told = build(kernel)
-    assert (built.verdict, built.slot, built.steps) == (Verdict.PASS, mine.slot, 4)
+    assert (built.verdict, built.made_in[0], built.steps) == (Verdict.PASS, mine.slot, 4)
     assert told == ["first build of this source: everything is compiled"]
     other, near, told = build(write(tmp_path / "mine", a=7))
     assert other.slot != mine.slot
-    assert (near.verdict, near.slot, near.steps) == (Verdict.PASS, mine.slot, 2)
+    assert (near.verdict, near.made_in[0], near.steps) == (Verdict.PASS, mine.slot, 2)
     assert told == [f"from the build in {mine.slot}: 1 of 3 objects to compile"]
     assert near.image_sha256 != built.image_sha256
     # A third knows what such a build takes, and the first is not compiled again.
     _, third, told = build(write(tmp_path / "again", a=8))
-    assert third.slot == mine.slot
+    assert third.made_in[0] == mine.slot
     assert told == [f"from the build in {mine.slot}: 1 of 3 objects to compile, about 5 s"]
     assert build(kernel)[1].cached
     seen = known("default", "x86_64", 1, Cache(tmp_path / "cache"))
@@ -111,6 +111,6 @@ def test_far_sources_get_a_work_tree_of_their_own(build, kernel, tmp_path):
     folder = write(tmp_path / "mine")
     (folder / "include/linux/mm.h").write_text("#define MM 2\n")
     other, built, told = build(folder)
-    assert built.slot == other.slot != mine.slot
+    assert built.made_in[0] == other.slot != mine.slot
     assert told[0].startswith("first build of this source: everything is compiled")
     assert built.steps == 4

@@ -174,7 +174,7 @@ def test_identity_of_builds_by_gcc_is_as_it_ever_was(ask: Callable[..., BuildReq
         [X86.gcc, "--version"], capture_output=True, text=True, check=True
     ).stdout.partition("\n")[0]
     assert request.compiler == compiler
-    asked = kconfig.digest(request.requests, None)
+    asked = kconfig.digest(request.requests, "")
     words = ("2", "t1", asked, "x86_64", compiler)
     assert request.identity == hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
