@@ -125,13 +125,13 @@ def test_a_seeded_build_is_the_build_from_nothing(
     )  # fmt: skip
     edit(tree)
     mine, built = build(f"path:{tree}", near, fragments, told)
-    assert built.slot == base.slot != mine.slot
+    assert built.made_in[0] == base.slot != mine.slot
     assert "from the build in debian-6.12: " in told[1]
     assert built.steps < everything / 2, told
     seeded = objects(near, base.slot)
 
     mine, scratch = build(f"path:{tree}", far, fragments, told)
-    assert scratch.slot == mine.slot
+    assert scratch.made_in[0] == mine.slot
     assert scratch.steps > everything * 0.9
     whole = objects(far, mine.slot)
     assert seeded.keys() == whole.keys()

@@ -29,12 +29,15 @@ exec {ccache} "$@"
 """
 
 
-def environment(cache: Cache, source: Path) -> dict[str, str]:
+def environment(cache: Cache, source: Path, *, anew: bool = False) -> dict[str, str]:
     """Settings for ccache, and a ``ccache`` before it on the PATH that keeps files from it.
 
     Depend mode hashes the dependency file that the compiler writes anyway, so that a miss costs no
     extra preprocessor run (ccache(1), "The depend mode").
 
+    :param anew: take no object that is kept.  ccache goes by the files an object was made of, and
+        knows nothing of a new header that would be found before one of them (ccache(1), "The
+        direct mode", on files that did not exist).
     :raises OSError: when the cache cannot be written.
     """
     settings = {
@@ -44,6 +47,8 @@ def environment(cache: Cache, source: Path) -> dict[str, str]:
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_MAXSIZE": "5G",
     }
+    if anew:
+        settings["CCACHE_RECACHE"] = "1"
     ccache = process.find_tool("ccache")
     if ccache:
         folder = cache.ccache / "lab-bin"

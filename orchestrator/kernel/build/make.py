@@ -188,7 +188,7 @@ def _configure_and_compile(
     wanted, tree = site.wanted, site.wanted.tree.tree
     ccache.forget_stale(site.objects)
     with building(site.objects) as whole:
-        shadow.forget(site.objects, tree, wanted.slot, site.cache)
+        misled = shadow.forget(site.objects, tree, wanted.slot, site.cache)
         note_tree(site.objects, tree, whole=False)
         seen = Foretold()
         problem = configure(wanted, command, site.objects, site.cache, site.log)
@@ -205,7 +205,7 @@ def _configure_and_compile(
         else:
             for miss in seen.missed:
                 on_note(kconfig.tell(miss))
-            done, steps = _compile(site, command, jobs, deadline, on_progress)
+            done, steps = _compile(site, command, jobs, deadline, on_progress, misled > 0)
             made = _Made(done.command, foretold=seen, done=done, steps=steps)
         # A full disk, or a sub-make that was killed, leaves things that make does not know of.
         if problem or made.whole or host_trouble(_read(site.log)) is None:
@@ -231,12 +231,13 @@ def _compile(
     jobs: int,
     deadline: float,
     on_progress: Callable[[float, str], None],
+    anew: bool,
 ) -> tuple[process.Completed, int]:
     """Run make; give its end, and how many steps it told of."""
     progress = CompileProgress(site.objects, on_progress)
     done = process.run(
         [*command, f"-j{jobs}", site.wanted.arch.image_target],
-        deadline=deadline, env=ccache.environment(site.cache, site.source), log=site.log,
+        deadline=deadline, env=ccache.environment(site.cache, site.source, anew=anew), log=site.log,
         check=False, on_line=progress.line,
     )  # fmt: skip
     progress.close(done.status == 0)

@@ -117,3 +117,9 @@ def test_a_kernel_without_a_name_is_not_looked_at(vmlinux: Path, tmp_path: Path)
     bootcheck.refuse_other_kernel(built(vmlinux), facts(b""))
     bootcheck.refuse_other_kernel(built(None), facts(note("aabb")))
     bootcheck.refuse_other_kernel(built(tmp_path / "gone"), facts(note("aabb")))
+
+
+def test_after_a_header_was_put_before_another_no_kept_object_is_taken(tmp_path):
+    cache = Cache(tmp_path)
+    assert "CCACHE_RECACHE" not in ccache.environment(cache, tmp_path)
+    assert ccache.environment(cache, tmp_path, anew=True)["CCACHE_RECACHE"] == "1"
