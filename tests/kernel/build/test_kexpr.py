@@ -147,6 +147,6 @@ def test_words_and_numbers() -> None:
     "text", ["A && " * 20000 + "A", "(" * 20000, '"' + "x" * 100000, "$(" * 9000]
 )
 def test_time_grows_with_length_alone(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     value(text)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
