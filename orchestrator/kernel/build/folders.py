@@ -67,11 +67,25 @@ def build_folder(
                 process.run(
                     ["cp", "-a", "--reflink=auto", f"{model}/.", new], deadline=COPY_DEADLINE
                 )
+                _say_moved(new, model, objects)
                 if not objects.exists():  # else another lab was faster
                     new.rename(objects)
         break
     objects.mkdir(exist_ok=True)
     return objects
+
+
+def _say_moved(copy: Path, model: Path, objects: Path) -> None:
+    """Have the recipes of the kernel's own tools in a copy name the folder that it will be.
+
+    Those of tools/ hold the build folder's whole path ,
+    unlike Kbuild's own: objtool would be linked anew, and every object is made anew after it
+    (scripts/Makefile.lib, cmd_gen_objtooldep).
+    """
+    for path in (copy / "tools").rglob(".*.cmd"):
+        recipe, at = path.read_bytes(), path.stat()
+        path.write_bytes(recipe.replace(os.fsencode(f"{model}/"), os.fsencode(f"{objects}/")))
+        os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
 
 
 def was_whole(folder: Path) -> bool:

@@ -25,7 +25,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.scratch import clean_scratch
 from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.build import make as build
-from orchestrator.kernel.build.folders import building, workplace
+from orchestrator.kernel.build.folders import build_folder, building, workplace
 from orchestrator.kernel.build.request import BuildRequest, build_request, compiler_version
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
@@ -732,6 +732,22 @@ def test_a_build_that_was_cut_short_is_no_model(
     assert built.verdict is Verdict.PASS
     assert built.log
     assert "CC " in built.log.read_text()
+
+
+def test_the_kernels_own_tools_are_not_made_anew_in_a_copy(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    model, copy = (cache.build_folder("slot", name, "x86_64") for name in ("default", "default-2"))
+    recipe = model / "tools/objtool/.check.o.cmd"
+    recipe.parent.mkdir(parents=True)
+    said = "cmd_{0}/tools/objtool/check.o := gcc -Wp,-MD,{0}/tools/objtool/.check.o.d {1}-2/x.c\n"
+    recipe.write_text(said.format(model, model))
+    os.utime(recipe, (1000, 1000))
+    (model / "vmlinux").touch()
+    assert build_folder(cache, "slot", "default-2", "x86_64", "", pytest.fail) == copy
+    moved = copy / recipe.relative_to(model)
+    assert moved.read_text() == said.format(copy, model)
+    assert moved.stat().st_mtime == 1000
+    assert recipe.read_text() == said.format(model, model)
 
 
 def test_half_copies_of_a_killed_lab_go_and_others_stay(tmp_path: Path) -> None:
