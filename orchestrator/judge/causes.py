@@ -189,6 +189,8 @@ def _signs(together: list[PlacedCase]) -> Iterator[tuple[PlacedCase, _Sign]]:
             signs = [_by_reason(case, CauseKind.BUILD, whole=False)]
         elif _unknown(case):
             signs = [*_reports(case), *_broken_rules(case)]
+            if case.case == COUNTERS and _judged(case):  # what follows from them needs them
+                signs += _counters(case)
         elif case.case == COUNTERS:
             signs = list(_counters(case))
         elif case.case in (GUEST, HANG, RESET) or _boots(case):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.judge.outcome import executed
+from orchestrator.judge.outcome import BAD, executed
 from orchestrator.model.names import SERIES, STAGES, SYNTHETIC, TROUBLE, Verdict
 from orchestrator.model.results import CaseComparison, CaseResult, Change
 
@@ -55,7 +55,10 @@ def _facts(items: Sequence[CaseComparison]) -> _Facts:
     if not known:  # nearly always
         return _Facts()
     trouble = [item for item in known if _only_bad(item)]
-    ran = any(item.after and _is_there(item.after) for item in items)
+    after = [item.after for item in items if item.after]
+    # A workload that came to a bad end may not have come to where the issue shows.
+    ended_badly = any(case.case in TROUBLE and case.verdict in BAD for case in after)
+    ran = any(map(_is_there, after)) and not ended_badly
     fixed = any(item.change is Change.FIXED for item in known)
     ended = any(item.before and failed_as_known(item.before) for item in trouble)
     lost = next((item.before.known for item in trouble if item.before), "")

@@ -380,6 +380,15 @@ def test_the_hosts_trouble_is_one_where_it_says_the_same() -> None:
     assert [(c.kind, len(c.cases)) for c in causes] == [(CauseKind.ERROR, 2), (CauseKind.ERROR, 1)]
 
 
+def test_a_report_beside_a_drift_leaves_what_follows_from_it() -> None:
+    counters = case(
+        "counters", walk("RssAnon", 70, 6), hits=(hit("W1"),), ledger=(step("s", (70, 6)),)
+    )
+    assert [c.kind for c in of(counters, case("a", agree("RssAnon", 70, 6)))] == [
+        CauseKind.REPORT, CauseKind.COUNTER,
+    ]  # fmt: skip
+
+
 REASONS = st.sampled_from(
     ["", "x", agree("RssAnon", 70, 6), agree("VmSwap", 3, 4), "a.c:1: no", "a.c:1: no\nb.c:2: yes",
      walk("RssAnon", 70, 6), walk("VmSwap", 1, 2) + "\nforbidden message: x", "\n", "a.c:1:",

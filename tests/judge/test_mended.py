@@ -189,3 +189,19 @@ def test_both_kernels_in_one_run(pair: tuple[RunResult, RunResult]) -> None:
     (issue,) = run.known_issues
     assert issue_standing(issue, run) == "seen in 1 of 2 cells, not on cli"
     assert counts(run, run, "v6.12", "cli") == {"fixed": 3, "unchanged": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("guest", E), ("guest", F), ("exit-status", F), ("ktap", E)]
+)
+def test_a_workload_that_ended_badly_has_not_come_to_the_known_hang(
+    name: str, verdict: Verdict
+) -> None:
+    hang = KnownIssue(WHY, title="still running", workload="move/held", case="hang")
+
+    def one(case: str, found: Verdict, reason: str = "") -> CaseResult:
+        return CaseResult(f"{CELL}:move/held:{case}", "move/held", case, found, reason)
+
+    before, _ = settled(run_of(one("first", P), one("hang", F, "still running after 300 s")), hang)
+    after, _ = settled(run_of(one("first", P), one(name, verdict, "it died")), hang)
+    assert changes(before, after)["move/held:hang"][0] is Change.GONE

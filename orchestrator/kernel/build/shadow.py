@@ -28,6 +28,8 @@ _INCLUDED = (".h", ".c", ".S", ".inc")
 def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
     """Remove from a held build folder the objects that would find a new file first; give how many.
 
+    One that is away already, since a build stopped before it was made again, counts too.
+
     :param tree: what is to be built there.
     :param slot: the work tree, as the objects name it.
     :raises HostError: when git or grep fails.
@@ -41,7 +43,7 @@ def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
         text = path.read_text(errors="surrogateescape")
         if any(_misled(text, dep, added, slot) for dep in set(text.split()) if "/" in dep):
             target = path.with_name(path.name.removeprefix(".").removesuffix(".cmd"))
-            gone += target.exists()
+            gone += 1
             target.unlink(missing_ok=True)
     return gone
 

@@ -182,9 +182,10 @@ def _count(objects: Path, slot: str, changed: set[str]) -> tuple[int, int]:
 
 
 def seeing(objects: Path, texts: Sequence[str], steady: bool = True) -> set[str]:
-    """The ``.NAME.o.cmd`` files below a build folder that have one of these texts.
+    """The ``.NAME.cmd`` files below a build folder that have one of these texts.
 
-    Each holds the command, and what scripts/basic/fixdep.c found the object to depend on.
+    Each holds the command, and what scripts/basic/fixdep.c found its result to depend on: an
+    object, or what is compiled for its text alone (asm-offsets.s, vmlinux.lds).
 
     :param steady: nobody else is at work there, so that a file which cannot be read is an error.
     :raises HostError: when grep fails.
@@ -193,7 +194,7 @@ def seeing(objects: Path, texts: Sequence[str], steady: bool = True) -> set[str]
     if not usable:
         return set()
     done = process.run(
-        ["grep", "-rlZF", "--include=.*.o.cmd", "-f", "-", "--", "."],
+        ["grep", "-rlZF", "--include=.*.cmd", "-f", "-", "--", "."],
         deadline=_GREP_DEADLINE, input=os.fsencode("\n".join(usable)), cwd=objects, check=False,
         env={"LC_ALL": "C"},
     )  # fmt: skip

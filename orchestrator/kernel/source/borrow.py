@@ -18,6 +18,7 @@ from orchestrator.host.cache.scratch import scratch
 from orchestrator.kernel.source import store
 
 _NONE = "0" * 40
+_SUBMODULE = "160000"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def bring_tree(wanted: str, near: str, objects: Path, cache: Cache) -> bool:
     if store.has_object(cache, f"{wanted}^{{tree}}"):
         return True
     entries = differing(wanted, near, cache, borrowed=objects)
-    blobs = "".join(f"{oid}\n" for oid in sorted({e.oid for e in entries} - {_NONE}))
+    files = {e.oid for e in entries if e.mode != _SUBMODULE}  # its commit is not in the repository
+    blobs = "".join(f"{oid}\n" for oid in sorted(files - {_NONE}))
     if blobs:
         packed = store.git(
             cache, "pack-objects", "--stdout", "-q", input=blobs.encode(), borrowed=objects

@@ -79,3 +79,25 @@ def test_every_tree_since_the_last_whole_build_counts(cache, kernel, fetch):
     note_tree(objects, fetch(f"path:{kernel}").tree, whole=False)  # did not build to its end
     assert forget(objects, with_header, "s", cache) == 1
     assert not (objects / "mm/a.o").exists()
+
+
+def test_what_an_earlier_build_removed_and_did_not_make_again_counts(cache, kernel, fetch):
+    """ccache would give it as it was."""
+    objects = built(cache, "s", OBJECTS)
+    before = fetch(f"path:{kernel}").tree
+    note_tree(objects, before, whole=True)
+    (kernel / "include/linux/move.h").write_text("/* new */\n")
+    tree = fetch(f"path:{kernel}").tree
+    assert forget(objects, tree, "s", cache) == 1
+    note_tree(objects, tree, whole=False)  # an error in another file
+    assert forget(objects, tree, "s", cache) == 1
+
+
+def test_what_is_compiled_for_its_text_alone(cache, kernel, fetch):
+    """Structure offsets for assembly, and the linker's script, see headers as objects do."""
+    made = {"arch/x86/kernel/asm-offsets.s": ["mm/a.c", "include/uapi/linux/move.h"]}
+    objects = built(cache, "s", made)
+    note_tree(objects, fetch(f"path:{kernel}").tree, whole=True)
+    (kernel / "include/linux/move.h").write_text("/* new */\n")
+    assert forget(objects, fetch(f"path:{kernel}").tree, "s", cache) == 1
+    assert not (objects / "arch/x86/kernel/asm-offsets.s").exists()

@@ -59,3 +59,12 @@ def test_a_linked_work_tree_has_its_objects_elsewhere(repo, tmp_path):
     odd = tmp_path / "a:b"
     user_git(repo, "clone", "-q", ".", str(odd))
     assert borrow.objects_of(odd) is None  # the environment could not name it
+
+
+def test_a_submodule_of_the_users_is_no_file_of_it(repo, fetch, cache):
+    commit = user_git(repo, "rev-parse", "HEAD~1")
+    user_git(repo, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},mm/sub")
+    user_git(repo, "commit", "-qm", "with a submodule")
+    wanted = user_git(repo, "rev-parse", "HEAD^{tree}")
+    now = fetch(f"git:{repo}#{commit}").tree
+    assert borrow.bring_tree(wanted, now, repo / ".git/objects", cache)
