@@ -29,15 +29,15 @@ exec {ccache} "$@"
 """
 
 
-def environment(cache: Cache, source: Path, *, anew: bool = False) -> dict[str, str]:
+def environment(cache: Cache, source: Path, names: str) -> dict[str, str]:
     """Settings for ccache, and a ``ccache`` before it on the PATH that keeps files from it.
 
     Depend mode hashes the dependency file that the compiler writes anyway, so that a miss costs no
     extra preprocessor run (ccache(1), "The depend mode").
 
-    :param anew: take no object that is kept.  ccache goes by the files an object was made of, and
-        knows nothing of a new header that would be found before one of them (ccache(1), "The
-        direct mode", on files that did not exist).
+    :param names: a digest of the names of all files that may be included.  ccache goes by the files
+        an object was made of, and knows nothing of one that was not there and would now be found
+        first (ccache(1), "The direct mode"): what other names were there for is kept apart.
     :raises OSError: when the cache cannot be written.
     """
     settings = {
@@ -46,9 +46,8 @@ def environment(cache: Cache, source: Path, *, anew: bool = False) -> dict[str, 
         "CCACHE_BASEDIR": str(source),
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_MAXSIZE": "5G",
+        "CCACHE_NAMESPACE": names,
     }
-    if anew:
-        settings["CCACHE_RECACHE"] = "1"
     ccache = process.find_tool("ccache")
     if ccache:
         folder = cache.ccache / "lab-bin"

@@ -28,7 +28,7 @@ from orchestrator.kernel.build.kept import read_kept
 from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.kernel.build.request import BuildRequest
 from orchestrator.model import formats
-from orchestrator.model.errors import HostError
+from orchestrator.model.errors import HostError, LabError
 from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch
 from orchestrator.model.names import Verdict
 
@@ -188,13 +188,17 @@ def _configure_and_compile(
     wanted, tree = site.wanted, site.wanted.tree.tree
     ccache.forget_stale(site.objects)
     with building(site.objects) as whole:
-        misled = shadow.forget(site.objects, tree, wanted.slot, site.cache)
+        shadow.forget(site.objects, tree, wanted.slot, site.cache)
         note_tree(site.objects, tree, whole=False)
         seen = Foretold()
         problem = configure(wanted, command, site.objects, site.cache, site.log)
         if not problem:
             dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
-            seen = foretell(wanted, site.source, site.objects, dotconfig)
+            try:
+                seen = foretell(wanted, site.source, site.objects, dotconfig)
+            except LabError:
+                whole()  # nothing was compiled yet
+                raise
             problem = _stopped(wanted, seen.missed)
             with site.log.open("a") as log:  # where the .config stood, there is none yet
                 log.writelines(f"{line}\n" for line in seen.lines)
@@ -205,7 +209,7 @@ def _configure_and_compile(
         else:
             for miss in seen.missed:
                 on_note(kconfig.tell(miss))
-            done, steps = _compile(site, command, jobs, deadline, on_progress, misled > 0)
+            done, steps = _compile(site, command, jobs, deadline, on_progress)
             made = _Made(done.command, foretold=seen, done=done, steps=steps)
         # A full disk, or a sub-make that was killed, leaves things that make does not know of.
         if problem or made.whole or host_trouble(_read(site.log)) is None:
@@ -231,13 +235,13 @@ def _compile(
     jobs: int,
     deadline: float,
     on_progress: Callable[[float, str], None],
-    anew: bool,
 ) -> tuple[process.Completed, int]:
     """Run make; give its end, and how many steps it told of."""
     progress = CompileProgress(site.objects, on_progress)
+    names = shadow.includable(site.wanted.tree.tree, site.cache)
     done = process.run(
         [*command, f"-j{jobs}", site.wanted.arch.image_target],
-        deadline=deadline, env=ccache.environment(site.cache, site.source, anew=anew), log=site.log,
+        deadline=deadline, env=ccache.environment(site.cache, site.source, names), log=site.log,
         check=False, on_line=progress.line,
     )  # fmt: skip
     progress.close(done.status == 0)

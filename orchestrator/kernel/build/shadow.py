@@ -10,6 +10,7 @@ file that includes it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from pathlib import Path
 
@@ -23,6 +24,16 @@ from orchestrator.kernel.source import store
 _ROOT = re.compile(r"(?:include|arch/[^/]+/include)/(?:uapi/)?(?P<name>.+)")
 # What may be included; a new .c or .S most often is not, but may be.
 _INCLUDED = (".h", ".c", ".S", ".inc")
+
+
+def includable(tree: str, cache: Cache) -> str:
+    """A digest of the names of all files of a tree that may be included.
+
+    :raises HostError: when git fails.
+    """
+    names = store.file_names(tree, cache)
+    told = "\0".join(name for name in names if name.endswith(_INCLUDED))
+    return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 
@@ -127,9 +126,7 @@ def nearest(content: bytes, hunk: diff.Hunk) -> tuple[int, str]:
 def _namesakes(name: str, tree: str, cache: Cache) -> str:
     """Say that a file is missing, and where files of that name are."""
     own = name.rpartition("/")[2]
-    listing = store.git(cache, "ls-tree", "-r", "-z", "--name-only", tree).stdout
-    all_names = (os.fsdecode(raw) for raw in listing.split(b"\0") if raw)
-    others = [path for path in all_names if path.rpartition("/")[2] == own]
+    others = [path for path in store.file_names(tree, cache) if path.rpartition("/")[2] == own]
     text = f"{name} does not exist in this tree"
     if others and len(others) <= 5:
         text += f"; files of that name: {', '.join(others)}"

@@ -231,6 +231,12 @@ def touched_files(base_tree: str, tree: str, cache: Cache, only: str = "") -> tu
     return tuple(sorted(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
 
 
+def file_names(tree: str, cache: Cache) -> tuple[str, ...]:
+    """Name all files of a tree, sorted."""
+    done = git(cache, "ls-tree", "-r", "-z", "--name-only", tree)
+    return tuple(os.fsdecode(name) for name in done.stdout.split(b"\0") if name)
+
+
 def read_files(tree: str, paths: Iterable[str], cache: Cache) -> dict[str, bytes]:
     """Read many files of a tree at once; those that it has not are left out."""
     # A name with a line end cannot be asked for this way, and stands in no kernel.

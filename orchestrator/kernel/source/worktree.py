@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from orchestrator.host.cache.files import Cache, Slot, write_atomic
@@ -124,6 +124,7 @@ def _switch(place: Slot, tree: str, cache: Cache) -> None:
             cache, *quick, index=index, worktree=folder, deadline=_SWITCH_DEADLINE, check=False
         )
         if done.status == 0:
+            _touch_linked(folder, store.touched_files(old, tree, cache))
             write_atomic(stamp, tree.encode())
             return
         place.index_lock.unlink(missing_ok=True)
@@ -138,4 +139,18 @@ def _switch(place: Slot, tree: str, cache: Cache) -> None:
         place.index_lock.unlink(missing_ok=True)
         store.git(cache, *arguments, index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
     store.git(cache, "clean", "-ffdxq", index=index, worktree=folder, deadline=_SWITCH_DEADLINE)
+    _touch_linked(folder, store.file_names(tree, cache))
     write_atomic(stamp, tree.encode())
+
+
+def _touch_linked(folder: Path, names: Iterable[str]) -> None:
+    """Renew the times of the files to which those of ``names`` lead that are links.
+
+    make goes by the time of what a link leads to, which may be older than an object that was made
+    when another file stood there.
+    """
+    top = folder.resolve()
+    for name in names:
+        path = folder / name
+        if path.is_symlink() and path.is_file() and path.resolve().is_relative_to(top):
+            path.touch()

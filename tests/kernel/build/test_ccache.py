@@ -29,7 +29,7 @@ def compiled(source: Path, cache: Cache) -> bytes:
     target.unlink(missing_ok=True)
     process.run(
         ["sh", "-c", 'exec "$@"', "sh", "ccache", "gcc", "-MD", "-c", "-o", target, source],
-        deadline=30, env=ccache.environment(cache, source.parent), cwd=source.parent,
+        deadline=30, env=ccache.environment(cache, source.parent, "names"), cwd=source.parent,
     )  # fmt: skip
     return target.read_bytes()
 
@@ -50,7 +50,7 @@ def test_what_includes_nothing_is_kept(tmp_path: Path) -> None:
     source.write_text("int plain(void) { return 1; }\n")
     cache = Cache(tmp_path / "cache")
     assert compiled(source, cache) == compiled(source, cache)
-    env = ccache.environment(cache, tmp_path)
+    env = ccache.environment(cache, tmp_path, "names")
     stats = process.run(["ccache", "--print-stats"], deadline=30, env=env).stdout.decode()
     hits = dict(line.split() for line in stats.splitlines() if "\t" in line)
     assert int(hits["direct_cache_hit"]) == 1
@@ -119,7 +119,8 @@ def test_a_kernel_without_a_name_is_not_looked_at(vmlinux: Path, tmp_path: Path)
     bootcheck.refuse_other_kernel(built(tmp_path / "gone"), facts(note("aabb")))
 
 
-def test_after_a_header_was_put_before_another_no_kept_object_is_taken(tmp_path):
+def test_objects_of_other_names_are_kept_apart(tmp_path):
     cache = Cache(tmp_path)
-    assert "CCACHE_RECACHE" not in ccache.environment(cache, tmp_path)
-    assert ccache.environment(cache, tmp_path, anew=True)["CCACHE_RECACHE"] == "1"
+    one, two = (ccache.environment(cache, tmp_path, names) for names in ("one", "two"))
+    assert (one.pop("CCACHE_NAMESPACE"), two.pop("CCACHE_NAMESPACE")) == ("one", "two")
+    assert one == two

@@ -117,6 +117,12 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
     return work
 
 
+@pytest.fixture(autouse=True)
+def names_of_trees_that_no_store_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trees here are names alone; test_stale.py has real ones."""
+    monkeypatch.setattr(build.shadow, "includable", lambda _tree, _cache: "names")
+
+
 @pytest.fixture
 def make(source: Path, tmp_path: Path) -> Callable[..., BuildResult]:
     def work(wanted: BuildRequest, **more: Any) -> BuildResult:
