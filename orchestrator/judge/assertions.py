@@ -21,6 +21,8 @@ _PLACE = re.compile(
 _NUMBERS = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 # A parent tells that its child's check failed (KTAP_EXIT_FAIL is 1); the child has said which.
 _CHILD_FAILED = re.compile(r"child [0-9]+: got wait status 0x100, expected exit status 0$")
+# As model/formats.py has it of a status, and as a harness says it.
+_END = re.compile(r"\bsignal [0-9]{1,3}\b|\bexit status [0-9]{1,3}\b|\btimed out\b|\btime limit\b")
 _COUNTER = re.compile(
     r"(?:.{0,200}: )?(RssAnon|VmSwap): got (-?[0-9]{1,15}) pages, expected (-?[0-9]{1,15})"
     r"( by page walk)? \("
@@ -48,7 +50,15 @@ def assertions(reason: str) -> tuple[Assertion, ...]:
         if (match := _PLACE.match(text)) is not None
     ]
     own = [one for one in found if not _CHILD_FAILED.search(one.said)]
-    return tuple(own or found)
+    told = [one for one in found if _CHILD_FAILED.search(one.said)]
+    # Of more children than there are checks some have failed without a word of their own.
+    return (*own, *told[len(own) :])
+
+
+def ends(reason: str) -> tuple[str, ...]:
+    """The lines of a case's reason that say how a program ended, where they name no check."""
+    lines = (line.strip() for line in reason.split("\n"))
+    return tuple(x for x in lines if _PLACE.match(x) is None and _END.search(x) is not None)
 
 
 def drift(step: LedgerStep, name: str) -> int:
@@ -67,14 +77,18 @@ def accounted_by(said: str, ledger: Iterable[LedgerStep]) -> tuple[str, int] | N
     if match is None:
         return None
     name, got, expected = match[1], int(match[2]), int(match[3])
-    drifts: dict[int, set[int]] = {}  # by process: what its counter was off by until now
+    # By process: what its counter was at each step until now, and off by.
+    seen: dict[int, list[tuple[int | None, int]]] = {}
     for step in ledger:
         off = drift(step, name)
         have = next(have for one, have, _ in step.pairs if one == name)
-        before = drifts.setdefault(step.pid, {0})
+        before = seen.setdefault(step.pid, [(None, 0)])
         if have == got and abs(off) > step.tolerance:
             by_walk = have - off == expected
-            if by_walk if match[4] else any(off - old == got - expected for old in before):
+            # Of a reading that the ledger has it is known how far it was off; of others it is not.
+            same = [old for reading, old in before if reading == expected]
+            since = same or [old for _, old in before]
+            if by_walk if match[4] else any(off - old == got - expected for old in since):
                 return name, 1 if off > 0 else -1
-        before.add(off)
+        before.append((have, off))
     return None

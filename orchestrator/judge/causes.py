@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from orchestrator.judge.assertions import accounted_by, assertions
+from orchestrator.judge.assertions import accounted_by, assertions, ends
 from orchestrator.judge.known_issues import BROKEN_RULE
 from orchestrator.judge.outcome import BAD, PlacedCase, cases_of
 from orchestrator.model.evidence import Hit, LedgerStep
@@ -328,6 +328,8 @@ def _checks(case: CaseResult, ledger: list[LedgerStep]) -> Iterator[_Sign]:
     if not found:
         yield _by_reason(case, CauseKind.CASE)
         return
+    for line in ends(case.reason):
+        yield _Sign(CauseKind.CASE, ("end", case.workload, line), line)
     drifts = [accounted_by(one.said, ledger) for one in found]
     if all(drifts):
         for name, side in dict.fromkeys(filter(None, drifts)):

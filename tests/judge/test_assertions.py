@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.judge.assertions import Assertion, accounted_by, assertions
+from orchestrator.judge.assertions import Assertion, accounted_by, assertions, ends
 from orchestrator.model.evidence import LedgerStep
 
 
@@ -75,3 +75,26 @@ def test_numbers_decide(said: str, found: tuple[str, int] | None) -> None:
 def test_what_is_within_the_tolerance_accounts_for_nothing() -> None:
     near = (LedgerStep("s", 1, 53, 50, 0, 0, 3),)
     assert accounted_by("RssAnon: got 53 pages, expected 50 by page walk (t", near) is None
+
+
+def test_a_child_that_failed_without_a_word_is_told() -> None:
+    said = [f"a.c:9: child {n}: got wait status 0x100, expected exit status 0" for n in (7, 8)]
+    check = "a.c:3: got 1, expected 2"
+    assert [one.said for one in assertions("\n".join([check, said[0]]))] == ["got 1, expected 2"]
+    found = assertions("\n".join([check, *said]))
+    assert [one.place for one in found] == ["a.c:3", "a.c:9"]
+
+
+def test_how_a_program_ended_is_a_line_of_its_own() -> None:
+    reason = (
+        "x.c:1: got 1, expected 2\nended with signal 11 (SIGSEGV)\nx.c:2: exit status 3\na hint"
+    )
+    assert ends(reason) == ("ended with signal 11 (SIGSEGV)",)
+
+
+def test_growth_beside_a_steady_drift_is_not_accounted_for() -> None:
+    """The counter was one page off before and after: the eleventh page is real."""
+    said = "RssAnon: got 11 pages, expected 10 (tolerance 0)"
+    after = LedgerStep("b", 1, 11, 10, 0, 0, 0)
+    assert accounted_by(said, (LedgerStep("a", 1, 10, 9, 0, 0, 0), after)) is None
+    assert accounted_by(said, (LedgerStep("a", 1, 10, 10, 0, 0, 0), after)) == ("RssAnon", 1)

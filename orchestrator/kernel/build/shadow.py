@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Objects that a new file changes although they know nothing of it.
+"""Objects that a new file changes, or one that is gone, although make does not see it.
 
-An object names every file that it was made of, so that make sees when one of them is changed or
-gone.  It does not see that a file which was not there before would now be found first: a header
+An object names every file that it was made of, so that make sees when one of them is changed.  It
+does not see that a file which was not there before would now be found first: a header
 ``include/linux/x.h`` where ``include/uapi/linux/x.h`` was included until now, or one beside the
-file that includes it.
+file that includes it.  Nor does it see that such a file is gone, so that the other one is found
+again: Kbuild goes by what is newer (newer-prereqs in scripts/Kbuild.include, v6.12; GNU make 4.3
+does not name what is missing there).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def includable(tree: str, cache: Cache) -> str:
 
 
 def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
-    """Remove from a held build folder the objects that would find a new file first; give how many.
+    """Remove from a held build folder the objects that would find another file; give how many.
 
     One that is away already, since a build stopped before it was made again, counts too.
 
@@ -46,26 +48,36 @@ def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
     :raises HostError: when git or grep fails.
     """
     added: dict[str, list[str]] = {}
-    for name in _added(objects, tree, cache):
+    for name in _since(objects, tree, cache, "A"):
         added.setdefault(name.rpartition("/")[2], []).append(name)
+    lost = {f"/{slot}/{name}" for name in _since(objects, tree, cache, "D")}
+    lasts = {name.rpartition("/")[2] for name in lost}
     gone = 0
-    for recipe in seeing(objects, [f"/{last}" for last in added]):
+    for recipe in seeing(objects, [f"/{last}" for last in {*added, *lasts}]):
         path = objects / recipe
         text = path.read_text(errors="surrogateescape")
-        if any(_misled(text, dep, added, slot) for dep in set(text.split()) if "/" in dep):
+        names = {word for word in text.split() if "/" in word}
+        if any(
+            _misled(text, name, added, slot)
+            or (name.rpartition("/")[2] in lasts and name.endswith(tuple(lost)))
+            for name in names
+        ):
             target = path.with_name(path.name.removeprefix(".").removesuffix(".cmd"))
             gone += 1
             target.unlink(missing_ok=True)
     return gone
 
 
-def _added(objects: Path, tree: str, cache: Cache) -> set[str]:
-    """The files of ``tree`` that may be included and that some object here was made without."""
-    added: set[str] = set()
+def _since(objects: Path, tree: str, cache: Cache, how: str) -> set[str]:
+    """The files that may be included and that ``tree`` has more or fewer than an object here.
+
+    :param how: ``A`` for those it has more, ``D`` for those it has no more.
+    """
+    found: set[str] = set()
     for old in origin(objects).trees:
         with contextlib.suppress(process.CommandFailed):  # that tree was trimmed away
-            added.update(store.touched_files(old, tree, cache, only="A"))
-    return {name for name in added if name.endswith(_INCLUDED)}
+            found.update(store.touched_files(old, tree, cache, only=how))
+    return {name for name in found if name.endswith(_INCLUDED)}
 
 
 def _misled(text: str, dependency: str, added: dict[str, list[str]], slot: str) -> bool:

@@ -222,7 +222,8 @@ def list_entries(tree: str, paths: list[str], cache: Cache) -> dict[str, tuple[s
 def touched_files(base_tree: str, tree: str, cache: Cache, only: str = "") -> tuple[str, ...]:
     """Name the files that differ between two trees, sorted.
 
-    :param only: how they differ, as git-diff-tree(1) has it for ``--diff-filter``: ``A`` added.
+    :param only: how they differ, as git-diff-tree(1) has it for ``--diff-filter``: ``A`` added,
+        ``D`` deleted.
     """
     if base_tree == tree:
         return ()

@@ -101,3 +101,15 @@ def test_what_is_compiled_for_its_text_alone(cache, kernel, fetch):
     (kernel / "include/linux/move.h").write_text("/* new */\n")
     assert forget(objects, fetch(f"path:{kernel}").tree, "s", cache) == 1
     assert not (objects / "arch/x86/kernel/asm-offsets.s").exists()
+
+
+def test_what_found_a_header_first_that_is_gone_again(cache, kernel, fetch):
+    """Kbuild itself makes nothing anew for a file that is missing."""
+    header = kernel / "include/linux/move.h"
+    header.write_text("/* for a while */\n")
+    objects = built(cache, "s", {**OBJECTS, "mm/a.o": ["mm/a.c", "include/linux/move.h"]})
+    note_tree(objects, fetch(f"path:{kernel}").tree, whole=True)
+    header.unlink()
+    assert forget(objects, fetch(f"path:{kernel}").tree, "s", cache) == 1
+    assert not (objects / "mm/a.o").exists()
+    assert (objects / "mm/b.o").exists()
