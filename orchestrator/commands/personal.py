@@ -16,11 +16,17 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from orchestrator.plan.personal import Personal, personal_file, read_personal
+from orchestrator.model.errors import UserError
+from orchestrator.plan.personal import ENV_FILE, Personal, personal_file, read_personal
 
 LEAVE_OUT = "--no-personal"
-# Each says which kernel is under test.
-_EITHER = {"source": "kernel", "kernel": "source"}
+# Options of the command line that a default does not go with: it gives way.
+_GIVES_WAY = {
+    "source": {"kernel"},
+    "kernel": {"source", "base"},
+    "baseline": {"base"},
+    "quiet": {"json"},
+}
 # A resumed run has the options that it was started with; how it is shown may change.
 _RESUMED = ("jobs", "plain", "quiet")
 
@@ -34,7 +40,11 @@ def apply_personal(group: click.Command) -> None:
     if not isinstance(group, click.Group) or LEAVE_OUT in _before_dashes(words):
         return
     path = personal_file(os.environ)
-    if path is None or not path.is_file():
+    if path is None:
+        return
+    if not path.is_file():
+        if os.environ.get(ENV_FILE):
+            raise UserError(f"{ENV_FILE} names {path}, which is no file", f"unset {ENV_FILE}")
         return
     name = next((word for word in words if not word.startswith("-")), "")
     command = group.commands.get(name)
@@ -69,13 +79,21 @@ def added_words(command: click.Command, words: list[str], personal: Personal) ->
     added: list[str] = []
     for name, values in defaults.items():
         option = options.get(name)
-        if option is None or name in given or _EITHER.get(name) in given:
+        if option is None or name in given or _GIVES_WAY.get(name, set()) & given:
             continue
         if "resume" in given and name not in _RESUMED:
             continue
         kept = values if option.multiple else values[:1]
+        if name == "source":
+            kept = tuple(map(_at_home, kept))
         added += [word for value in kept for word in (f"--{name}", value)] or [f"--{name}"]
     return added
+
+
+def _at_home(source: str) -> str:
+    """A source with ``~`` as a shell would have made of it."""
+    scheme, path = ("path:", source[5:]) if source.startswith("path:") else ("", source)
+    return f"{scheme}{Path(path).expanduser()}" if path.startswith("~") else source
 
 
 def shown(path: Path, environ: Mapping[str, str]) -> str:

@@ -19,8 +19,9 @@ ENV_FILE = "LAB_CONFIG"
 OFF = "none"
 _NO_OPTIONS = ("cache", "commands")
 
-#: Option without its dashes -> what is to stand behind it, once each; nothing for a flag.
-Defaults = Mapping[str, tuple[str, ...]]
+#: Option without its dashes -> what is to stand behind it, once each; nothing for a flag, None for
+#: a flag that is not to be given.
+Defaults = Mapping[str, tuple[str, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Personal:
         for one, other in (("source", "kernel"), ("kernel", "source")):
             if one in own:
                 general.pop(other, None)
-        return {**general, **own}
+        both = {**general, **own}
+        return {name: values for name, values in both.items() if values is not None}
 
 
 def personal_file(environ: Mapping[str, str]) -> Path | None:
@@ -95,13 +97,13 @@ def _one_kernel(top: View, document: Document, problems: Problems) -> None:
             problems.add(document.problem(view.at("kernel"), told))
 
 
-def _options(view: View) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _options(view: View) -> Defaults:
+    found: dict[str, tuple[str, ...] | None] = {}
     for key, value in view.data.items():
-        if key in _NO_OPTIONS or value is None or value is False:
+        if key in _NO_OPTIONS or value is None:
             continue
-        if value is True:
-            found[key] = ()
+        if isinstance(value, bool):
+            found[key] = () if value else None
         else:
             found[key] = tuple(map(str, value if isinstance(value, list) else [value]))
     return found

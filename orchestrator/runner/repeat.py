@@ -33,7 +33,7 @@ from orchestrator.model.toolchain import Toolchain
 from orchestrator.plan.budget import as_ran
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
-from orchestrator.runner.context import Context, Kernel
+from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.runner.stages import Stages
 
 
@@ -240,15 +240,7 @@ def same_kernel(
     build = subject.cell.build
     kept = find_image(build, subject.image_sha256, context.cache)
     if kept is not None and subject.record is not None:
-        known = subject.record
-        tree = KernelTree(build.kernel, known.version, "", "", known.series, known.series_digest)
-        try:
-            kernel = stages.prepare(build.kernel, context)
-        except (LabError, OSError):
-            kernel = Kernel(tree, "", known.source)  # gone or changed meanwhile
-        if kernel.tree.series_digest != known.series_digest:
-            kernel = Kernel(tree, kernel.slot, known.source)
-        return replace(kernel, exact=_made(kernel, kept, context, stages)), kept, ""
+        return _kept_kernel(subject.record, kept, old, context, stages)
     kernel = stages.prepare(build.kernel, context)
     if kernel.tree.failure is not None:
         return kernel, None, ""
@@ -261,6 +253,42 @@ def same_kernel(
             f"not {subject.image_sha256[:12]})"
         )
     return kernel, built, note
+
+
+def _kept_kernel(
+    known: KernelRecord, kept: BuildResult, old: Path, context: Context, stages: Stages
+) -> tuple[Kernel, BuildResult, str]:
+    """The kernel of a kept image; what its tree is now is told only if the image was made of it."""
+    spec = kept.build.kernel
+    tree = KernelTree(spec, known.version, "", "", known.series, known.series_digest)
+    told: list[Event] = []
+
+    def hear(event: Event) -> None:
+        if event.stage == TESTED:
+            told.append(event)
+        else:
+            context.listener(event)
+
+    try:
+        kernel = stages.prepare(spec, replace(context, listener=hear))
+    except (LabError, OSError):
+        kernel = Kernel(tree, "", known.source)  # gone or changed meanwhile
+    if kernel.tree.series_digest != known.series_digest:
+        kernel = Kernel(tree, kernel.slot, known.source)
+    kernel = replace(kernel, exact=_made(kernel, kept, context, stages))
+    note = ""
+    if not kernel.exact:
+        kernel = replace(
+            kernel, tree=replace(kernel.tree, version=known.version, tested=known.tested)
+        )
+        told = [Event("kernel", spec.name, TESTED, known.tested.sentence)]
+        note = kernel.slot and (
+            f"the sources of {spec.name} are not what they were in {old.name}, whose image this "
+            "is: `lab run` tests them as they are now"
+        )
+    for event in told if known.tested.sentence else ():
+        context.listener(event)
+    return kernel, kept, note
 
 
 def _made(kernel: Kernel, kept: BuildResult, context: Context, stages: Stages) -> bool:

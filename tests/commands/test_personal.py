@@ -42,6 +42,31 @@ def test_the_command_line_wins() -> None:
     assert added("gc") == added("list") == []
 
 
+def test_what_does_not_go_with_a_word_of_the_command_line_gives_way() -> None:
+    personal = Personal(MINE.path, {"kernel": ("k",), "baseline": ("b",), "quiet": ()})
+    assert added("build", personal=personal) == ["--kernel", "k", "--baseline", "b", "--quiet"]
+    assert added("build", "--json", "--base", "HEAD", personal=personal) == []
+
+
+def test_a_flag_that_a_command_takes_back() -> None:
+    personal = Personal(MINE.path, {"quiet": ()}, {"build": {"quiet": None}})
+    assert (added("build", personal=personal), added("run", personal=personal)) == ([], ["--quiet"])
+
+
+def test_a_source_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/h")
+    for word in ("~/linux", "path:~/linux"):
+        words = added("plan", personal=Personal(MINE.path, {"source": (word,)}))
+        assert words == ["--source", word.replace("~", "/h")]
+
+
+def test_a_file_that_was_named_and_is_none(lab, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LAB_CONFIG", str(tmp_path))
+    done = lab("plan")
+    assert done.status == 2
+    assert f"LAB_CONFIG names {tmp_path}, which is no file" in done.err
+
+
 @pytest.fixture
 def mine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("LAB_CONFIG", raising=False)

@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Repeat, Subject
+from orchestrator.model import kernel as kernels
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, ConfigMismatch, KernelTree, PatchState
 from orchestrator.model.names import Verdict
@@ -185,12 +186,22 @@ def test_an_image_of_other_sources_quotes_none(
     """The tree was edited since: what its lines say now is not what that kernel ran."""
     repeat = repeat_of()
     record = KernelRecord("cli", "path:/x", "6.12.117", (), "digest")
+    record = replace(
+        record, tested=kernels.Tested("your tree differs in mm/a.c (+1 -1)", "your tree")
+    )
     (subject,) = repeat.subjects
     subject = replace(subject, record=record, image_sha256="sha")
     built = played.build(subject.cell.build, None, None)  # type: ignore[arg-type]
     monkeypatch.setattr("orchestrator.runner.repeat.find_image", lambda *_: built)
-    context = Context(RunValues("r", 1), Machine(places.cache, places.reports, places.fragments))
+    told: list[str] = []
+    machine = Machine(places.cache, places.reports, places.fragments)
+    context = Context(RunValues("r", 1), machine, lambda event: told.append(event.text))
     for found, exact in ((None, False), (replace(built, image_sha256="new"), False), (built, True)):
         stages = replace(played.stages, find=lambda *_, found=found: found)
-        kernel, kept, _ = same_kernel(subject, Path("r1"), context, stages)
+        told.clear()
+        kernel, kept, note = same_kernel(subject, Path("r1"), context, stages)
         assert (kernel.exact, kept) == (exact, built)
+        # What the run said was tested, and not what its tree has become.
+        assert (kernel.tree.tested == record.tested) is not exact
+        assert (record.tested.sentence in told) is not exact
+        assert ("are not what they were in r1" in note) is not exact
