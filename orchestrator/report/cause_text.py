@@ -44,7 +44,7 @@ def block(cause: Cause) -> list[str]:
     if followers := followers_text(cause):
         lines.append(f"       {followers}")
     for place in touched_places(replace(cause.first, hits=cause.hits), 1):
-        lines.append(f"       in its trace, touched by the series: {place}")
+        lines.append(f"       in its trace, touched by the change: {place}")
     return [*lines, f"       again: {cause.first.rerun}"] if cause.first.rerun else lines
 
 

@@ -63,7 +63,7 @@ def test_a_block_has_one_evidence_and_one_command() -> None:
 def test_a_report_names_the_line_of_the_series() -> None:
     cause = Cause(CauseKind.REPORT, "cli", "W", "", LOGS[:1], hits=(warn_hit(),))
     assert block(cause)[1:-1] == [
-        "       in its trace, touched by the series: mm/userfaultfd.c:1184 in move_swap_pte"
+        "       in its trace, touched by the change: mm/userfaultfd.c:1184 in move_swap_pte"
     ]
 
 
