@@ -74,7 +74,6 @@ complete --command lab --no-files --keep-order --arguments '(__lab_complete)'
 
 #: The script for each shell.
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
-SHELLS = tuple(SCRIPTS)
 
 #: Where Debian's zsh looks without being told; a user has no such folder.
 ZSH_SYSTEM = Path("/usr/local/share/zsh/site-functions")

@@ -137,9 +137,10 @@ def selection_of(options: dict[str, Any]) -> Any:
 
     here = Path.cwd()
     source, series = options["source"], options["series"]
-    names = ("profile", "kernels", "configs", "shapes", "workloads", "apply", "build_mismatched")
+    names = ("profile", "kernels", "configs", "shapes", "workloads", "apply", "build_mismatched",
+             "toolchain")  # fmt: skip
     return Selection(
-        **{name: options[name] for name in (*names, "toolchain") if name in options},
+        **{name: options[name] for name in names if name in options},
         arches=tuple(ALIASES.get(name, name) for name in options["arches"]),
         source=None if source is None else resolve_source(source, here),
         series=series if series in (None, STDIN) else resolve_series(series, here),

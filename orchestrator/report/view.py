@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.judge.causes import failures
-from orchestrator.judge.outcome import PlacedCase, cases_of, cell_cases
+from orchestrator.judge.outcome import BAD, PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
 from orchestrator.model.names import CaseId, Verdict
@@ -23,8 +23,6 @@ from orchestrator.model.results import (
 )
 from orchestrator.report.plot import Plot, plot
 from orchestrator.report.text import EXIT_MEANING, answer, headline, verdict_counts
-
-_BAD = (Verdict.FAIL, Verdict.ERROR)
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,7 @@ def matrix(run: RunResult) -> tuple[Row, ...]:
 
 
 def _slot(run: RunResult, cell: CellRecord | None, build: BuildRecord | None) -> Slot | None:
-    failed = build is not None and build.verdict in _BAD
+    failed = build is not None and build.verdict in BAD
     if build is not None and build.expected:
         detail = f"does not build: {build.expected}"
         return Slot("met", "as expected", detail, build_anchor(build))

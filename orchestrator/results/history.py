@@ -114,12 +114,8 @@ def runs(db: Path, limit: int = 20) -> tuple[HistoryRun, ...]:
 
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    if not db.exists():
-        return ()
-    with _open(db) as connection:
-        rows = connection.execute("SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?",
-                                  (limit,))  # fmt: skip
-        return tuple(HistoryRun(*row) for row in rows)
+    rows = _rows(db, "SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,))
+    return tuple(HistoryRun(*row) for row in rows)
 
 
 def query(
@@ -162,6 +158,14 @@ def _case_ids(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in connection.execute("SELECT DISTINCT id FROM cases"))
 
 
+def _rows(db: Path, query: str, values: tuple[object, ...]) -> list[Any]:
+    """What a query finds in a history; nothing where there is none yet."""
+    if not db.exists():
+        return []
+    with _open(db) as connection:
+        return connection.execute(query, values).fetchall()
+
+
 def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
     """How far each measurement lies apart in runs of one kernel, by case key and name.
 
@@ -171,16 +175,14 @@ def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
     :param runs: as many of the newest runs are looked at.
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    if not db.exists():
-        return {}
-    with _open(db) as connection:
-        rows = connection.execute(
-            "SELECT c.key, m.name, c.kernel || ' ' || c.version || ' ' || c.series_digest, m.value"
-            " FROM measurements m JOIN cases c ON c.n = m.n"
-            " WHERE c.run IN (SELECT id FROM runs ORDER BY started DESC, id DESC LIMIT ?)"
-            " AND c.verdict = ? AND m.value IS NOT NULL",
-            (runs, Verdict.PASS.value),
-        ).fetchall()
+    rows = _rows(
+        db,
+        "SELECT c.key, m.name, c.kernel || ' ' || c.version || ' ' || c.series_digest, m.value"
+        " FROM measurements m JOIN cases c ON c.n = m.n"
+        " WHERE c.run IN (SELECT id FROM runs ORDER BY started DESC, id DESC LIMIT ?)"
+        " AND c.verdict = ? AND m.value IS NOT NULL",
+        (runs, Verdict.PASS.value),
+    )
     groups: dict[tuple[str, str], dict[str, list[float]]] = {}
     for key, name, kernel, value in rows:
         groups.setdefault((key, name), {}).setdefault(kernel, []).append(value)
@@ -197,16 +199,14 @@ def workload_seconds(db: Path, runs: int = 20) -> dict[tuple[str, str], float]:
     :param runs: as many of the newest runs are looked at.
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    if not db.exists():
-        return {}
-    with _open(db) as connection:
-        rows = connection.execute(
-            "SELECT c.run, c.key, c.workload, c.name, c.seconds FROM cases c"
-            " JOIN (SELECT id, started FROM runs ORDER BY started DESC, id DESC LIMIT ?) r"
-            " ON r.id = c.run WHERE c.seconds > 0 OR c.name IN (?,?,?)"
-            " ORDER BY r.started DESC, r.id DESC",
-            (runs, *_NO_END),
-        ).fetchall()
+    rows = _rows(
+        db,
+        "SELECT c.run, c.key, c.workload, c.name, c.seconds FROM cases c"
+        " JOIN (SELECT id, started FROM runs ORDER BY started DESC, id DESC LIMIT ?) r"
+        " ON r.id = c.run WHERE c.seconds > 0 OR c.name IN (?,?,?)"
+        " ORDER BY r.started DESC, r.id DESC",
+        (runs, *_NO_END),
+    )
     took: dict[tuple[str, str, str], float] = {}
     for run, key, workload, name, seconds in rows:
         place = (run, key.partition(":")[0], workload)
