@@ -124,6 +124,7 @@ def _session(what: session.Bootable, context: Context, options: ShellOptions, fi
         try:
             with boot.booted(request) as machine:
                 _tell(f"booted in {machine.boot_seconds:.1f} s")
+                session.push_modules(machine, what)
                 if options.push:
                     session.push(machine, what.cell.workloads, context)
                     _tell(f"workloads are in {GUEST_FOLDER}")

@@ -208,6 +208,7 @@ class BuildResult:
     ``made_in`` is the slot and the config of the build folder that it was compiled in: equal
     sources may have another slot.  Empty where not known.  ``steps`` counts the compiles and links
     that make told of.  ``compiler`` is the first line of what it says to ``--version``.
+    ``modules`` is the archive of what the guest has below /lib/modules, None without any.
     """
 
     build: Build
@@ -229,3 +230,4 @@ class BuildResult:
     made_in: tuple[str, ...] = ()
     steps: int = 0
     compiler: str = ""
+    modules: Path | None = None

@@ -65,7 +65,7 @@ class ConfigSpec:
     ``lacks`` are capabilities that a kernel may provide and this config takes away.
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
-    ``toolchain`` compiles it.
+    ``toolchain`` compiles it.  With ``modules`` its modules are built, and in the guest.
     """
 
     name: str
@@ -79,6 +79,7 @@ class ConfigSpec:
     build_mismatched: bool = False
     selftest_config: tuple[str, ...] = ()
     toolchain: Toolchain = DEFAULT_TOOLCHAIN
+    modules: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "dotconfig": str(build.config.full) if build.config.full else None,
                 "toolchain": str(build.config.toolchain),
                 "selftest_config": list(build.config.selftest_config),
+                "modules": build.config.modules,
                 "arch": build.arch,
             }
             for build in plan.builds
@@ -155,6 +156,7 @@ def _config_text(config: ConfigSpec) -> str:
     parts = [str(config.full)] if config.full else []
     parts += [path.stem for path in config.fragments]
     parts += [f"selftests/{name}" for name in config.selftest_config]
+    parts += ["(with modules)"] * config.modules
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
 

@@ -277,6 +277,8 @@ class _CellRun:
         with ThreadPoolExecutor(1) as beside:
             pushed = beside.submit(watch.push, machine, archive)
             self._check_guest(machine)
+            if self.built.modules:
+                watch.push_modules(machine, self.built.modules)
             pushed.result()
 
     def _check_guest(self, machine: boot.Guest) -> None:
