@@ -109,6 +109,7 @@ class SelftestRun:
     ``name`` tells several runs of one program apart.  ``setup`` are lines for the shell that starts
     it in the guest; ``timeout`` in seconds is the collection's where None.  ``skip`` says why it is
     not run by itself.  ``repair`` are compiler flags with which a tree's own mistake is got round.
+    ``after`` are lines for the same shell when the program has ended: what it does not say itself.
     """
 
     program: str
@@ -122,6 +123,7 @@ class SelftestRun:
     repair: tuple[str, ...] = ()
     messages: MessageRules = MessageRules()
     only_arch: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,7 @@ def _workload(
     spec: WorkloadSpec, built: Selftests, test: Selftest, run: SelftestRun, base: str
 ) -> WorkloadSpec:
     words = [word for line in run.setup for word in ("-s", line)]
+    words += [word for line in run.after for word in ("-a", line)]
     return replace(
         spec,
         name=f"{base}/{_short(run)}",
