@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.judge import outcome, tested
+from orchestrator.judge import outcome, own_selftests, tested
 from orchestrator.judge.compare import FigureChange
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.report import figures, plot, text, trace, view
@@ -96,6 +96,7 @@ def render(
         figures=figures,
         outcome=outcome,
         size=plot,
+        own_selftests=own_selftests,
         tested=tested,
         texts=text,
         traces=trace,
