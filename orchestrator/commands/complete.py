@@ -62,11 +62,10 @@ def _arches(_context: click.Context, _typed: str) -> Found:
 
 
 def _reports() -> Path:
-    from orchestrator.runner.context import Places
+    from orchestrator.runner.context import Places, reports_of
 
-    found = find_lab(Path.cwd())
-    places = Places.of_tree(found.tree, found.lab_yaml) if found.tree else Places.of(found.lab_yaml)
-    return places.reports
+    here = Path.cwd()
+    return Places.of_found(find_lab(here, anywhere=reports_of(here).is_dir())).reports
 
 
 def _runs(_context: click.Context, typed: str) -> Found:

@@ -193,7 +193,7 @@ def watch(selection: Selection, words: list[str]) -> int:
     :raises UserError: for anything wrong in lab.yaml or on the command line, before the first run.
     :raises HostError: as :func:`changes` does.
     """
-    places = find_places()
+    places = find_places(anywhere=selection.source is not None)
     plan = make_plan(load(places), in_tree(selection, places), tuple(ARCHES))
     news = changes(what_to_watch(plan, places))
     next(news)  # the trees are watched before the first run reads them

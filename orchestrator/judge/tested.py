@@ -48,7 +48,10 @@ def _of_series(kernel: KernelRecord) -> str:
 
 def _differs(difference: Difference) -> str:
     if not difference.count:
-        return f"is the same as {difference.base}"
+        # Which of its packages, since the name means the newest there is.
+        version = difference.source.partition("=")[2]
+        told = f" ({version})" if version and version not in difference.base else ""
+        return f"is the same as {difference.base}{told}"
     named = [file_text(file) for file in difference.files[:_NAMED]]
     more = difference.count - len(named)
     if more:
@@ -58,10 +61,13 @@ def _differs(difference: Difference) -> str:
 
 
 def file_text(file: FileChange) -> str:
-    """``mm/userfaultfd.c (+1 -1)``."""
+    """``mm/userfaultfd.c (+1 -1)``; a name that would end the line is written out."""
+    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in file.file)
+    if file.mode:
+        return f"{name} (mode)"
     if file.added is None or file.removed is None:
-        return f"{file.file} (no text)"
-    return f"{file.file} (+{file.added} -{file.removed})"
+        return f"{name} (no text)"
+    return f"{name} (+{file.added} -{file.removed})"
 
 
 def tested_kernels(run: Found) -> tuple[KernelRecord, ...]:
