@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.judge.causes import Cause, CauseKind, causes_of
 from orchestrator.judge.outcome import summary_of
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
-from orchestrator.model.formats import short_seconds
+from orchestrator.model.formats import counted, short_seconds
 from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.report.cause_text import headline
@@ -43,7 +43,7 @@ def brief(
     else:
         word = "FAIL" if status == EXIT_KERNEL else "ERROR"
         why, others = _why(run, causes, comparison, status)
-        more = f" and {others} more cause{'' if others == 1 else 's'}" if others else ""
+        more = f" and {counted(others, 'more cause')}" if others else ""
         told = f"{word}: {why}{more}{_failed(run, comparison)}; {_short(folder)}"
     return visible(printable(told))
 
@@ -78,8 +78,8 @@ def _tried(run: RunResult) -> str:
     cells = [cell for cell in run.cells if cell.cases]
     if not cells:
         good = sum(build.verdict is Verdict.PASS for build in run.builds)
-        return _count(good, "build")
-    return f"{_count(run.summary.passed, 'case')} in {_count(len(cells), 'cell')}"
+        return counted(good, "build")
+    return f"{counted(run.summary.passed, 'case')} in {counted(len(cells), 'cell')}"
 
 
 def _failed(run: RunResult, comparison: Comparison | None) -> str:
@@ -87,15 +87,11 @@ def _failed(run: RunResult, comparison: Comparison | None) -> str:
     failed = summary_of(run).failed
     if not failed:
         return ""
-    told = f", {_count(failed, 'case')} {'fails' if failed == 1 else 'fail'}"
+    told = f", {counted(failed, 'case')} {'fails' if failed == 1 else 'fail'}"
     if comparison is None:
         return told
     worse = len(comparison.regressed)
     return f"{told} and {worse or 'none'} regressed"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _short(folder: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId
 from orchestrator.model.results import CaseResult
 from orchestrator.report.trace import touched_places
@@ -53,7 +54,7 @@ def followers_text(cause: Cause) -> str:
     if not cause.followers:
         return ""
     said = "after it" if cause.kind is CauseKind.REPORT else _fail(cause.followers)
-    return f"{_count(cause.followers, 'case')} {said} in {_places(cause.followers)}"
+    return f"{counted(len(cause.followers), 'case')} {said} in {_places(cause.followers)}"
 
 
 def cause_to_dict(cause: Cause) -> dict[str, object]:
@@ -87,7 +88,7 @@ def _named(cause: Cause) -> str:
 
 def _places(cases: Iterable[CaseResult]) -> str:
     names = _workloads(cases)
-    return names[0] if len(names) == 1 else f"{len(names)} workloads"
+    return names[0] if len(names) == 1 else counted(len(names), "workload")
 
 
 def _workloads(cases: Iterable[CaseResult]) -> list[str]:
@@ -97,10 +98,6 @@ def _workloads(cases: Iterable[CaseResult]) -> list[str]:
 def _cells(cases: Iterable[CaseResult]) -> list[str]:
     cells = (CaseId.parse(case.id).cell for case in cases)
     return list(dict.fromkeys("/".join(cell.applying) for cell in cells))
-
-
-def _count(cases: tuple[CaseResult, ...], what: str) -> str:
-    return f"{len(cases)} {what}{'' if len(cases) == 1 else 's'}"
 
 
 def _fail(cases: tuple[CaseResult, ...]) -> str:

@@ -11,6 +11,7 @@ from orchestrator.judge.causes import failures
 from orchestrator.judge.outcome import BAD, PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
+from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -139,7 +140,7 @@ def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
     counts = verdict_counts(tuple(p.case for p in placed))
     state = answer(run)
     total = len(placed)
-    cells = f"{len(run.cells)} cell{'' if len(run.cells) == 1 else 's'}"
+    cells = counted(len(run.cells), "cell")
     parts = [f"{counts[Verdict.FAIL]} of {total} cases failed" if counts[Verdict.FAIL] else ""]
     if counts[Verdict.ERROR]:
         parts.append(f"{counts[Verdict.ERROR]} could not be judged because the host failed")

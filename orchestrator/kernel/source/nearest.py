@@ -241,6 +241,6 @@ def _changes(base: str, tree: str, cache: Cache) -> tuple[FileChange, ...]:
             continue
         # git-diff(1), "Other diff formats": "-" for both numbers of a binary file.
         added, removed, name = line.split(b"\t", 2)
-        numbers = (None, None) if added == b"-" else (int(added), int(removed))
-        found.append(FileChange(os.fsdecode(name), *numbers, mode=name in same))
+        more, less = (None, None) if added == b"-" else (int(added), int(removed))
+        found.append(FileChange(os.fsdecode(name), more, less, mode=name in same))
     return tuple(sorted(found, key=lambda one: (not one.file.endswith(_CODE), one.file)))
