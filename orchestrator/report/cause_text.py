@@ -40,13 +40,17 @@ def headline(cause: Cause) -> str:
 
 def block(cause: Cause) -> list[str]:
     """A cause in some lines: what and where, its evidence, who follows, how to repeat it."""
-    lines = [f"{cause.verdict.value.upper():5}  {headline(cause)}"]
-    lines += [f"       {text}" for text in (_named(cause), cause.evidence) if text]
-    if followers := followers_text(cause):
-        lines.append(f"       {followers}")
-    for place in touched_places(replace(cause.first, hits=cause.hits), 1):
-        lines.append(f"       in its trace, touched by the change: {place}")
-    return [*lines, f"       again: {cause.first.rerun}"] if cause.first.rerun else lines
+    again = [f"again: {cause.first.rerun}"] if cause.first.rerun else []
+    lines = [f"       {text}" for text in (*about(cause), *again)]
+    return [f"{cause.verdict.value.upper():5}  {headline(cause)}", *lines]
+
+
+def about(cause: Cause) -> tuple[str, ...]:
+    """What the headline leaves out, a line each: who shows it, its evidence, who follows."""
+    places = touched_places(replace(cause.first, hits=cause.hits), 1)
+    touched = (f"in its trace, touched by the change: {place}" for place in places)
+    told = (_named(cause), cause.evidence, followers_text(cause), *touched)
+    return tuple(filter(None, told))
 
 
 def followers_text(cause: Cause) -> str:

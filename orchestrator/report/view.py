@@ -7,7 +7,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.judge.causes import failures
+from orchestrator.judge.causes import causes_of, failures
+from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import BAD, PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
@@ -181,7 +182,7 @@ def _comparison_answer(run: RunResult, comparison: Comparison) -> Answer:
         errors = any(c.after is not None and c.after.verdict is Verdict.ERROR
                      for c in comparison.cases)  # fmt: skip
         return Answer("error" if errors and state == "pass" else state, sentence, "", "")
-    item = regressed[0]
+    item = by_cause(regressed, causes_of(run))[0].items[0]
     if item.after is None:
         return Answer("fail", sentence, "", "")
     state = "error" if item.after.verdict is Verdict.ERROR else "fail"

@@ -38,9 +38,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("command", ["open", "logs", "rerun"])
-def test_a_misspelt_run_gets_a_near_name(
-    page: Path, lab: Callable[..., Any], command: str
-) -> None:
+def test_a_misspelt_run_gets_a_near_name(page: Path, lab: Callable[..., Any], command: str) -> None:
     wrong = BROKEN.run.id.replace("0105", "0150")
     for words in ((wrong,), (wrong, "counters")):
         done = lab(command, *words)
