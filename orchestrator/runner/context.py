@@ -20,6 +20,7 @@ from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.place import named_by
 from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
@@ -101,7 +102,8 @@ def cache_folder() -> Cache:
         try:
             return Cache(Path(chosen).expanduser().resolve())
         except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a loop of links
-            raise UserError(f"LAB_CACHE={chosen}: {error}", "name a folder") from error
+            told = f"the cache {chosen}, as {named_by()} has it: {error}"
+            raise UserError(told, "name a folder") from error
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if not base.is_absolute():  # to be ignored then, says the specification
         base = Path.home() / ".cache"
