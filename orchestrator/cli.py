@@ -191,11 +191,11 @@ def logs(words: tuple[str, ...], **options: Any) -> int:
 @cli.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--kernel-a", help="Kernel of A, the baseline.")
-@click.option("--kernel-b", help="Kernel of B, the candidate.")
+@click.option("--kernel-a", metavar="KERNEL", help="Kernel of A, where it has several.")
+@click.option("--kernel-b", metavar="KERNEL", help="Kernel of B, where it has several.")
 @click.option(
     "--fail-on", type=click.Choice(["regression", "any", "never"]), default="regression",
-    show_default=True, help="What exits with 1.",
+    show_default=True, help="What exits with 1: a regression, any failure of B, or nothing.",
 )  # fmt: skip
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Page to write.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="JUnit to write.")
@@ -203,8 +203,9 @@ def logs(words: tuple[str, ...], **options: Any) -> int:
 def compare(a: str, b: str, **options: Any) -> int:
     """Set run B beside run A: what regressed, what is fixed.
 
-    A and B are run ids, folders or `latest`.  The reports go to reports/compare-A-B, or where
-    --html and --junit say.
+    A is the baseline, B the candidate, each `latest`, `last-failed`, `@2` (the run before the
+    latest), a run's id or a part of it that no other has, or a run's folder.  The reports go to
+    reports/compare-A-B, or where --html and --junit say.
     """
     from orchestrator.commands.compare import CompareOptions
     from orchestrator.commands.compare import compare as command
@@ -225,12 +226,17 @@ def report(run_name: str, baseline: str | None, as_json: bool) -> int:
 
 @cli.command()
 @click.argument("case", metavar="[CASE-GLOB]", required=False)
-@click.option("--verdict", type=click.Choice(["pass", "fail", "skip", "error"]))
+@click.option("--verdict", type=click.Choice(["pass", "fail", "skip", "error"]),
+              help="Only cases that came to it.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--rebuild", is_flag=True, help="Read the stored runs again first.")
 @json_option
 def history(case: str | None, verdict: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
-    """Show earlier runs, or what the cases that fit a glob came to in them."""
+    """Show earlier runs, or what the cases that fit a glob came to in them.
+
+    CASE-GLOB is a case's id, whole parts of it (uffd-move/swap, counters) or a glob
+    ('*:kernel-log').  Without one and without --verdict the runs are shown.
+    """
     from orchestrator.commands.history import history as command
 
     return command(case, verdict, limit, rebuild, as_json)
@@ -267,8 +273,9 @@ def log(files: tuple[str, ...], **options: Any) -> int:
 def list_(words: tuple[str, ...], as_json: bool) -> int:
     """List the workloads, or what else lab.yaml defines.
 
-    KIND is workloads, kernels, configs, shapes, profiles or arches; NAME is a name or a glob.
-    Without a KIND a NAME is looked for among the workloads and then among the rest.
+    KIND is workloads, kernels, configs, shapes, profiles or arches (default: workloads).  NAME is
+    one of their names, a family of workloads (uffd-move) or a glob ('uffd-move/swap*').  Without a
+    KIND a NAME is looked for among the workloads and then among the rest.
     """
     from orchestrator.commands.list import listing
 

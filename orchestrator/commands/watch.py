@@ -37,8 +37,8 @@ _SHOWN = 3
 # begin with a dot.
 _PRODUCTS = (
     ".a", ".bin", ".bz2", ".cmd", ".dtb", ".elf", ".gz", ".ko", ".lex.c", ".lz4", ".lzma", ".mod",
-    ".mod.c", ".o", ".order", ".rej", ".orig", ".s", ".so", ".so.dbg", ".swo", ".swp", ".swx", ".symtypes",
-    ".tab.c", ".tab.h", ".tmp", ".xz", ".zst", "~",
+    ".mod.c", ".o", ".order", ".rej", ".orig", ".s", ".so", ".so.dbg", ".swo", ".swp", ".swx",
+    ".symtypes", ".tab.c", ".tab.h", ".tmp", ".xz", ".zst", "~",
 )  # fmt: skip
 _NAMES = {
     "Module.symvers", "System.map", "TAGS", "__pycache__", "cscope.out", "modules.builtin", "tags",

@@ -145,8 +145,21 @@ def test_every_command_and_option_has_help(name, lab):
     assert done.status == 0
     assert len(done.out.splitlines()) > 3
     for option in cli.commands[name].params:
-        if isinstance(option, click.Option) and option.name not in ("help", "verdict"):
+        if isinstance(option, click.Option) and option.name != "help":
             assert option.help, f"{name} {option.name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("list", ["kernels", "a family of workloads", "'uffd-move/swap*'"]),
+        ("compare", ["A is the baseline", "last-failed", "@2", "--kernel-a KERNEL"]),
+        ("history", ["CASE-GLOB is", "'*:kernel-log'", "Only cases that came to it."]),
+    ],
+)
+def test_help_says_what_arguments_take(name, told, lab):
+    text = " ".join(lab(name, "--help").out.split())
+    assert [words for words in told if words not in text] == []
 
 
 def ends(error: BaseException, monkeypatch, capsys) -> tuple[int, str]:
