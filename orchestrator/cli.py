@@ -216,12 +216,23 @@ def compare(a: str, b: str, **options: Any) -> int:
 @cli.command()
 @click.argument("run_name", metavar="RUN")
 @click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
+@click.option("--markdown", is_flag=True, help="Only print a summary for GitHub, in its Markdown.")
+@click.option("--patchwork", is_flag=True, help="Only print a check for Patchwork, as JSON.")
+@click.option("--url", default="", help="Where the run is published; {run} in it is its id.")
+@click.option("--context", default="", metavar="NAME", help="The check's name (lab-PROFILE).")
 @json_option
-def report(run_name: str, baseline: str | None, as_json: bool) -> int:
+def report(run_name: str, **options: Any) -> int:
     """Write junit.xml and index.html of a run again, from its stored results."""
-    from orchestrator.commands.compare import report as command
+    from orchestrator.commands.report import ReportOptions
+    from orchestrator.commands.report import report as command
 
-    return command(run_name, baseline, as_json)
+    if sum(options[name] for name in ("markdown", "patchwork", "as_json")) > 1:
+        raise click.UsageError("--markdown, --patchwork or --json: one of them")
+    if options["url"] and not (options["markdown"] or options["patchwork"]):
+        raise click.UsageError("--url goes with --markdown or --patchwork")
+    if options["context"] and not options["patchwork"]:
+        raise click.UsageError("--context goes with --patchwork")
+    return command(run_name, ReportOptions(**options))
 
 
 @cli.command()

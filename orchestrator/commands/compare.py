@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``lab compare`` and ``lab report``: made from stored results alone, no process is started."""
+"""``lab compare``: made from stored results alone, no process is started."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.commands.report import write_reports
 from orchestrator.commands.workspace import stored_places
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
@@ -19,12 +20,11 @@ from orchestrator.judge.compare import compare as set_beside
 from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import kernels_of
 from orchestrator.model.codec import plain
-from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
+from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.report.cause_text import cause_to_dict
 from orchestrator.report.compare_text import comparison_text, figures_text
-from orchestrator.report.text import visible
 from orchestrator.report.view import by_change
 from orchestrator.results import runs, store
 from orchestrator.runner.record import known_noise
@@ -63,7 +63,7 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
         own = places.reports / _folder_name(comparison)
         _link_evidence(own, folder_b)
         html, junit = own / "index.html", own / "junit.xml"
-    written = _write(run_b, folder_b, comparison, html, junit, changes)
+    written = write_reports(run_b, folder_b, comparison, html, junit, changes)
     status = _status(comparison, options.fail_on)
     causes = causes_of(run_b)
     if options.as_json:
@@ -77,49 +77,6 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
         for path in written:
             click.echo(f"report: {path}")
     return status
-
-
-def report(name: str, baseline: str | None, as_json: bool) -> int:
-    """Write a run's junit.xml and index.html again.
-
-    :param baseline: a run or a kernel of the run; None for the one it had, ``none`` for none.
-    :raises UserError: when a run is unknown or damaged.
-    """
-    places = stored_places(name)
-    folder = runs.find_run(places.reports, name)
-    run = store.load(folder)
-    comparison = _against(places.reports, run, baseline)
-    changes = figure_changes(comparison, known_noise(places)) if comparison else ()
-    written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml", changes)
-    if as_json:
-        click.echo(json.dumps({"run": run.run.id, "written": list(map(str, written))}, indent=1))
-    else:
-        for problem in run.problems:
-            click.echo(f"lab: {visible(problem)}", err=True)
-        click.echo("\n".join(map(str, written)))
-    return EXIT_OK
-
-
-def _against(reports: Path, run: RunResult, baseline: str | None) -> Comparison | None:
-    wanted = run.run.baseline if baseline is None else baseline
-    if wanted in ("", "none"):
-        return None
-    kernels = kernels_of(run)
-    if wanted in kernels:
-        others = [kernel for kernel in kernels if kernel != wanted]
-        if len(others) != 1:
-            raise UserError(
-                f"run {run.run.id} has {len(others)} kernels beside {wanted}",
-                "use `lab compare RUN RUN --kernel-a A --kernel-b B`",
-            )
-        return set_beside(run, run, wanted, others[0])
-    try:
-        return set_beside(store.load(runs.find_run(reports, wanted)), run)
-    except UserError as error:
-        raise UserError(
-            f"baseline {wanted}: {error.message}",
-            "name another with --baseline, or `--baseline none` for a report without one",
-        ) from error
 
 
 def _require_common(comparison: Comparison, run_a: RunResult, run_b: RunResult) -> None:
@@ -139,28 +96,6 @@ def _status(comparison: Comparison, fail_on: str) -> int:
 
 
 # ---------------------------------------------------------------- files
-
-
-def _write(
-    run: RunResult, folder: Path, comparison: Comparison | None, html: Path | None,
-    junit: Path | None, changes: tuple[FigureChange, ...] = (),
-) -> tuple[Path, ...]:  # fmt: skip
-    """Write what is asked for; gives the files."""
-    from orchestrator.report import html as html_report
-    from orchestrator.report import junit as junit_report
-
-    texts = []
-    if html is not None:
-        texts.append((html, html_report.render(run, folder, comparison, changes)))
-    if junit is not None:
-        texts.append((junit, junit_report.render(run, comparison)))
-    for path, text in texts:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HostError(f"cannot write {path}: {error.strerror}") from error
-    return tuple(path.absolute() for path, _ in texts)
 
 
 def _folder_name(comparison: Comparison) -> str:
