@@ -46,7 +46,8 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
 
     :param url: where the run's page, or the folder with it, is published.
     """
-    answer = view.make_answer(run, comparison)
+    every = causes_of(run)
+    answer = view.make_answer(run, comparison, every)
     before, baseline, after = answer.sentence.partition(comparison.baseline if comparison else "\0")
     head = [f"## {_GLYPHS.get(answer.state, '!')} {answer.state}", *_few(_tested(run)),
             f"{before}{code(baseline)}{after}", _counts(run), *_matrix(run)]  # fmt: skip
@@ -56,7 +57,7 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
     head += _few([f"Known issue {code(issue_name(issue), _SHORT)} "
                   f"{code(issue_standing(issue, run), _SHORT)}."
                   for issue in run.known_issues if issue.state == NOT_SEEN])  # fmt: skip
-    heading, causes, quiet = _to_tell(run, comparison)
+    heading, causes, quiet = _to_tell(comparison, every)
     if causes:
         head.append(heading)
     tail = [*quiet, *_tail(run, url)]
@@ -144,10 +145,9 @@ def _cell(text: str) -> str:
 
 
 def _to_tell(
-    run: RunResult, comparison: Comparison | None
+    comparison: Comparison | None, causes: tuple[Cause, ...]
 ) -> tuple[str, tuple[Cause, ...], list[str]]:
     """What to look at: its heading, its causes, and what is only counted or named besides."""
-    causes = causes_of(run)
     if comparison is None:
         return "### What did not pass", causes, []
     regressed = by_cause(comparison.regressed, causes)
