@@ -83,7 +83,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     :raises HostError: when the host cannot do its part.
     """
     files = _Files.of(options)
-    places = find_places()
+    places = find_places(anywhere=selection.source is not None)
     if selection.series == STDIN and not options.command and not sys.stdin.isatty():
         raise UserError(
             "standard input is the series, and no terminal to log in from",

@@ -116,11 +116,15 @@ class ApplyFailure:
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that differs: how many lines were ``added`` and ``removed``; None where not text."""
+    """A file that differs: how many lines were ``added`` and ``removed``; None where not text.
+
+    ``mode`` tells that nothing but its mode does: it can be executed, or no longer.
+    """
 
     file: str
     added: int | None
     removed: int | None
+    mode: bool = False
 
 
 @dataclass(frozen=True)
