@@ -75,11 +75,12 @@ def named(pattern: str, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | Non
 
 
 def asked_for(spec: WorkloadSpec, patterns: Iterable[str]) -> bool:
-    """Whether a pattern means a collection: ``*`` and the like leave it out, its family does not.
+    """Whether a pattern means what is not of every day: ``*`` leaves it out, its family does not.
 
-    Collections take minutes, and what they need is a build of their own.
+    Collections of selftests take minutes, and what they need is a build of their own; what runs on
+    the host tests no guest.
     """
-    return spec.selftests is None or any(
+    return (spec.selftests is None and spec.host is None) or any(
         pattern.partition("/")[0] == spec.family for pattern in patterns
     )
 

@@ -305,7 +305,14 @@ def test_a_bad_name_of_a_collection_is_told_with_its_place(lab: Path) -> None:
 def test_shipped_lab_yaml_validates() -> None:
     config = load_config(HOME / "lab.yaml", ARCHES)
     assert {k.name for k in config.kernels} >= {"v6.12", "v6.1"}
-    assert {p.name for p in config.profiles} == {"smoke", "quick", "full", "nightly"}
+    assert {p.name for p in config.profiles} == {
+        "smoke",
+        "quick",
+        "full",
+        "nightly",
+        "host",
+        "mm-ci",
+    }
     assert {w.family for w in config.workloads} >= {"uffd-move", "compactor", "ledger"}
     assert config.default_profile == "smoke"
     assert config.default_kernels == ("v6.12",)
