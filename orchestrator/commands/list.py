@@ -19,6 +19,7 @@ from orchestrator.model.errors import UserError
 from orchestrator.model.spec import (
     STRICT,
     ConfigSpec,
+    HostTest,
     KernelSpec,
     LabConfig,
     ProfileSpec,
@@ -88,6 +89,8 @@ def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
     lines = _head(item.name, item.description, width)
     if item.selftests is not None:
         return lines + _selftests(item.selftests, width)
+    if item.host is not None:
+        return lines + _host(item, item.host, racing, width)
     lines += _field("runs", f"{' '.join((item.program, *item.args))}, up to {item.timeout:g} s"
                     f"{racing}", width)  # fmt: skip
     lines += _field("needs", ", ".join(item.needs) or "nothing", width)
@@ -97,6 +100,15 @@ def _workload(item: WorkloadSpec, _config: LabConfig, width: int) -> list[str]:
     for name in ("requires", "allows", "forbids"):
         lines += _field(f"{name}", "; ".join(getattr(item.messages, name)), width)
     return lines
+
+
+def _host(item: WorkloadSpec, test: HostTest, racing: str, width: int) -> list[str]:
+    """A program of the tree that runs on this machine."""
+    runs = f"{' '.join((test.target, *item.args))} of {test.folder} on this machine"
+    lines = _field("runs", f"{runs}, up to {item.timeout:g} s{racing}", width)
+    lines += _field("built", f"with {' '.join(test.make)}" if test.make else "", width)
+    lines += _field("sanitizers", ", ".join(test.sanitize), width)
+    return lines + _field("packages", ", ".join(test.packages), width)
 
 
 def _selftests(tests: SelftestSpec, width: int) -> list[str]:

@@ -110,3 +110,6 @@ ARCHES: dict[str, Arch] = {
         tcg_note="TCG keeps the host's stronger memory order: weak-ordering bugs cannot show",
     ),
 }
+
+#: The architecture of this machine; empty where it is none of these.
+HOST_ARCH = next((name for name, arch in ARCHES.items() if not arch.cross), "")

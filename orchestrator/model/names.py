@@ -69,6 +69,9 @@ CLI_KERNEL = "cli"
 BASE_KERNEL = "base"
 
 
+#: What stands for the config of a cell that runs on the host: ``KERNEL/host/ARCH/-``.
+HOST_PLACE = "host"
+
 # ---------------------------------------------------------------- ids
 
 #: A part of an id that does not apply: a series has no config, a build no shape.

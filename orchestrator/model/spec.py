@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 #: How a series is applied: all context must match; by a three-way merge where it does not; or
@@ -147,6 +147,30 @@ class SelftestSpec:
 
 
 @dataclass(frozen=True)
+class HostTest:
+    """A program of the tree under test that runs on the host, without a kernel.
+
+    ``folder`` is where its Makefile stands, ``target`` what that calls it, ``make`` what is set for
+    it (``NUMA=1``); ``sources`` are the folders and files of the tree that its build reads besides.
+    ``sanitize`` are gcc's sanitizers, whatever the Makefile says; none: without any.
+    ``memory_mib`` and ``processes`` are its limits, ``packages`` Debian's that its build needs.
+    ``repair`` are compiler flags with which a tree's own mistake is got round, ``known`` the
+    failures that healthy kernels have.
+    """
+
+    folder: str
+    target: str
+    sources: tuple[str, ...] = ()
+    make: tuple[str, ...] = ()
+    sanitize: tuple[str, ...] = ()
+    memory_mib: int = 2048
+    processes: int = 64
+    packages: tuple[str, ...] = ()
+    repair: tuple[str, ...] = ()
+    known: tuple[KnownIssue, ...] = ()
+
+
+@dataclass(frozen=True)
 class NotReady:
     """A workload that has a case of its own before it runs; with ``runs`` it runs all the same."""
 
@@ -185,6 +209,8 @@ class WorkloadSpec:
     invariants: tuple[str, ...] = ()
     # A collection of selftests, a program of which the others below are about: see SelftestSpec.
     selftests: SelftestSpec | None = None
+    # A program that runs on the host: it has no guest, and nothing of the above but its time.
+    host: HostTest | None = None
     # A folder whose files go into the guest with the program, beside it.
     bundle: Path | None = None
     not_ready: tuple[NotReady, ...] = ()
@@ -304,6 +330,8 @@ class Build:
 class Cell:
     """build x guest shape with the workloads it runs.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE``.
 
+    A cell on the host has no guest: its ``build`` says which kernel's tree, and is never built.
+
     ``messages`` are the lab's and the config's rules; the workloads here have them in their own.
     With ``fresh_guests`` each workload gets a copy of the booted guest, else they share it.
     """
@@ -314,6 +342,16 @@ class Cell:
     workloads: tuple[WorkloadSpec, ...]
     messages: MessageRules = MessageRules()
     fresh_guests: bool = False
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it has no guest: its workloads run on the host, and there is nothing to build."""
+        return self.build.config.name == HOST_PLACE
+
+
+#: What stands in a cell on the host for its config and its guest.
+HOST_CONFIG = ConfigSpec(HOST_PLACE)
+HOST_SHAPE = ShapeSpec(NOT_ANY, cpus=1)
 
 
 @dataclass(frozen=True)

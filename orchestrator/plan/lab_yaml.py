@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator import HOME
 from orchestrator.model.errors import UserError
 from orchestrator.model.formats import parse_size_mib
-from orchestrator.model.names import BOOT, CLI_KERNEL, is_named, nearest
+from orchestrator.model.names import BOOT, CLI_KERNEL, HOST_PLACE, is_named, nearest
 from orchestrator.model.spec import (
     STRICT,
     ConfigSpec,
@@ -31,6 +31,7 @@ from orchestrator.model.spec import (
 )
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 from orchestrator.plan.find import DEFAULT_WORKLOAD_FOLDERS
+from orchestrator.plan.host_table import host_families
 from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
@@ -44,6 +45,9 @@ __all__ = ["ConfigError", "init_text", "load_config"]
 FRAGMENT_FOLDER = "kernel-configs"
 
 RESERVED_KERNELS = (CLI_KERNEL, "latest", "none")
+
+# What the schema says of a list of names.
+_NAMES = "a list of names, such as [default]"
 
 # A guest below this does not get as far as its SSH server.
 _LEAST_MEMORY_MIB = 128
@@ -212,6 +216,8 @@ class _Reader:
         )
 
     def _config(self, name: str, view: View) -> ConfigSpec:
+        if name == HOST_PLACE:
+            self._add(view.path, f"{name!r} is what runs without a guest; use another name")
         fragments = []
         for word, path in view.strings("fragments"):
             found = self._fragment(word, path)
@@ -292,6 +298,11 @@ class _Reader:
     def _block(self, view: View) -> ProfileEntry:
         for pattern, path in view.strings("workloads"):
             self._check_workloads(pattern, path)
+        if not self._all_on_host(view.words("workloads")):
+            for key in ("configs", "arches", "shapes"):
+                # A misspelt key is told as such, and not again as a missing one.
+                if key not in view and not any(nearest(k, [key]) for k in view.data):
+                    self._add(view.at(key), f"is missing: expected {_NAMES}")
         return ProfileEntry(
             configs=self._defined(view, "configs", "configs"),
             arches=self._defined(view, "arches", "arches"),
@@ -300,6 +311,11 @@ class _Reader:
             kernels=self._defined(view, "kernels", "kernels"),
             only_deterministic=view.flag("only_deterministic", False),
         )
+
+    def _all_on_host(self, patterns: Collection[str]) -> bool:
+        """Whether a block's workloads all run on the host, so that it needs no guest."""
+        families = host_families(self.workloads)
+        return bool(patterns) and all(p.partition("/")[0] in families for p in patterns)
 
     def _check_workloads(self, pattern: str, path: KeyPath) -> None:
         try:

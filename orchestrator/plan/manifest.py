@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.model.errors import HostError
 from orchestrator.model.names import BOOT, BUILD, CONFIG, COUNTERS, GUEST, KERNEL, SERIES
 from orchestrator.model.spec import MessageRules, SelftestSpec, WorkloadSpec
+from orchestrator.plan.host_table import read_host_table
 from orchestrator.plan.problems import Problem, Problems, suggest
 from orchestrator.plan.schema import MANIFEST_SCHEMA, check
 from orchestrator.plan.selftest_table import read_table
@@ -97,7 +98,13 @@ def _read_manifest(folder: Path, name: str, problems: Problems) -> list[Workload
             )
             continue
         lines[short] = line
-        found.append(_workload(short, view, top, folder, problems))
+        workload = _workload(short, view, top, folder, problems)
+        table = view.text("host")
+        if table is None:
+            found.append(workload)
+        else:
+            shown = f"{folder.parent.name}/{family}/{table}"
+            found += read_host_table(folder / table, shown, workload, problems)
     return found
 
 
@@ -140,7 +147,7 @@ def _selftests(short: str, view: View, folder: Path, problems: Problems) -> Self
 def _program(view: View, holder: View, folder: Path, problems: Problems) -> str:
     program = holder.text("program")
     if program is None:
-        if "program" not in holder:
+        if "program" not in holder and "host" not in view:
             problems.add(
                 view.document.problem(
                     view.at("program"), "is missing: expected a .c or .py file of this folder"

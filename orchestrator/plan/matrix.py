@@ -8,9 +8,20 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 
+from orchestrator.model.arch import HOST_ARCH
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import BASE_KERNEL, CLI_KERNEL, CONFIG, CellId, is_named
+from orchestrator.model.names import (
+    BASE_KERNEL,
+    CLI_KERNEL,
+    CONFIG,
+    HOST_PLACE,
+    NOT_ANY,
+    CellId,
+    is_named,
+)
 from orchestrator.model.spec import (
+    HOST_CONFIG,
+    HOST_SHAPE,
     Build,
     Cell,
     ConfigSpec,
@@ -30,6 +41,9 @@ from orchestrator.plan.foreseen import foresees
 from orchestrator.plan.problems import suggest
 from orchestrator.plan.select import Block, Names, match, typed_workloads
 from orchestrator.plan.selftests import asked_for, named
+
+# Config, architecture and shape of the one cell that a kernel has on the host.
+_HOST = (HOST_PLACE, HOST_ARCH or NOT_ANY, NOT_ANY)
 
 #: Built before the others, so that their build folders start from what it compiled.
 FIRST_CONFIG = "default"
@@ -85,8 +99,8 @@ class _Planner:
         self.selection = replace(selection, workloads=typed)
         self.profile = _find_profile(config, selection.profile)
         self.kernels = {k.name: self._applied(k) for k in config.kernels}
-        self.configs = {c.name: c for c in config.configs}
-        self.shapes = {s.name: s for s in config.shapes}
+        self.configs = {c.name: c for c in (HOST_CONFIG, *config.configs)}
+        self.shapes = {s.name: s for s in (HOST_SHAPE, *config.shapes)}
         self.workloads = {w.name: w for w in config.workloads}
         asked = [p for entry in self.profile.entries for p in entry.workloads]
         for pattern in (*asked, *self.selection.workloads):
@@ -99,7 +113,7 @@ class _Planner:
             {
                 "kernels": tuple(self.kernels),
                 "configs": tuple(self.configs),
-                "shapes": tuple(self.shapes),
+                "shapes": tuple(s.name for s in config.shapes),
                 "arches": tuple(self.arches),
                 "workloads": tuple(self.workloads),
             },
@@ -129,7 +143,7 @@ class _Planner:
         ordered = sorted(cells, key=self._rank)
         return Plan(
             profile=self.profile.name,
-            builds=tuple(dict.fromkeys(cell.build for cell in ordered)),
+            builds=tuple(dict.fromkeys(cell.build for cell in ordered if not cell.on_host)),
             cells=tuple(ordered),
             expectations=tuple(
                 kept
@@ -212,7 +226,8 @@ class _Planner:
     def _only_cli(self, blocks: list[Block]) -> list[Block]:
         """``cli`` runs alone: blocks about kernels of their own are left out."""
         entries = self.profile.entries
-        general = [b for b, entry in zip(blocks, entries, strict=True) if not entry.kernels]
+        pairs = [(b, entry) for entry in entries for b in self._of_entry(entry)]
+        general = [b for b, entry in pairs if not entry.kernels]
         return [replace(b, kernels=(CLI_KERNEL,)) for b in general or blocks]
 
     def _baseline(self, cells: Sequence[Cell]) -> str | None:
@@ -245,7 +260,17 @@ class _Planner:
     # ------------------------------------------------------------ blocks
 
     def _blocks(self) -> list[Block]:
-        return [self._block(entry) for entry in self.profile.entries]
+        return [block for entry in self.profile.entries for block in self._of_entry(entry)]
+
+    def _of_entry(self, entry: ProfileEntry) -> tuple[Block, ...]:
+        """An entry's block, and one of those of its workloads that run on the host."""
+        block = self._block(entry)
+        here = tuple(name for name in block.workloads if self.workloads[name].host is not None)
+        if not here:
+            return (block,)
+        host = _on_host(replace(block, workloads=here))
+        left = tuple(name for name in block.workloads if name not in here)
+        return (host, replace(block, workloads=left)) if left else (host,)
 
     def _block(self, entry: ProfileEntry) -> Block:
         names = match("workloads", entry.workloads, tuple(self.workloads))
@@ -282,9 +307,14 @@ class _Planner:
         chosen: dict[tuple[str, str, str, str], set[str]] = {}
         for block in blocks:
             for place in product(block.kernels, block.configs, block.arches, block.shapes):
-                _, config, arch, shape = place
-                if block.workloads and self._exists(config, shape, arch):
-                    chosen.setdefault(place, set()).update(block.workloads)
+                kernel, config, arch, shape = place
+                here = {w for w in block.workloads if self.workloads[w].host is not None}
+                guests = set(block.workloads) - here
+                # Asked for by name they stand in every block of the profile.
+                if here:
+                    chosen.setdefault((kernel, *_HOST), set()).update(here)
+                if guests and config != HOST_PLACE and self._exists(config, shape, arch):
+                    chosen.setdefault(place, set()).update(guests)
         return [self._filled(self._cell(*place), names) for place, names in chosen.items()]
 
     def _exists(self, config: str, shape: str, arch: str) -> bool:
@@ -300,7 +330,7 @@ class _Planner:
             # The kernel under test speaks first: a series that does not build ends the wait early.
             build.kernel.name in (self.selection.baseline, self.selection.base and BASE_KERNEL),
             self._names.index(build.kernel.name),
-            self.arches.index(build.arch),
+            -1 if cell.on_host else self.arches.index(build.arch),
             build.config.name != FIRST_CONFIG,
             list(self.configs).index(build.config.name),
             list(self.shapes).index(cell.shape.name),
@@ -346,9 +376,14 @@ class _Planner:
 
 
 def _known_failures(cells: Sequence[Cell]) -> tuple[KnownIssue, ...]:
-    """What the tables of the selftests in a plan know."""
-    specs = (w.selftests for cell in cells for w in cell.workloads if w.selftests is not None)
-    return tuple(dict.fromkeys(issue for spec in specs for issue in spec.known))
+    """What the tables of the selftests and host tests in a plan know."""
+    tables = (spec for cell in cells for w in cell.workloads for spec in (w.selftests, w.host))
+    return tuple(dict.fromkeys(issue for spec in tables if spec for issue in spec.known))
+
+
+def _on_host(block: Block) -> Block:
+    config, arch, shape = _HOST
+    return replace(block, configs=(config,), arches=(arch,), shapes=(shape,))
 
 
 def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:

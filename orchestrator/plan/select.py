@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from orchestrator.model import lookup
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import is_named
+from orchestrator.model.names import HOST_PLACE, is_named
 from orchestrator.model.spec import ProfileSpec, WorkloadSpec
 from orchestrator.plan.problems import suggest
 from orchestrator.plan.selftests import named
@@ -93,6 +93,8 @@ class Names:
         self.select(dimension, patterns)
         inside = tuple(dict.fromkeys(n for b in blocks for n in b.part(dimension)))
         kept: list[Block] = []
+        # What has no guest says nothing of the guests that others get.
+        guests = [b for b in blocks if HOST_PLACE not in b.configs] or blocks
         for block in blocks:
             names = match(dimension, patterns, block.part(dimension))
             if names:
@@ -102,11 +104,12 @@ class Names:
                 continue
             names = match(dimension, (pattern,), self.defined[dimension])
             if dimension == "configs":
-                kept += [self._guest_for(blocks[0], name) for name in names]
+                kept += [self._guest_for(guests[0], name) for name in names]
             elif dimension == "shapes":
-                kept.append(replace(blocks[0], shapes=names))
+                kept.append(replace(guests[0], shapes=names))
             else:
-                kept += [block.put(dimension, names) for block in blocks]
+                put = guests if dimension == "arches" else blocks
+                kept += [block.put(dimension, names) for block in put]
         return kept
 
     def _guest_for(self, block: Block, config: str) -> Block:

@@ -80,13 +80,13 @@ def named(pattern: str, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | Non
 
 
 def asked_for(spec: WorkloadSpec, patterns: Iterable[str]) -> bool:
-    """Whether a pattern means a collection: ``*`` and the like leave it out, its family does not.
+    """Whether a pattern means what is not of every day: ``*`` leaves it out, its family does not.
 
-    Collections take minutes, and what they need is a build of their own.  So do KUnit's suites.
+    Collections of selftests and KUnit's suites need a build of their own, and take minutes; what
+    runs on the host tests no guest.
     """
-    return (spec.selftests is None and not spec.kunit) or any(
-        pattern.partition("/")[0] == spec.family for pattern in patterns
-    )
+    special = spec.selftests is not None or spec.kunit or spec.host is not None
+    return not special or any(pattern.partition("/")[0] == spec.family for pattern in patterns)
 
 
 # ---------------------------------------------------------------- taking apart

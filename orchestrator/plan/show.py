@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.model.codec import plain
 from orchestrator.model.formats import counted
+from orchestrator.model.names import HOST_PLACE
 from orchestrator.model.spec import (
     STRICT,
     Build,
@@ -37,9 +38,11 @@ def explain(plan: Plan) -> str:
         what = "takes" if plan.spend_budget else "ends after"
         head += f"; {what} {plan.time_budget / 3600:g} h"
     groups = _groups(plan.cells)
+    # What has no build has its source told all the same.
+    builds = [*plan.builds, *(cell.build for cell in plan.cells if cell.on_host)]
     parts = [
         head,
-        table([("BUILD", "SOURCE", "CONFIG"), *(_build_row(build) for build in plan.builds)]),
+        table([("BUILD", "SOURCE", "CONFIG"), *(_build_row(build) for build in builds)]),
         table([("CELL", "GUEST", "WORKLOADS"), *(_cell_row(c, groups) for c in plan.cells)]),
     ]
     for number, workloads in enumerate(groups, start=1):
@@ -153,6 +156,8 @@ def _config_text(config: ConfigSpec) -> str:
     parts = [str(config.full)] if config.full else []
     parts += [path.stem for path in config.fragments]
     parts += [f"selftests/{name}" for name in config.selftest_config]
+    if config.name == HOST_PLACE:
+        return "not built"
     parts += ["(with modules)"] * config.modules
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
@@ -161,7 +166,8 @@ def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, 
     many = str(len(cell.workloads))
     if len(groups) > 1:
         many += f" (list {_letter(groups.index(_shown(cell)) + 1)})"
-    return cell.id, _shape_text(cell.shape), many
+    guest = "this machine, no guest" if cell.on_host else _shape_text(cell.shape)
+    return cell.id, guest, many
 
 
 def _shape_text(shape: ShapeSpec) -> str:

@@ -14,7 +14,7 @@ from orchestrator.judge.outcome import BAD, PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
 from orchestrator.model.formats import counted
-from orchestrator.model.names import CaseId, Verdict
+from orchestrator.model.names import HOST_PLACE, NOT_ANY, CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
     CaseComparison,
@@ -122,6 +122,11 @@ def cell_standing(run: RunResult, cell: CellRecord) -> Standing:
     if met and cell.verdict is Verdict.SKIP:
         return Standing("met", "as expected")
     return Standing(cell.verdict.value, cell.verdict.value)
+
+
+def on_host(cell: CellRecord) -> bool:
+    """Whether a cell has no guest: its workloads ran on the machine itself."""
+    return cell.config == HOST_PLACE
 
 
 def build_anchor(build: BuildRecord) -> str:
@@ -247,7 +252,7 @@ def matrix(run: RunResult) -> tuple[Row, ...]:
             cell = cells.get((kernel, config, shape, arch))
             build_of = builds.get((kernel, config, arch))
             slots.append(_slot(run, cell, build_of))
-        rows.append(Row(kernel, config, shape, tuple(slots)))
+        rows.append(Row(kernel, config, "" if shape == NOT_ANY else shape, tuple(slots)))
     seen = {row.kernel for row in rows}
     for record in run.kernels:
         if record.failure is not None and record.name not in seen:

@@ -243,10 +243,13 @@ class _Engine:
 
     def _run_cell(self, cell: Cell) -> rules.Event:
         began = time.monotonic()
-        kernel, built = self.kernels[cell.build.kernel.name], self.built[cell.build.id]
+        kernel = self.kernels[cell.build.kernel.name]
         took = None
         try:
-            ran = self.stages.run(cell, built, kernel, self.context)
+            if cell.on_host:
+                ran = self.stages.host(cell, kernel, self.context)
+            else:
+                ran = self.stages.run(cell, self.built[cell.build.id], kernel, self.context)
             record = ran.record
             took = max(0.0, time.monotonic() - began - budget.loop_seconds(cell))
             with self.state.lock:

@@ -5,6 +5,9 @@ Kernels are prepared one after another.  Then each build is looked up among the 
 of those that are there queue before any build, since an early answer counts.  What is to be built
 queues behind them, and its cells queue when it is done.
 
+Cells on the host wait for their kernels alone, and begin beside the first build.  They hold no
+cores: they are one process at a time, and niced.
+
 Cores are counted here too.  Kernel builds spread over all cores by themselves, so a second one at
 the same time gains nothing.  Guests are given cores as they have vCPUs: more running vCPUs than
 cores would make true soft-lockup and RCU-stall reports in healthy kernels.  Who is first in the
@@ -58,7 +61,10 @@ class Make:
 
 @dataclass(frozen=True)
 class Boot:
-    """Run a cell, its loops as long as the time budget allows; answered by :class:`CellEnded`."""
+    """Run a cell, its loops as long as the time budget allows; answered by :class:`CellEnded`.
+
+    One on the host is run there.
+    """
 
     cell: Cell
 
@@ -153,13 +159,15 @@ class Schedule:
         self.cores = cores
         self._plan = plan
         self._boot = boot
-        self._kernels = list(dict.fromkeys(build.kernel for build in plan.builds))
+        places = (*plan.builds, *(cell.build for cell in plan.cells))
+        self._kernels = list(dict.fromkeys(build.kernel for build in places))
         self._builds = {build.id: build for build in plan.builds}
         self._rank = {build.id: rank for rank, build in enumerate(plan.builds)}
         self._cells = {cell.id: cell for cell in plan.cells}
         self._open_builds = [build for build in plan.builds if build.id not in done]
         self._open_cells = {cell.id for cell in plan.cells if cell.id not in done}
         self._ready: set[str] = set()
+        self._on_host: set[str] = set()  # cells under way there
         self._finding: set[str] = set()
         self._to_make: list[Build] = []
         self._waiting: list[tuple[int, int, Make | Boot]] = []
@@ -177,7 +185,8 @@ class Schedule:
     @property
     def finished(self) -> bool:
         """Whether nothing is under way and nothing waits."""
-        return not (self._kernels or self._finding or self._waiting or self._held)
+        busy = self._finding or self._waiting or self._held or self._on_host
+        return not (self._kernels or busy)
 
     def begin(self, now: float) -> tuple[Instruction, ...]:
         """The first instructions; the time budget counts from here."""
@@ -221,7 +230,16 @@ class Schedule:
             return (Prepare(self._kernels[0]),)
         wanted = [build for build in self._open_builds if build.kernel.name in self._ready]
         self._finding = {build.id for build in wanted}
-        return tuple(Find(build) for build in wanted)
+        return (*self._begin_on_host(), *(Find(build) for build in wanted))
+
+    def _begin_on_host(self) -> tuple[Instruction, ...]:
+        """The cells that need no build; all kernels were looked at."""
+        if not self._boot:
+            return ()
+        here = [cell for cell in self._cells.values() if cell.on_host]
+        cells = [c for c in here if c.id in self._open_cells and c.build.kernel.name in self._ready]
+        self._on_host = {cell.id for cell in cells}
+        return tuple(Boot(cell) for cell in cells)
 
     def _kernel_ended(self, event: KernelEnded) -> tuple[Instruction, ...]:
         self._kernels = [spec for spec in self._kernels if spec.name != event.name]
@@ -262,7 +280,9 @@ class Schedule:
     def _cell_ended(self, event: CellEnded) -> None:
         self._free += self._held.pop(event.cell, 0)
         self._open_cells.discard(event.cell)
-        if event.seconds is not None:
+        if event.cell in self._on_host:
+            self._on_host.discard(event.cell)  # what it took tells nothing of a guest
+        elif event.seconds is not None:
             loops = budget.loop_seconds(self._cells[event.cell])
             (self._seen.looping if loops else self._seen.plain).append(event.seconds)
 
@@ -319,7 +339,8 @@ class Schedule:
         """The cell with its share of the time budget, where that is to be spent."""
         if not self._plan.spend_budget or self._until is None:
             return cell
-        looping = [budget.loop_seconds(self._cells[name]) > 0 for name in self._open_cells]
+        guests = self._open_cells - self._on_host
+        looping = [budget.loop_seconds(self._cells[name]) > 0 for name in guests]
         seen = self._seen
         ahead = budget.Ahead(
             left=self._until - now,

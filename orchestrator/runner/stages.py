@@ -34,7 +34,7 @@ from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
 from orchestrator.report.text import bent_lines
 from orchestrator.results.runs import cell_folder
-from orchestrator.runner import capsule, cell, symbolize
+from orchestrator.runner import capsule, cell, host_cell, symbolize
 from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.workload import programs, selftests
@@ -52,7 +52,7 @@ def compile_workloads(cells: Iterable[Cell], cache: Cache) -> None:
 
     :raises UserError: with the compiler's first error.
     """
-    found = tuple(cells)
+    found = tuple(one for one in cells if not one.on_host)
     for arch in dict.fromkeys(one.build.arch for one in found):
         here = (one for one in found if one.build.arch == arch)
         specs = tuple(dict.fromkeys(spec for one in here for spec in one.workloads))
@@ -254,6 +254,14 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
     return Ran(symbolize.with_lines(record, built, kernel, context), whole)
 
 
+def run_on_host(wanted: Cell, kernel: Kernel, context: Context) -> Ran:
+    """Build the host tests of a kernel's tree, run each on this machine and judge it.
+
+    :raises HostError: when the host cannot build or start them.
+    """
+    return Ran(host_cell.run_host_cell(wanted, kernel, context), wanted)
+
+
 def record_unbooted(
     wanted: Cell, found: Verdict, reason: str, context: Context, built: BuildResult | None = None
 ) -> CellRecord:
@@ -294,3 +302,4 @@ class Stages:
     find: Callable[[Build, Kernel, Context], BuildResult | None] = find_build
     build: Callable[[Build, Kernel, Context], BuildResult] = build_one
     run: Callable[[Cell, BuildResult, Kernel, Context], Ran] = run_cell
+    host: Callable[[Cell, Kernel, Context], Ran] = run_on_host

@@ -312,7 +312,7 @@ def test_shipped_lab_yaml_validates() -> None:
     config = load_config(HOME / "lab.yaml", ARCHES)
     assert {k.name for k in config.kernels} >= {"v6.12", "v6.1"}
     assert {p.name for p in config.profiles} == {
-        "smoke", "quick", "full", "nightly", "kunit",
+        "smoke", "quick", "full", "nightly", "host", "kunit", "mm-ci",
     }  # fmt: skip
     assert {w.family for w in config.workloads} >= {"uffd-move", "compactor", "ledger"}
     assert config.default_profile == "smoke"

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import (
+    HOST_CONFIG,
+    HOST_SHAPE,
     Build,
     Cell,
     ConfigSpec,
@@ -86,6 +88,47 @@ def test_one_kernel_after_another_then_its_builds_then_their_cells() -> None:
     assert not schedule.finished
     assert schedule.on(CellEnded("l/a/x86_64/small", 9.0), 90.0) == ()
     assert schedule.finished
+
+
+def with_host(plan: Plan) -> Plan:
+    """The plan, and a cell on the host for each of its kernels."""
+    kernels = dict.fromkeys(build.kernel for build in plan.builds)
+    builds = [Build(f"{k.name}/host/x86_64", k, HOST_CONFIG, "x86_64") for k in kernels]
+    here = tuple(Cell(f"{b.id}/-", b, HOST_SHAPE, ()) for b in builds)
+    return replace(plan, cells=(*here, *plan.cells))
+
+
+def test_cells_on_the_host_begin_with_the_first_look_up_and_hold_no_core() -> None:
+    schedule = Schedule(with_host(plan_of("kl")), 2)
+    schedule.begin(0.0)
+    # Not before all kernels were looked at: one that is of no use may end the run.
+    assert told(schedule.on(KernelEnded("k", ready=True), 1.0)) == ["prepare l"]
+    assert told(schedule.on(KernelEnded("l", ready=False), 2.0)) == [
+        "boot k/host/x86_64/-", "find k/a/x86_64",
+    ]  # fmt: skip
+    assert told(schedule.on(NotKept("k/a/x86_64"), 3.0)) == ["make k/a/x86_64 with 2"]
+    assert told(schedule.on(BuildEnded("k/a/x86_64", P, 60.0), 63.0)) == ["boot k/a/x86_64/small"]
+    schedule.on(CellEnded("k/a/x86_64/small", 9.0), 72.0)
+    assert not schedule.finished
+    assert schedule.on(CellEnded("k/host/x86_64/-", 80.0), 83.0) == ()
+    assert schedule.finished
+
+
+def test_a_plan_of_the_host_alone_and_one_that_only_builds() -> None:
+    only = replace(with_host(plan_of()), builds=())
+    only = replace(only, cells=only.cells[:1])
+    schedule = Schedule(only, 2)
+    assert told(schedule.begin(0.0)) == ["prepare k"]
+    assert told(schedule.on(KernelEnded("k", ready=True), 1.0)) == ["boot k/host/x86_64/-"]
+    schedule.on(CellEnded("k/host/x86_64/-"), 2.0)
+    assert schedule.finished
+    schedule = Schedule(only, 2, boot=False)
+    schedule.begin(0.0)
+    assert schedule.on(KernelEnded("k", ready=True), 1.0) == ()
+    assert schedule.finished
+    schedule = Schedule(only, 2, done=["k/host/x86_64/-"])
+    schedule.begin(0.0)
+    assert schedule.on(KernelEnded("k", ready=True), 1.0) == ()
 
 
 def after_finding(

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A cell without a guest: the host tests of a kernel's tree, built and run on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.evidence import host_output
+from orchestrator.host import sandbox
+from orchestrator.judge.outcome import cell_verdict
+from orchestrator.model.errors import HostError, Interrupted
+from orchestrator.model.names import BUILD, HOST, NEEDS, Verdict
+from orchestrator.model.results import CellRecord
+from orchestrator.model.spec import Cell, HostTest, WorkloadSpec
+from orchestrator.runner.collector import CellLog, stem
+from orchestrator.runner.context import Context, Kernel
+from orchestrator.workload import host_sources, host_tests
+
+# What a sanitizer's shadow may come to beside the program's own memory.
+_SANITIZED = 4
+
+
+def run_host_cell(cell: Cell, kernel: Kernel, context: Context) -> CellRecord:
+    """Build and run a cell's host tests one after another, judge each, and give the record.
+
+    :raises HostError: when the host cannot build them, or cannot run any.
+    """
+    return _HostCell(cell, kernel, context).run()
+
+
+@dataclass
+class _HostCell:
+    """One cell while it runs; what is built of a folder is built when its first program is due."""
+
+    cell: Cell
+    kernel: Kernel
+    context: Context
+    built: dict[object, host_tests.HostPrograms] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.log = CellLog(self.cell, self.context)
+
+    def run(self) -> CellRecord:
+        try:
+            self.log.folder.mkdir(parents=True, exist_ok=True)
+            for spec in self.cell.workloads:
+                assert spec.host is not None
+                try:
+                    self._one(spec, spec.host)
+                except Interrupted:
+                    raise
+                except HostError as error:  # what was found before stays found
+                    self.log.case(spec.name, HOST, Verdict.ERROR, error.message)
+        except OSError as error:
+            raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
+        if sandbox.kind() == sandbox.NOTHING:
+            self.log.notes.append(sandbox.BARE)
+        cell = self.cell
+        return CellRecord(
+            id=cell.id,
+            kernel=cell.build.kernel.name,
+            config=cell.build.config.name,
+            arch=cell.build.arch,
+            shape=cell.shape.name,
+            accelerator="",
+            verdict=cell_verdict(self.log.cases),
+            boot_seconds=0.0,
+            cases=self.log.in_order(),
+            notes=tuple(self.log.notes),
+        )
+
+    def _one(self, spec: WorkloadSpec, test: HostTest) -> None:
+        began = time.monotonic()
+        programs = self._programs(test)
+        program = programs.programs[test.target]
+        taken = time.monotonic() - began
+        if program.absent:
+            self.log.case(spec.name, NEEDS, Verdict.SKIP, program.absent)
+        elif program.lacks:
+            self.log.case(spec.name, BUILD, Verdict.SKIP, f"not built: {program.lacks}")
+        elif program.problem:
+            told = f"does not build: {program.problem}"
+            if program.repaired:
+                told += f"; built with {program.repaired} it runs all the same"
+            self.log.case(spec.name, BUILD, Verdict.FAIL, told, taken)
+        if program.path:
+            self._run(spec, test, programs.folder, program.path)
+
+    def _programs(self, test: HostTest) -> host_tests.HostPrograms:
+        key = host_tests.group(test)
+        if key not in self.built:
+            of_group = {
+                spec.host.target: spec.host
+                for spec in self.cell.workloads
+                if spec.host is not None and host_tests.group(spec.host) == key
+            }
+
+            def tell(text: str) -> None:
+                self.log.tell("build", text)
+
+            self.built[key] = host_tests.build(
+                self.kernel.tree, tuple(of_group.values()), self.context.cache, tell
+            )
+        return self.built[key]
+
+    def _run(self, spec: WorkloadSpec, test: HostTest, folder: Path, program: str) -> None:
+        self.log.tell("run", spec.name)
+        limits = sandbox.Limits(
+            spec.timeout, test.memory_mib, test.processes, address_space=not test.sanitize
+        )
+        output = self.log.folder / f"{stem(spec)}.ktap"
+        words = (program, *spec.args)
+        ended = sandbox.run(folder, words, limits, output, _environment(test))
+        sources = host_sources.of_tree(self.kernel.tree, test, self.context.cache)
+        found = host_output.read(
+            ended.output.splitlines(), ended.status, sources.locate,
+            allows=spec.messages.allows, limit=spec.timeout,
+        )  # fmt: skip
+        for number, case in enumerate(found):
+            last = number == len(found) - 1
+            self.log.case(
+                spec.name, case.name, case.verdict, case.reason, ended.seconds if last else 0.0
+            )
+
+
+def _environment(test: HostTest) -> dict[str, str]:
+    """What the sanitizers go by: all is told with its lines, memory is limited, leaks count."""
+    if not test.sanitize:
+        return {}
+    memory = f"hard_rss_limit_mb={test.memory_mib * _SANITIZED}"
+    return {
+        "ASAN_OPTIONS": f"{memory}:detect_leaks=1:detect_stack_use_after_return=0",
+        "UBSAN_OPTIONS": "print_stacktrace=0",
+        "TSAN_OPTIONS": memory,
+    }
