@@ -121,9 +121,9 @@ def test_progress_learns_from_a_whole_build_only(tmp_path: Path) -> None:
     assert build(600, complete=True)[-1] == 0.99  # never done before it is done
     assert build(1, complete=True) == [1 / 600]
     (tmp_path / ".lab-steps").write_text("nonsense")
-    assert build(1, complete=False) == [1 / 2800]  # by what is built in
+    assert build(1, complete=False) == [1 / 2160]  # by what is built in
     (tmp_path / ".config").unlink()
-    assert build(1, complete=False) == [1 / 500]
+    assert build(1, complete=False) == [1 / 900]
 
 
 @pytest.mark.parametrize(
