@@ -93,8 +93,8 @@ class CompileProgress:
 def _guessed(objects: Path) -> int:
     """How many steps a build may have, by the symbols that are y.
 
-    Measured on 6.12.117, x86_64: 1,662 for the 596 of `default`, 3,183 for the 1,804 of Debian's cloud
-    configuration.
+    Measured on 6.12.117, x86_64: 1,662 for the 596 of `default`, 3,183 for the 1,804 of Debian's
+    cloud configuration.
     """
     try:
         text = (objects / ".config").read_text(errors="replace")
