@@ -188,6 +188,8 @@ class WorkloadSpec:
     # A folder whose files go into the guest with the program, beside it.
     bundle: Path | None = None
     not_ready: tuple[NotReady, ...] = ()
+    # A KUnit suite of the kernel's own.
+    kunit: bool = False
     where: str = ""
     budget: float = 0.0
     seed: int | None = None
