@@ -14,7 +14,12 @@ import pytest
 
 from orchestrator import HOME
 from orchestrator.evidence import ktap
+from orchestrator.evidence.klog import parse as klog
+from orchestrator.judge.verdict import allowed
+from orchestrator.model.arch import ARCHES
+from orchestrator.model.evidence import Hit
 from orchestrator.model.names import Verdict
+from orchestrator.plan.lab_yaml import load_config
 
 FOLDER = HOME / "guest-tests"
 # What 6.12 prints when a module with a suite is loaded; the second message has two lines.
@@ -183,3 +188,52 @@ def test_a_suite_whose_process_the_kernel_kills(
     status, out = play("list_sort", *SAID[:6], start=lambda: os.kill(os.getpid(), 9))
     assert status == 1
     assert "killed by signal 9" in ktap.parse(out).bailed_out
+
+
+# ---------------------------------------------------------------- what suites print on purpose
+
+
+def report(what: str, culprit: str, *trace: str) -> Hit:
+    """The report of a checker of memory, as its reader gives it."""
+    lines = [
+        "=" * 66, f"BUG: {what} in {culprit}", "", "Call Trace:", *(f" {frame}" for frame in trace),
+        "CPU: 0 UID: 0 PID: 77 Comm: kunit_try_catch Tainted: G                 N 6.12.117 #1",
+        "=" * 66,
+    ]  # fmt: skip
+    stamped = [f"[   10.{n:06}][   T77] {line}" for n, line in enumerate(lines)]
+    (hit,) = klog.parse("\n".join(stamped))
+    return hit
+
+
+@pytest.mark.parametrize(
+    ("suite", "hit", "expected"),
+    [
+        (
+            "kfence",
+            report(
+                "KFENCE: out-of-bounds read", "test_out_of_bounds_read+0xa6/0x234 [kfence_test]"
+            ),
+            True,
+        ),
+        ("kfence", report("KFENCE: use-after-free read", "kmem_cache_free+0xa6/0x234"), False),
+        ("kfence", report("KFENCE: invalid free", "test_free+0x1/0x2 [some_driver]"), False),
+        ("kfence", report("KASAN: slab-use-after-free", "test_free+0x1/0x2 [kfence_test]"), False),
+        (
+            "kasan",
+            report(
+                "KASAN: slab-use-after-free",
+                "strchr+0x9/0x40",
+                "kasan_strings+0x9/0x9 [kasan_test]",
+            ),
+            True,
+        ),
+        ("kasan", report("KASAN: slab-use-after-free", "strchr+0x9/0x40", "vfs_read+0x9/9"), False),
+        ("slub_test", report("KASAN: slab-use-after-free", "x+0x9/0x40 [slub_kunit]"), False),
+    ],
+)
+def test_only_what_a_suite_prints_on_purpose_is_allowed(
+    suite: str, hit: Hit, expected: bool
+) -> None:
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
+    (spec,) = (w for w in config.workloads if w.name == f"kunit/{suite}")
+    assert allowed(hit, spec.messages) is expected
