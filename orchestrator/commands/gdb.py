@@ -54,7 +54,7 @@ def debug(places: Places, repeat: Repeat, old: Path, options: Options) -> int:
 
     :raises UserError: when nothing can be booted for the case.
     """
-    if not repeat.boots:
+    if not repeat.boots or repeat.tested.cell.on_host:
         raise UserError(f"{repeat.case.id}: no guest runs in it", "name a case of a workload")
     folder = places.reports / "gdb"
     values = RunValues("gdb", options.jobs or record.cpu_count())

@@ -91,7 +91,12 @@ def shell(selection: Selection, options: ShellOptions) -> int:
         )
     selection = received(in_tree(selection, places), places)
     plan = make_plan(load(places), selection, tuple(ARCHES))
-    cell = plan.cells[0]
+    cell = next((one for one in plan.cells if not one.on_host), None)
+    if cell is None:
+        raise UserError(
+            "what was asked for runs on the host: there is no guest to log in to",
+            "`lab list profiles` shows what has one",
+        )
     if files.shares:
         cell = session.sharing(cell, HOME / "kernel-configs" / share.FRAGMENT)
         plan = replace(plan, cells=(cell,), builds=(cell.build,))

@@ -89,7 +89,7 @@ def what_to_watch(plan: Plan, places: Places) -> Watched:
     folders: list[Path] = []
     files: list[Path] = []
     repositories: list[Path] = []
-    kernels = dict.fromkeys(build.kernel for build in plan.builds)
+    kernels = dict.fromkeys(cell.build.kernel for cell in plan.cells)
     for kernel in kernels:
         for text in (kernel.source, kernel.series or ""):
             form, _, rest = text.partition(":")

@@ -101,7 +101,7 @@ def read(
     :param status: its exit status as a shell gives it (128 + signal); None where its time was over.
     :param locate: gives what is known of the file, line and function that were printed.
     :param allows: regular expressions; a warning of whose text one is found is no failure.
-    :param limit: the time that it had, in seconds.
+    :param limit: the time that it had, in seconds of a processor.
     """
     reader = _Reader(locate, [re.compile(one) for one in allows])
     for line in lines:
@@ -237,10 +237,14 @@ class _Reader:
         told = f"{finding.name}: {finding.text}"
         if finding.warning and any(rule.search(told) for rule in self.allows):
             return
+        last = self._last()
+        if last and finding.file and (last.file, last.line) == (finding.file, finding.line):
+            finding = replace(finding, name=last.name)  # a macro that tells, and then asserts
         key = (finding.name, finding.file, finding.line)
         if key in self.found:
             old = self.found[key]
-            self.found[key] = replace(old, times=old.times + 1)
+            again = old.text == finding.text
+            self.found[key] = replace(old, times=old.times + again)
         elif len(self.found) < MOST:
             self.found[key] = finding
         else:
@@ -262,7 +266,7 @@ class _Reader:
         bad = any(case.verdict is Verdict.FAIL for case in cases)
         said = "".join(f"\n| {line}" for line in self.tail)
         if status is None:
-            reason = f"it did not end within {limit:g} s and was killed{said}"
+            reason = f"it did not end within its time ({limit:g} s) and was killed{said}"
             cases.append(HostCase(PROGRAM, Verdict.FAIL, reason))
         elif self.more:
             reason = f"{self.more} further findings are not shown"

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.host import process
-from orchestrator.model.errors import HostError
 
 BUBBLEWRAP, UNSHARE, NOTHING = "bubblewrap", "unshare", ""
 
@@ -26,6 +25,9 @@ BARE = (
     "not shut in: this host has neither bubblewrap nor user namespaces, so the programs could reach"
     " the network and this user's files; only their limits and their time hold"
 )
+
+#: How many times its processor time a program may take by the clock.
+PATIENCE = 4
 
 # Where the programs' folder is inside; the /tmp around it is the program's own.
 _INSIDE = "/tmp/lab"
@@ -42,8 +44,9 @@ _IN_UNSHARE = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use: seconds by the clock, memory (MiB), processes and threads.
+    """What a program may use: seconds of processor time, memory (MiB), processes and threads.
 
+    By the clock it may take :data:`PATIENCE` times as long: niced, it waits for others.
     ``address_space`` is False for a program that reserves far more memory than it uses, as one
     with sanitizers does; its resident memory is then the sanitizer's to watch.
     """
@@ -66,11 +69,14 @@ class Ended:
 
 @functools.cache
 def kind() -> str:
-    """What shuts programs in on this host: :data:`BUBBLEWRAP`, :data:`UNSHARE` or nothing."""
+    """What shuts programs in on this host: :data:`BUBBLEWRAP`, :data:`UNSHARE` or nothing.
+
+    :raises HostError: where the host is too busy to tell.
+    """
     for name in (BUBBLEWRAP, UNSHARE):
-        with contextlib.suppress(HostError):
+        with contextlib.suppress(process.ToolMissing):
             words = _shut_in(name, Path("/usr"), ("true",))
-            if process.run(words, deadline=20, check=False).status == 0:
+            if process.run(words, deadline=120, check=False).status == 0:
                 return name
     return NOTHING
 
@@ -97,16 +103,17 @@ def run(
     try:
         done = process.run(
             argv,
-            deadline=limits.seconds,
+            deadline=limits.seconds * PATIENCE,
             cwd=folder,
             env={**own, **(env or {})},
             log=log,
             check=False,
         )
     except process.DeadlineExpired:
-        return Ended(None, _text(log), limits.seconds)
+        return Ended(None, _text(log), limits.seconds * PATIENCE)
     status = 128 - done.status if done.status < 0 else done.status
-    return Ended(status, _text(log), done.seconds)
+    over = status == 128 + signal.SIGXCPU
+    return Ended(None if over else status, _text(log), done.seconds)
 
 
 def _text(log: Path) -> str:
@@ -117,8 +124,8 @@ def _text(log: Path) -> str:
 
 
 def _limits(limits: Limits, how: str) -> tuple[str, ...]:
-    cpu = int(limits.seconds * (os.cpu_count() or 1)) + 1
-    words = ["prlimit", "--core=0", f"--cpu={cpu}", f"--fsize={_FILE_MIB * _MIB}"]
+    cpu = max(1, round(limits.seconds))
+    words = ["prlimit", "--core=0", f"--cpu={cpu}:{cpu + 5}", f"--fsize={_FILE_MIB * _MIB}"]
     if limits.address_space:
         words.append(f"--as={limits.memory_mib * _MIB}")
     if how:  # elsewhere all other processes of the user would count

@@ -103,7 +103,7 @@ def make_repeat(
     cells = tuple(subject.cell for subject in subjects)
     again = replace(
         plan,
-        builds=tuple(dict.fromkeys(cell.build for cell in cells)),
+        builds=tuple(dict.fromkeys(cell.build for cell in cells if not cell.on_host)),
         cells=cells,
         baseline=base.cell.build.kernel.name if base else None,
         time_budget=None,

@@ -139,10 +139,13 @@ class _Trials:
         cell, found = subject.cell, RunState()
         ready = self._prepared(subject)
         found.kernels[cell.build.kernel.name] = self.state.kernels[cell.build.kernel.name]
-        if ready.built is not None:
+        if cell.on_host and ready.kernel.tree.failure is None:
+            self._run(subject, ready)
+            found.cells[cell.id] = self.state.cells[cell.id]
+        elif ready.built is not None:
             found.builds[cell.build.id] = self.state.builds[cell.build.id]
             if self.repeat.boots and ready.built.verdict is Verdict.PASS:
-                self._run(subject, ready, ready.built)
+                self._run(subject, ready)
                 found.cells[cell.id] = self.state.cells[cell.id]
             elif self.repeat.boots and ready.built.mismatches:
                 record = record_unbooted(
@@ -152,12 +155,15 @@ class _Trials:
         cases = [placed.case for placed in cases_of(found.records())]
         self.trials.append(judge_trial(self.repeat.case, subject, cases))
 
-    def _run(self, subject: Subject, ready: _Ready, built: BuildResult) -> None:
+    def _run(self, subject: Subject, ready: _Ready) -> None:
         cell = subject.cell
         # The last trial is the one that is shown: it is the one that did not pass.
         shutil.rmtree(self.context.folder / runs.cell_folder(cell.id), ignore_errors=True)
         runs.keep_shapes(self.repeat.plan, self.context.folder)
-        ran = self.stages.run(cell, built, ready.kernel, self.context)
+        if ready.built is None:
+            ran = self.stages.host(cell, ready.kernel, self.context)
+        else:
+            ran = self.stages.run(cell, ready.built, ready.kernel, self.context)
         differs = command_difference(subject.command, ran.record.qemu_command)
         notes = [ready.note] if ready.note else []
         if differs:
@@ -174,7 +180,7 @@ class _Trials:
         build = subject.cell.build
         if build.id in self.ready:
             return self.ready[build.id]
-        if self.repeat.case.workload == SERIES:
+        if self.repeat.case.workload == SERIES or subject.cell.on_host:
             ready = _Ready(self.stages.prepare(build.kernel, self.context), None, "")
         else:
             ready = _Ready(*same_kernel(subject, self.old, self.context, self.stages))

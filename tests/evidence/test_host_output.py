@@ -79,6 +79,12 @@ def test_a_macro_that_prints_no_file_is_looked_up() -> None:
     assert found[1].reason == "3 failed: XArray: 9 of 12 tests passed"
 
 
+def test_a_macro_that_tells_and_then_asserts_is_one_finding() -> None:
+    said = "BUG at check_store_iter:77\nxarray: 0x7ffc\nxarray: ../../../lib/test_xarray.c:77: "
+    (case,) = cases(f"{said}check_store_iter: Assertion `0' failed.\n", 134)
+    assert case.name == "check_store_iter: XA_BUG_ON(xa, xa_load(xa, 3));"
+
+
 def test_warnings_fail_unless_they_are_allowed_or_announced() -> None:
     said = "assertion failed at idr.c:271\n"
     (case,) = cases(said)
@@ -148,7 +154,7 @@ def test_an_end_that_nothing_explains_is_the_program_s() -> None:
     assert "SIGSEGV" in case.reason
     assert case.reason.endswith("\n| one\n| two")
     (case,) = cases("begin\n", None)
-    assert case.reason == "it did not end within 30 s and was killed\n| begin"
+    assert case.reason == "it did not end within its time (30 s) and was killed\n| begin"
 
 
 def test_findings_without_end_are_counted() -> None:

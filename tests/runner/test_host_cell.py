@@ -100,7 +100,9 @@ def test_limits_warnings_and_programs_that_are_not_there(run, kernel) -> None:
         spec("gone"), spec("round"),
     )  # fmt: skip
     idle, early, also, gone, lacks = record.cases
-    assert (idle.verdict, idle.reason) == (Verdict.FAIL, "it did not end within 1 s and was killed")
+    assert (idle.verdict, idle.reason) == (
+        Verdict.FAIL, "it did not end within its time (1 s) and was killed",
+    )  # fmt: skip
     assert early.reason.startswith(f"{OWN}/early.c:2: main(): warning: ")
     assert (also.case, also.verdict) == ("program", Verdict.PASS)
     assert (gone.case, gone.verdict) == ("needs", Verdict.SKIP)

@@ -18,7 +18,16 @@ from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, ConfigMismatch, KernelTree, PatchState
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord, KernelRecord
-from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
+from orchestrator.model.spec import (
+    HOST_CONFIG,
+    HOST_SHAPE,
+    Build,
+    Cell,
+    ConfigSpec,
+    KernelSpec,
+    Plan,
+    ShapeSpec,
+)
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.runner import RunOptions, run_trials
 from orchestrator.runner.context import Context, Kernel, Machine, Places, RunValues
@@ -84,6 +93,34 @@ def places(tmp_path: Path) -> Places:
     return Places(
         tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path
     )  # fmt: skip
+
+
+def test_a_case_on_the_host_is_tried_without_a_build(played: Played, places: Places) -> None:
+    base = KernelSpec("base", "path:/x")
+    subjects = []
+    for spec in (base, SPEC):
+        build = Build(f"{spec.name}/host/x86_64", spec, HOST_CONFIG, "x86_64")
+        subjects.append(Subject(Cell(f"{build.id}/-", build, HOST_SHAPE, ()), spec is base))
+    cells = tuple(subject.cell for subject in subjects)
+    case = CaseResult(f"{cells[1].id}:host/a:program", "host/a", "program", Verdict.FAIL)
+    repeat = Repeat(case, tuple(subjects), Plan("p", (), cells), boots=True)
+
+    def host(cell: Cell, *_: Any) -> Ran:
+        played.order.append(f"host {cell.build.kernel.name}")
+        found = Verdict.FAIL if cell is cells[1] else Verdict.PASS
+        again = replace(case, id=f"{cell.id}:host/a:program", verdict=found)
+        name = cell.build.kernel.name
+        return Ran(CellRecord(cell.id, name, "host", "x86_64", "-", "", found, 0.0, (again,)), cell)
+
+    found = run_trials(
+        repeat, Path("reports/r1"), places, RunOptions(command="lab rerun r1 x"),
+        stages=replace(played.stages, host=host),
+    )  # fmt: skip
+    assert played.order == ["compile 2", "prepare", "host base", "prepare", "host cli"]
+    assert found.done.status == 1
+    assert found.said.endswith("the series is to blame")
+    assert found.done.result.builds == ()
+    assert not (found.done.folder / "capsules").exists()
 
 
 def test_a_trial_leaves_what_a_run_leaves(played: Played, places: Places) -> None:

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Host tests of the real 6.12: a wrong line in mm/vma.c is told with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from labrun import HOME, lab_run
+
+from orchestrator.model.arch import HOST_ARCH
+
+pytestmark = pytest.mark.guest
+
+PLANT = HOME / "tests/plants/host/vma-merges-gap.patch"
+
+
+def test_a_wrong_line_turns_red_beside_a_clean_base(tmp_path: Path) -> None:
+    words = ("-p", "host", "--workload", "host/vma/vma/plain", "--baseline", "v6.12")
+    ran = lab_run(tmp_path / "run", *words, "--series", str(PLANT), deadline=900)
+    assert ran.status == 1, ran.output
+    assert ran.results["builds"] == []
+    place = f"host/{HOST_ARCH}/-"
+    cells = {cell["id"]: cell["verdict"] for cell in ran.results["cells"]}
+    assert cells == {f"cli/{place}": "fail", f"v6.12/{place}": "pass"}, ran.bad()
+    (bad,) = (text for text in ran.bad() if "Assert FAILED" in text)
+    assert bad.startswith(f"fail cli/{place}:host/vma/vma/plain:")
+    assert "tools/testing/vma/vma.c:" in bad
