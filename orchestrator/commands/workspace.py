@@ -14,7 +14,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.model.spec import LabConfig
-from orchestrator.plan.find import find_lab
+from orchestrator.plan.find import Found, find_lab
 from orchestrator.plan.kernels import STDIN
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.runner.context import Places, cache_folder, reports_of
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from orchestrator.plan.matrix import Selection
 
 
-def find_places(*, anywhere: bool = False) -> Places:
+def find_places(lab_yaml: Path | None = None, *, anywhere: bool = False) -> Places:
     """Find everything from lab.yaml's place, or from that of a kernel tree without one.
 
     :param anywhere: the lab's own lab.yaml serves any folder: for who names a kernel.
     :raises UserError: when there is neither.
     """
-    places = Places.of_found(find_lab(Path.cwd(), anywhere=anywhere))
+    found = Found(lab_yaml) if lab_yaml else find_lab(Path.cwd(), anywhere=anywhere)
+    places = Places.of_found(found)
     _clean_up(places.cache)
     return places
 
