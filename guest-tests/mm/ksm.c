@@ -211,13 +211,12 @@ static void moved_body(void *unused)
 	SCANNED(2, PAGES, PAGES, 0, "split");
 }
 
-/* Barriers: forked; then again after the daemon came by. */
+/* One barrier: forked. */
 static void heir(void *unused)
 {
 	(void)unused;
 	CHECK_EQ(mine("ksm_merging_pages"), 0);
 	CHECK_EQ(mine("ksm_rmap_items"), 0);
-	child_barrier();
 	child_barrier();
 }
 
@@ -237,8 +236,6 @@ static void forked_body(void *unused)
 	CHECK_EQ(mine("ksm_merging_pages"), 2 * PAGES);
 	CHECK_EQ(process(pid, "ksm_merging_pages"), 2 * PAGES);
 	CHECK_EQ(process(pid, "ksm_rmap_items"), 2 * PAGES);
-	child_go(pid);
-	child_meet(pid);
 	child_end(pid);
 	SCANNED(3, PAGES, PAGES, 0, "the child is gone");
 	CHECK_EQ(mine("ksm_merging_pages"), 2 * PAGES);

@@ -251,10 +251,10 @@ static void merged_anew_body(void *unused)
 IN_CHILD(merged_anew)
 
 static const struct ktap_case huge_cases[] = {
-	{ "written", written },
-	{ "moved", move_all },
-	{ "moved-in-part", moved_in_part },
-	{ "split", split },
+	{ "huge-written", written },
+	{ "huge-moved", move_all },
+	{ "huge-moved-in-part", moved_in_part },
+	{ "huge-split", split },
 	{ "zeros-split", zeros_split },
 };
 
