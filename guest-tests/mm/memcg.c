@@ -33,6 +33,7 @@
 #define SEED 201
 #define LEN (PAGES * mem_page())
 #define HALF (LEN / 2)
+#define SLOTS 64 /* SWAP_SLOTS_CACHE_SIZE, mm/swap_slots.c */
 
 static int file = -1;
 static char *area;
@@ -283,15 +284,23 @@ static void swap_body(void *unused)
 	mem_fill(start, HALF, SEED + 1);
 	child_barrier();
 	CHECK_SYS(munmap(start, LEN));
+	/* Many more slots than all CPUs' caches take. */
+	for (long round = 0; round < 2 * sysconf(_SC_NPROCESSORS_ONLN) + 2; round++) {
+		start = mapped();
+		mem_fill(start, LEN, SEED);
+		mem_swap_out(start, LEN);
+		CHECK_SYS(munmap(start, LEN));
+	}
 	child_barrier();
 }
 
 /*
  * Swapped-out pages are charged as swap and not as memory.  Slots that were given up may wait in a cache of
- * the CPU, charged (mm/swap_slots.c), and so after swapping in only memory is compared.
+ * the CPU, charged (mm/swap_slots.c), and so only more than those is too much.
  */
 static void swapped(void)
 {
+	long slots = SLOTS * sysconf(_SC_NPROCESSORS_ONLN);
 	struct charged now;
 	pid_t pid;
 
@@ -310,8 +319,10 @@ static void swapped(void)
 	charged_next(pid);
 	now = charged_read(CHARGED_GROUP);
 	CHECK_EQ(now.all.anon - charged_first.all.anon, 0);
+	CHECK(now.all.swap - charged_first.all.swap <= slots,
+	      "memory.swap.current: got %ld pages more than at first, expected %ld at most",
+	      now.all.swap - charged_first.all.swap, slots);
 	child_end(pid);
-	(void)cgroup_write("", "cgroup.procs", "0");
 }
 
 static void glutton(void *unused)
