@@ -145,6 +145,8 @@ PLANTS = (
     Plant("mm-copy-stays-counted", "accounting", ("mm/rss:*",)),
     Plant("mm-fork-counts-shmem-as-file", "accounting", ("mm/rss:*",)),
     Plant("mm-swapped-hole-keeps-blocks", "accounting", ("mm/rss:*",)),
+    Plant("mm-refused-fault-costs-mount", "mended in 2026", ("mm/hugefile:*",)),
+    Plant("mm-refused-mmap-costs-mount", "mended in v6.15", ("mm/hugefile:*",)),
     Plant("mm-truncate-keeps-reservation", "reservations", ("mm/hugefile:*",)),
     Plant("mm-surplus-uses-no-reservation", "reservations", ("mm/hugetlb:*",)),
     Plant("mm-control-comment", "a comment", control=True),

@@ -2,24 +2,33 @@
 /*
  * Reservations of huge pages for files: they are the file's, whoever maps it, and go with truncation and
  * with the file; a hole frees the pages in it; what was allocated in advance needs none; a private mapping
- * has its own.  At the end of each case the pool is what it was.
+ * has its own.  A mount with a size has that many pages, whatever was refused meanwhile.  At the end of each
+ * case the pool is what it was.
  *
  * Sources: Documentation/mm/hugetlbfs_reserv.rst (shared mappings, freeing and truncating),
- * Documentation/admin-guide/mm/hugetlbpage.rst, fallocate(2), memfd_create(2) (MFD_HUGETLB); v6.12:
+ * Documentation/admin-guide/mm/hugetlbpage.rst (size=), fallocate(2), memfd_create(2) (MFD_HUGETLB); v6.12:
  * hugetlb_reserve_pages() and hugetlb_unreserve_pages() in mm/hugetlb.c, remove_inode_hugepages() and
- * hugetlbfs_fallocate() in fs/hugetlbfs/inode.c.
+ * hugetlbfs_fallocate() and hugetlbfs_statfs() in fs/hugetlbfs/inode.c.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "ktap.h"
 #include "maps.h"
 #include "mem.h"
 #include "pool.h"
+#include "trap.h"
 
 #define COUNT 4
+#define LIMIT 3
 #define HUGE pool_size()
 
 static void hole(size_t from, size_t count)
@@ -140,12 +149,83 @@ static void private_of_file_body(void *unused)
 }
 IN_POOL(private_of_file)
 
+static const char *mounted;
+
+/* Pages that the mount has left of its size. */
+static long left(void)
+{
+	struct statfs info;
+
+	CHECK_SYS(statfs(mounted, &info));
+	return (long)info.f_bfree;
+}
+
+/* A file system of LIMIT pages (hugetlbpage.rst, size=): what is refused, here or by the pool, costs nothing. */
+static void mount_limit_body(void *unused)
+{
+	char path[64], size[64], *area, *rest;
+
+	(void)unused;
+	snprintf(path, sizeof(path), "/tmp/lab-huge-%d", (int)getpid());
+	snprintf(size, sizeof(size), "size=%zu", LIMIT * HUGE);
+	CHECK_SYS(unshare(CLONE_NEWNS));
+	CHECK_SYS(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	CHECK_SYS(mkdir(path, 0700));
+	if (mount("none", path, "hugetlbfs", 0, size)) {
+		rmdir(path);
+		maps_skip("no hugetlbfs to mount");
+	}
+	mounted = path;
+	CHECK_EQ(left(), LIMIT);
+	strcat(path, "/a");
+	pool_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	*strrchr(path, '/') = 0;
+	CHECK(pool_fd >= 0, "open: %m");
+	CHECK_SYS(ftruncate(pool_fd, (off_t)((LIMIT + 1) * HUGE)));
+	CHECK(pool_try_map(LIMIT + 1, MAP_SHARED) == MAP_FAILED, "more was promised than the mount has");
+	CHECK_EQ(left(), LIMIT);
+	POOL_EXPECT(0, 0, 0, "refused by the mount");
+	area = pool_map(2, MAP_SHARED);
+	CHECK_EQ(left(), LIMIT - 2);
+	POOL_EXPECT(0, 2, 0, "mapped");
+	pool_touch(area, 0, 1);
+	CHECK_EQ(left(), LIMIT - 2);
+	CHECK_SYS(munmap(area, 2 * HUGE));
+	CHECK_SYS(ftruncate(pool_fd, 0));
+	CHECK_EQ(left(), LIMIT);
+	POOL_EXPECT(0, 0, 0, "truncated");
+	/* The pool is promised to others but for one page. */
+	CHECK_SYS(ftruncate(pool_fd, (off_t)(LIMIT * HUGE)));
+	rest = mmap(NULL, (POOL - 1) * HUGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	CHECK(rest != MAP_FAILED, "mmap: %m");
+	CHECK(pool_try_map(2, MAP_SHARED) == MAP_FAILED, "more was promised than the pool has");
+	CHECK_EQ(left(), LIMIT);
+	POOL_EXPECT(0, POOL - 1, 0, "refused by the pool");
+	/* Without a reservation it is the fault that fails. */
+	area = pool_map(2, MAP_SHARED | MAP_NORESERVE);
+	CHECK_EQ(trap_write(area, 1), 0);
+	CHECK_EQ(left(), LIMIT - 1);
+	CHECK_EQ(trap_write(area + HUGE, 1), SIGBUS);
+	CHECK_EQ(left(), LIMIT - 1);
+	POOL_EXPECT(1, POOL - 1, 0, "a fault refused");
+	CHECK_SYS(munmap(area, 2 * HUGE));
+	CHECK_SYS(munmap(rest, (POOL - 1) * HUGE));
+	CHECK_SYS(ftruncate(pool_fd, 0));
+	CHECK_EQ(left(), LIMIT);
+	pool_close_file();
+	CHECK_SYS(umount2(path, 0));
+	CHECK_SYS(rmdir(path));
+}
+IN_POOL(mount_limit)
+
 static const struct ktap_case cases[] = {
 	{ "shared-mapping", shared_mapping },
 	{ "truncated", truncated },
 	{ "punched", punched },
 	{ "preallocated", preallocated },
 	{ "private-of-file", private_of_file },
+	{ "mount-limit", mount_limit },
 };
 
 int main(void)
