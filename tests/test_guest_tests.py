@@ -35,7 +35,7 @@ SHARED = sorted(LIB.glob("*.c"))
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
 C_PROGRAMS = sorted(p for p in GUEST_TESTS.glob("*/*.c") if p.parent not in (LIB, AGENT))
 SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
-FAMILIES = {"compactor", "kunit", "ledger", "race", "uffd-move"}
+FAMILIES = {"compactor", "kunit", "ledger", "mm", "race", "uffd-move"}
 
 
 def _workloads() -> tuple[WorkloadSpec, ...]:
@@ -123,7 +123,7 @@ def test_source_has_licence_and_header(path: Path) -> None:
     assert lines[0].startswith(head + "SPDX-License-Identifier: GPL-2.0-only")
     assert lines[1].startswith({".py": '"""'}.get(path.suffix, "/*")), "no comment what it is for"
     assert len(lines) < 430
-    if path.parent.name == "uffd-move":
+    if path.parent.name == "uffd-move" or (path.parent.name == "mm" and path.suffix == ".c"):
         assert "v6.12" in path.read_text(), "what is asserted has no source"
 
 
