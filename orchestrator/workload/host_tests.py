@@ -199,7 +199,10 @@ class _Maker:
         if not made.is_file():
             told = self._why(test, self._make((test.target,), compiler))
             if told.problem and test.repair:
-                self._make(("-B", test.target), compiler, test.repair)
+                # What is of its own folder once more; objects of other code are as they should be.
+                own = [path.name for path in self.own.iterdir() if path.suffix in (".c", ".h")]
+                again = [word for name in sorted(own) for word in ("-W", name)]
+                self._make((*again, test.target), compiler, test.repair)
                 if made.is_file():
                     told = HostProgram(
                         test.target, problem=told.problem, repaired=" ".join(test.repair)

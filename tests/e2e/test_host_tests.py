@@ -12,7 +12,7 @@ from orchestrator.model.arch import HOST_ARCH
 
 pytestmark = pytest.mark.guest
 
-PLANT = HOME / "tests/plants/host/vma-merges-gap.patch"
+PLANT = HOME / "tests/plants/host/vma-forgets-length.patch"
 
 
 def test_a_wrong_line_turns_red_beside_a_clean_base(tmp_path: Path) -> None:
