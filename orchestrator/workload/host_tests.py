@@ -56,6 +56,7 @@ _NO_RULE = re.compile(r"No rule to make target [`'](?P<target>[^']+)'(?P<for>, n
 _LACKS = re.compile(
     r"cannot find -l(?P<library>[\w.+-]+)|cannot find (?P<file>\S*lib\w+san\S*|crt1\.o|Scrt1\.o)"
     r"|skipping incompatible \S+ when searching for -l(?P<other>[\w.+-]+)"
+    r"|unrecognized command[- ]line option .-m32"
     r"|fatal error: (?P<header>[\w./+-]+): No such file"
 )
 # Headers that are the tree's own: one that lacks them is at fault, and no host.
@@ -290,6 +291,6 @@ class _Maker:
 
 def _lacks(test: HostTest, line: str) -> str:
     """What the host lacks, and the command that mends it."""
-    if not test.packages:
+    if not test.packages or "-m32" in line:  # a compiler for another machine than x86
         return line
     return f"{line} (`{install_command(test.packages)}` installs it)"
