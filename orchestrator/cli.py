@@ -191,11 +191,11 @@ def logs(words: tuple[str, ...], **options: Any) -> int:
 @cli.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--kernel-a", help="Kernel of A, the baseline.")
-@click.option("--kernel-b", help="Kernel of B, the candidate.")
+@click.option("--kernel-a", metavar="KERNEL", help="Kernel of A, where it has several.")
+@click.option("--kernel-b", metavar="KERNEL", help="Kernel of B, where it has several.")
 @click.option(
     "--fail-on", type=click.Choice(["regression", "any", "never"]), default="regression",
-    show_default=True, help="What exits with 1.",
+    show_default=True, help="What exits with 1: a regression, any failure of B, or nothing.",
 )  # fmt: skip
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Page to write.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="JUnit to write.")
@@ -203,8 +203,9 @@ def logs(words: tuple[str, ...], **options: Any) -> int:
 def compare(a: str, b: str, **options: Any) -> int:
     """Set run B beside run A: what regressed, what is fixed.
 
-    A and B are run ids, folders or `latest`.  The reports go to reports/compare-A-B, or where
-    --html and --junit say.
+    A is the baseline, B the candidate, each `latest`, `last-failed`, `@2` (the run before the
+    latest), a run's id or a part of it that no other has, or a run's folder.  The reports go to
+    reports/compare-A-B, or where --html and --junit say.
     """
     from orchestrator.commands.compare import CompareOptions
     from orchestrator.commands.compare import compare as command
@@ -215,22 +216,38 @@ def compare(a: str, b: str, **options: Any) -> int:
 @cli.command()
 @click.argument("run_name", metavar="RUN")
 @click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
+@click.option("--markdown", is_flag=True, help="Only print a summary for GitHub, in its Markdown.")
+@click.option("--patchwork", is_flag=True, help="Only print a check for Patchwork, as JSON.")
+@click.option("--url", default="", help="Where the run is published; {run} in it is its id.")
+@click.option("--context", default="", metavar="NAME", help="The check's name (lab-PROFILE).")
 @json_option
-def report(run_name: str, baseline: str | None, as_json: bool) -> int:
+def report(run_name: str, **options: Any) -> int:
     """Write junit.xml and index.html of a run again, from its stored results."""
-    from orchestrator.commands.compare import report as command
+    from orchestrator.commands.report import ReportOptions
+    from orchestrator.commands.report import report as command
 
-    return command(run_name, baseline, as_json)
+    if sum(options[name] for name in ("markdown", "patchwork", "as_json")) > 1:
+        raise click.UsageError("--markdown, --patchwork or --json: one of them")
+    if options["url"] and not (options["markdown"] or options["patchwork"]):
+        raise click.UsageError("--url goes with --markdown or --patchwork")
+    if options["context"] and not options["patchwork"]:
+        raise click.UsageError("--context goes with --patchwork")
+    return command(run_name, ReportOptions(**options))
 
 
 @cli.command()
 @click.argument("case", metavar="[CASE-GLOB]", required=False)
-@click.option("--verdict", type=click.Choice(["pass", "fail", "skip", "error"]))
+@click.option("--verdict", type=click.Choice(["pass", "fail", "skip", "error"]),
+              help="Only cases that came to it.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--rebuild", is_flag=True, help="Read the stored runs again first.")
 @json_option
 def history(case: str | None, verdict: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
-    """Show earlier runs, or what the cases that fit a glob came to in them."""
+    """Show earlier runs, or what the cases that fit a glob came to in them.
+
+    CASE-GLOB is a case's id, whole parts of it (uffd-move/swap, counters) or a glob
+    ('*:kernel-log').  Without one and without --verdict the runs are shown.
+    """
     from orchestrator.commands.history import history as command
 
     return command(case, verdict, limit, rebuild, as_json)
@@ -267,8 +284,9 @@ def log(files: tuple[str, ...], **options: Any) -> int:
 def list_(words: tuple[str, ...], as_json: bool) -> int:
     """List the workloads, or what else lab.yaml defines.
 
-    KIND is workloads, kernels, configs, shapes, profiles or arches; NAME is a name or a glob.
-    Without a KIND a NAME is looked for among the workloads and then among the rest.
+    KIND is workloads, kernels, configs, shapes, profiles or arches (default: workloads).  NAME is
+    one of their names, a family of workloads (uffd-move) or a glob ('uffd-move/swap*').  Without a
+    KIND a NAME is looked for among the workloads and then among the rest.
     """
     from orchestrator.commands.list import listing
 

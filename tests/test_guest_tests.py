@@ -35,7 +35,7 @@ SHARED = sorted(LIB.glob("*.c"))
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
 C_PROGRAMS = sorted(p for p in GUEST_TESTS.glob("*/*.c") if p.parent not in (LIB, AGENT))
 SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
-FAMILIES = {"compactor", "ledger", "race", "uffd-move"}
+FAMILIES = {"compactor", "kunit", "ledger", "mm", "race", "uffd-move"}
 
 
 def _workloads() -> tuple[WorkloadSpec, ...]:
@@ -90,7 +90,8 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     text = (workload.folder / workload.program).read_text()
     assert workload.description
     assert len(workload.description) <= 100
-    assert 5 <= workload.timeout <= 60
+    # A suite of the kernel's takes what it takes.
+    assert 5 <= workload.timeout <= (240 if workload.kunit else 60)
     assert workload.deterministic == (workload.family != "race")
     assert set(workload.invariants) <= counters.INVARIANTS
     if workload.family == "uffd-move":
@@ -122,7 +123,7 @@ def test_source_has_licence_and_header(path: Path) -> None:
     assert lines[0].startswith(head + "SPDX-License-Identifier: GPL-2.0-only")
     assert lines[1].startswith({".py": '"""'}.get(path.suffix, "/*")), "no comment what it is for"
     assert len(lines) < 430
-    if path.parent.name == "uffd-move":
+    if path.parent.name == "uffd-move" or (path.parent.name == "mm" and path.suffix == ".c"):
         assert "v6.12" in path.read_text(), "what is asserted has no source"
 
 
@@ -350,8 +351,12 @@ def test_ledger_runs_here(native: dict[str, Path]) -> None:
 
 def test_documented() -> None:
     text = (HOME / "docs/workloads.md").read_text()
+    suites = (HOME / "docs/kunit.md").read_text()
     for workload in _workloads():
-        assert f"`{workload.name}`" in text
+        if workload.kunit:
+            assert f"`{workload.name.removeprefix('kunit/')}`" in suites
+        else:
+            assert f"`{workload.name}`" in text
 
 
 def test_python_programs_start_with_few_imports() -> None:
@@ -378,7 +383,7 @@ def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
     for profile in whole:
         used = {kinds[shape] for entry in profile.entries for shape in entry.shapes}
         assert (True, False) in used
-        assert ((False, True) in used) == (profile.name != "smoke")
+        assert ((False, True) in used) == (profile.name not in ("smoke", "kunit"))
 
 
 def test_pages_that_are_no_swap_entries_are_not_in_the_swap_cache(

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Start one program of the kernel's own selftests, with the set-up that its collection's table asks
-# for:  run.sh FOLDER [-s LINE]... -- PROGRAM [ARGUMENT...]
+# for:  run.sh FOLDER [-s LINE]... [-a LINE]... -- PROGRAM [ARGUMENT...]
 #
-# Each LINE is run by this shell and may use the functions below; they are what run_vmtests.sh of
-# the kernel (tools/testing/selftests/mm, v6.12) does around its programs.  What cannot be set up is
+# Each LINE is run by this shell, of -s before the program and of -a behind it, whose exit status
+# counts then unless a line sets `status`.  They may use the functions below, which are what
+# run_vmtests.sh of the kernel (tools/testing/selftests/mm, v6.12) does around its programs.  What cannot be set up is
 # told and does not end the test: whether it can do without is for the program to say.
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1
@@ -71,6 +72,59 @@ os.setgid(65534)
 os.setuid(65534)
 os.execv(sys.argv[1], sys.argv[1:])'
 
+# vmalloc_results: what test_vmalloc told the kernel log alone; its script ends with status 0 always
+# (lib/test_vmalloc.c, v6.12: a line for each test and worker).  A worker's failures fail the test.
+vmalloc_results() {
+	dmesg | busybox awk '
+		sub(/.*Summary: /, "") && $2 == "passed:" && $4 == "failed:" {
+			if (!($1 in failed)) order[++tests] = $1
+			failed[$1] += $5
+		}
+		END {
+			print "TAP version 13\n1.." tests + 0
+			for (i = 1; i <= tests; i++) {
+				name = order[i]
+				if (failed[name]) print "not ok", i, name, "# rounds that failed: " failed[name]
+				else print "ok", i, name
+			}
+			exit !tests
+		}' && return
+	say "test_vmalloc told no results"
+	status=1
+}
+
+# gup_matrix: gup_test in every way that `run_vmtests.sh -a` has (its run_gup_matrix): kinds of pages,
+# kinds of pins, for reading or writing, private or shared, one page at a time or many.
+gup_matrix() {
+	echo 'TAP version 13'
+	number=0
+	for pages in '-t' '-T' '-H -m 256'; do
+		for pin in -u -U -a -b -L; do
+			for write in -w -W; do
+				for shared in '' -S; do
+					for many in 1 512 123; do
+						words="$pages $pin $write${shared:+ $shared} -n $many"
+						number=$((number + 1))
+						# shellcheck disable=SC2086 # words they are
+						./gup_test $words </dev/null >/tmp/gup 2>&1
+						one=$?
+						case $one in
+						0) echo "ok $number gup_test $words" ;;
+						4) echo "ok $number gup_test $words # SKIP" ;;
+						*)
+							sed 's/^/# /' /tmp/gup
+							echo "not ok $number gup_test $words # exit status $one"
+							status=1
+							;;
+						esac
+					done
+				done
+			done
+		done
+	done
+	echo "1..$number"
+}
+
 # Scripts expect a full system's commands; the guest has one program for all of them.
 commands=/tmp/lab/commands
 if [ ! -d $commands ]; then
@@ -82,8 +136,14 @@ export PATH
 nobody=
 ulimit -c 0
 cd "$here/$folder" || exit 127
-while [ "$1" = -s ]; do
-	eval "$2"
+after=
+while [ "$1" = -s ] || [ "$1" = -a ]; do
+	if [ "$1" = -s ]; then
+		eval "$2"
+	else
+		after="$after
+$2"
+	fi
 	shift 2
 done
 [ "$1" = -- ] && shift
@@ -92,3 +152,6 @@ if [ -n "$nobody" ]; then
 else
 	"$@" </dev/null 2>&1
 fi
+status=$?
+eval "$after"
+exit "$status"

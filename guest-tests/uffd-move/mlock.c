@@ -13,16 +13,15 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ktap.h"
+#include "locked.h"
 #include "mem.h"
 #include "moved.h"
-#include "rss.h"
 #include "uffd.h"
 
 #ifndef MADV_DONTNEED_LOCKED
@@ -36,21 +35,6 @@
 #define SEED 61
 
 static int huge;
-
-/*
- * Pages wait in a batch of the CPU before they are counted as unlocked (mm/mlock.c); munlock() of a
- * page drains the batch of the CPU it runs on.  That is the only one: see main().
- */
-static long locked_pages(void)
-{
-	char *page = mem_map(mem_page(), 0);
-
-	CHECK_SYS(mlock(page, mem_page()));
-	CHECK_SYS(munlock(page, mem_page()));
-	CHECK_SYS(munmap(page, mem_page()));
-	sys_refresh();
-	return sys_meminfo("Mlocked");
-}
 
 static void lock_on_fault(void *start, size_t len)
 {
@@ -262,13 +246,9 @@ static const struct ktap_case cases[] = {
 int main(int argc, char **argv)
 {
 	const char *why = uffd_why_not();
-	cpu_set_t one;
 
 	huge = argc > 1 && !strcmp(argv[1], "huge");
-	/* One CPU, and with it one batch. */
-	CPU_ZERO(&one);
-	CPU_SET(sched_getcpu(), &one);
-	(void)sched_setaffinity(0, sizeof(one), &one);
+	locked_one_cpu();
 	if (!why && huge)
 		why = mem_why_no_huge();
 	/* The last case is about huge pages only. */

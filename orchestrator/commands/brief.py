@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.judge.causes import Cause, CauseKind, causes_of
-from orchestrator.judge.outcome import summary_of
-from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
+from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import short_seconds
-from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.report.cause_text import headline
-from orchestrator.report.text import first_line, printable, visible
+from orchestrator.report.gist import gist
+from orchestrator.report.text import printable, visible
 
 
 def brief(
@@ -32,70 +29,14 @@ def brief(
     :param answer: what a rerun found out, which is told instead.
     """
     status = run.run.exit_status
-    causes = causes_of(run)
     if answer and status in (EXIT_OK, EXIT_KERNEL):
         word = "pass" if status == EXIT_OK else "FAIL"
         told = f"{word}: {answer}; {_short(folder)}"
     elif status == EXIT_OK:
-        told = f"pass: {_tried(run)}{_failed(run, comparison)}, {short_seconds(seconds)}"
-    elif status == EXIT_INTERRUPTED:
-        told = f"interrupted: {_tried(run)} so far{_failed(run, comparison)}; {_short(folder)}"
+        told = f"{gist(run, comparison)}, {short_seconds(seconds)}"
     else:
-        word = "FAIL" if status == EXIT_KERNEL else "ERROR"
-        why, others = _why(run, causes, comparison, status)
-        more = f" and {others} more cause{'' if others == 1 else 's'}" if others else ""
-        told = f"{word}: {why}{more}{_failed(run, comparison)}; {_short(folder)}"
+        told = f"{gist(run, comparison)}; {_short(folder)}"
     return visible(printable(told))
-
-
-def _why(
-    run: RunResult, causes: tuple[Cause, ...], comparison: Comparison | None, status: int
-) -> tuple[str, int]:
-    """What to look at first, and how many causes there are besides it."""
-    if status != EXIT_KERNEL:
-        errors = [cause for cause in causes if cause.kind is CauseKind.ERROR]
-        if run.problems:
-            return first_line(run.problems[0]), len(causes)
-        if errors:
-            return headline(errors[0]), len(causes) - 1
-    elif comparison is not None:
-        worse = {item.key for item in comparison.regressed}
-        new = [
-            cause
-            for cause in causes
-            if cause.kernel != run.run.baseline
-            and any(CaseId.parse(case.id).key in worse for case in cause.cases)
-        ]
-        if new:
-            return headline(new[0]), len(new) - 1
-    if causes:
-        return headline(causes[0]), len(causes) - 1
-    return "nothing was executed", 0
-
-
-def _tried(run: RunResult) -> str:
-    """``1257 cases in 2 cells``; ``2 builds`` of what boots nothing."""
-    cells = [cell for cell in run.cells if cell.cases]
-    if not cells:
-        good = sum(build.verdict is Verdict.PASS for build in run.builds)
-        return _count(good, "build")
-    return f"{_count(run.summary.passed, 'case')} in {_count(len(cells), 'cell')}"
-
-
-def _failed(run: RunResult, comparison: Comparison | None) -> str:
-    """``, 25 cases fail, 3 of them regressed``; empty where none does."""
-    failed = summary_of(run).failed
-    if not failed:
-        return ""
-    told = f", {_count(failed, 'case')} {'fails' if failed == 1 else 'fail'}"
-    if comparison is None:
-        return told
-    worse = len(comparison.regressed)
-    return f"{told} and {worse or 'none'} regressed"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _short(folder: Path) -> str:

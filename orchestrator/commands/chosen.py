@@ -49,7 +49,7 @@ def choose(reports: Path, words: tuple[str, ...]) -> Chosen:
         raise runs.several_runs(word, called)
     raise UserError(
         f"{word!r} is neither a run nor a case of the latest one, {run.run.id}",
-        cases.near_names(run, word),
+        cases.near_names(run, word, runs.spellings(reports)),
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``lab compare`` and ``lab report``: made from stored results alone, no process is started."""
+"""``lab compare``: made from stored results alone, no process is started."""
 
 from __future__ import annotations
 
@@ -12,29 +12,22 @@ from pathlib import Path
 
 import click
 
+from orchestrator.commands.report import write_reports
 from orchestrator.commands.workspace import stored_places
+from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
-from orchestrator.judge.outcome import counter_drift, decisive, kernels_of
+from orchestrator.judge.grouped import by_cause
+from orchestrator.judge.outcome import kernels_of
 from orchestrator.model.codec import plain
-from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK, HostError, UserError
-from orchestrator.model.evidence import Counter, Measurement
+from orchestrator.model.errors import EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.names import Verdict
-from orchestrator.model.results import CaseComparison, CaseResult, Change, Comparison, RunResult
-from orchestrator.report.figures import (
-    beyond_noise,
-    change_counts,
-    noise_text,
-    number,
-    percent,
-)
-from orchestrator.report.text import visible
-from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
+from orchestrator.model.results import Comparison, RunResult
+from orchestrator.report.cause_text import cause_to_dict
+from orchestrator.report.compare_text import comparison_text, figures_text
+from orchestrator.report.view import by_change
 from orchestrator.results import runs, store
 from orchestrator.runner.record import known_noise
-
-_SHOWN = 30
-_LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED)
 
 
 @dataclass(frozen=True)
@@ -70,58 +63,20 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
         own = places.reports / _folder_name(comparison)
         _link_evidence(own, folder_b)
         html, junit = own / "index.html", own / "junit.xml"
-    written = _write(run_b, folder_b, comparison, html, junit, changes)
+    written = write_reports(run_b, folder_b, comparison, html, junit, changes)
     status = _status(comparison, options.fail_on)
+    causes = causes_of(run_b)
     if options.as_json:
-        click.echo(json.dumps(_as_dict(comparison, status, written, changes), indent=1))
+        told = _as_dict(comparison, status, written, changes)
+        groups = by_cause(comparison.regressed, causes)
+        told["causes"] = [cause_to_dict(group.cause) for group in groups if group.cause]
+        click.echo(json.dumps(told, indent=1))
     else:
-        click.echo("\n".join([comparison_text(comparison), *figures_text(changes)]))
+        text = comparison_text(comparison, causes)
+        click.echo("\n".join([text, *figures_text(changes)]))
         for path in written:
             click.echo(f"report: {path}")
     return status
-
-
-def report(name: str, baseline: str | None, as_json: bool) -> int:
-    """Write a run's junit.xml and index.html again.
-
-    :param baseline: a run or a kernel of the run; None for the one it had, ``none`` for none.
-    :raises UserError: when a run is unknown or damaged.
-    """
-    places = stored_places(name)
-    folder = runs.find_run(places.reports, name)
-    run = store.load(folder)
-    comparison = _against(places.reports, run, baseline)
-    changes = figure_changes(comparison, known_noise(places)) if comparison else ()
-    written = _write(run, folder, comparison, folder / "index.html", folder / "junit.xml", changes)
-    if as_json:
-        click.echo(json.dumps({"run": run.run.id, "written": list(map(str, written))}, indent=1))
-    else:
-        for problem in run.problems:
-            click.echo(f"lab: {visible(problem)}", err=True)
-        click.echo("\n".join(map(str, written)))
-    return EXIT_OK
-
-
-def _against(reports: Path, run: RunResult, baseline: str | None) -> Comparison | None:
-    wanted = run.run.baseline if baseline is None else baseline
-    if wanted in ("", "none"):
-        return None
-    kernels = kernels_of(run)
-    if wanted in kernels:
-        others = [kernel for kernel in kernels if kernel != wanted]
-        if len(others) != 1:
-            raise UserError(
-                f"run {run.run.id} has {len(others)} kernels beside {wanted}",
-                "use `lab compare RUN RUN --kernel-a A --kernel-b B`",
-            )
-        return set_beside(run, run, wanted, others[0])
-    try:
-        return set_beside(store.load(runs.find_run(reports, wanted)), run)
-    except UserError as error:
-        raise UserError(
-            f"baseline {wanted}: {error.message}",
-            "name another with --baseline, or `--baseline none` for a report without one",
-        ) from error
 
 
 def _require_common(comparison: Comparison, run_a: RunResult, run_b: RunResult) -> None:
@@ -143,28 +98,6 @@ def _status(comparison: Comparison, fail_on: str) -> int:
 # ---------------------------------------------------------------- files
 
 
-def _write(
-    run: RunResult, folder: Path, comparison: Comparison | None, html: Path | None,
-    junit: Path | None, changes: tuple[FigureChange, ...] = (),
-) -> tuple[Path, ...]:  # fmt: skip
-    """Write what is asked for; gives the files."""
-    from orchestrator.report import html as html_report
-    from orchestrator.report import junit as junit_report
-
-    texts = []
-    if html is not None:
-        texts.append((html, html_report.render(run, folder, comparison, changes)))
-    if junit is not None:
-        texts.append((junit, junit_report.render(run, comparison)))
-    for path, text in texts:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HostError(f"cannot write {path}: {error.strerror}") from error
-    return tuple(path.absolute() for path, _ in texts)
-
-
 def _folder_name(comparison: Comparison) -> str:
     """``compare-A-B``, also where a run's id or a kernel's name holds what a path must not."""
     name = f"compare-{comparison.baseline}-{comparison.candidate}"
@@ -181,109 +114,6 @@ def _link_evidence(own: Path, run: Path) -> None:
                 link.unlink()
             if goal.is_dir():
                 link.symlink_to(os.path.relpath(goal, own))
-
-
-# ---------------------------------------------------------------- text
-
-
-def comparison_text(comparison: Comparison) -> str:
-    """The comparison in lines: regressions first, counters side by side, then how many of each."""
-    lines = [f"baseline   {visible(comparison.baseline)}",
-             f"candidate  {visible(comparison.candidate)}"]  # fmt: skip
-    classes = by_change(comparison)
-    for change, items in classes:
-        if change in _LOUD or (change in (Change.NEW, Change.GONE) and len(items) <= _SHOWN):
-            lines += ["", f"{change.value}: {len(items)}"]
-            for item in items[:_SHOWN]:
-                lines += _item(item)
-            if len(items) > _SHOWN:
-                lines.append(f"  ... and {len(items) - _SHOWN} more")
-    lines += ["", ", ".join(f"{len(items)} {change.value}" for change, items in classes)]
-    return "\n".join(lines)
-
-
-def _item(item: CaseComparison) -> list[str]:
-    lines = [f"  {_word(item.before)} -> {_word(item.after)}  {visible(item.key)}"]
-    told = visible(item.reason).partition("\n")[0]
-    proof = visible(decisive(item.after)) if item.after else ""
-    lines += [f"      {text}" for text in dict.fromkeys((told, proof)) if text]
-    if item.change in _LOUD:
-        lines += _counters(item) + _measurements(item)
-    if item.change is Change.REGRESSED and item.after and item.after.rerun:
-        lines.append(f"      again: {visible(item.after.rerun)}")
-    return lines
-
-
-def _counters(item: CaseComparison) -> list[str]:
-    """The counters that are off on either side; a star marks those that differ.
-
-    That is off the page walk, or named by the reason: what the kernel holds back in batches and
-    what only moved says nothing of a regression, and is on the page and in results.json.
-    """
-    every = counter_pairs(item)
-    said = "\n".join(side.reason for side in (item.before, item.after) if side is not None)
-    named = set(re.findall(r"\w+", said))
-    pairs = [pair for pair in every if _is_off(pair.before) or _is_off(pair.after)
-             or pair.name in named]  # fmt: skip
-    if not pairs:
-        return []
-    width = max(len(pair.name) for pair in pairs)
-    head = " ".join(f"{name:>9}" for name in ("before", "peak", "after", "drift"))
-    lines = [f"      {'pages':<{width}}  {head}  | {head}"]
-    for pair in pairs:
-        sides = [_figures(side) for side in (pair.before, pair.after)]
-        mark = "  *" if pair.before and pair.after and sides[0] != sides[1] else ""
-        lines.append(f"      {visible(pair.name):<{width}}  {'  | '.join(sides)}{mark}")
-    if len(every) > len(pairs):
-        lines.append(f"      and {len(every) - len(pairs)} that are not off")
-    return lines
-
-
-def _is_off(side: Counter | Measurement | None) -> bool:
-    return isinstance(side, Counter) and bool(counter_drift(side))
-
-
-def _figures(side: Counter | Measurement | None) -> str:
-    figures: list[int | None] = [None] * 4
-    if isinstance(side, Counter):
-        figures = [side.before, side.peak, side.after, counter_drift(side)]
-    return " ".join(f"{'-' if figure is None else figure:>9}" for figure in figures)
-
-
-def _measurements(item: CaseComparison) -> list[str]:
-    lines = []
-    for pair in measurement_pairs(item):
-        sides = [
-            f"{number(side.value)} {visible(side.unit)}"
-            if isinstance(side, Measurement)
-            else "none"
-            for side in (pair.before, pair.after)
-        ]
-        change = f" ({pair.change})" if pair.change else ""
-        lines.append(f"      {visible(pair.name)}: {' -> '.join(sides)}{change}")
-    return lines
-
-
-def _word(case: CaseResult | None) -> str:
-    return case.verdict.value if case else "none"
-
-
-def figures_text(changes: tuple[FigureChange, ...]) -> list[str]:
-    """The measurements beyond noise in lines, and how many are not."""
-    if not changes:
-        return []
-    lines = ["", change_counts(changes)]
-    loud = beyond_noise(changes)
-    for change in loud[:_SHOWN]:
-        lines += [
-            f"  {change.judged:<7} {visible(change.name)}: {number(change.before)} -> "
-            f"{number(change.after)} {visible(change.unit)} ({percent(change.percent)}; "
-            f"noise {noise_text(change)})",
-            f"          {visible(change.key)}",
-        ]
-    if len(loud) > _SHOWN:
-        lines.append(f"  ... and {len(loud) - _SHOWN} more")
-    return lines
 
 
 def _as_dict(

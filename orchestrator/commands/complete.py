@@ -7,6 +7,7 @@ empty: a person who types is told nothing that would stand in the middle of the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from orchestrator.commands.completion import SCRIPTS
 from orchestrator.model.arch import ALIASES, ARCHES
 from orchestrator.model.errors import LabError
 from orchestrator.plan.defined import defined
-from orchestrator.plan.find import find_lab
+from orchestrator.plan.find import find_lab, tree_above
 
 #: Candidates in the order to show them, each with what it is.
 Found = Iterable[tuple[str, str]]
@@ -62,11 +63,10 @@ def _arches(_context: click.Context, _typed: str) -> Found:
 
 
 def _reports() -> Path:
-    from orchestrator.runner.context import Places
+    from orchestrator.runner.context import Places, reports_of
 
-    found = find_lab(Path.cwd())
-    places = Places.of_tree(found.tree, found.lab_yaml) if found.tree else Places.of(found.lab_yaml)
-    return places.reports
+    here = Path.cwd()
+    return Places.of_found(find_lab(here, anywhere=reports_of(here).is_dir())).reports
 
 
 def _runs(_context: click.Context, typed: str) -> Found:
@@ -125,6 +125,32 @@ def _series(_context: click.Context, typed: str) -> Found:
     return [*_files(typed), ("git:", "commits of a repository")]
 
 
+def _toolchains(_context: click.Context, _typed: str) -> Found:
+    """The default ones, and those of a version that are installed."""
+    from orchestrator.model.toolchain import CLANG, GCC, Toolchain
+
+    yield from ((name, "the default one") for name in (GCC, CLANG))
+    for folder in os.get_exec_path():
+        for name, _ in _files(f"{folder}/"):
+            with contextlib.suppress(ValueError):
+                yield str(Toolchain.parse(Path(name).name)), ""
+
+
+def _commits(context: click.Context, _typed: str) -> Found:
+    """Branches and tags of the tree under test, the newest first."""
+    from orchestrator.kernel.source.store import git_elsewhere
+
+    source = (context.params.get("source") or "").rpartition("#")[0] or context.params.get("source")
+    where = re.sub(r"^(path|git):", "", source or "")
+    tree = Path(where).expanduser() if where else tree_above(Path.cwd())
+    if tree is None:
+        return
+    yield "HEAD", ""
+    names = ("for-each-ref", "--sort=-creatordate", "--format=%(refname:lstrip=2)")
+    done = git_elsewhere(tree, *names, "refs/heads", "refs/tags", "refs/remotes", deadline=5.0)
+    yield from ((name, "") for name in done.text.splitlines())
+
+
 def _definitions(context: click.Context, typed: str) -> Found:
     """A kind, or a name of the kind that was typed (of the workloads where none was)."""
     words = context.params.get("words")
@@ -138,7 +164,7 @@ def _files(typed: str, folders_only: bool = False) -> Iterator[tuple[str, str]]:
     """Folders (with a slash) and files whose path begins as typed; hidden ones when asked for."""
     above, slash, begun = typed.rpartition("/")
     folder = Path(above + slash).expanduser() if slash else Path()
-    with os.scandir(folder) as entries:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if not entry.name.startswith(begun):
                 continue
@@ -208,6 +234,8 @@ _BY_OPTION = {
     "--baseline": _baselines,
     "--resume": _runs,
     "--source": _sources,
+    "--toolchain": _toolchains,
+    "--base": _commits,
     "--series": _series,
     "--push": _paths,
     "--share": _folders,

@@ -58,7 +58,7 @@ def checks() -> Iterator[Check]:
     try:
         cache = cache_folder()
     except UserError as error:
-        yield Check("cache", BAD, error.message, "unset LAB_CACHE")
+        yield Check("cache", BAD, error.message, "export LAB_CACHE=$HOME/.cache/lab")
         return
     config: list[LabConfig] = []
     yield Check("the lab's own folder", OK, str(HOME))
@@ -67,7 +67,7 @@ def checks() -> Iterator[Check]:
     yield from _tools()
     for arch in ARCHES.values():
         yield from _compiler(arch)
-        yield from doctor_guests.qemu(arch, cache)
+        yield from doctor_guests.qemu(arch, doctor_cache.usable(cache))
     yield from _toolchains(config[0] if config else None)
     yield from doctor_guests.loopback()
     yield from _apt(config[0] if config else None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.commands import asking
 from orchestrator.commands.asking import BAD, OK, WARN, Check
+from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.place import place_problem
 from orchestrator.host.orphans import orphans
@@ -33,6 +34,13 @@ def place(cache: Cache) -> Iterator[Check]:
     text = f"{free >> 10} GiB free, {'a run' if used else 'a first run'} needs {need >> 10}"
     fix = "lab gc --max-size 5G" if used else "export LAB_CACHE=/LARGER/DISK/lab-cache"
     yield Check("disk", OK if free >= need else BAD, text, fix if free < need else "")
+
+
+def usable(cache: Cache) -> Cache:
+    """The cache, or one of this process alone where there can be none: it is not made then."""
+    if place_problem(cache.folder) is None:
+        return cache
+    return Cache(process.temp_folder() / "cache")
 
 
 def memory(config: LabConfig | None) -> Iterator[Check]:

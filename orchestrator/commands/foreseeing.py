@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from orchestrator.judge.expectations import apply_expectations
 from orchestrator.judge.known_issues import excused, mark
+from orchestrator.model.formats import counted
 from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Plan
@@ -32,8 +33,7 @@ def said(event: Event) -> str:
         return ""
     if event.foreseen and event.foreseen_cases:
         one, many = _OF_A_CELL[event.foreseen]
-        count = event.foreseen_cases
-        return f"{Verdict.PASS.value} ({count} {one if count == 1 else many})"
+        return f"{Verdict.PASS.value} ({counted(event.foreseen_cases, one, many)})"
     return f"{event.verdict.value} ({event.foreseen})" if event.foreseen else event.verdict.value
 
 

@@ -8,6 +8,7 @@ import json
 import click
 
 from orchestrator.host.cache import trim
+from orchestrator.host.cache.place import check_path, check_place
 from orchestrator.host.cache.survey import Entry
 from orchestrator.runner.context import cache_folder
 
@@ -23,9 +24,11 @@ def gc(
 
     :param max_size: bytes.
     :param older_than: days.
-    :raises HostError: when the cache cannot be used.
+    :raises UserError, HostError: when there can be no cache at its place.
     """
     cache = cache_folder()
+    if check_path(cache.folder) == cache.folder and not dry_run:
+        check_place(cache.folder)
     if max_size is None and older_than is None and not everything:
         max_size = trim.budget()
     age = older_than * 86400 if older_than is not None else None

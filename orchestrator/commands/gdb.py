@@ -115,6 +115,7 @@ class _Session:
         _tell(f"{self.cell.id}: booting; console: {request.console}")
         try:
             with boot.booted(request) as machine:
+                session.push_modules(machine, self.what)
                 session.push(machine, (self.spec,), self.context)
                 self._arm(machine)
                 _tell(f"booted in {machine.boot_seconds:.1f} s; {self.spec.name} is ready")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.workspace import find_places
+from orchestrator.commands.workspace import stored_places
 from orchestrator.model import lookup
 from orchestrator.model.codec import plain
 from orchestrator.model.names import Verdict
@@ -27,7 +27,7 @@ def history(
 
     :raises UserError: when there is no lab.yaml, or the file is no history of ours.
     """
-    places = find_places()
+    places = stored_places()
     if rebuild:
         for problem in store.rebuild(places.history, places.reports):
             click.echo(f"lab: left out: {problem}", err=True)

@@ -141,6 +141,7 @@ def _config(item: ConfigSpec, _config: LabConfig, width: int) -> list[str]:
     lines += _field("provides", ", ".join(item.provides), width)
     lines += _field("lacks", ", ".join(item.lacks), width)
     lines += _field("by", item.toolchain.folder, width)
+    lines += _field("modules", "in the guest" if item.modules else "", width)
     return lines + _field("only on", ", ".join(item.only_arch), width)
 
 

@@ -52,7 +52,10 @@ def apply_personal(group: click.Command) -> None:
         return
     personal = read_personal(path)
     if personal.cache and not os.environ.get("LAB_CACHE"):
-        os.environ["LAB_CACHE"] = str(Path(personal.cache).expanduser())
+        from orchestrator.host.cache.place import FROM_ENV
+
+        os.environ["LAB_CACHE"] = personal.cache
+        os.environ[FROM_ENV] = f"{shown(path, os.environ)} (cache:)"
     at = words.index(name) + 1
     added = added_words(command, words[at:], personal)
     if added:

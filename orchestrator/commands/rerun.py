@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.commands.chosen import first_failing
 from orchestrator.commands.run import Options
-from orchestrator.commands.workspace import command_line, find_places, load
+from orchestrator.commands.workspace import command_line, load, stored_places
 from orchestrator.model.names import CaseId
 from orchestrator.results import runs
 
@@ -42,7 +42,7 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     from orchestrator.runner.run import RunOptions
     from orchestrator.runner.trials import run_trials
 
-    places = find_places()
+    places = stored_places()
     config = load(places)
     old, earlier, case = first_failing(places.reports, words)
     shape = runs.stored_shape(old, str(CaseId.parse(case.id).cell))

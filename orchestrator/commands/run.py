@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.commands.base import against_base
 from orchestrator.commands.incoming import received
-from orchestrator.commands.workspace import command_line, find_places, in_tree, load
+from orchestrator.commands.workspace import command_line, find_places, in_tree, load, stored_places
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.plan.matrix import Selection, make_plan
@@ -52,7 +52,7 @@ def run(selection: Selection, options: Options) -> int:
     from orchestrator.commands.summary import print_end
     from orchestrator.runner.run import RunOptions, check_baseline, choose_baseline, run_plan
 
-    places = find_places()
+    places = find_places(anywhere=selection.source is not None)
     config = load(places)
     if options.fail_on == "regression" and options.baseline is None and options.base is None:
         raise UserError(
@@ -88,7 +88,7 @@ def command_of(run_name: str) -> list[str]:
 
     :raises UserError: when there is no such run, or another command made it.
     """
-    earlier = store.load(runs.find_run(find_places().reports, run_name))
+    earlier = store.load(runs.find_run(stored_places().reports, run_name))
     words = shlex.split(earlier.run.command)
     if words[:2] != ["lab", "run"]:
         raise UserError(

@@ -83,7 +83,7 @@ def shell(selection: Selection, options: ShellOptions) -> int:
     :raises HostError: when the host cannot do its part.
     """
     files = _Files.of(options)
-    places = find_places()
+    places = find_places(anywhere=selection.source is not None)
     if selection.series == STDIN and not options.command and not sys.stdin.isatty():
         raise UserError(
             "standard input is the series, and no terminal to log in from",
@@ -129,6 +129,7 @@ def _session(what: session.Bootable, context: Context, options: ShellOptions, fi
         try:
             with boot.booted(request) as machine:
                 _tell(f"booted in {machine.boot_seconds:.1f} s")
+                session.push_modules(machine, what)
                 if options.push:
                     session.push(machine, what.cell.workloads, context)
                     _tell(f"workloads are in {GUEST_FOLDER}")

@@ -12,6 +12,7 @@ from orchestrator.commands.notify import notify as tell
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import not_run, not_run_text
+from orchestrator.judge.own_selftests import selftest_lines
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
 from orchestrator.model.results import Change, Comparison, RunResult
@@ -62,6 +63,7 @@ def _as_dict(
     told: dict[str, object] = {
         "run": run.run.id,
         "tested": list(tested_lines(run)),
+        "selftests": list(selftest_lines(run)),
         "folder": str(folder),
         "exit_status": run.run.exit_status,
         "seconds": round(seconds, 1),
@@ -88,7 +90,9 @@ def summary_text(
     run: RunResult, comparison: Comparison | None, folder: Path, seconds: float
 ) -> str:
     """The summary as lines of text."""
-    lines = ["", *(f"tested: {line}" for line in tested_lines(run)), *_bad_lines(run)]
+    lines = ["", *(f"tested: {line}" for line in tested_lines(run))]
+    lines += [f"its selftest {line}" for line in selftest_lines(run)]
+    lines += _bad_lines(run)
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -36,14 +37,18 @@ _SHOWN = 3
 # begin with a dot.
 _PRODUCTS = (
     ".a", ".bin", ".bz2", ".cmd", ".dtb", ".elf", ".gz", ".ko", ".lex.c", ".lz4", ".lzma", ".mod",
-    ".mod.c", ".o", ".order", ".rej", ".orig", ".s", ".so", ".so.dbg", ".swp", ".symtypes",
-    ".tab.c", ".tab.h", ".tmp", ".xz", ".zst", "~",
+    ".mod.c", ".o", ".order", ".rej", ".orig", ".s", ".so", ".so.dbg", ".swo", ".swp", ".swx",
+    ".symtypes", ".tab.c", ".tab.h", ".tmp", ".xz", ".zst", "~",
 )  # fmt: skip
 _NAMES = {
-    "4913",  # vim's try whether it may write here
     "Module.symvers", "System.map", "TAGS", "__pycache__", "cscope.out", "modules.builtin", "tags",
     "vmlinux",
 }  # fmt: skip
+
+
+# What programs that edit write first and rename or remove: sed -i (sedA1b2C3), vim's try whether it
+# may write here (4913, then 123 more each), emacs (#name#), JetBrains (name___jb_tmp___).
+_SCRATCH = re.compile(r"sed[A-Za-z0-9]{6}|[0-9]{4,6}|#.*#|.*___jb_(?:tmp|old|bak)___", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Watched:
             if path.is_relative_to(folder):
                 parts = path.relative_to(folder).parts
                 hidden = any(part.startswith(".") for part in parts)
-                return not hidden and not _NAMES & set(parts) and not path.name.endswith(_PRODUCTS)
+                passing = path.name.endswith(_PRODUCTS) or _SCRATCH.fullmatch(path.name)
+                return not hidden and not _NAMES & set(parts) and not passing
         return False
 
 
@@ -193,7 +199,7 @@ def watch(selection: Selection, words: list[str]) -> int:
     :raises UserError: for anything wrong in lab.yaml or on the command line, before the first run.
     :raises HostError: as :func:`changes` does.
     """
-    places = find_places()
+    places = find_places(anywhere=selection.source is not None)
     plan = make_plan(load(places), in_tree(selection, places), tuple(ARCHES))
     news = changes(what_to_watch(plan, places))
     next(news)  # the trees are watched before the first run reads them

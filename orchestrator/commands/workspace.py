@@ -17,7 +17,7 @@ from orchestrator.model.spec import LabConfig
 from orchestrator.plan.find import Found, find_lab
 from orchestrator.plan.kernels import STDIN
 from orchestrator.plan.lab_yaml import load_config
-from orchestrator.runner.context import Places, cache_folder
+from orchestrator.runner.context import Places, cache_folder, reports_of
 
 if TYPE_CHECKING:
     from orchestrator.plan.matrix import Selection
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 def find_places(lab_yaml: Path | None = None, *, anywhere: bool = False) -> Places:
     """Find everything from lab.yaml's place, or from that of a kernel tree without one.
 
-    :param anywhere: the lab's own lab.yaml serves any folder: for what leaves nothing there.
+    :param anywhere: the lab's own lab.yaml serves any folder: for who names a kernel.
     :raises UserError: when there is neither.
     """
     found = Found(lab_yaml) if lab_yaml else find_lab(Path.cwd(), anywhere=anywhere)
-    places = Places.of_tree(found.tree, found.lab_yaml) if found.tree else Places.of(found.lab_yaml)
+    places = Places.of_found(found)
     _clean_up(places.cache)
     return places
 
@@ -59,10 +59,12 @@ def reports_folder(*names: str) -> Path:
 def stored_places(*names: str) -> Places:
     """As :func:`find_places`, and without a lab.yaml where all ``names`` are folders of runs.
 
+    The lab's own lab.yaml serves a folder in which it has served before.
+
     :raises UserError: when there is none, and a name is no folder.
     """
     try:
-        return find_places()
+        return find_places(anywhere=reports_of(Path.cwd()).is_dir())
     except UserError:
         if names and all(Path(name.partition(":")[0]).is_dir() for name in names):
             return places_here()

@@ -122,16 +122,19 @@ def _count(cpus: str) -> int:
     return count
 
 
-def unmet(needs: tuple[str, ...], facts: Facts, config: Mapping[str, str]) -> str:
+def unmet(
+    needs: tuple[str, ...], facts: Facts, config: Mapping[str, str], *, modules: bool = False
+) -> str:
     """The first need that this guest does not meet, as a reason to skip; empty when all are met.
 
     :param config: the guest's configuration, symbol to value.
+    :param modules: whether the guest has its kernel's modules.
     """
     for need in needs:
         if need.startswith("CONFIG_"):
             value = config.get(need.removeprefix("CONFIG_"), "n")
-            if value == "m":
-                return f"the kernel has {need} as a module, and guests load none"
+            if value == "m" and not modules:
+                return f"the kernel has {need} as a module, and its config no `modules: true`"
             if value == "n":
                 return f"the kernel has no {need}"
         elif need not in facts.has:

@@ -48,6 +48,8 @@ def parse_share(text: str) -> Share:
     :raises UserError: when there is no such folder.
     """
     name = text.removesuffix(":rw")
+    if not name:
+        raise UserError(f"--share {text}: which folder?", "write DIR or DIR:rw")
     folder = Path(name).expanduser().resolve()
     if not folder.is_dir():
         raise UserError(f"--share {text}: there is no folder {folder}", "write DIR or DIR:rw")

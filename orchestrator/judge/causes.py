@@ -8,7 +8,8 @@ One wrong line makes many cases fail.  Two cases are of one cause where evidence
 * a counter that is off on the same side, or the same leak;
 * a guest that was lost without a report, or a hang: by workload, since nothing tells why;
 * a check that failed at the same place of the same workload and said the same but for numbers;
-* what is no check: the same workload, case and reason; a promise that is broken for one reason.
+* what is no check: the same workload, case and reason; a promise that is broken for one reason;
+* a symbol that did not take: the build that it stopped, and the case ``config`` of its cells.
 
 Causes of different kernels are never one.  A case may show several causes, and stands in each.  It
 *follows* from one only where that is proved: a guest that is lost to a fatal report, a hang where a
@@ -18,7 +19,7 @@ stall was reported, a check whose numbers are those of a drift in the ledger.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -30,10 +31,12 @@ from orchestrator.model.names import (
     BOOT,
     BROKEN_PROMISE,
     BUILD,
+    CONFIG,
     COUNTERS,
     GUEST,
     HANG,
     HOST,
+    NOT_COMPILED,
     RESET,
     SERIES,
     CaseId,
@@ -91,10 +94,12 @@ def causes_of(run: Found) -> tuple[Cause, ...]:
     for placed in bad:
         cell = str(CaseId.parse(placed.case.id).cell)
         places.setdefault((cell, placed.case.workload), []).append(placed)
+    # A symbol that stops a build fails the case `config` of each of its cells too.
+    stopped = {(p.kernel, _first_line(p.case)) for p in bad if p.case.workload == BUILD}
     found: dict[_Key, _Growing] = {}
     later: list[tuple[_Key, CaseResult]] = []
     for together in places.values():
-        for placed, sign in _signs(together):
+        for placed, sign in _signs(together, stopped):
             key = (placed.kernel, *sign.key)
             if sign.follows:
                 later.append((key, placed.case))
@@ -175,8 +180,13 @@ class _Growing:
         )  # fmt: skip
 
 
-def _signs(together: list[PlacedCase]) -> Iterator[tuple[PlacedCase, _Sign]]:
-    """What the bad cases of one workload in one cell show, each of them something."""
+def _signs(
+    together: list[PlacedCase], stopped: Set[tuple[str, str]]
+) -> Iterator[tuple[PlacedCase, _Sign]]:
+    """What the bad cases of one workload in one cell show, each of them something.
+
+    :param stopped: kernels and why a build of theirs failed.
+    """
     hits = [hit for placed in together for hit in _unknown(placed.case)]
     ledger = [
         step for placed in together if placed.case.case == COUNTERS for step in _judged(placed.case)
@@ -186,7 +196,9 @@ def _signs(together: list[PlacedCase]) -> Iterator[tuple[PlacedCase, _Sign]]:
         if case.verdict is Verdict.ERROR:
             signs = [_error(case)]
         elif case.workload in (SERIES, BUILD):
-            signs = [_by_reason(case, CauseKind.BUILD, whole=False)]
+            signs = [_build(case.workload, _first_line(case))]
+        elif case.workload == CONFIG and (placed.kernel, NOT_COMPILED + case.reason) in stopped:
+            signs = [_build(BUILD, NOT_COMPILED + case.reason, follows=True)]
         elif _unknown(case):
             signs = [*_reports(case), *_broken_rules(case)]
             if case.case == COUNTERS and _judged(case):  # what follows from them needs them
@@ -341,17 +353,23 @@ def _checks(case: CaseResult, ledger: list[LedgerStep]) -> Iterator[_Sign]:
             yield _Sign(CauseKind.CASE, key, f"{one.place}: {one.said}")
 
 
-def _by_reason(case: CaseResult, kind: CauseKind, whole: bool = True) -> _Sign:
-    """A case about which nothing is known but its reason.
+def _build(workload: str, title: str, follows: bool = False) -> _Sign:
+    """A build or series: its first line says what is wrong, wherever that is."""
+    key = (CauseKind.BUILD.value, workload, title)
+    return _Sign(CauseKind.BUILD, key, title or "no reason given", follows=follows)
 
-    :param whole: False where its first line says what is wrong, wherever that is.
-    """
+
+def _first_line(case: CaseResult) -> str:
+    return case.reason.strip().partition("\n")[0]
+
+
+def _by_reason(case: CaseResult, kind: CauseKind) -> _Sign:
+    """A case about which nothing is known but its reason."""
     title, *more = case.reason.strip().split("\n")
     if title.startswith(BROKEN_PROMISE):
         return _Sign(kind, ("promise", title), title)
-    place = (case.workload, case.case) if whole else (case.workload,)
-    reason = (title, *more) if whole else (title,)
-    return _Sign(kind, (kind.value, *place, *reason), title or "no reason given")
+    key = (kind.value, case.workload, case.case, title, *more)
+    return _Sign(kind, key, title or "no reason given")
 
 
 def _error(case: CaseResult) -> _Sign:

@@ -7,12 +7,15 @@ list of cases, and wants the same one everywhere; it is made here.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from orchestrator.model.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
 from orchestrator.model.evidence import Counter, LedgerStep
+from orchestrator.model.formats import counted
 from orchestrator.model.kernel import ApplyFailure
 from orchestrator.model.names import (
     APPLY,
@@ -58,7 +61,7 @@ def not_run(cells: Iterable[CellRecord]) -> tuple[CellRecord, ...]:
 def not_run_text(cells: Iterable[CellRecord]) -> str:
     """``3 cells not run: time budget``; empty where all were run."""
     left = len(not_run(cells))
-    return f"{left} {'cell' if left == 1 else 'cells'} not run: time budget" if left else ""
+    return f"{counted(left, 'cell')} not run: time budget" if left else ""
 
 
 def executed(case: CaseResult) -> bool:
@@ -206,7 +209,7 @@ def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
     elif any(patch.applied is not True for patch in kernel.series):
         bad = next(patch for patch in kernel.series if patch.applied is not True)
         verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
-    rerun = _again(run, kernel.name)
+    rerun = _again(run, kernel.name, *_chosen(run.command))
     case_id = str(CaseId.of_series(kernel.name))
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS
@@ -227,6 +230,25 @@ def _again(run: Found, name: str, *more: str) -> str:
     if series and known.apply != STRICT:
         series += ["--apply", known.apply]
     return shlex.join(["lab", "run", "--source", known.source, *series, *more])
+
+
+# Options of a run that say what of lab.yaml it is about, and not which kernel.
+_CHOICES = ("-p", "--profile", "--arch", "--config", "--shape", "--workload", "--toolchain")
+
+
+def _chosen(command: str) -> list[str]:
+    """The words of a run's command that choose among architectures, configs and workloads."""
+    with contextlib.suppress(ValueError):
+        words = shlex.split(command)
+        if words[:2] in (["lab", "run"], ["lab", "build"]):
+            found, rest = [], iter(words[2:])
+            for word in rest:
+                if word in _CHOICES:
+                    found += [word, *itertools.islice(rest, 1)]
+                elif word.startswith(tuple(f"{name}=" for name in _CHOICES[1:])):
+                    found.append(word)
+            return found
+    return []
 
 
 def apply_reason(failure: ApplyFailure) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from orchestrator.model.formats import counted
 from orchestrator.model.kernel import Difference, FileChange
 from orchestrator.model.results import Found, KernelRecord, RunResult
 
@@ -39,7 +40,7 @@ def _of_series(kernel: KernelRecord) -> str:
     count, tested = len(kernel.series), kernel.tested
     base = f"{tested.what} ({kernel.version})" if tested.what else kernel.version
     subject = tested.subject or kernel.series[0].subject
-    told = f"{count} {'patch' if count == 1 else 'patches'} on {base}: {subject}"
+    told = f"{counted(count, 'patch', 'patches')} on {base}: {subject}"
     if tested.difference is None or not tested.difference.near:
         return told
     how = "with them it" if tested.difference.patched else "without them the tree"
@@ -48,20 +49,26 @@ def _of_series(kernel: KernelRecord) -> str:
 
 def _differs(difference: Difference) -> str:
     if not difference.count:
-        return f"is the same as {difference.base}"
+        # Which of its packages, since the name means the newest there is.
+        version = difference.source.partition("=")[2]
+        told = f" ({version})" if version and version not in difference.base else ""
+        return f"is the same as {difference.base}{told}"
     named = [file_text(file) for file in difference.files[:_NAMED]]
     more = difference.count - len(named)
     if more:
-        named.append(f"{more} more {'file' if more == 1 else 'files'}")
+        named.append(counted(more, "more file"))
     first, last = ", ".join(named[:-1]), named[-1]
     return f"differs from {difference.base} in {f'{first} and {last}' if first else last}"
 
 
 def file_text(file: FileChange) -> str:
-    """``mm/userfaultfd.c (+1 -1)``."""
+    """``mm/userfaultfd.c (+1 -1)``; a name that would end the line is written out."""
+    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in file.file)
+    if file.mode:
+        return f"{name} (mode)"
     if file.added is None or file.removed is None:
-        return f"{file.file} (no text)"
-    return f"{file.file} (+{file.added} -{file.removed})"
+        return f"{name} (no text)"
+    return f"{name} (+{file.added} -{file.removed})"
 
 
 def tested_kernels(run: Found) -> tuple[KernelRecord, ...]:
@@ -84,4 +91,4 @@ def tested_title(run: Found) -> str:
     more = len(lines) - 1
     if more < 1:
         return "".join(lines)
-    return f"{lines[0]} and {more} more {'kernel' if more == 1 else 'kernels'}"
+    return f"{lines[0]} and {counted(more, 'more kernel')}"

@@ -66,6 +66,11 @@ def short_seconds(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 cell`` or ``3 cells``; ``many`` is what stands there in place of ``one`` and an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def check_range(text: str) -> None:
     """Look at a range of kernel versions, such as ``>= 6.8, < 6.12.30``.
 

@@ -116,11 +116,15 @@ class ApplyFailure:
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that differs: how many lines were ``added`` and ``removed``; None where not text."""
+    """A file that differs: how many lines were ``added`` and ``removed``; None where not text.
+
+    ``mode`` tells that nothing but its mode does: it can be executed, or no longer.
+    """
 
     file: str
     added: int | None
     removed: int | None
+    mode: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ class BuildResult:
     ``made_in`` is the slot and the config of the build folder that it was compiled in: equal
     sources may have another slot.  Empty where not known.  ``steps`` counts the compiles and links
     that make told of.  ``compiler`` is the first line of what it says to ``--version``.
+    ``modules`` is the archive of what the guest has below /lib/modules, None without any.
     """
 
     build: Build
@@ -229,3 +234,4 @@ class BuildResult:
     made_in: tuple[str, ...] = ()
     steps: int = 0
     compiler: str = ""
+    modules: Path | None = None

@@ -133,6 +133,7 @@ class KernelRecord:
 
     ``apply`` is how it was applied (:data:`.spec.APPLY_MODES`).
     ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
+    ``selftests`` are the files of the kernel's selftests that it changes (``mm/cow.c``).
     """
 
     name: str
@@ -146,6 +147,7 @@ class KernelRecord:
     apply: str = STRICT
     expected: str = ""
     tested: Tested = field(default_factory=Tested)
+    selftests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class ConfigSpec:
     ``lacks`` are capabilities that a kernel may provide and this config takes away.
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
-    ``toolchain`` compiles it.
+    ``toolchain`` compiles it.  With ``modules`` its modules are built, and in the guest.
     """
 
     name: str
@@ -79,6 +79,7 @@ class ConfigSpec:
     build_mismatched: bool = False
     selftest_config: tuple[str, ...] = ()
     toolchain: Toolchain = DEFAULT_TOOLCHAIN
+    modules: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class SelftestRun:
     ``name`` tells several runs of one program apart.  ``setup`` are lines for the shell that starts
     it in the guest; ``timeout`` in seconds is the collection's where None.  ``skip`` says why it is
     not run by itself.  ``repair`` are compiler flags with which a tree's own mistake is got round.
+    ``after`` are lines for the same shell when the program has ended: what it does not say itself.
     """
 
     program: str
@@ -121,6 +123,7 @@ class SelftestRun:
     repair: tuple[str, ...] = ()
     messages: MessageRules = MessageRules()
     only_arch: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,8 @@ class WorkloadSpec:
     # A folder whose files go into the guest with the program, beside it.
     bundle: Path | None = None
     not_ready: tuple[NotReady, ...] = ()
+    # A KUnit suite of the kernel's own.
+    kunit: bool = False
     where: str = ""
     budget: float = 0.0
     seed: int | None = None

@@ -24,10 +24,14 @@ _HEAD = 4096
 
 @dataclass(frozen=True)
 class Found:
-    """A lab.yaml; ``tree`` is the kernel tree that has none, so that the lab's own serves it."""
+    """A lab.yaml; ``serves`` is the folder that has none, so that the lab's own serves it.
+
+    ``tree`` is that folder where it is a kernel tree.
+    """
 
     lab_yaml: Path
     tree: Path | None = None
+    serves: Path | None = None
 
 
 def find_lab(
@@ -41,7 +45,7 @@ def find_lab(
 
     A kernel tree without one is tested with the lab's own, which is in ``home``.
 
-    :param anywhere: the lab's own serves any other folder too, where nothing of it is needed.
+    :param anywhere: the lab's own serves any other folder too, where the kernel is named.
     :raises UserError: if there is none.
     """
     environ = os.environ if environ is None else environ
@@ -57,7 +61,7 @@ def find_lab(
             return Found(folder / LAB_FILE)
     tree = tree_above(start)
     if tree is not None or anywhere:
-        return Found(home / LAB_FILE, tree)
+        return Found(home / LAB_FILE, tree, tree or start)
     raise UserError(
         f"no {LAB_FILE} in {start} or a folder above, and no kernel tree",
         f"`lab init` writes one; or change to a kernel tree or the lab's folder, or set {ENV_FILE}",

@@ -246,6 +246,7 @@ class _Reader:
             build_mismatched=view.flag("build_mismatched", False),
             selftest_config=view.words("selftest_config"),
             toolchain=_toolchain(view),
+            modules=view.flag("modules", False),
         )
 
     def _fragment(self, word: str, path: KeyPath) -> Path | None:

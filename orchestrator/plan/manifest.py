@@ -113,14 +113,14 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         """The workload, or the family where only that has the key."""
         return view if key in view or key not in top else top
 
-    args = view.raw("args")
+    args, suite = view.raw("args"), top.flag("kunit", False)
     description = view.text("description") or top.text("description") or ""
     return WorkloadSpec(
         name=f"{folder.name}/{short}",
         family=folder.name,
         folder=folder,
         program=_program(view, holder("program"), folder, problems),
-        args=tuple(str(arg) for arg in args) if isinstance(args, list) else (),
+        args=(short,) * suite + (tuple(str(arg) for arg in args) if isinstance(args, list) else ()),
         description=" ".join(description.split()),
         needs=holder("needs").words("needs"),
         exercises=holder("exercises").words("exercises"),
@@ -130,6 +130,7 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         counters=holder("counters").words("counters"),
         selftests=_selftests(short, view, folder, problems),
         invariants=holder("invariants").words("invariants"),
+        kunit=suite,
         where=view.where(),
         budget=holder("budget").seconds("budget", problems) or WorkloadSpec.budget,
     )

@@ -299,7 +299,9 @@ class _Planner:
         workloads = tuple(
             replace(w, messages=w.messages.beside(cell.messages)) for w in self._ordered(names)
         )
-        return replace(cell, workloads=workloads)
+        # A suite of KUnit leaves caches, a module and a tainted kernel behind.
+        fresh = cell.fresh_guests or any(w.kunit for w in workloads)
+        return replace(cell, workloads=workloads, fresh_guests=fresh)
 
     def _cells(self, blocks: list[Block]) -> list[Cell]:
         chosen: dict[tuple[str, str, str, str], set[str]] = {}

@@ -70,7 +70,7 @@ def read_personal(path: Path) -> Personal:
     from orchestrator.plan.yaml_reader import View, read_document
 
     problems = Problems()
-    document = read_document(path, str(path), problems)
+    document = read_document(path, str(path), problems, may_be_empty=True)
     if document is not None:
         check(document, PERSONAL_SCHEMA, problems)
         _one_kernel(View.of(document), document, problems)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.model.errors import UserError
+from orchestrator.model.formats import counted
 from orchestrator.model.names import nearest
 
 #: A place inside a YAML file: mapping keys and list positions from the top.
@@ -46,7 +47,7 @@ class ConfigError(UserError):
         count = len(self.problems)
         super().__init__(
             "\n".join(str(problem) for problem in self.problems),
-            f"{count} problem{'s' if count != 1 else ''} in {path} or the manifests it leads to; "
+            f"{counted(count, 'problem')} in {path} or the manifests it leads to; "
             f"{HOME / 'docs' / 'lab-yaml.md'} describes every key",
         )
 

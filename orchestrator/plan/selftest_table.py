@@ -63,6 +63,7 @@ def _run(program: str, name: str, view: View, above: View, problems: Problems) -
         name=name,
         args=tuple(str(arg) for arg in args) if isinstance(args, list) else (),
         setup=holder("setup").words("setup"),
+        after=holder("after").words("after"),
         needs=holder("needs").words("needs"),
         timeout=holder("timeout").seconds("timeout", problems),
         deterministic=holder("deterministic").flag("deterministic", True),

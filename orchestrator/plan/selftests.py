@@ -25,6 +25,7 @@ from orchestrator.model.spec import (
     SelftestSpec,
     WorkloadSpec,
 )
+from orchestrator.plan.suites import named_suite
 
 # tools/testing/selftests/kselftest/runner.sh: where a collection has no settings.
 DEFAULT_TIMEOUT = 45.0
@@ -42,14 +43,18 @@ _PROGRAMS = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+*?\[\]!-]+){0,2}", 
 def named(pattern: str, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | None:
     """The workload that ``FAMILY/COLLECTION[/PROGRAM[/RUN]]`` stands for; None where it is none.
 
-    A collection below another one is written with a dot (``net.forwarding``).
+    A collection below another one is written with a dot (``net.forwarding``).  A KUnit suite that
+    no manifest has is named too (:mod:`.suites`).
 
     :param workloads: those of the manifests: a family with one collection may have any.
     :raises UserError: where it begins as one and can be none.
     """
+    workloads = tuple(workloads)
     known = {spec.name: spec for spec in workloads if spec.selftests is not None}
     if pattern in known:
         return known[pattern]
+    if (suite := named_suite(pattern, workloads)) is not None:
+        return suite
     family, _, rest = pattern.partition("/")
     name, _, only = rest.partition("/")
     model = next((spec for spec in known.values() if spec.family == family), None)
@@ -77,12 +82,11 @@ def named(pattern: str, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | Non
 def asked_for(spec: WorkloadSpec, patterns: Iterable[str]) -> bool:
     """Whether a pattern means what is not of every day: ``*`` leaves it out, its family does not.
 
-    Collections of selftests take minutes, and what they need is a build of their own; what runs on
-    the host tests no guest.
+    Collections of selftests and KUnit's suites need a build of their own, and take minutes; what
+    runs on the host tests no guest.
     """
-    return (spec.selftests is None and spec.host is None) or any(
-        pattern.partition("/")[0] == spec.family for pattern in patterns
-    )
+    special = spec.selftests is not None or spec.kunit or spec.host is not None
+    return not special or any(pattern.partition("/")[0] == spec.family for pattern in patterns)
 
 
 # ---------------------------------------------------------------- taking apart
@@ -168,6 +172,7 @@ def _workload(
     spec: WorkloadSpec, built: Selftests, test: Selftest, run: SelftestRun, base: str
 ) -> WorkloadSpec:
     words = [word for line in run.setup for word in ("-s", line)]
+    words += [word for line in run.after for word in ("-a", line)]
     return replace(
         spec,
         name=f"{base}/{_short(run)}",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.model.codec import plain
+from orchestrator.model.formats import counted
 from orchestrator.model.names import HOST_PLACE
 from orchestrator.model.spec import (
     STRICT,
@@ -28,8 +29,8 @@ def explain(plan: Plan) -> str:
     """The plan as tables of plain text: builds, cells, workloads and what is expected to fail."""
     runs = sum(len(cell.workloads) for cell in plan.cells)
     head = (
-        f"profile {plan.profile}: {_count(len(plan.builds), 'build')}, "
-        f"{_count(len(plan.cells), 'cell')}, {_count(runs, 'workload run')}"
+        f"profile {plan.profile}: {counted(len(plan.builds), 'build')}, "
+        f"{counted(len(plan.cells), 'cell')}, {counted(runs, 'workload run')}"
     )
     if plan.baseline:
         head += f"; baseline {plan.baseline}"
@@ -80,6 +81,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "dotconfig": str(build.config.full) if build.config.full else None,
                 "toolchain": str(build.config.toolchain),
                 "selftest_config": list(build.config.selftest_config),
+                "modules": build.config.modules,
                 "arch": build.arch,
             }
             for build in plan.builds
@@ -121,10 +123,6 @@ def _issue(issue: KnownIssue) -> str:
     return issue.signature or issue.title
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def _letter(number: int) -> str:
     """1 is A, 26 is Z, 27 is AA."""
     text = ""
@@ -160,6 +158,7 @@ def _config_text(config: ConfigSpec) -> str:
     parts += [f"selftests/{name}" for name in config.selftest_config]
     if config.name == HOST_PLACE:
         return "not built"
+    parts += ["(with modules)"] * config.modules
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
 
@@ -172,7 +171,7 @@ def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, 
 
 
 def _shape_text(shape: ShapeSpec) -> str:
-    parts = [_count(shape.cpus, "cpu"), _size(shape.memory_mib)]
+    parts = [counted(shape.cpus, "cpu"), _size(shape.memory_mib)]
     if shape.nodes > 1:
         parts.append(f"{shape.nodes} nodes")
     if shape.zram_mib:

@@ -304,7 +304,7 @@ def _syntax(error: yaml.YAMLError, text: str, name: str) -> Problem:
     return Problem(name, mark.line + 1, "", f"YAML syntax: {detail}", mark.column + 1)
 
 
-def _compose(text: str, name: str, problems: Problems) -> yaml.Node:
+def _compose(text: str, name: str, problems: Problems) -> yaml.Node | None:
     try:
         deep = _deep_line(text)
         node: yaml.Node | None = None if deep else yaml.compose(text, Loader=_Loader)
@@ -314,16 +314,17 @@ def _compose(text: str, name: str, problems: Problems) -> yaml.Node:
     if deep:
         problems.add(Problem(name, deep, "", f"is nested more than {MAX_DEPTH} levels deep"))
         raise _Abort
-    if node is None:
-        problems.add(Problem(name, 0, "", "is empty"))
-        raise _Abort
     return node
 
 
-def read_document(path: Path, name: str, problems: Problems) -> Document | None:
+def read_document(
+    path: Path, name: str, problems: Problems, *, may_be_empty: bool = False
+) -> Document | None:
     """Read the YAML file at ``path``; messages call it ``name``.
 
     Returns None, with the reason in ``problems``, where there is nothing to go on with.
+
+    :param may_be_empty: a file in which nothing stands is an empty mapping, and no problem.
     """
     try:
         with path.open("rb") as file:
@@ -337,9 +338,14 @@ def read_document(path: Path, name: str, problems: Problems) -> Document | None:
     reader = _Reader(name, problems)
     try:
         node = _compose(_decode(raw, name, problems), name, problems)
-        data = reader.value(node, ())
+        data = reader.value(node, ()) if node is not None else None
     except _Abort:
         return None
+    if node is None and not may_be_empty:
+        problems.add(Problem(name, 0, "", "is empty"))
+        return None
+    if data is None and may_be_empty:
+        data = {}
     return Document(path, name, data, reader.places)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId
 from orchestrator.model.results import CaseResult
 from orchestrator.report.trace import touched_places
@@ -39,13 +40,17 @@ def headline(cause: Cause) -> str:
 
 def block(cause: Cause) -> list[str]:
     """A cause in some lines: what and where, its evidence, who follows, how to repeat it."""
-    lines = [f"{cause.verdict.value.upper():5}  {headline(cause)}"]
-    lines += [f"       {text}" for text in (_named(cause), cause.evidence) if text]
-    if followers := followers_text(cause):
-        lines.append(f"       {followers}")
-    for place in touched_places(replace(cause.first, hits=cause.hits), 1):
-        lines.append(f"       in its trace, touched by the change: {place}")
-    return [*lines, f"       again: {cause.first.rerun}"] if cause.first.rerun else lines
+    again = [f"again: {cause.first.rerun}"] if cause.first.rerun else []
+    lines = [f"       {text}" for text in (*about(cause), *again)]
+    return [f"{cause.verdict.value.upper():5}  {headline(cause)}", *lines]
+
+
+def about(cause: Cause) -> tuple[str, ...]:
+    """What the headline leaves out, a line each: who shows it, its evidence, who follows."""
+    places = touched_places(replace(cause.first, hits=cause.hits), 1)
+    touched = (f"in its trace, touched by the change: {place}" for place in places)
+    told = (_named(cause), cause.evidence, followers_text(cause), *touched)
+    return tuple(filter(None, told))
 
 
 def followers_text(cause: Cause) -> str:
@@ -53,7 +58,7 @@ def followers_text(cause: Cause) -> str:
     if not cause.followers:
         return ""
     said = "after it" if cause.kind is CauseKind.REPORT else _fail(cause.followers)
-    return f"{_count(cause.followers, 'case')} {said} in {_places(cause.followers)}"
+    return f"{counted(len(cause.followers), 'case')} {said} in {_places(cause.followers)}"
 
 
 def cause_to_dict(cause: Cause) -> dict[str, object]:
@@ -87,7 +92,7 @@ def _named(cause: Cause) -> str:
 
 def _places(cases: Iterable[CaseResult]) -> str:
     names = _workloads(cases)
-    return names[0] if len(names) == 1 else f"{len(names)} workloads"
+    return names[0] if len(names) == 1 else counted(len(names), "workload")
 
 
 def _workloads(cases: Iterable[CaseResult]) -> list[str]:
@@ -97,10 +102,6 @@ def _workloads(cases: Iterable[CaseResult]) -> list[str]:
 def _cells(cases: Iterable[CaseResult]) -> list[str]:
     cells = (CaseId.parse(case.id).cell for case in cases)
     return list(dict.fromkeys("/".join(cell.applying) for cell in cells))
-
-
-def _count(cases: tuple[CaseResult, ...], what: str) -> str:
-    return f"{len(cases)} {what}{'' if len(cases) == 1 else 's'}"
 
 
 def _fail(cases: tuple[CaseResult, ...]) -> str:

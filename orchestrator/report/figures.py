@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.judge.compare import SPREAD, FigureChange
 from orchestrator.model.evidence import Measurement
+from orchestrator.model.formats import counted
 from orchestrator.model.results import CaseResult
 
 
@@ -126,8 +127,7 @@ def change_counts(changes: Iterable[FigureChange]) -> str:
         parts.append(f"{within} within noise")
     if "unknown" in judged:
         parts.append(f"{judged.count('unknown')} of which too few runs are known to tell")
-    plural = "" if len(judged) == 1 else "s"
-    return f"{len(judged)} measurement{plural} on both sides: {', '.join(parts)}"
+    return f"{counted(len(judged), 'measurement')} on both sides: {', '.join(parts)}"
 
 
 def noise_text(change: FigureChange) -> str:

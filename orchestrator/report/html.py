@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.judge import outcome, tested
+from orchestrator.judge import grouped, outcome, own_selftests, tested
+from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.report import figures, plot, text, trace, view
+from orchestrator.report import cause_text, figures, plot, text, trace, view
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -34,6 +35,7 @@ class Limits:
     lines: int = 150
     messages: int = 20
     bad: int = 30
+    cases: int = 200
     figures: int = 60
     files: int = 50
 
@@ -86,6 +88,7 @@ def render(
         run=run,
         comparison=comparison,
         changes=changes,
+        causes=causes_of(run),
         config_tables=_config_tables(run, folder),
         limits=Limits(),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -93,8 +96,11 @@ def render(
         script_digest=digest,
         href=href,
         # What the templates work out they ask of these by name: `figures.number(value)`.
+        cause_text=cause_text,
         figures=figures,
+        grouped=grouped,
         outcome=outcome,
+        own_selftests=own_selftests,
         size=plot,
         tested=tested,
         texts=text,

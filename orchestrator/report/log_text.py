@@ -7,6 +7,7 @@ import re
 
 from orchestrator.judge.verdict import damage_of
 from orchestrator.model.evidence import Hit, LogReport, LogSource
+from orchestrator.model.formats import counted
 from orchestrator.report.text import excerpt, visible
 from orchestrator.report.trace import annotated
 
@@ -93,9 +94,8 @@ def summary(
     total = sum(counts.values())
     lines = sum(source.lines for source in sources)
     of = visible(sources[0].file) if len(sources) == 1 else f"{len(sources)} logs"
-    told = {0: "no report", 1: "1 report"}.get(total, f"{total} reports")
+    told = counted(total, "report") if total else "no report"
     parts = [f"{count} {name}" for name, count in counts.items() if count]
     split = f": {', '.join(parts)}" if parts else ""
     cut = "; interrupted" if interrupted else ""
-    much = "1 line" if lines == 1 else f"{lines} lines"
-    return f"{told} in {much} of {of}{split}{cut}; exit status {status}"
+    return f"{told} in {counted(lines, 'line')} of {of}{split}{cut}; exit status {status}"

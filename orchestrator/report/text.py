@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from orchestrator.judge.known_issues import NOT_SEEN, SEEN
 from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
-from orchestrator.model.formats import CONTROLS
+from orchestrator.model.formats import CONTROLS, counted
 from orchestrator.model.kernel import BentHunk, PatchState
 from orchestrator.model.names import CellId, Verdict
 from orchestrator.model.results import CaseResult, IssueRecord, RunResult
@@ -129,7 +129,7 @@ def issue_standing(issue: IssueRecord, run: RunResult) -> str:
 
     A kernel with a series may be the only one that lacks it: then lab.yaml is as it should be.
     """
-    cells = f"{len(issue.cells)} {'cell' if len(issue.cells) == 1 else 'cells'}"
+    cells = counted(len(issue.cells), "cell")
     tried = dict.fromkeys(CellId.parse(cell).kernel for cell in issue.cells)
     seen_on = {CellId.parse(cell).kernel for cell in issue.seen_in}
     without = [kernel for kernel in tried if kernel not in seen_on]

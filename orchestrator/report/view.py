@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.judge.causes import failures
+from orchestrator.judge.causes import Cause, causes_of
+from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import BAD, PlacedCase, cases_of, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
+from orchestrator.model.formats import counted
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -136,15 +139,21 @@ def series_anchor(kernel: str) -> str:
     return anchor(str(CaseId.of_series(kernel)))
 
 
-def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
-    """Verdict, counts and the first failure in one sentence each."""
-    placed = tuple(p for p in cases_of(run))
+def make_answer(
+    run: RunResult, comparison: Comparison | None, causes: Sequence[Cause] | None = None
+) -> Answer:
+    """Verdict, counts and the first failure in one sentence each.
+
+    :param causes: those of the run, where they are known already.
+    """
+    causes = causes_of(run) if causes is None else causes
     if comparison is not None:
-        return _comparison_answer(run, comparison)
+        return _comparison_answer(run, comparison, causes)
+    placed = tuple(p for p in cases_of(run))
     counts = verdict_counts(tuple(p.case for p in placed))
     state = answer(run)
     total = len(placed)
-    cells = f"{len(run.cells)} cell{'' if len(run.cells) == 1 else 's'}"
+    cells = counted(len(run.cells), "cell")
     parts = [f"{counts[Verdict.FAIL]} of {total} cases failed" if counts[Verdict.FAIL] else ""]
     if counts[Verdict.ERROR]:
         parts.append(f"{counts[Verdict.ERROR]} could not be judged because the host failed")
@@ -156,9 +165,9 @@ def make_answer(run: RunResult, comparison: Comparison | None) -> Answer:
     sentence += _met_words(placed)
     if not run.run.finished:
         sentence = f"the run did not finish; so far {sentence}"
-    first = next(iter(bad_cases(run)), None)
-    if first is None:
+    if not causes:
         return Answer(state, f"{sentence}, in {cells}.", "", "")
+    first = next(p for p in placed if p.case.id == causes[0].first.id)
     return Answer(
         state, f"{sentence}, in {cells}.", _with_family(first, placed), anchor(first.case.id)
     )
@@ -173,7 +182,9 @@ def _met_words(placed: tuple[PlacedCase, ...]) -> str:
     return f" ({told}: counted as passed)" if told else ""
 
 
-def _comparison_answer(run: RunResult, comparison: Comparison) -> Answer:
+def _comparison_answer(
+    run: RunResult, comparison: Comparison, causes: Sequence[Cause]
+) -> Answer:  # fmt: skip
     sizes = dict.fromkeys(Change, 0)
     for item in comparison.cases:
         sizes[item.change] += 1
@@ -185,7 +196,7 @@ def _comparison_answer(run: RunResult, comparison: Comparison) -> Answer:
         errors = any(c.after is not None and c.after.verdict is Verdict.ERROR
                      for c in comparison.cases)  # fmt: skip
         return Answer("error" if errors and state == "pass" else state, sentence, "", "")
-    item = regressed[0]
+    item = by_cause(regressed, causes)[0].items[0]
     if item.after is None:
         return Answer("fail", sentence, "", "")
     state = "error" if item.after.verdict is Verdict.ERROR else "fail"
@@ -213,12 +224,6 @@ def _with_family(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
         counters=tuple(counter for case in family for counter in case.counters),
     )
     return f"{first.case.id}: {headline(merged)}"
-
-
-def bad_cases(run: RunResult) -> tuple[PlacedCase, ...]:
-    """What did not pass and is no honest skip, in the order in which it is worth reading."""
-    placed = {p.case.id: p for p in cases_of(run)}
-    return tuple(placed[case.id] for case in failures(run))
 
 
 # ---------------------------------------------------------------- matrix and cells

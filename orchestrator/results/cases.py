@@ -60,15 +60,21 @@ def first_failure(run: RunResult) -> CaseResult | None:
     return next(iter(failures(run)), None)
 
 
-def near_names(run: RunResult, wanted: str) -> str:
-    """The names in a run that are spelt like ``wanted``, or where its cases are shown."""
-    near = near_cases((placed.case.id for placed in cases_of(run)), wanted)
+def near_names(run: RunResult, wanted: str, others: Iterable[str] = ()) -> str:
+    """The names in a run that are spelt like ``wanted``, or where its cases are shown.
+
+    :param others: what ``wanted`` may mean besides.
+    """
+    near = near_cases((placed.case.id for placed in cases_of(run)), wanted, others)
     return near or f"`lab open {run.run.id}` shows its cases"
 
 
-def near_cases(ids: Iterable[str], wanted: str) -> str:
-    """The names in ``ids``, whole or in part, that are spelt like ``wanted``; empty if none is."""
-    spellings: set[str] = set()
+def near_cases(ids: Iterable[str], wanted: str, others: Iterable[str] = ()) -> str:
+    """The names in ``ids``, whole or in part, that are spelt like ``wanted``; empty if none is.
+
+    :param others: names that are no case's, and have no parts.
+    """
+    spellings = set(others)
     for text in ids:
         case = CaseId.parse(text)
         spellings |= {text, f"{case.workload}:{case.case}", case.workload, case.case}

@@ -91,12 +91,18 @@ def find_run(reports: Path, name: str) -> Path:
         return found[0]
     if found:
         raise several_runs(name, found)
-    ids = [run.name for run in list_runs(reports)]
-    newest = ", ".join(ids[-3:])
+    names = spellings(reports)
+    newest = ", ".join(names[2:][-3:])
     raise UserError(
         f"no run {name!r} in {reports}, and no folder of that name with a {RESULTS}",
-        f"{lookup.near(name, ids) or f'the newest are: {newest}'}" if ids else _NO_RUN_YET,
+        f"{lookup.near(name, names) or f'the newest are: {newest}'}" if names else _NO_RUN_YET,
     )
+
+
+def spellings(reports: Path) -> tuple[str, ...]:
+    """What the runs below ``reports`` may be called, the ids last and the newest of them last."""
+    ids = tuple(run.name for run in list_runs(reports))
+    return (LATEST, LAST_FAILED, *ids) if ids else ()
 
 
 def runs_called(reports: Path, name: str) -> tuple[Path, ...]:

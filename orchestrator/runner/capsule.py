@@ -25,6 +25,7 @@ from orchestrator.guest.seed import write_seed
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.outcome import ledger_drift
 from orchestrator.kernel.build.kept import find_image
+from orchestrator.kernel.build.modules import ARCHIVE as MODULES
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import LabError
 from orchestrator.model.evidence import Hit
@@ -148,6 +149,8 @@ def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Cache) -
     where.mkdir(parents=True)
     _link(built.image, where / "image")
     _link(ensure_root(arch, cache), where / "root.ext2")
+    if built.modules:
+        _link(built.modules, where / MODULES)
     config = folder / job.found.kernel_config
     if config.is_file():
         shutil.copyfile(config, where / "config")
@@ -285,6 +288,8 @@ def _script(job: _Job) -> str:
         "WORKLOAD": shlex.quote(spec.name if spec else ""),
         "QEMU": _shell_words(argv),
         "COMMAND": shlex.quote(command),
+        "MODULES": MODULES,
+        "MODULES_FOLDER": watch.MODULES_FOLDER,
         "SWAP": swap,
         "KVM": kvm if job.found.accelerator == "kvm" else "",
         "LEDGER": _LEDGER if ledger else "",
@@ -337,6 +342,7 @@ def _readme(job: _Job, run: RunResult, kernel: KernelRecord | None, build: Build
     lines += [
         "", "In this folder:", "",
         "    image, config       the kernel, and what it was built with",
+        f"    {MODULES}      its modules, where its config asks for any",
         "    root.ext2           the guest's root file system, read only",
         "    seed.tar            its SSH host key, the key it lets in, its clock",
         "    id_ed25519          the key for it: of this guest alone, good for nothing else",

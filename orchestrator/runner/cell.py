@@ -277,6 +277,8 @@ class _CellRun:
         with ThreadPoolExecutor(1) as beside:
             pushed = beside.submit(watch.push, machine, archive)
             self._check_guest(machine)
+            if self.built.modules:
+                watch.push_modules(machine, self.built.modules)
             pushed.result()
 
     def _check_guest(self, machine: boot.Guest) -> None:
@@ -343,15 +345,18 @@ class _CellRun:
         """Whether the guest lacks what a workload needs; that is a case of its own then."""
         if self.log.not_ready(spec):
             return True
-        reason = facts.unmet(spec.needs, self.guest.facts, self.guest.config)
+        reason = self._lacks(spec.needs)
         if reason:
             self._needs(spec, reason)
         return bool(reason)
 
+    def _lacks(self, needs: tuple[str, ...]) -> str:
+        guest, modules = self.guest, self.built.modules is not None
+        return facts.unmet(needs, guest.facts, guest.config, modules=modules)
+
     def _needs(self, spec: WorkloadSpec, reason: str) -> None:
         found = Verdict.SKIP
-        guest = self.guest
-        missing = (n for n in spec.needs if facts.unmet((n,), guest.facts, guest.config))
+        missing = (n for n in spec.needs if self._lacks((n,)))
         if broken(self.cell, missing):
             found, reason = Verdict.FAIL, f"{BROKEN_PROMISE}{reason}"
         self.log.case(spec.name, NEEDS, found, reason)

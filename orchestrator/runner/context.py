@@ -20,11 +20,13 @@ from pathlib import Path
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.cache.place import named_by
 from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import KernelSpec
+from orchestrator.plan.find import Found
 
 log = logging.getLogger("lab.run")
 
@@ -100,7 +102,8 @@ def cache_folder() -> Cache:
         try:
             return Cache(Path(chosen).expanduser().resolve())
         except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a loop of links
-            raise UserError(f"LAB_CACHE={chosen}: {error}", "name a folder") from error
+            told = f"the cache {chosen}, as {named_by()} has it: {error}"
+            raise UserError(told, "name a folder") from error
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if not base.is_absolute():  # to be ignored then, says the specification
         base = Path.home() / ".cache"
@@ -111,6 +114,14 @@ def state_folder() -> Path:
     """``lab`` below the XDG state folder (XDG Base Directory Specification 0.8)."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "lab"
+
+
+def reports_of(folder: Path) -> Path:
+    """Where the reports of a folder are that the lab's own lab.yaml serves."""
+    import hashlib  # some milliseconds, for this alone
+
+    name = f"{folder.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
+    return state_folder() / name / "reports"
 
 
 @dataclass(frozen=True)
@@ -135,16 +146,17 @@ class Places:
         return cls(lab_yaml, lab_yaml.parent / "reports", cache_folder(), fragments)
 
     @classmethod
-    def of_tree(cls, tree: Path, lab_yaml: Path) -> Places:
-        """The places of a kernel tree without a lab.yaml: its reports do not go into the tree.
+    def of_found(cls, found: Found) -> Places:
+        """The places that go with what was found; a folder that the lab's own serves stays clean.
 
-        They are in a folder of the tree's own, so that ``latest`` and the history are about it.
+        The reports of such a one are elsewhere, in a folder of its own, so that ``latest`` and the
+        history are about it.
         """
-        import hashlib  # some milliseconds, for this alone
-
-        name = f"{tree.name}-{hashlib.sha256(os.fsencode(tree)).hexdigest()[:8]}"
-        reports = state_folder() / name / "reports"
-        return cls(lab_yaml, reports, cache_folder(), lab_yaml.parent / "kernel-configs", tree)
+        if found.serves is None:
+            return cls.of(found.lab_yaml)
+        fragments = found.lab_yaml.parent / "kernel-configs"
+        reports = reports_of(found.serves)
+        return cls(found.lab_yaml, reports, cache_folder(), fragments, found.tree)
 
     @property
     def history(self) -> Path:

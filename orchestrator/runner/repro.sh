@@ -164,6 +164,11 @@ if [ -z "$WORKLOAD" ]; then
 	look_at_console
 	end
 fi
+if [ -e "$here/@MODULES@" ]; then
+	into=@MODULES_FOLDER@
+	in_guest $((60 * slow)) "busybox mount -t tmpfs tmpfs $into && busybox tar xJf - -C $into &&
+		busybox depmod -a" <"$here/@MODULES@" || die 'the guest does not take its modules'
+fi
 
 (cd -- "$here/workload" && tar cf - .) |
 	in_guest $((60 * slow)) 'mkdir -p /tmp/lab && busybox tar xf - -C /tmp/lab' ||

@@ -140,6 +140,15 @@ def push(machine: boot.Guest, specs: Iterable[WorkloadSpec], context: Context) -
     watch.push(machine, programs.pack(files, context.cache))
 
 
+def push_modules(machine: boot.Guest, what: Bootable) -> None:
+    """Put the kernel's modules into the guest, where its config asks for any.
+
+    :raises SshLost: when the guest does not take them.
+    """
+    if what.built.modules:
+        watch.push_modules(machine, what.built.modules)
+
+
 # ---------------------------------------------------------------- logged in
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.own_selftests import selftest_files
 from orchestrator.judge.tested import sentence
 from orchestrator.kernel.build import kconfig, make, times
 from orchestrator.kernel.build.request import BuildRequest, build_request
@@ -105,6 +106,7 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         series_origin=spec.series or "",
         tested=tree.tested,
         apply=spec.apply,
+        selftests=selftest_files(tree.touched_files),
     )
     return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 

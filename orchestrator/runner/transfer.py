@@ -45,8 +45,10 @@ class Pull:
 def parse_push(text: str) -> Push:
     """``FILE[:DEST]``; without DEST its own name in /root, with a slash behind DEST in that folder.
 
-    :raises UserError: when there is no such file.
+    :raises UserError: when there is no such file, or none is named.
     """
+    if not text.partition(":")[0]:
+        raise UserError(f"--push {text}: which file of this machine?", "write FILE or FILE:DEST")
     path, goal = Path(text).expanduser(), ""
     if not os.path.lexists(path) and ":" in text:
         name, _, goal = text.rpartition(":")

@@ -18,6 +18,7 @@ from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
 from orchestrator.model.spec import WorkloadSpec
 
 GUEST_FOLDER = "/tmp/lab"
+MODULES_FOLDER = "/lib/modules"
 PUSH_DEADLINE = 60.0
 POLL = 0.01
 # The sampler prints at least once a second; a guest that says nothing for this long is asked.
@@ -33,6 +34,26 @@ def push(guest: Guest, archive: Path) -> None:
     :raises SshLost: when the guest does not take them.
     """
     guest.ssh.unpack(archive.read_bytes(), GUEST_FOLDER, PUSH_DEADLINE * guest.slowness)
+
+
+def push_modules(guest: Guest, archive: Path) -> None:
+    """Put a kernel's modules where modprobe(8) looks for them, and have their dependencies found.
+
+    The guest's root cannot be written to: they lie in memory.
+
+    :param archive: what the build packed, of files below /lib/modules.
+    :raises SshLost: when the guest does not take them.
+    """
+    deadline = PUSH_DEADLINE * guest.slowness
+    _do(guest, f"busybox mount -t tmpfs -o mode=0755 tmpfs {MODULES_FOLDER}", deadline)
+    guest.ssh.unpack(archive.read_bytes(), MODULES_FOLDER, deadline)
+    _do(guest, "busybox depmod -a", deadline)
+
+
+def _do(guest: Guest, words: str, deadline: float) -> None:
+    answer = guest.ssh.run(words, deadline)
+    if answer.status != 0:
+        raise SshLost(f"the guest did not take its modules: {answer.stderr.strip()}")
 
 
 def guest_command(workload: WorkloadSpec, token: str) -> str:

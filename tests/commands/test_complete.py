@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from labrun import LAB
+from plan_files import make_kernel_tree
 
 from orchestrator.commands.complete import offer_values
 from orchestrator.commands.completion import SCRIPTS
@@ -66,6 +67,36 @@ def test_runs_and_their_cases(ask: Ask) -> None:
     assert told[0].endswith(("\tfail", "\terror"))
     assert told[-1].endswith(("\tpass", "\tskip"))
     assert ask("lab rerun no-such-run ") == []
+    # A case alone is one of the latest run, with its slashes too.
+    case = "cli/default/x86_64/small:ledger/swap:kernel-log"
+    for command in ("rerun", "open", "logs"):
+        assert case in ask(f"lab {command} cli/def")
+        assert ask(f"lab {command} cli/default/x86_64/small:ledger/swap:ke") == [case]
+    behind = ask("lab rerun cli/default/x86_64/small:ledger/swap:ke", "bash", "ke")
+    assert behind == ["kernel-log"]
+
+
+def test_toolchains_and_commits(
+    ask: Ask, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("gcc-99", "clang-98", "gcc-ar-99", "clang-format"):
+        (programs / name).touch()
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    found = ask("lab run --toolchain ")
+    assert {"gcc", "clang", "gcc-99", "clang-98"} <= set(found)
+    assert "gcc-ar-99" not in found
+    tree = stored / "linux"
+    make_kernel_tree(tree)
+    git = ["git", "-C", str(tree), "-c", "user.name=A", "-c", "user.email=a@b"]
+    for words in (["init", "-q", "-b", "mine"], ["commit", "-q", "--allow-empty", "-m", "x"],
+                  ["tag", "v6.12"]):  # fmt: skip
+        subprocess.run([*git, *words], check=True)
+    for source in ("linux", "path:linux", "git:linux#mine"):
+        assert set(ask(f"lab run --source {source} --base ")) == {"HEAD", "mine", "v6.12"}
+    assert ask("lab plan --source linux --base v") == ["v6.12"]
+    assert ask("lab run --base v") == []  # in no tree
 
 
 def test_sources_and_files(ask: Ask, stored: Path) -> None:

@@ -194,9 +194,17 @@ def test_without_loopback_no_guest_is_reached(lab, healthy, monkeypatch):
 def test_a_place_where_no_cache_can_be(name, lab, healthy, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("LAB_CACHE", name if name[0] == "~" else str(tmp_path / name))
+    before = sorted(tmp_path.rglob("*"))
     assert found(lab, "cache")["state"] == "bad"
     assert "LAB_CACHE" in found(lab, "cache")["fix"]
-    for command in (("run", "--arch", "x86_64"), ("shell",), ("build",)):
+    assert sorted(tmp_path.rglob("*")) == before
+    for command in (
+        ("run", "--arch", "x86_64"),
+        ("shell",),
+        ("build",),
+        ("gc",),
+        ("gc", "--dry-run"),
+    ):
         done = lab(*command)
         assert done.status == 2, done.err
         assert "LAB_CACHE" in done.err

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import click
 import pytest
+import sample_run
 from plan_files import make_kernel_tree
 
 from orchestrator import HOME
 from orchestrator.cli import cli
 from orchestrator.commands import entry
 from orchestrator.model.errors import HostError, Interrupted, UserError
+from orchestrator.results import runs as store_runs
+from orchestrator.results import store
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,39 @@ def test_a_kernel_tree_without_lab_yaml_is_the_source(lab, folder, monkeypatch, 
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("words", [("run",), ("build",), ("run", "--series", "fix.patch")])
+def test_in_any_folder_a_named_source_is_tested_with_the_labs_own(
+    words, lab, folder, monkeypatch, tmp_path
+):
+    (folder / "lab.yaml").unlink()
+    make_kernel_tree(tmp_path / "linux")
+    (folder / "fix.patch").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    seen = []
+
+    def run_plan(plan, places, how, **more):
+        seen.append((plan.builds[0].kernel.source, places))
+        raise UserError("seen")
+
+    monkeypatch.setattr("orchestrator.runner.run.run_plan", run_plan)
+    assert "lab init" in lab(*words).err  # no kernel is named
+    assert "seen" in lab(*words, "--source", "../linux", "--arch", "x86_64").err
+    ((source, places),) = seen
+    assert source == f"path:{tmp_path / 'linux'}"
+    assert (places.lab_yaml, places.tree) == (HOME / "lab.yaml", None)
+    assert places.reports.is_relative_to(tmp_path / "state")
+    # What it stored is found from the same folder, which still names no kernel.
+    run = sample_run.good_run()
+    assert "no lab.yaml" in lab("open", "--print").err
+    store.save(run, places.reports / run.run.id)
+    store_runs.update_latest(places.reports, places.reports / run.run.id)
+    (places.reports / run.run.id / "index.html").write_text("")
+    assert lab("open", "--print").out.strip() == str(places.reports / run.run.id / "index.html")
+    assert lab("history", "--rebuild").status == 0
+    assert "lab init" in lab(*words).err
+    assert sorted(path.name for path in folder.iterdir()) == ["fix.patch"]
+
+
 def test_a_wrong_lab_yaml_is_told_with_its_line(lab, folder):
     text = (folder / "lab.yaml").read_text().replace("default_profile:", "default_profil:")
     (folder / "lab.yaml").write_text(text)
@@ -109,8 +145,21 @@ def test_every_command_and_option_has_help(name, lab):
     assert done.status == 0
     assert len(done.out.splitlines()) > 3
     for option in cli.commands[name].params:
-        if isinstance(option, click.Option) and option.name not in ("help", "verdict"):
+        if isinstance(option, click.Option) and option.name != "help":
             assert option.help, f"{name} {option.name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("list", ["kernels", "a family of workloads", "'uffd-move/swap*'"]),
+        ("compare", ["A is the baseline", "last-failed", "@2", "--kernel-a KERNEL"]),
+        ("history", ["CASE-GLOB is", "'*:kernel-log'", "Only cases that came to it."]),
+    ],
+)
+def test_help_says_what_arguments_take(name, told, lab):
+    text = " ".join(lab(name, "--help").out.split())
+    assert [words for words in told if words not in text] == []
 
 
 def ends(error: BaseException, monkeypatch, capsys) -> tuple[int, str]:

@@ -37,6 +37,16 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+@pytest.mark.parametrize("command", ["open", "logs", "rerun"])
+def test_a_misspelt_run_gets_a_near_name(page: Path, lab: Callable[..., Any], command: str) -> None:
+    wrong = BROKEN.run.id.replace("0105", "0150")
+    for words in ((wrong,), (wrong, "counters")):
+        done = lab(command, *words)
+        assert (done.status, done.out) == (2, "")
+        assert f"did you mean '{BROKEN.run.id}'" in done.err
+    assert "did you mean 'latest'" in lab(command, "lates").err
+
+
 def test_without_a_display_the_path_and_why(
     page: Path, launched: list[list[str]], lab: Callable[..., Any]
 ) -> None:

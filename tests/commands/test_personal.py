@@ -73,6 +73,7 @@ def mine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.setenv("LAB_CACHE_FROM", "")
     path = tmp_path / ".config" / "lab.yaml"
     path.parent.mkdir()
     path.write_text("arch: x86_64\nkernel: stable\n")
@@ -118,6 +119,13 @@ def test_a_cache_of_ones_own(lab, mine: Path, tmp_path: Path, monkeypatch) -> No
     mine.write_text("cache: ~/big\n")
     done = lab("gc", "--dry-run")
     assert done.status == 0
-    import os
+    assert f"are left in {tmp_path / 'big'}\n" in done.out
 
-    assert os.environ["LAB_CACHE"] == str(tmp_path / "big")
+
+@pytest.mark.parametrize("folder", ["~/my cache", "/etc/passwd/cache", "~nobody-of-that-name/c"])
+def test_a_cache_that_can_be_none_is_told_by_its_file(lab, mine: Path, monkeypatch, folder) -> None:
+    monkeypatch.setenv("LAB_CACHE", "")
+    mine.write_text(f"cache: {folder}\n")
+    done = lab("gc")
+    assert done.status == 2
+    assert "as ~/.config/lab.yaml (cache:) has it" in done.err

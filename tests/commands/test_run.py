@@ -112,7 +112,7 @@ def test_the_command_behind_a_failed_build_is_one(
         assert parsed(applied[0])[0].startswith("cli/")
         bent = replace(run, kernels=(replace(record, apply="fuzz"),))
         (again,) = [c.case.rerun for c in cases_of(bent) if c.case.workload == "series"]
-        assert shlex.split(again)[-2:] == ["--apply", "fuzz"]
+        assert shlex.split(again)[-4:] == ["--apply", "fuzz", "-p", "smoke"]
         assert parsed(again)[0].startswith("cli/")
     # It was compiled although a symbol did not take, and is to be once more.
     missed = replace(build, mismatches=(ConfigMismatch("A", "y", "n", "mine.config:1"),))

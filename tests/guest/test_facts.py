@@ -151,8 +151,10 @@ def test_unmet_needs() -> None:
     config = {"USERFAULTFD": "y", "M": "m", "N": "n"}
     assert facts.unmet(("CONFIG_USERFAULTFD",), none, config) == ""
     assert facts.unmet(("CONFIG_M",), none, config) == (
-        "the kernel has CONFIG_M as a module, and guests load none"
+        "the kernel has CONFIG_M as a module, and its config no `modules: true`"
     )
+    assert facts.unmet(("CONFIG_M",), none, config, modules=True) == ""
+    assert facts.unmet(("CONFIG_N",), none, config, modules=True)
     assert facts.unmet(("CONFIG_N",), none, config) == "the kernel has no CONFIG_N"
     assert facts.unmet(("CONFIG_GONE",), none, config) == "the kernel has no CONFIG_GONE"
     for word in sorted(WORDS):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -22,8 +23,18 @@ except HostError as error:
 """
 
 
-def test_this_machine_has_one() -> None:
+def test_this_machine_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = []
+    connect = socket.create_connection
+
+    def noted(address: tuple[str, int], deadline: float) -> socket.socket:
+        found = connect(address, deadline)
+        reached.append(found.getpeername()[0])
+        return found
+
+    monkeypatch.setattr(socket, "create_connection", noted)
     check_loopback()
+    assert reached == ["127.0.0.1"]
 
 
 def test_an_address_of_nobody() -> None:

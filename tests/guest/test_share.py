@@ -30,6 +30,9 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert parse_share(f"{tmp_path}/a").place == "/home/a"
     with pytest.raises(UserError, match=r"--share \S+/b: there is no folder"):
         parse_share(f"{tmp_path}/b")
+    for nothing in ("", ":rw"):  # would be the current folder
+        with pytest.raises(UserError, match=f"--share {nothing}: which folder"):
+            parse_share(nothing)
     with pytest.raises(UserError, match="two folders would be /home/a"):
         refuse_twins([Share(Path("/x/a"), "a"), Share(Path("/y/a"), "a")])
 

@@ -16,7 +16,14 @@ from orchestrator.judge.causes import Cause, CauseKind, causes_of, failures
 from orchestrator.judge.outcome import cases_of
 from orchestrator.model.evidence import Hit, LedgerStep
 from orchestrator.model.names import CaseId, CellId, Verdict
-from orchestrator.model.results import CaseResult, CellRecord, RunInfo, RunResult, Summary
+from orchestrator.model.results import (
+    BuildRecord,
+    CaseResult,
+    CellRecord,
+    RunInfo,
+    RunResult,
+    Summary,
+)
 from orchestrator.results import store
 
 F, E = Verdict.FAIL, Verdict.ERROR
@@ -38,6 +45,29 @@ def bad(run: RunResult) -> list[CaseResult]:
 
 
 # ---------------------------------------------------------------- runs as they were
+
+
+def test_a_symbol_that_stops_a_build_is_one_cause() -> None:
+    said = "CONFIG_A is n, asked for y (mine.config:1)"
+    why = f"not compiled: {said}\nmore"
+    build = BuildRecord("cli/typo/x86_64", "cli", "typo", "x86_64", F, why, 9.0, False, "")
+    cells = tuple(
+        CellRecord(f"cli/{config}/x86_64/{shape}", "cli", config, "x86_64", shape, "", F, 0.0, (
+            CaseResult(f"cli/{config}/x86_64/{shape}:config:config", "config", "config", F, reason),
+        ))
+        for config, shape, reason in (
+            ("typo", "small", said), ("typo", "numa", said), ("other", "small", "CONFIG_B is n"),
+        )
+    )  # fmt: skip
+    info = RunInfo("r", "", "", "lab run", 1, "1", "smoke")
+    run = RunResult(info, (), (build,), cells, Summary(0, 4, 0, 0))
+    assert told(run) == [
+        ("build", f"not compiled: {said}", 1, 2), ("case", "CONFIG_B is n", 1, 0)
+    ]  # fmt: skip
+    # Built all the same, only the guests tell.
+    built = replace(run, builds=(replace(build, verdict=Verdict.PASS, reason=""),))
+    assert told(built)[0] == ("case", said, 2, 0)
+
 
 ANON = "BUG: Bad rss-counter state type:MM_ANONPAGES"
 

@@ -13,7 +13,6 @@ from judging import RSS, seen, spec
 from known_runs import PANIC_HIT, WHY, cases_of, changes, known, lost, run_of, settled
 
 from orchestrator import HOME
-from orchestrator.commands.compare import comparison_text
 from orchestrator.commands.summary import summary_text
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.known_issues import settle
@@ -22,6 +21,7 @@ from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, Change, RunResult
 from orchestrator.model.spec import KnownIssue
 from orchestrator.report import html, junit
+from orchestrator.report.compare_text import comparison_text
 from orchestrator.report.text import issue_standing
 from orchestrator.results import store
 

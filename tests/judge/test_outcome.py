@@ -37,7 +37,24 @@ def test_a_series_that_does_not_apply_is_counted_and_can_be_repeated() -> None:
     assert summary_of(lone).failed == 1
     case = series_case(lone, kernel)
     assert case is not None
-    assert case.rerun == "lab run --source debian:6.12=1 --series '/a b.mbx'"
+    again = "lab run --source debian:6.12=1 --series '/a b.mbx'"
+    assert case.rerun == f"{again} -p smoke"
+    # What was chosen among is chosen again, as it was typed; how it was shown is not.
+    for typed, kept in (
+        ("-p quick --arch amd64 --plain --arch=arm64", "-p quick --arch amd64 --arch=arm64"),
+        (
+            "--workload 'uffd-move/*' --jobs 2 --config kasan",
+            "--workload 'uffd-move/*' --config kasan",
+        ),
+        ("'", ""),
+    ):
+        info = replace(run.run, command=f"lab run --series x {typed}")
+        told = series_case(replace(lone, run=info), kernel)
+        assert told is not None
+        assert told.rerun == f"{again} {kept}".rstrip()
+    other = series_case(replace(lone, run=replace(run.run, command="lab rerun --arch x")), kernel)
+    assert other is not None
+    assert other.rerun == again
 
 
 def test_what_was_never_tried_is_an_error() -> None:

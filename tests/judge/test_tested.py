@@ -25,11 +25,28 @@ def with_files(count: int, *files: FileChange) -> KernelRecord:
     return replace(TREE, tested=replace(TREE.tested, difference=difference))
 
 
+def beside(base: str, source: str) -> KernelRecord:
+    difference = replace(NEAR, base=base, source=source, count=0, files=())
+    return replace(TREE, tested=replace(TREE.tested, difference=difference))
+
+
 @pytest.mark.parametrize(
     ("kernel", "told"),
     [
         (TREE, "your tree (6.12.117) differs from v6.12 in mm/userfaultfd.c (+1 -1)"),
-        (with_files(0), "your tree (6.12.117) is the same as v6.12"),
+        (with_files(0), "your tree (6.12.117) is the same as v6.12 (6.12.117-1)"),
+        (
+            beside("v6.12 as of 6.12.9-1", "debian:6.12=6.12.9-1"),
+            "your tree (6.12.117) is the same as v6.12 as of 6.12.9-1",
+        ),
+        (beside("v6.12", "git:/l#v6.12"), "your tree (6.12.117) is the same as v6.12"),
+        (
+            with_files(
+                2, FileChange("run.sh", 0, 0, mode=True), FileChange("a\nb\x1b\udc80", 1, 0)
+            ),
+            "your tree (6.12.117) differs from v6.12 in run.sh (mode) and "
+            "a\\nb\\x1b\\udc80 (+1 -0)",
+        ),
         (
             with_files(2, ONE, FileChange("logo", None, None)),
             "your tree (6.12.117) differs from v6.12 in mm/userfaultfd.c (+1 -1) and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.model.formats import parse_seconds, parse_size_mib, short_seconds
+from orchestrator.model.formats import counted, parse_seconds, parse_size_mib, short_seconds
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,8 @@ def test_no_durations(value: object) -> None:
 )  # fmt: skip
 def test_durations_for_a_glance(seconds: float, text: str) -> None:
     assert short_seconds(seconds) == text
+
+
+def test_a_count_with_what_is_counted() -> None:
+    assert [counted(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+    assert [counted(n, "patch", "patches") for n in (1, 2)] == ["1 patch", "2 patches"]

@@ -34,8 +34,8 @@ def test_a_kernel_tree_without_a_lab_yaml_has_the_labs_own(tmp_path: Path) -> No
     tree, home = tmp_path / "work" / "linux", tmp_path / "home"
     make_kernel_tree(tree)
     (tree / "mm").mkdir()
-    assert find_lab(tree, {}, home) == Found(home / "lab.yaml", tree)
-    assert find_lab(tree / "mm", {}, home) == Found(home / "lab.yaml", tree)
+    assert find_lab(tree, {}, home) == Found(home / "lab.yaml", tree, tree)
+    assert find_lab(tree / "mm", {}, home) == Found(home / "lab.yaml", tree, tree)
     # A file of the user's wins, in the tree or beside it.
     (tree.parent / "lab.yaml").write_text("")
     assert find_lab(tree / "mm", {}, home) == Found(tree.parent / "lab.yaml")
@@ -48,7 +48,7 @@ def test_a_kernel_tree_without_a_lab_yaml_has_the_labs_own(tmp_path: Path) -> No
 def test_where_nothing_of_the_folder_is_needed_the_labs_own_serves(tmp_path: Path) -> None:
     home, empty = tmp_path / "home", tmp_path / "empty"
     empty.mkdir()
-    assert find_lab(empty, {}, home, anywhere=True) == Found(home / "lab.yaml")
+    assert find_lab(empty, {}, home, anywhere=True) == Found(home / "lab.yaml", serves=empty)
     (empty / "lab.yaml").write_text("")
     assert find_lab(empty, {}, home, anywhere=True) == Found(empty / "lab.yaml")
 

@@ -149,8 +149,8 @@ def test_a_kernel_has_one_cell_on_the_host_and_no_build_for_it() -> None:
     assert plan_to_dict(made)["cells"][0]["id"] == HERE
     made = plan(profile="mm-ci")
     assert ids(made)[0] == HERE
-    assert [build.arch for build in made.builds] == ["x86_64", "arm64"]
-    assert {w.name for w in made.cells[1].workloads} == {"kselftest/mm"}
+    assert {build.arch for build in made.builds} == {"x86_64", "arm64"}
+    assert "kselftest/mm" in {w.name for w in made.cells[1].workloads}
 
 
 def test_asked_for_by_name_they_run_once_whatever_the_profile_has() -> None:

@@ -61,6 +61,12 @@ def test_a_config_may_take_the_selftests_own_requests(lab: Path) -> None:
     assert [config.selftest_config for config in load(lab).configs] == [(), ("mm",)]
 
 
+def test_a_config_may_have_its_modules_built(lab: Path) -> None:
+    text = lab.read_text()
+    lab.write_text(text.replace("    only_arch: [arm64]\n", "    modules: true\n", 1))
+    assert [config.modules for config in load(lab).configs] == [False, True]
+
+
 def test_everything_is_read(lab: Path) -> None:
     config = load(lab)
     assert config.path == lab
@@ -306,13 +312,8 @@ def test_shipped_lab_yaml_validates() -> None:
     config = load_config(HOME / "lab.yaml", ARCHES)
     assert {k.name for k in config.kernels} >= {"v6.12", "v6.1"}
     assert {p.name for p in config.profiles} == {
-        "smoke",
-        "quick",
-        "full",
-        "nightly",
-        "host",
-        "mm-ci",
-    }
+        "smoke", "quick", "full", "nightly", "host", "kunit", "mm-ci",
+    }  # fmt: skip
     assert {w.family for w in config.workloads} >= {"uffd-move", "compactor", "ledger"}
     assert config.default_profile == "smoke"
     assert config.default_kernels == ("v6.12",)

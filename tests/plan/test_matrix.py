@@ -528,6 +528,7 @@ def test_plan_to_dict() -> None:
         "fragments": ["base", "thp"],
         "dotconfig": None,
         "selftest_config": [],
+        "modules": False,
         "toolchain": "gcc",
         "arch": "x86_64",
     }

@@ -29,6 +29,12 @@ def test_where_it_is() -> None:
     assert personal_file({"HOME": "/h", "CI": "true", "LAB_CONFIG": "/x"}) == Path("/x")
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# arch: x86_64\n", "---\n"])
+def test_a_file_without_a_word_has_no_defaults(tmp_path: Path, text: str) -> None:
+    found = read(tmp_path, text)
+    assert (found.of("run"), found.cache) == ({}, "")
+
+
 def test_a_commands_own_come_first(tmp_path: Path) -> None:
     text = (
         "arch: [x86_64, arm64]\nsource: path:.\njobs: 4\nplain: true\ncache: /big\n"
@@ -55,7 +61,6 @@ def test_a_commands_own_come_first(tmp_path: Path) -> None:
         ("commands: {run: {cache: /x}}\n", "commands.run.cache: unknown key"),
         ("- a\n", "expected a mapping from option to value"),
         ("a: [\n", "YAML syntax"),
-        ("", "is empty"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:

@@ -272,7 +272,7 @@ def test_the_regression_report_leads_with_regressions():
     document = page(run, None, compare(good_run(), run, "cli", "cli"))
     top = text_of(document.find_class("answer")[0])
     assert "Against 20240105-112233-smoke cli: 4 regressed, 2 gone" in top
-    assert "First regression: cli/no-thp/x86_64/-:build:build" in top
+    assert "First regression: cli/default/x86_64/small:ledger/swap:kernel-log" in top
     sections = [s.get("id") for s in document.iter("section")]
     assert sections[0] == "comparison"
     rows = [

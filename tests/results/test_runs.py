@@ -95,3 +95,11 @@ def test_a_run_by_a_part_or_a_glob(reports: Path) -> None:
     with pytest.raises(UserError) as caught:
         runs.find_run(reports, "20240106-4")
     assert "did you mean '20240105-4'" in caught.value.hint
+    for typed, meant in (("lates", "latest"), ("last-faild", "last-failed")):
+        with pytest.raises(UserError) as caught:
+            runs.find_run(reports, typed)
+        assert f"did you mean '{meant}'" in caught.value.hint
+    with pytest.raises(UserError) as caught:
+        runs.find_run(reports, "q")
+    assert caught.value.hint.startswith("the newest are: ")
+    assert "latest" not in caught.value.hint

@@ -11,6 +11,7 @@ import pytest
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import KernelTree
+from orchestrator.plan.find import Found
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.runner.context import Kernel, Places, RunValues
@@ -45,10 +46,12 @@ def test_places_go_by_lab_yaml_and_have_the_labs_own_fragments(
     (tmp_path / "kernel-configs").mkdir()
     assert Places.of(tmp_path / "lab.yaml").fragments == tmp_path / "kernel-configs"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    served = Places.of_tree(tmp_path / "linux", HOME / "lab.yaml")
+    linux = tmp_path / "linux"
+    served = Places.of_found(Found(HOME / "lab.yaml", linux, linux))
     assert (served.lab_yaml, served.tree) == (HOME / "lab.yaml", tmp_path / "linux")
     assert served.fragments == HOME / "kernel-configs"
-    other = Places.of_tree(tmp_path / "other" / "linux", HOME / "lab.yaml")
+    other = Places.of_found(Found(HOME / "lab.yaml", serves=tmp_path / "other" / "linux"))
+    assert other.tree is None
     for places in (served, other):
         assert places.reports.relative_to(tmp_path / "state" / "lab").parts[0].startswith("linux-")
     assert served.reports != other.reports

@@ -40,6 +40,9 @@ def test_what_a_push_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert parse_push("./dir/") == Push(Path("dir"), "dir")
     with pytest.raises(UserError, match="--push none:/x: there is no none"):
         parse_push("none:/x")
+    for nothing in (":x", ":", ""):  # would be the current folder
+        with pytest.raises(UserError, match=f"--push {nothing}: which file of this machine"):
+            parse_push(nothing)
 
 
 def test_what_a_pull_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

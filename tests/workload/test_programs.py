@@ -40,8 +40,11 @@ def test_each_family_that_ships_compiles(programs_cache: Cache) -> None:
     # All their programs, one by one and with all warnings, are compiled in test_guest_tests.
     config = load_config(HOME / "lab.yaml", tuple(ARCHES))
     assert programs.library_folder(config.workloads) == LIBRARY
-    guests = [entry for entry in config.workloads if entry.host is None]
-    kinds = {(entry.family, Path(entry.program).suffix): entry for entry in guests}
+    kinds = {
+        (entry.family, Path(entry.program).suffix): entry
+        for entry in config.workloads
+        if not entry.host
+    }
     chosen = kinds.values()
     assert {Path(entry.program).suffix for entry in chosen} == {".c", ".py", ".sh"}
     files = programs.compile_all(chosen, LIBRARY, X86, programs_cache)

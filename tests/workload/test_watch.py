@@ -33,6 +33,39 @@ def spec(program: str = "w.c", folder: Path = Path("/f"), **more: Any) -> Worklo
     return WorkloadSpec(name="family/w", family="family", folder=folder, program=program, **fields)
 
 
+# ---------------------------------------------------------------- modules
+
+
+class ModulesGuest:
+    """A guest that takes an archive, and refuses one command where that is asked for."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.slowness = 2.0
+        self.ssh = self
+        self.refused = refused
+        self.done: list[str] = []
+
+    def run(self, words: str, deadline: float) -> SimpleNamespace:
+        assert deadline > 0
+        self.done.append(words)
+        return SimpleNamespace(status=int(words == self.refused), stderr="no such folder\n")
+
+    def unpack(self, archive: bytes, folder: str, _deadline: float) -> None:
+        self.done.append(f"{archive.decode()} in {folder}")
+
+
+def test_modules_are_put_where_modprobe_looks(tmp_path: Path) -> None:
+    archive = tmp_path / "modules"
+    archive.write_text("files")
+    guest = ModulesGuest()
+    watch.push_modules(guest, archive)  # type: ignore[arg-type]
+    mount, unpacked, listed = guest.done
+    assert mount.endswith("tmpfs /lib/modules")
+    assert (unpacked, listed) == ("files in /lib/modules", "busybox depmod -a")
+    with pytest.raises(SshLost, match="did not take its modules: no such folder"):
+        watch.push_modules(ModulesGuest(mount), archive)  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------- the command
 
 

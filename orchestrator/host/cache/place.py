@@ -15,27 +15,51 @@ from orchestrator.model.errors import HostError, LabError, UserError
 _REFUSED = {" ": "a blank", "\t": "a tab", "\n": "a line end", ":": "a colon"}
 
 
-def check_place(folder: Path) -> None:
-    """See that the cache's folder, made where it is not there, does for kernel sources and builds.
+#: Who says where the cache is, where that is not the environment variable itself.
+FROM_ENV = "LAB_CACHE_FROM"
 
-    :raises UserError: when its path is one that Kbuild refuses, or is no folder.
-    :raises HostError: when it cannot be written, or its file system lacks what is needed.
+
+def named_by() -> str:
+    """Who names the cache's folder, for people; empty where nobody does."""
+    return (os.environ.get(FROM_ENV) or "LAB_CACHE") if os.environ.get("LAB_CACHE") else ""
+
+
+def check_path(folder: Path) -> Path:
+    """See that a path can be that of a cache; nothing is made.  Gives what of it is there.
+
+    :raises UserError: when it is one that Kbuild refuses, or is no folder.
     """
-    what = f"the cache {folder}" + (", as LAB_CACHE has it," if os.environ.get("LAB_CACHE") else "")
+    what = _what(folder)
     for sign, name in _REFUSED.items():
         if sign in str(folder):
             raise UserError(f"{what} has {name} in its path, where no kernel can be built", _way())
     above = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
     if not above.is_dir():
         raise UserError(f"{what} cannot be used: {above} is no folder", _way())
+    return above
+
+
+def check_place(folder: Path) -> None:
+    """See that the cache's folder does for kernel sources and builds; then make it.
+
+    :raises UserError: as :func:`check_path` does.
+    :raises HostError: when it cannot be written, or its file system lacks what is needed.
+    """
+    above, what = check_path(folder), _what(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".lab-probe-", dir=folder) as name:
+        # A folder that is to be made lies on the file system of the one that it is made in.
+        with tempfile.TemporaryDirectory(prefix=".lab-probe-", dir=above) as name:
             lacks = _lacks(Path(name))
+        if not lacks:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"{what} cannot be written: {error.strerror}", _way()) from error
     if lacks:
         raise HostError(f"{what} is on a file system {lacks}", _way())
+
+
+def _what(folder: Path) -> str:
+    return f"the cache {folder}" + (f", as {named_by()} has it," if named_by() else "")
 
 
 def place_problem(folder: Path) -> LabError | None:

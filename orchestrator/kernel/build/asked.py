@@ -104,7 +104,7 @@ def _found(config: ConfigSpec) -> tuple[Complete | None, list[Path], list[Path]]
 
 
 def _of_selftests(config: ConfigSpec, tree: KernelTree, cache: Cache | None) -> tuple[Request, ...]:
-    """What the collections ask for, ``m`` as y: the lab loads no modules."""
+    """What the collections ask for; ``m`` as y where the guest has no modules."""
     found: dict[str, Request] = {}
     for collection in config.selftest_config if cache else ():
         for word in filter(None, (collection, _FORMER.get(collection))):
@@ -123,7 +123,9 @@ def _of_selftests(config: ConfigSpec, tree: KernelTree, cache: Cache | None) -> 
         for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
             match = _SET.match(line.strip())
             if match:
-                value = "y" if match["value"] == "m" else match["value"]
+                value = match["value"]
+                if value == "m" and not config.modules:
+                    value = "y"
                 request = Request(match["symbol"], value, place, number, trees=True)
                 found[request.symbol] = request
     return tuple(found.values())

@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.kernel.build import cmdline, inputs, kconfig, kdeps, ktree, needs
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.kernel.build.request import BuildRequest
+from orchestrator.model.formats import counted
 from orchestrator.model.kernel import ConfigMismatch
 
 _MOST_TOLD = 3
@@ -126,7 +127,7 @@ def _line(miss: ConfigMismatch) -> str:
 
 
 def _count(missed: Sequence[ConfigMismatch]) -> str:
-    return f"{len(missed)} symbol{'s' if len(missed) > 1 else ''}"
+    return counted(len(missed), "symbol")
 
 
 def _age(full: Complete, version: str) -> str:

@@ -12,6 +12,9 @@ from orchestrator.model.kernel import CompilerMessage
 
 # How many steps a build took that made everything, in its build folder.
 STEPS = ".lab-steps"
+# See _guessed().
+_STEPS_OF_ANY = 900
+_STEPS_A_SYMBOL = 1.26
 _STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
 _MESSAGE = re.compile(
     r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
@@ -61,11 +64,9 @@ _HOST: tuple[tuple[re.Pattern[str], str], ...] = (
 class CompileProgress:
     """Turns make's output into a share of the work, by the count of the last build's steps.
 
-    The count is kept in the build folder; the first build there goes by a round number.
-    ``steps`` is that of this build.
+    The count is kept in the build folder; the first build there goes by how much its ``.config``
+    has built in.  ``steps`` is that of this build.
     """
-
-    FIRST_GUESS = 1500
 
     def __init__(self, objects: Path, tell: Callable[[float, str], None]) -> None:
         self._file = objects / STEPS
@@ -74,7 +75,7 @@ class CompileProgress:
         try:
             self._total = max(int(self._file.read_text()), 1)
         except (OSError, ValueError):
-            self._total = self.FIRST_GUESS
+            self._total = _guessed(objects)
 
     def line(self, line: str) -> None:
         """Take one line of make's output."""
@@ -87,6 +88,19 @@ class CompileProgress:
         """Remember the count of a build that did everything, not that of an increment."""
         if complete and self.steps > 300:
             self._file.write_text(str(self.steps))
+
+
+def _guessed(objects: Path) -> int:
+    """How many steps a build may have, by the symbols that are y.
+
+    Measured on 6.12.117, x86_64: 1,662 for the 596 of `default`, 3,183 for the 1,804 of Debian's
+    cloud configuration.
+    """
+    try:
+        text = (objects / ".config").read_text(errors="replace")
+    except OSError:
+        text = ""
+    return _STEPS_OF_ANY + round(_STEPS_A_SYMBOL * text.count("=y\n"))
 
 
 def messages(log: str, source: Path) -> tuple[CompilerMessage, ...]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, kconfig, needs, shadow
+from orchestrator.kernel.build import ccache, kconfig, modules, needs, shadow
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
 from orchestrator.kernel.build.foretold import Foretold, foretell
@@ -125,6 +125,8 @@ def build_kernel(
         if not made.whole:
             return _failed(site, made, began)
         warnings = tuple(m for m in messages(_read(site.log), source) if m.severity == "warning")
+        if config.modules:
+            modules.pack(_command(site), work, site.log)
         digest = _keep(site, made, warnings)
     result = replace(
         _result(site, made, began),
@@ -134,6 +136,7 @@ def build_kernel(
         kernel_config=folder / "config",
         vmlinux=folder / "vmlinux",
         log=folder / "build.log",
+        modules=folder / modules.ARCHIVE if config.modules else None,
     )
     return _add_warnings(result, wanted, warnings, cache)
 
@@ -199,7 +202,9 @@ def _configure_and_compile(
             except LabError:
                 whole()  # nothing was compiled yet
                 raise
-            problem = _stopped(wanted, seen.missed)
+            problem = _stopped(wanted, seen.missed) or modules.problem(
+                wanted.build.config, dotconfig
+            )
             with site.log.open("a") as log:  # where the .config stood, there is none yet
                 log.writelines(f"{line}\n" for line in seen.lines)
             for note in seen.notes:
@@ -239,8 +244,9 @@ def _compile(
     """Run make; give its end, and how many steps it told of."""
     progress = CompileProgress(site.objects, on_progress)
     names = shadow.includable(site.wanted.tree.tree, site.cache)
+    config = site.wanted.build.config
     done = process.run(
-        [*command, f"-j{jobs}", site.wanted.arch.image_target],
+        [*command, f"-j{jobs}", site.wanted.arch.image_target, *modules.targets(config)],
         deadline=deadline, env=ccache.environment(site.cache, site.source, names), log=site.log,
         check=False, on_line=progress.line,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.tools import install_command
-from orchestrator.kernel.build import asked, kconfig
+from orchestrator.kernel.build import asked, kconfig, modules
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -71,7 +71,7 @@ def build_request(
     found = asked.ask(build.config, tree, arch, arch_fragment, cache)
     digest = kconfig.digest(found.requests, found.full.text if found.full else "")
     versions = tools_versions(build.config.toolchain, arch)
-    words = (digest, arch.name, *versions, *make_args)
+    words = (digest, arch.name, *versions, *modules.targets(build.config), *make_args)
 
     def name(*parts: str) -> str:
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]

@@ -47,10 +47,11 @@ def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
     :param slot: the work tree, as the objects name it.
     :raises HostError: when git or grep fails.
     """
+    came, went = _since(objects, tree, cache)
     added: dict[str, list[str]] = {}
-    for name in _since(objects, tree, cache, "A"):
+    for name in came:
         added.setdefault(name.rpartition("/")[2], []).append(name)
-    lost = {f"/{slot}/{name}" for name in _since(objects, tree, cache, "D")}
+    lost = {f"/{slot}/{name}" for name in went}
     lasts = {name.rpartition("/")[2] for name in lost}
     gone = 0
     for recipe in seeing(objects, [f"/{last}" for last in {*added, *lasts}]):
@@ -68,16 +69,20 @@ def forget(objects: Path, tree: str, slot: str, cache: Cache) -> int:
     return gone
 
 
-def _since(objects: Path, tree: str, cache: Cache, how: str) -> set[str]:
-    """The files that may be included and that ``tree`` has more or fewer than an object here.
+def _since(objects: Path, tree: str, cache: Cache) -> tuple[set[str], set[str]]:
+    """The files that may be included and that ``tree`` has more, or no more, than an object here.
 
-    :param how: ``A`` for those it has more, ``D`` for those it has no more.
+    One that came and one that went, of several trees, may be the same.
     """
-    found: set[str] = set()
+    came: set[str] = set()
+    went: set[str] = set()
     for old in origin(objects).trees:
         with contextlib.suppress(process.CommandFailed):  # that tree was trimmed away
-            found.update(store.touched_files(old, tree, cache, only=how))
-    return {name for name in found if name.endswith(_INCLUDED)}
+            more, less = store.come_and_gone(old, tree, cache)
+            came |= more
+            went |= less
+    included = ({name for name in names if name.endswith(_INCLUDED)} for names in (came, went))
+    return next(included), next(included)
 
 
 def _misled(text: str, dependency: str, added: dict[str, list[str]], slot: str) -> bool:
@@ -91,8 +96,16 @@ def _misled(text: str, dependency: str, added: dict[str, list[str]], slot: str) 
                 return True
             continue
         # Beside what includes it, or below that, or in a folder that -I names.
-        folder = name.rpartition("/")[0]
+        folder, _, inner = name.rpartition("/")
         for where in filter(None, (folder, folder.rpartition("/")[0])):
             if f"/{slot}/{where}/" in text or f"/{slot}/{where} " in text:
+                return True
+        # Further below: then the file that was found until now has the same folders at its end.
+        while folder:
+            folder, _, last = folder.rpartition("/")
+            inner = f"{last}/{inner}"
+            if not dependency.endswith(f"/{inner}"):
+                break
+            if folder and f"/{slot}/{folder}/" in text:
                 return True
     return False

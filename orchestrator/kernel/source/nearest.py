@@ -226,12 +226,21 @@ def _changes(base: str, tree: str, cache: Cache) -> tuple[FileChange, ...]:
         return ()
     done = store.git(
         cache, "diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--no-textconv",
-        "--numstat", base, tree,
+        "--raw", "--no-abbrev", "--numstat", base, tree,
     )  # fmt: skip
     found = []
-    for line in filter(None, done.stdout.split(b"\0")):
+    records = iter(done.stdout.split(b"\0"))
+    same: set[bytes] = set()
+    # git-diff(1), "Raw output format": modes, contents and status, then the name; all come first.
+    for line in filter(None, records):
+        if line.startswith(b":"):
+            _, _, before, after, _ = line.split(b" ")
+            name = next(records)
+            if before == after:
+                same.add(name)
+            continue
         # git-diff(1), "Other diff formats": "-" for both numbers of a binary file.
         added, removed, name = line.split(b"\t", 2)
-        numbers = (None, None) if added == b"-" else (int(added), int(removed))
-        found.append(FileChange(os.fsdecode(name), *numbers))
+        more, less = (None, None) if added == b"-" else (int(added), int(removed))
+        found.append(FileChange(os.fsdecode(name), more, less, mode=name in same))
     return tuple(sorted(found, key=lambda one: (not one.file.endswith(_CODE), one.file)))

@@ -219,17 +219,25 @@ def list_entries(tree: str, paths: list[str], cache: Cache) -> dict[str, tuple[s
     return found
 
 
-def touched_files(base_tree: str, tree: str, cache: Cache, only: str = "") -> tuple[str, ...]:
-    """Name the files that differ between two trees, sorted.
-
-    :param only: how they differ, as git-diff-tree(1) has it for ``--diff-filter``: ``A`` added,
-        ``D`` deleted.
-    """
+def touched_files(base_tree: str, tree: str, cache: Cache) -> tuple[str, ...]:
+    """Name the files that differ between two trees, sorted."""
     if base_tree == tree:
         return ()
-    words = ("diff-tree", "-r", "-z", "--no-renames", "--name-only", f"--diff-filter={only}")
-    done = git(cache, *words[: None if only else -1], base_tree, tree)
+    done = git(cache, "diff-tree", "-r", "-z", "--no-renames", "--name-only", base_tree, tree)
     return tuple(sorted(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
+
+
+def come_and_gone(base_tree: str, tree: str, cache: Cache) -> tuple[set[str], set[str]]:
+    """Name the files that a tree has more than another, and those that it has no more."""
+    if base_tree == tree:
+        return set(), set()
+    # git-diff-tree(1), "Raw output format": with -z a status and a name, each ended by NUL.
+    words = ("diff-tree", "-r", "-z", "--no-renames", "--name-status", "--diff-filter=AD")
+    fields = git(cache, *words, base_tree, tree).stdout.split(b"\0")
+    found: dict[bytes, set[str]] = {b"A": set(), b"D": set()}
+    for status, name in zip(fields[::2], fields[1::2], strict=False):
+        found[status].add(os.fsdecode(name))
+    return found[b"A"], found[b"D"]
 
 
 def file_names(tree: str, cache: Cache) -> tuple[str, ...]:

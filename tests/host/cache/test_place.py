@@ -84,6 +84,10 @@ def test_what_a_file_system_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         patch.setattr(Path, "exists", lambda _self: True)
         with pytest.raises(HostError, match="does not tell capital letters"):
             check_place(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "symlink_to", refuse)
+        with pytest.raises(HostError, match="without symbolic links"):
+            check_place(tmp_path / "new" / "cache")  # is not made in vain
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,5 +103,5 @@ def test_how_the_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("LAB_CACHE", given)
         assert cache_folder().folder == tmp_path / meant
     monkeypatch.setenv("LAB_CACHE", "~nobody-of-that-name/c")
-    with pytest.raises(UserError, match="LAB_CACHE=~nobody"):
+    with pytest.raises(UserError, match="the cache ~nobody-of-that-name/c, as LAB_CACHE has it: "):
         cache_folder()

@@ -32,8 +32,15 @@ class Files:
         path.write_text(text)
         return path
 
-    def ask(self, *fragments: Path, full: Path | None = None, selftests: str = "") -> Asked:
-        config = ConfigSpec("c", fragments, full, selftest_config=tuple(selftests.split()))
+    def ask(
+        self,
+        *fragments: Path,
+        full: Path | None = None,
+        selftests: str = "",
+        modules: bool = False,
+    ) -> Asked:
+        words = tuple(selftests.split())
+        config = ConfigSpec("c", fragments, full, selftest_config=words, modules=modules)
         tree = KernelTree(KernelSpec("k", "path:x"), "6.12", self.tree, self.tree)
         return asked.ask(config, tree, X86, self.arch_fragment, self.cache)
 
@@ -122,6 +129,8 @@ def test_the_selftests_requests_are_below_the_fragments(files: Files) -> None:
     hmm = next(request for request in found.requests if request.symbol == "HMM")
     assert (hmm.trees, hmm.fragment, hmm.line) == (True, "selftests/mm/config", 3)
     assert files.values(base, selftests="net.forwarding")["V"] == "y"
+    loaded = files.ask(base, selftests="mm", modules=True)
+    assert loaded.notes[0] == "selftests/mm/config asks for GUP=y, HMM=m"
 
 
 def test_selftests_on_top_of_a_complete_config(files: Files) -> None:

@@ -114,13 +114,16 @@ def test_progress_learns_from_a_whole_build_only(tmp_path: Path) -> None:
         progress.close(complete)
         return told
 
+    (tmp_path / ".config").write_text("CONFIG_A=y\nCONFIG_B=m\n" * 1000)
     build(400, complete=False)
     assert build(400, complete=True)[-1] < 0.3
     assert build(2, complete=True)[0] == 1 / 400  # an increment is not remembered
     assert build(600, complete=True)[-1] == 0.99  # never done before it is done
     assert build(1, complete=True) == [1 / 600]
     (tmp_path / ".lab-steps").write_text("nonsense")
-    assert build(1, complete=False) == [1 / CompileProgress.FIRST_GUESS]
+    assert build(1, complete=False) == [1 / 2160]  # by what is built in
+    (tmp_path / ".config").unlink()
+    assert build(1, complete=False) == [1 / 900]
 
 
 @pytest.mark.parametrize(

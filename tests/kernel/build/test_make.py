@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,11 @@ allnoconfig:
 olddefconfig:
 	@if [ -e $(SRC)/steer/drop ]; then sed -i "/$$(cat $(SRC)/steer/drop)/d" $(O)/.config; fi
 	@echo "configuration written to .config"
+modules:
+	@echo "  CC [M]  lib/test_vmalloc.o"
+modules_install:
+	@mkdir -p $(INSTALL_MOD_PATH)/lib/modules/6.12.117
+	@echo built > $(INSTALL_MOD_PATH)/lib/modules/6.12.117/test_vmalloc.ko
 bzImage Image: $(O)/mm/userfaultfd.o
 	@echo "  LD      vmlinux"
 	@cp $< $(O)/vmlinux
@@ -106,8 +112,8 @@ def ask(tmp_path: Path, fragment: Callable[..., Path]) -> Callable[..., BuildReq
         **more: Any,
     ) -> BuildRequest:
         kernel = KernelSpec("k", "path:linux")
-        forced = more.pop("forced", False)
-        spec = ConfigSpec(config, fragments, full, build_mismatched=forced)
+        forced, modules = more.pop("forced", False), more.pop("modules", False)
+        spec = ConfigSpec(config, fragments, full, build_mismatched=forced, modules=modules)
         spec = replace(spec, toolchain=more.pop("toolchain", spec.toolchain))
         made = KernelTree(kernel, "6.12.117", base_tree, tree, touched_files=touched)
         wanted = Build(f"k/{config}/x86_64", kernel, spec, "x86_64")
@@ -130,6 +136,39 @@ def make(source: Path, tmp_path: Path) -> Callable[..., BuildResult]:
         return build.build_kernel(wanted, source, Cache(tmp_path / "cache"), **options)
 
     return work
+
+
+# ---------------------------------------------------------------- modules
+
+
+def test_modules_are_kept_with_the_image_and_found_with_it(
+    ask: Callable[..., BuildRequest],
+    make: Callable[..., BuildResult],
+    fragment: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    loads = fragment("CONFIG_A=y\nCONFIG_MODULES=y\n", "modules.config")
+    wanted = ask(fragments=(loads,), modules=True, forced=True)
+    assert wanted.identity != ask(fragments=(loads,), forced=True).identity
+    built = make(wanted)
+    assert built.verdict is Verdict.PASS
+    assert built.modules
+    found = build.find(wanted, Cache(tmp_path / "cache"))
+    assert found is not None
+    assert found.modules == built.modules
+    with tarfile.open(built.modules) as archive:
+        assert archive.getnames() == ["6.12.117/test_vmalloc.ko"]
+    built.modules.unlink()
+    assert build.find(wanted, Cache(tmp_path / "cache")) is None
+
+
+def test_a_kernel_without_modules_is_not_compiled_for_a_config_with_them(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult]
+) -> None:
+    built = make(ask(modules=True, forced=True))
+    assert built.verdict is Verdict.FAIL
+    assert "`modules: true`, and CONFIG_MODULES came out n" in built.reason
+    assert make(ask(forced=True)).modules is None
 
 
 # ---------------------------------------------------------------- identity

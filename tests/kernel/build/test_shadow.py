@@ -12,6 +12,7 @@ from build_folders import built
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build.folders import note_tree
 from orchestrator.kernel.build.shadow import forget
+from orchestrator.kernel.source import store
 from orchestrator.kernel.source.fetch import BaseSource
 
 OBJECTS = {
@@ -60,6 +61,30 @@ def test_one_of_another_name_or_folder_misleads_nobody(after):
 
 def test_a_header_beside_the_file_that_includes_it(after):
     assert after("mm/internal.h") == (1, {"a", "c", "d"})
+
+
+def test_a_header_far_below_the_file_that_includes_it(cache, kernel, fetch):
+    """A program's "dc/inc/hw/move.h", found by -I until now, may come to lie below the program."""
+    objects = built(cache, "s", {
+        "mm/a.o": ["mm/a.c", "lib/dc/inc/hw/move.h"],
+        "mm/b.o": ["mm/b.c", "lib/other/hw/move.h"],
+        "fs/c.o": ["fs/c.c", "lib/dc/inc/hw/move.h"],
+    })  # fmt: skip
+    note_tree(objects, fetch(f"path:{kernel}").tree, whole=True)
+    path = kernel / "mm/dc/inc/hw/move.h"
+    path.parent.mkdir(parents=True)
+    path.write_text("/* new */\n")
+    assert forget(objects, fetch(f"path:{kernel}").tree, "s", cache) == 1
+    assert {path.stem for path in objects.rglob("*.o")} == {"b", "c"}
+
+
+def test_git_is_asked_once_a_tree(after, monkeypatch):
+    asked = []
+    git = store.git
+    monkeypatch.setattr(store, "git", lambda cache, *words, **more: (
+        asked.append(words[0]), git(cache, *words, **more))[1])  # fmt: skip
+    after("include/linux/move.h")
+    assert asked.count("diff-tree") == 1
 
 
 def test_what_nothing_includes(after):

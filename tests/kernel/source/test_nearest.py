@@ -47,17 +47,21 @@ def test_an_edited_tree_is_told_by_what_it_differs_in(kernel, beside, released, 
     file.write_text(file.read_text().replace("\treturn 3;\n", "\tint x = 3;\n\treturn x;\n"))
     (kernel / "README").write_text("mine\n")
     (kernel / "logo.png").write_bytes(b"\0\1\2")
+    (kernel / "Kconfig").chmod(0o755)
+    (kernel / "empty").write_bytes(b"")
     tree = beside(f"path:{kernel}", released)
     found = tree.tested.difference
-    assert (found.base, found.source, found.count) == ("v6.12", released.source, 3)
+    assert (found.base, found.source, found.count) == ("v6.12", released.source, 5)
     assert found.files == (  # code first
         FileChange("mm/userfaultfd.c", 2, 1),
+        FileChange("Kconfig", 0, 0, mode=True),
         FileChange("README", 1, 0),
+        FileChange("empty", 0, 0),
         FileChange("logo.png", None, None),
     )
     assert tree.tested.what == "your tree"
     # What a series gives: marks in traces, and files that are looked at.
-    assert (tree.base_tree, len(tree.touched_files)) == (found.tree, 3)
+    assert (tree.base_tree, len(tree.touched_files)) == (found.tree, 5)
     marks = PatchedSource(tree, cache)
     touched = [marks.describe(Place("f", "mm/userfaultfd.c", n)).touched for n in (13, 15, 18)]
     assert touched == ["line", "function", ""]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel's modules, where its config asks for them: built, installed, packed for a guest."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.host import process
+from orchestrator.model.errors import HostError
+from orchestrator.model.spec import ConfigSpec
+
+#: What Kbuild calls the target (Makefile of the kernel, v6.12).
+TARGET = "modules"
+#: The archive, beside the image in a kept build: files below /lib/modules.
+ARCHIVE = "modules.tar.xz"
+_DEADLINE = 600.0
+# Kbuild links the two to the folders of this host (Makefile, modules_install).
+_LINKS = ("build", "source")
+
+
+def targets(config: ConfigSpec) -> tuple[str, ...]:
+    """What make is asked for besides the image."""
+    return (TARGET,) if config.modules else ()
+
+
+def problem(config: ConfigSpec, dotconfig: Mapping[str, str]) -> str:
+    """Why a kernel that came out so has no modules though they were asked for; empty: it has."""
+    if not config.modules or dotconfig.get("MODULES") == "y":
+        return ""
+    return (
+        f"not compiled: config {config.name} has `modules: true`, and CONFIG_MODULES came out n; "
+        "put CONFIG_MODULES=y into a fragment, or leave `modules` out"
+    )
+
+
+def pack(command: Sequence[str], work: Path, log: Path) -> None:
+    """Install the built modules into ``work`` and pack them as :data:`ARCHIVE` there.
+
+    They are stripped of debug information, which no guest needs; their list of dependencies is made
+    in the guest, so that this host needs no depmod.
+
+    :param command: make with all but its target.
+    :raises HostError: when make does not install them, or the disk is full.
+    """
+    root = work / "modules"
+    words = (f"INSTALL_MOD_PATH={root}", "INSTALL_MOD_STRIP=1", "DEPMOD=true")
+    done = process.run(
+        [*command, *words, "modules_install"], deadline=_DEADLINE, log=log, check=False
+    )
+    if done.status != 0:
+        raise HostError("make modules_install failed", f"see {log}")
+    top = root / "lib/modules"
+    with tarfile.open(work / ARCHIVE, "w:xz", preset=1) as archive:
+        for path in sorted(top.rglob("*")):
+            inside = path.relative_to(top)
+            if path.is_dir() or (len(inside.parts) == 2 and inside.name in _LINKS):
+                continue
+            archive.add(path, str(inside), filter=_roots)
+
+
+def _roots(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The same archive whoever builds it, and whenever."""
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = "root"
+    return member
