@@ -43,8 +43,8 @@ def _workloads() -> tuple[WorkloadSpec, ...]:
     found, complete = read_workloads((("guest-tests", GUEST_TESTS),), problems)
     problems.raise_if_any(HOME / "lab.yaml")
     assert complete
-    # The kernel's own selftests are no programs of ours; tests/kernel has what concerns them.
-    return tuple(workload for workload in found if workload.selftests is None)
+    # The kernel's own tests are no programs of ours; tests/workload has what concerns them.
+    return tuple(one for one in found if one.selftests is None and one.host is None)
 
 
 def _compile(compiler: str, sources: list[Path], target: Path, *more: str) -> str:
@@ -377,7 +377,10 @@ def test_each_shape_that_ships_has_one_kind_of_swap() -> None:
     }
     assert all(sum(kind) <= 1 for kind in kinds.values())
     assert kinds["small"] == (True, False)
-    for profile in config.profiles:
+    # Of the profiles that run all there is: others have what the kernel's own programs take.
+    whole = [p for p in config.profiles if any(e.workloads == ("*",) for e in p.entries)]
+    assert {"smoke", "quick", "full", "nightly"} <= {profile.name for profile in whole}
+    for profile in whole:
         used = {kinds[shape] for entry in profile.entries for shape in entry.shapes}
         assert (True, False) in used
         assert ((False, True) in used) == (profile.name not in ("smoke", "kunit"))

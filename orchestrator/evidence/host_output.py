@@ -53,6 +53,10 @@ _FRAME = re.compile(
 _TEST = re.compile(r"^(?P<bad>not )?ok \d{1,9} (?:: |- )?(?P<name>.+?)(?:: (?:passed|failed))?$")
 _FAILED_TEST = re.compile(r"^Test (?P<name>\w{1,99}) (?:FAILED|failed)$")
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
+# Where every allocation comes from, which tells nothing of a leak.
+_ALLOCATORS = ("tools/lib/slab.c", "tools/include/linux/slab.h", "tools/testing/shared/linux.c")
+# abort(3), which is how an assertion ends: any other signal has a cause of its own.
+_ABORTED = 134
 _IGNORE, _HEED = "vvv Ignore these warnings", "^^^ Warnings over"
 _SIGNED = (_ASSERT, _VMA, _WARN, _BUG, _UBSAN)
 
@@ -216,15 +220,17 @@ class _Reader:
         what = what.partition(" on ")[0] or what
         if what.startswith("detected memory leaks"):
             what = "memory leak"
-        place, func, line = "", "", 0
+        places: list[tuple[str, str, int]] = []
         for one in said:
             frame = _FRAME.match(one)
             if frame is not None:
                 place, _, _ = self.locate(frame["file"], int(frame["line"]), frame["func"])
                 if place and not place.startswith(("/", "..")):
-                    func, line = frame["func"], int(frame["line"])
-                    break
-                place = ""
+                    places.append((place, frame["func"], int(frame["line"])))
+            elif places:
+                break  # of several stacks the first: where it happened
+        told = (one for one in places if one[0] not in _ALLOCATORS)
+        place, func, line = next(told, places[0] if places else ("", "", 0))
         name = f"{head['tool']}: {what}" + (f" in {func}" if func else "")
         return Finding(
             _short(name), f"{head['tool']}: {what}", place, line, func,
@@ -271,7 +277,7 @@ class _Reader:
         elif self.more:
             reason = f"{self.more} further findings are not shown"
             cases.append(HostCase(PROGRAM, Verdict.FAIL, reason))
-        elif status and not bad:
+        elif status and (not bad or (status > 128 and status != _ABORTED)):
             reason = f"ended with {status_words(status)}{said}"
             cases.append(HostCase(PROGRAM, Verdict.FAIL, reason))
         elif not bad:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
@@ -155,11 +155,13 @@ class HostTest:
     ``sanitize`` are gcc's sanitizers, whatever the Makefile says; none: without any.
     ``memory_mib`` and ``processes`` are its limits, ``packages`` Debian's that its build needs.
     ``repair`` are compiler flags with which a tree's own mistake is got round, ``known`` the
-    failures that healthy kernels have.
+    failures that healthy kernels have.  ``beside`` are all targets of its table: one make makes
+    them, so that they are kept together.
     """
 
     folder: str
     target: str
+    beside: tuple[str, ...] = field(default=(), kw_only=True)
     sources: tuple[str, ...] = ()
     make: tuple[str, ...] = ()
     sanitize: tuple[str, ...] = ()

@@ -72,6 +72,7 @@ class _Table:
         test = HostTest(
             folder=self.top.text("folder") or "",
             target=program,
+            beside=tuple(name for name, _ in self.top.children("programs")),
             sources=self.top.words("sources"),
             make=holder("make").words("make"),
             sanitize=holder("sanitize").words("sanitize"),

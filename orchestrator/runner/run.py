@@ -106,6 +106,9 @@ def run_plan(
         compiler is missing.
     """
     doing = stages or Stages()
+    if not options.boot and plan.cells and all(cell.on_host for cell in plan.cells):
+        raise UserError("there is no kernel to build: what was asked for runs on the host",
+                        "`lab run` runs it")  # fmt: skip
     with using(places.cache):
         check_compilers(plan)
         if options.boot:

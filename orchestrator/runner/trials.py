@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupt
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
+from orchestrator.model.results import CaseResult
 from orchestrator.results import runs
 from orchestrator.runner.context import Context, Event, Kernel, Listener, Places, nobody
 from orchestrator.runner.repeat import command_difference, same_kernel
@@ -153,7 +155,17 @@ class _Trials:
                 )
                 found.cells[cell.id] = self.state.cells[cell.id] = record
         cases = [placed.case for placed in cases_of(found.records())]
-        self.trials.append(judge_trial(self.repeat.case, subject, cases))
+        self.trials.append(judge_trial(self.repeat.case, subject, self._telling(cases, found)))
+
+    def _telling(self, cases: Iterable[CaseResult], found: RunState) -> list[CaseResult]:
+        """The cases without the failures that are known: they tell nothing of the one in question.
+
+        :param found: the trial's records, which are settled here.
+        """
+        asked = (self.repeat.case.workload, self.repeat.case.case)
+        found.settle(self.repeat.plan)
+        known = {placed.case.id for placed in cases_of(found.records()) if placed.case.known}
+        return [one for one in cases if one.id not in known or (one.workload, one.case) == asked]
 
     def _run(self, subject: Subject, ready: _Ready) -> None:
         cell = subject.cell

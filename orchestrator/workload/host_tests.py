@@ -45,7 +45,7 @@ WIDE = (
 )  # fmt: skip
 
 # Part of every identity: raise it when what comes out changes.
-RECIPE = 3
+RECIPE = 4
 DEADLINE = 900.0
 COMPILER = "gcc"
 _LINES = """#include <stdio.h>
@@ -56,6 +56,7 @@ _NO_RULE = re.compile(r"No rule to make target [`'](?P<target>[^']+)'(?P<for>, n
 _LACKS = re.compile(
     r"cannot find -l(?P<library>[\w.+-]+)|cannot find (?P<file>\S*lib\w+san\S*|crt1\.o|Scrt1\.o)"
     r"|skipping incompatible \S+ when searching for -l(?P<other>[\w.+-]+)"
+    r"|unrecognized command[- ]line option .-m32"
     r"|fatal error: (?P<header>[\w./+-]+): No such file"
 )
 # Headers that are the tree's own: one that lacks them is at fault, and no host.
@@ -122,8 +123,7 @@ def _had(
     what = f"the host tests {first.folder}"
     with locked(cache.lock_beside(kept), deadline=DEADLINE * 1.5, on_wait=tell, what=what):
         found = _find(kept, cache)
-        # What this host lacked it may have by now.
-        if found is None or any(program.lacks for program in found.programs.values()):
+        if found is None or not all(_is_told(test, found) for test in tests):
             with scratch(cache) as work:
                 tell(f"building {first.folder}{_shown(first)}")
                 _Maker(tree.tree, tests, files, work, cache).make()
@@ -134,6 +134,12 @@ def _had(
     if found is None:
         raise HostError(f"{what} cannot be read", "is the cache's disk full?")
     return found
+
+
+def _is_told(test: HostTest, found: HostPrograms) -> bool:
+    """Whether a program was built before, or why not; what this host lacked it may have by now."""
+    told = found.programs.get(test.target)
+    return told is not None and not told.lacks
 
 
 def group(test: HostTest) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -148,7 +154,7 @@ def _shown(test: HostTest) -> str:
 
 def _identity(files: dict[str, tuple[str, str]], tests: Sequence[HostTest]) -> str:
     words = [
-        str(RECIPE), compiler_version(COMPILER), repr([(t.target, t.repair) for t in tests]),
+        str(RECIPE), compiler_version(COMPILER), repr(sorted({t.repair for t in tests})),
         repr(group(tests[0])), *(f"{p} {m} {o}" for p, (m, o) in sorted(files.items())),
     ]  # fmt: skip
     digest = hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
@@ -190,6 +196,10 @@ class _Maker:
         self.new.mkdir()
         self._make((), compiler)  # all of them: what a Makefile prepares hangs on that at times
         built = {test.target: self._built(test, compiler) for test in self.tests}
+        for target in self.tests[0].beside:
+            if target not in built and (made := self.own / target).is_file():
+                shutil.copy2(made, self.new / target)
+                built[target] = HostProgram(target, target)
         text = json.dumps({name: asdict(one) for name, one in built.items()}, indent=1)
         (self.new / "programs.json").write_text(text + "\n", "utf-8")
 
@@ -199,7 +209,10 @@ class _Maker:
         if not made.is_file():
             told = self._why(test, self._make((test.target,), compiler))
             if told.problem and test.repair:
-                self._make(("-B", test.target), compiler, test.repair)
+                # What is of its own folder once more; objects of other code are as they should be.
+                own = [path.name for path in self.own.iterdir() if path.suffix in (".c", ".h")]
+                again = [word for name in sorted(own) for word in ("-W", name)]
+                self._make((*again, test.target), compiler, test.repair)
                 if made.is_file():
                     told = HostProgram(
                         test.target, problem=told.problem, repaired=" ".join(test.repair)
@@ -278,6 +291,6 @@ class _Maker:
 
 def _lacks(test: HostTest, line: str) -> str:
     """What the host lacks, and the command that mends it."""
-    if not test.packages:
+    if not test.packages or "-m32" in line:  # a compiler for another machine than x86
         return line
     return f"{line} (`{install_command(test.packages)}` installs it)"

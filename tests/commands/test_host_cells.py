@@ -91,6 +91,7 @@ def test_a_series_is_told_from_its_base_and_tried_again(folder: Path, tree: Path
     assert "fails with the series and not without it: the series is to blame" in again.out
     assert lab("rerun", "--gdb").status == 2
     assert lab("shell").status == 2
+    assert lab("build").status == 2
 
 
 def test_a_tree_that_is_right_passes_and_a_cell_is_kept_when_a_run_goes_on(

@@ -117,7 +117,8 @@ LEAK = """\
 
 Direct leak of 56 byte(s) in 1 object(s) allocated from:
     #0 0x7f2ab2cb89cf in __interceptor_malloc ../../../../src/libsanitizer/m.cpp:69
-    #1 0x55d6a17f1aa8 in alloc_and_link_vma tools/testing/vma/vma.c:80
+    #1 0x55d6a17f1aa7 in kmalloc tools/lib/slab.c:21
+    #2 0x55d6a17f1aa8 in alloc_and_link_vma tools/testing/vma/vma.c:80
 
 SUMMARY: AddressSanitizer: 56 byte(s) leaked in 1 allocation(s).
 """
@@ -136,7 +137,7 @@ SUMMARY: ThreadSanitizer: data race lib/xarray.c:800 in xas_store
         (ASAN, 1, "AddressSanitizer: heap-use-after-free in mas_free", "lib/maple_tree.c:1234: "),
         (LEAK, 1, "LeakSanitizer: memory leak in alloc_and_link_vma", "tools/testing/vma/vma.c:80"),
         (TSAN, 66, "ThreadSanitizer: data race in xas_store", "lib/xarray.c:800: "),
-        (ASAN[:300], 137, "AddressSanitizer: heap-use-after-free", "AddressSanitizer: "),
+        (ASAN[:300], 1, "AddressSanitizer: heap-use-after-free", "AddressSanitizer: "),
     ],
 )  # fmt: skip
 def test_a_sanitizer_s_report_has_the_first_line_of_the_tree(
@@ -155,6 +156,12 @@ def test_an_end_that_nothing_explains_is_the_program_s() -> None:
     assert case.reason.endswith("\n| one\n| two")
     (case,) = cases("begin\n", None)
     assert case.reason == "it did not end within its time (30 s) and was killed\n| begin"
+
+
+def test_a_crash_after_a_failed_test_is_told_too() -> None:
+    said = "Assert FAILED at vma.c:3:test_a(): x is FALSE.\nTest a FAILED\n"
+    assert [case.name for case in cases(said, 139)] == ["a", PROGRAM]
+    assert [case.name for case in cases(said, 134)] == ["a"]
 
 
 def test_findings_without_end_are_counted() -> None:

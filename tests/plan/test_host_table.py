@@ -75,7 +75,7 @@ def test_each_run_of_each_program_is_a_workload(host: Path) -> None:
     known = plain.host.known if plain.host else ()
     assert plain.host == HostTest(
         "tools/testing/shapes", "round", ("lib/round.c", "tools/include"),
-        packages=("liburcu-dev",), known=known,
+        packages=("liburcu-dev",), known=known, beside=("round", "long"),
     )  # fmt: skip
     (issue,) = known
     assert (issue.workload, issue.case, issue.title) == ("host/shapes/long", "build", "MISSING")

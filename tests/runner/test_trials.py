@@ -25,6 +25,7 @@ from orchestrator.model.spec import (
     Cell,
     ConfigSpec,
     KernelSpec,
+    KnownIssue,
     Plan,
     ShapeSpec,
 )
@@ -121,6 +122,43 @@ def test_a_case_on_the_host_is_tried_without_a_build(played: Played, places: Pla
     assert found.said.endswith("the series is to blame")
     assert found.done.result.builds == ()
     assert not (found.done.folder / "capsules").exists()
+
+
+def test_what_the_base_is_known_to_fail_in_does_not_speak_for_it(
+    played: Played, places: Places
+) -> None:
+    base = KernelSpec("base", "path:/x")
+    subjects = []
+    for spec in (base, SPEC):
+        build = Build(f"{spec.name}/host/x86_64", spec, HOST_CONFIG, "x86_64")
+        subjects.append(Subject(Cell(f"{build.id}/-", build, HOST_SHAPE, ()), spec is base))
+    cells = tuple(subject.cell for subject in subjects)
+    case = CaseResult(f"{cells[1].id}:host/a:program", "host/a", "program", Verdict.FAIL)
+    issue = KnownIssue("stale", workload="host/a", case="build", title="does not build")
+    plan = Plan("p", (), cells, known_issues=(issue,))
+    repeat = Repeat(case, tuple(subjects), plan, boots=True)
+
+    def host(cell: Cell, *_: Any) -> Ran:
+        name = cell.build.kernel.name
+        bad = replace(case, id=f"{cell.id}:host/a:build", case="build", reason="does not build: x")
+        again = replace(case, id=f"{cell.id}:host/a:program")
+        found = (bad, again) if cell is cells[1] else (bad,)
+        return Ran(
+            CellRecord(cell.id, name, "host", "x86_64", "-", "", Verdict.FAIL, 0.0, found), cell
+        )
+
+    done = run_trials(
+        repeat, Path("reports/r1"), places, RunOptions(command="lab rerun r1 x"),
+        stages=replace(played.stages, host=host),
+    )  # fmt: skip
+    assert "fails too" not in done.said
+    # The one in question is told whatever is known of it.
+    known = replace(plan, known_issues=(replace(issue, case="program", title=""),))
+    done = run_trials(
+        replace(repeat, plan=known), Path("reports/r1"), places,
+        RunOptions(command="lab rerun r1 x"), stages=replace(played.stages, host=host),
+    )  # fmt: skip
+    assert "fails" in done.said
 
 
 def test_a_trial_leaves_what_a_run_leaves(played: Played, places: Places) -> None:

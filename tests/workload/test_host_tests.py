@@ -19,7 +19,7 @@ TREE = {
     "lib/round.c": "static int half(int n) { return n / 2; }\n",
     "include/linux/far.h": "#define FAR 3\n",
     f"{OWN}/Makefile": "CFLAGS += -I. -fsanitize=address\nLDFLAGS += -fsanitize=address\n"
-    "all: prepared.h good needs-far mended broken lacks\n"
+    "all: prepared.h good also needs-far mended broken lacks\n"
     "good: good.o round.o\nprepared.h:\n\techo '#define READY 1' > $@\n"
     "round.c: ../../../lib/round.c\n\tsed -e 's/^static //' < $< > $@\n"
     "needs-far: needs-far.o\nlacks: LDLIBS += -lnobodyhasthis\n",
@@ -28,6 +28,7 @@ TREE = {
     "\tabort();\n}\n",
     f"{OWN}/needs-far.c": '#include "../../../include/linux/far.h"\n'
     "int main(void) { return FAR; }\n",
+    f"{OWN}/also.c": "int main(void) { return 0; }\n",
     f"{OWN}/mended.c": "int main(void) { return MISSING; }\n",
     f"{OWN}/broken.c": "int main(void) { return NOWHERE; }\n",
     f"{OWN}/lacks.c": "int main(void) { return 0; }\n",
@@ -112,6 +113,15 @@ def test_nothing_is_built_twice_nor_written_into_the_tree(build: Build, kernel) 
     assert {path.name for path in (kernel / OWN).iterdir()} == {
         name.rpartition("/")[2] for name in TREE if name.startswith(OWN)
     }
+
+
+def test_programs_of_one_make_are_kept_together(build: Build) -> None:
+    together = {"beside": ("good", "also")}
+    build("good", **together)
+    built, said = build("also", **together)
+    assert said == []
+    assert built.programs["also"].path == "also"
+    assert build("broken", **together)[1] != []
 
 
 def test_what_the_host_lacked_is_tried_again(build: Build) -> None:
