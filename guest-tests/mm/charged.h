@@ -141,4 +141,16 @@ static inline void charged_begin(void)
 	cgroup_make(CHARGED_GROUP);
 }
 
+/* All cases of a program, and no group left behind. */
+static inline int charged_run(const struct ktap_case *cases, size_t count)
+{
+	int status = ktap_run(cases, count, cgroup_why_not());
+
+	(void)cgroup_write("", "cgroup.procs", "0");
+	(void)cgroup_remove(CHARGED_GROUP);
+	(void)cgroup_remove(CHARGED_OTHER);
+	(void)cgroup_write("", "cgroup.subtree_control", "-memory");
+	return status;
+}
+
 #endif
