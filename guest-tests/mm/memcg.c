@@ -104,7 +104,11 @@ static void fork_body(void *unused)
 	pid_t pid;
 
 	(void)unused;
-	charged_enter();
+	cgroup_enter(CHARGED_GROUP);
+	maps_settle();
+	/* Once before anything counts: fork() itself may touch a page for the first time. */
+	child_end(child_sharer());
+	child_barrier();
 	area = mapped();
 	mem_fill(area, LEN, SEED);
 	pid = child_start(copier, NULL);

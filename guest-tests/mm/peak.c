@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A control group's limit and its peak: who goes above memory.max with no swap to go to is killed and counted
- * once, and the group has its memory back; memory.peak of an open file starts anew when it is written to, and
- * that of another file does not.
+ * The most that a control group was charged for: memory.peak of an open file starts anew when it is written
+ * to, and that of another file does not.
  *
- * Sources: Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.events, memory.peak: "for subsequent
- * reads through the same file descriptor"); v6.12: mem_cgroup_oom(), peak_write() and peak_show() in
- * mm/memcontrol.c.  charged.h and cgroup.h tell how the counters are read.
+ * Sources: Documentation/admin-guide/cgroup-v2.rst (memory.peak: "for subsequent reads through the same file
+ * descriptor"); v6.12: peak_write() and peak_show() in mm/memcontrol.c.  charged.h and cgroup.h tell how the counters are read.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -90,41 +86,8 @@ static void peak_of_its_own(void)
 	charged_finish();
 }
 
-static void glutton(void *unused)
-{
-	(void)unused;
-	charged_enter();
-	(void)filled(4 * slack());
-	child_barrier();
-}
-
-/* memory.max with no swap to go to: one victim, counted once, and the group has its memory back. */
-static void at_the_limit(void)
-{
-	int status;
-	pid_t pid;
-
-	charged_begin();
-	if (cgroup_write(CHARGED_GROUP, "memory.swap.max", "0") && !mem_why_no_swap())
-		ktap_skip("no memory.swap.max");
-	pid = charged_start(glutton);
-	cgroup_limit(CHARGED_GROUP, "memory.max", charged_first.all.current + 2 * slack());
-	child_go(pid);
-	CHECK(waitpid(pid, &status, WUNTRACED) == pid, "waitpid: %m");
-	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-	      "above its limit: got wait status %#x, expected SIGKILL", (unsigned int)status);
-	CHECK_EQ(cgroup_field(CHARGED_GROUP, "memory.events", "oom"), 1);
-	CHECK_EQ(cgroup_field(CHARGED_GROUP, "memory.events", "oom_kill"), 1);
-	CHECK_EQ(cgroup_field(CHARGED_GROUP, "memory.events.local", "oom_kill"), 1);
-	CHECK(cgroup_field(CHARGED_GROUP, "memory.events", "max") > 0, "memory.events max: got none");
-	CHECK_EQ(cgroup_field("", "memory.events", "oom_kill"), -1);
-	(void)cgroup_write(CHARGED_GROUP, "memory.max", "max");
-	charged_finish();
-}
-
 static const struct ktap_case cases[] = {
 	{ "peak-of-its-own", peak_of_its_own },
-	{ "at-the-limit", at_the_limit },
 };
 
 int main(void)
