@@ -104,11 +104,7 @@ static void fork_body(void *unused)
 	pid_t pid;
 
 	(void)unused;
-	cgroup_enter(CHARGED_GROUP);
-	maps_settle();
-	/* Once before anything counts: fork() itself may touch a page for the first time. */
-	child_end(child_sharer());
-	child_barrier();
+	charged_enter();
 	area = mapped();
 	mem_fill(area, LEN, SEED);
 	pid = child_start(copier, NULL);

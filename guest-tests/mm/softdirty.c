@@ -245,6 +245,8 @@ static void merged_anew_body(void *unused)
 	CHECK_SYS(mprotect(area, half, PROT_READ));
 	map_fixed(area + half, half, PROT_READ | PROT_WRITE);
 	mem_no_huge(area + half, half);
+	/* Touched, it shares its neighbour's anon_vma, without which they would not merge. */
+	area[len - 1] = 1;
 	CHECK_EQ(dirty(area + half, half), pages() / 2);
 	CHECK_SYS(mprotect(area, half, PROT_READ | PROT_WRITE));
 	CHECK_EQ(maps_count(area, len), 1);
