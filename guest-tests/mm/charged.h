@@ -69,11 +69,19 @@ static inline void charged_expect(long anon, long shmem, long swap, const char *
 
 #define CHARGED(anon, shmem, swap, when) charged_expect(anon, shmem, swap, __FILE__, __LINE__, when)
 
-/* The child of a case in its group, all of its own settled; the reader is the parent, who is outside. */
+/*
+ * The child of a case in its group; the reader is the parent, who is outside.  What it wrote to before it
+ * entered is charged elsewhere, and would be charged here when it is copied on write later: have all of it
+ * copied now, from a child that stands by.
+ */
 static inline void charged_enter(void)
 {
+	pid_t sharer;
+
 	cgroup_enter(CHARGED_GROUP);
+	sharer = child_sharer();
 	maps_settle();
+	child_end(sharer);
 	child_barrier();
 }
 
@@ -139,6 +147,18 @@ static inline void charged_begin(void)
 		cgroup_pause(10);
 	(void)cgroup_remove(CHARGED_OTHER);
 	cgroup_make(CHARGED_GROUP);
+}
+
+/* All cases of a program, and no group left behind. */
+static inline int charged_run(const struct ktap_case *cases, size_t count)
+{
+	int status = ktap_run(cases, count, cgroup_why_not());
+
+	(void)cgroup_write("", "cgroup.procs", "0");
+	(void)cgroup_remove(CHARGED_GROUP);
+	(void)cgroup_remove(CHARGED_OTHER);
+	(void)cgroup_write("", "cgroup.subtree_control", "-memory");
+	return status;
 }
 
 #endif

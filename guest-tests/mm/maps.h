@@ -135,6 +135,21 @@ static inline void maps_settle(void)
 	CHECK_SYS(munlockall());
 }
 
+extern const char __executable_start[], end[];
+
+/*
+ * For a child that is to keep what it shares: the program's own pages only.  fork() leaves pages of files to
+ * be faulted in anew, several at once, and the program may lie on a tmpfs.
+ */
+static inline void maps_settle_program(void)
+{
+	uintptr_t page = mem_page();
+
+	for (uintptr_t at = (uintptr_t)__executable_start / page * page; at < (uintptr_t)end; at += page)
+		(void)mlock((void *)at, page);
+	CHECK_SYS(munlockall());
+}
+
 /* Run a case in a child, so that what it locks, maps or registers is gone after it, failed or not. */
 static inline void maps_in_child(void (*body)(void *))
 {

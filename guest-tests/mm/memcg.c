@@ -1,23 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a control group is charged for, to the page: anonymous memory, shared memory, swap and huge pages of
- * the pool through faults, fork(), copy on write, mremap(), mlock(), holes, truncation, swapping, a limit and
- * the end; a page stays with the group that touched it charged_first.  At the end of each case the group has nothing
- * left and can be removed, and dies.
+ * What a control group is charged for, to the page: anonymous memory, shared memory and swap through faults,
+ * fork(), copy on write, mremap(), mlock(), holes, truncation, swapping and the end; a page stays with the
+ * group that touched it first.  At the end the group has nothing left and can be removed, and dies.
  *
  * Sources: Documentation/admin-guide/cgroup-v2.rst (memory.current, memory.stat, memory.events,
  * memory.swap.current; "Memory Ownership": charged to who instantiates it until it is released);
  * v6.12: mm/memcontrol.c, folio_add_new_anon_rmap() and __folio_remove_rmap() in mm/rmap.c (anon),
- * shmem_add_to_page_cache() in mm/shmem.c (shmem, file), mem_cgroup_swapout(), mem_cgroup_oom().
+ * shmem_add_to_page_cache() in mm/shmem.c (shmem, file), mem_cgroup_swapout().
  * cgroup.h tells what makes these counters inexact and how they are read all the same.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -325,42 +320,6 @@ static void swapped(void)
 	child_end(pid);
 }
 
-static void glutton(void *unused)
-{
-	char *start;
-
-	(void)unused;
-	charged_enter();
-	start = mem_map(4 * LEN, 0);
-	mem_no_huge(start, 4 * LEN);
-	mem_fill(start, 4 * LEN, SEED);
-	child_barrier();
-}
-
-/* memory.max with no swap to go to: one victim, counted once, and the group has its memory back. */
-static void at_the_limit(void)
-{
-	int status;
-	pid_t pid;
-
-	charged_begin();
-	if (cgroup_write(CHARGED_GROUP, "memory.swap.max", "0") && !mem_why_no_swap())
-		ktap_skip("no memory.swap.max");
-	pid = charged_start(glutton);
-	cgroup_limit(CHARGED_GROUP, "memory.max", charged_first.all.current + 2 * PAGES);
-	child_go(pid);
-	CHECK(waitpid(pid, &status, WUNTRACED) == pid, "waitpid: %m");
-	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-	      "above its limit: got wait status %#x, expected SIGKILL", (unsigned int)status);
-	CHECK_EQ(cgroup_field(CHARGED_GROUP, "memory.events", "oom"), 1);
-	CHECK_EQ(cgroup_field(CHARGED_GROUP, "memory.events", "oom_kill"), 1);
-	CHECK_EQ(cgroup_field(CHARGED_GROUP, "memory.events.local", "oom_kill"), 1);
-	CHECK(cgroup_field(CHARGED_GROUP, "memory.events", "max") > 0, "memory.events max: got none");
-	CHECK_EQ(cgroup_field("", "memory.events", "oom_kill"), -1);
-	(void)cgroup_write(CHARGED_GROUP, "memory.max", "max");
-	charged_finish();
-}
-
 static const struct ktap_case cases[] = {
 	{ "anonymous", anonymous },
 	{ "forked", forked },
@@ -368,17 +327,9 @@ static const struct ktap_case cases[] = {
 	{ "locked", locked },
 	{ "stays-with-first", stays_with_first },
 	{ "swapped", swapped },
-	{ "at-the-limit", at_the_limit },
 };
 
 int main(void)
 {
-	const char *why = cgroup_why_not();
-	int status = ktap_run(cases, KTAP_COUNT(cases), why);
-
-	(void)cgroup_write("", "cgroup.procs", "0");
-	(void)cgroup_remove(CHARGED_GROUP);
-	(void)cgroup_remove(CHARGED_OTHER);
-	(void)cgroup_write("", "cgroup.subtree_control", "-memory");
-	return status;
+	return charged_run(cases, KTAP_COUNT(cases));
 }

@@ -277,9 +277,9 @@ IN_CHILD(moved)
 static void heir(void *private)
 {
 	char *copy = private;
-	struct counts now = counts();
 
-	first = now;
+	maps_settle_program();
+	first = counts();
 	CHECK_EQ(maps_sum(area, LEN, "Rss"), 0);
 	CHECK_EQ(maps_sum(copy, LEN, "Rss"), PAGES);
 	expect(0, 0, "forked");

@@ -241,10 +241,14 @@ static void merged_anew_body(void *unused)
 	(void)unused;
 	begin();
 	half = len / 2;
-	map_fixed(area + half, half, PROT_READ);
+	/* The older one is what changes, and the new one is its neighbour. */
+	CHECK_SYS(mprotect(area, half, PROT_READ));
+	map_fixed(area + half, half, PROT_READ | PROT_WRITE);
 	mem_no_huge(area + half, half);
+	/* Touched, it shares its neighbour's anon_vma, without which they would not merge. */
+	area[len - 1] = 1;
 	CHECK_EQ(dirty(area + half, half), pages() / 2);
-	CHECK_SYS(mprotect(area + half, half, PROT_READ | PROT_WRITE));
+	CHECK_SYS(mprotect(area, half, PROT_READ | PROT_WRITE));
 	CHECK_EQ(maps_count(area, len), 1);
 	CHECK(dirty(area + half, half) == pages() / 2,
 	      "merged with an older mapping: %zu of %zu pages that were mapped anew are soft-dirty",
