@@ -244,6 +244,12 @@ def test_a_suite_whose_process_the_kernel_kills(
     assert "killed by signal 9" in ktap.parse(out).bailed_out
 
 
+def test_a_kernel_that_runs_no_suite(play: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    install(tmp_path, "x.ko", kernel_module("list_sort"))
+    _, out = play("list_sort", *SAID[:2], "kunit: disabled")
+    assert "kunit.enable is off" in ktap.parse(out).bailed_out
+
+
 # ---------------------------------------------------------------- what suites print on purpose
 
 

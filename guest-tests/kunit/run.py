@@ -187,6 +187,8 @@ class Log:
         """
         first, *more = text.split("\n")
         words = first.lstrip()
+        if words.startswith("kunit: disabled"):
+            ktap.put("Bail out! kunit.enable is off: the kernel runs no suite")
         if not words.startswith(BEGINNINGS):
             return
         self.seen = True
@@ -237,7 +239,7 @@ def run(suite):
     if status < 0:
         ktap.put(f"Bail out! what ran the suite {suite} was killed by signal {-status}")
     if status == 0 and not log.seen:
-        ktap.diag("lab: the kernel printed nothing: is kunit.enable off?")
+        ktap.diag("lab: the kernel printed nothing of a suite")
     return ktap.EXIT_FAIL if status != 0 or log.failed else ktap.EXIT_OK
 
 
