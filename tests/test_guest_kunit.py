@@ -76,7 +76,7 @@ class Played:
 
     def __init__(self, program: ModuleType, said: tuple[str, ...]) -> None:
         self.log = program.Log.__new__(program.Log)
-        self.log.failed = self.log.seen = False
+        self.log.begin()
         self.records = [f"6,{n},{n},-,caller=T9;{text}\n".encode() for n, text in enumerate(said)]
 
     def read(self, _file: int, _size: int) -> bytes:
@@ -130,6 +130,60 @@ def test_a_suite_in_a_module(play: Callable[..., tuple[int, str]], tmp_path: Pat
     assert "cur->value == 9 (0x9)" in "\n".join(failed.diagnostics)
     assert found["list_sort.stable"].verdict is Verdict.SKIP
     assert "somebody" not in out
+
+
+# A parameterised case: without a plan, and what fails is told a level further out.
+PARAMETERS = (
+    r"    KTAP version 1",
+    r"    # Subtest: math-int_pow",
+    r"    1..2",
+    r"        KTAP version 1",
+    r"        # Subtest: int_pow_test",
+    r"        ok 1 base 0",
+    r"    # int_pow_test: EXPECTATION FAILED at lib/math/tests/int_pow_kunit.c:40",
+    r"        not ok 2 base 5",
+    r"    # int_pow_test: pass:1 fail:1 skip:0 total:2",
+    r"    not ok 1 int_pow_test",
+    r"        KTAP version 1",
+    r"        # Subtest: single",
+    r"        ok 1 alone",
+    r"    ok 2 single",
+    r"not ok 1 math-int_pow",
+)
+
+
+def test_parameters_are_cases(play: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    install(tmp_path, "x.ko", kernel_module("math-int_pow"))
+    status, out = play("math-int_pow", *SAID[:2], *PARAMETERS)
+    assert status == 1
+    report = ktap.parse(out)
+    assert report.problems == ()
+    found = {case.name: case for case in report.cases}
+    bad = found["math-int_pow.int_pow_test.base 5"]
+    assert bad.verdict is Verdict.FAIL
+    assert any("int_pow_kunit.c:40" in line for line in bad.diagnostics)
+    assert found["math-int_pow.int_pow_test.base 0"].verdict is Verdict.PASS
+    assert found["math-int_pow.single.alone"].verdict is Verdict.PASS
+
+
+def test_a_parameter_whose_result_was_lost_is_missed(
+    play: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    install(tmp_path, "x.ko", kernel_module("math-int_pow"))
+    lost = [line for line in PARAMETERS if "base 0" not in line]
+    _, out = play("math-int_pow", *SAID[:2], *lost)
+    assert any("2 cases planned in int_pow_test" in told for told in ktap.parse(out).problems)
+
+
+def test_a_kernel_that_plans_its_parameters(
+    play: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    install(tmp_path, "x.ko", kernel_module("math-int_pow"))
+    planned = list(PARAMETERS)
+    planned.insert(5, "        1..2")
+    _, out = play("math-int_pow", *SAID[:2], *planned)
+    assert out.count("        1..2\n") == 1
+    assert ktap.parse(out).problems == ()
 
 
 def test_a_suite_that_is_registered_is_started_by_its_file(
@@ -188,6 +242,12 @@ def test_a_suite_whose_process_the_kernel_kills(
     status, out = play("list_sort", *SAID[:6], start=lambda: os.kill(os.getpid(), 9))
     assert status == 1
     assert "killed by signal 9" in ktap.parse(out).bailed_out
+
+
+def test_a_kernel_that_runs_no_suite(play: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    install(tmp_path, "x.ko", kernel_module("list_sort"))
+    _, out = play("list_sort", *SAID[:2], "kunit: disabled")
+    assert "kunit.enable is off" in ktap.parse(out).bailed_out
 
 
 # ---------------------------------------------------------------- what suites print on purpose

@@ -21,7 +21,8 @@ NAME_BYTES = 256
 # Documentation/ABI/testing/dev-kmsg: a read gives one record of this size at most.
 RECORD = 8192 + 1024
 # How each line of KUnit begins (lib/kunit/test.c): a result, a plan, a version, a diagnostic.
-BEGINNINGS = ("ok ", "not ok ", "1..", "KTAP version ", "#")
+RESULTS = ("ok ", "not ok ")
+BEGINNINGS = (*RESULTS, "1..", "KTAP version ", "#")
 
 
 # ---------------------------------------------------------------- modules
@@ -116,14 +117,49 @@ def write(path, text):
 # ---------------------------------------------------------------- running
 
 
+class Parameters:
+    """The results of a parameterised case, for which 6.12's KUnit prints no plan.
+
+    What it prints is how many there were, where there were several (kunit_print_test_stats()).
+    """
+
+    INDENT = "        "  # KUNIT_LEVEL_CASE_PARAM, with four blanks a level
+
+    def __init__(self):
+        self.open = self.planned = False
+        self.seen = self.total = 0
+
+    def lines(self, line):
+        """What to print for a line, which itself is the last of it."""
+        words = line.lstrip()
+        result = words.startswith(RESULTS)
+        if line.startswith(self.INDENT):
+            self.open |= result or words.startswith("KTAP version ")
+            self.planned |= words.startswith("1..")
+            self.seen += result
+        elif self.open and result:
+            plan = [] if self.planned else [f"{self.INDENT}1..{self.total or self.seen}"]
+            self.__init__()
+            return [*plan, line]
+        elif self.open and " total:" in words:
+            self.total = int(words.rpartition(":")[2])
+        elif self.open:  # what a parameter's run says belongs to its result
+            return [self.INDENT + words]
+        return [line]
+
+
 class Log:
     """KUnit's lines of the kernel log from now on."""
 
     def __init__(self):
         self.file = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self.file, 0, os.SEEK_END)
-        self.failed = False
-        self.seen = False
+        self.begin()
+
+    def begin(self):
+        """Nothing was read yet."""
+        self.failed = self.seen = False
+        self.parameters = Parameters()
 
     def wait(self):
         """A moment, for there to be more."""
@@ -151,15 +187,16 @@ class Log:
         """
         first, *more = text.split("\n")
         words = first.lstrip()
+        if words.startswith("kunit: disabled"):
+            ktap.put("Bail out! kunit.enable is off: the kernel runs no suite")
         if not words.startswith(BEGINNINGS):
             return
         self.seen = True
         self.failed |= words.startswith("not ok ")
-        ktap.put(first)
         blanks = first[: len(first) - len(words)]
-        for line in more:
-            if line.strip():
-                ktap.put(f"{blanks}# {line.strip()}")
+        for line in [first, *(f"{blanks}# {line.strip()}" for line in more if line.strip())]:
+            for told in self.parameters.lines(line):
+                ktap.put(told)
 
 
 def unescaped(text):
@@ -202,7 +239,7 @@ def run(suite):
     if status < 0:
         ktap.put(f"Bail out! what ran the suite {suite} was killed by signal {-status}")
     if status == 0 and not log.seen:
-        ktap.diag("lab: the kernel printed nothing: is kunit.enable off?")
+        ktap.diag("lab: the kernel printed nothing of a suite")
     return ktap.EXIT_FAIL if status != 0 or log.failed else ktap.EXIT_OK
 
 
