@@ -130,6 +130,7 @@ def test_a_suite_in_a_module(play: Callable[..., tuple[int, str]], tmp_path: Pat
     assert "cur->value == 9 (0x9)" in "\n".join(failed.diagnostics)
     assert found["list_sort.stable"].verdict is Verdict.SKIP
     assert "somebody" not in out
+    assert failed.diagnostics[0].startswith("list_sort_test: EXPECTATION FAILED")
 
 
 # A parameterised case: without a plan, and what fails is told a level further out.

@@ -189,7 +189,8 @@ class Log:
         words = first.lstrip()
         if words.startswith("kunit: disabled"):
             ktap.put("Bail out! kunit.enable is off: the kernel runs no suite")
-        if not words.startswith(BEGINNINGS):
+        # An attribute of the suite is no part of what its first case says.
+        if not words.startswith(BEGINNINGS) or words.startswith("# module: "):
             return
         self.seen = True
         self.failed |= words.startswith("not ok ")
