@@ -9,6 +9,7 @@ A wheel has it as share/man/man1/lab.1, which pipx links where man(1) looks; set
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import sys
 from pathlib import Path
@@ -114,10 +115,12 @@ def page() -> str:
 def main(words: list[str]) -> int:
     """Write or check; give the exit status."""
     text = page()
-    stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
+    found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    stale = found != text
     if words == ["--check"]:
         if stale:
             print(f"{PAGE.relative_to(HOME)} is not as --help says: run tools/man.py")
+            print(*difflib.unified_diff(found.splitlines(), text.splitlines(), n=0), sep="\n")
         return int(stale)
     if stale:
         Path(PAGE).write_text(text, encoding="utf-8")
