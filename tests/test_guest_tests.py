@@ -211,7 +211,7 @@ def _sampler(
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=30,
+        timeout=120,  # a hang, and not a host with ten other things to do
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
