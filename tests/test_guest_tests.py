@@ -92,7 +92,9 @@ def test_manifest_entry_is_consistent(workload: WorkloadSpec) -> None:
     assert len(workload.description) <= 100
     # A suite of the kernel's takes what it takes.
     assert 5 <= workload.timeout <= (240 if workload.kunit else 60)
-    assert workload.deterministic == (workload.family != "race")
+    # Charges of a control group are not yet shown to come out the same each time.
+    varies = workload.family == "race" or workload.name == "mm/memcg"
+    assert workload.deterministic != varies
     assert set(workload.invariants) <= counters.INVARIANTS
     if workload.family == "uffd-move":
         assert workload.exercises == ("uffd-move",)
