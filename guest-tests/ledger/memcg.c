@@ -233,20 +233,7 @@ static void exit_uncharges(void)
 /* A group that is still charged for a page cannot die. */
 static void removed_group_dies(void)
 {
-	long before = cgroup_field("", "cgroup.stat", "nr_dying_descendants"), dying = 0;
-
-	/* What it read first of files is its own until it is dropped. */
-	(void)cgroup_write(GROUP, "memory.high", "0");
-	CHECK_ERRNO(cgroup_remove(GROUP), 0);
-	for (int attempt = 0; attempt < 50; attempt++) {
-		machine_settle();
-		dying = cgroup_field("", "cgroup.stat", "nr_dying_descendants");
-		if (dying <= before)
-			return;
-		cgroup_pause(attempt < 10 ? 10 : 200);
-	}
-	FAIL("nr_dying_descendants: got %ld, expected %ld: something is still charged to the group",
-	     dying, before);
+	cgroup_dies(GROUP, cgroup_dying());
 }
 
 /* Until it sleeps: then it waits for us to ask it something. */

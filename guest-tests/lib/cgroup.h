@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "ktap.h"
+#include "machine.h"
 #include "mem.h"
 #include "procfile.h"
 
@@ -149,6 +150,31 @@ static inline struct charges cgroup_charges(const char *group)
 	now.swap = cgroup_number(group, "memory.swap.current");
 	now.swap = now.swap < 0 ? now.swap : now.swap / page;
 	return now;
+}
+
+/* How many removed groups there are that something is still charged to. */
+static inline long cgroup_dying(void)
+{
+	return cgroup_field("", "cgroup.stat", "nr_dying_descendants");
+}
+
+/* Remove an empty group, and see that it dies: one that is still charged for a page cannot. */
+static inline void cgroup_dies(const char *group, long before)
+{
+	long dying = before;
+
+	/* What it read first of files is its own until it is dropped. */
+	(void)cgroup_write(group, "memory.high", "0");
+	CHECK_ERRNO(cgroup_remove(group), 0);
+	for (int attempt = 0; attempt < 50; attempt++) {
+		machine_settle();
+		dying = cgroup_dying();
+		if (dying <= before)
+			return;
+		cgroup_pause(attempt < 10 ? 10 : 200);
+	}
+	FAIL("nr_dying_descendants: got %ld, expected %ld: something is still charged to the group",
+	     dying, before);
 }
 
 #endif

@@ -42,6 +42,16 @@ void track_clear_soft_dirty(void)
 	close(fd);
 }
 
+const char *track_why_no_soft_dirty(void)
+{
+	char *page = mem_map(mem_page(), 0);
+
+	*(volatile char *)page = 1;
+	return track_pages(page, mem_page(), TRACK_SOFT_DIRTY) ?
+		       NULL :
+		       "no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY is off)";
+}
+
 size_t track_scan_written(void *start, size_t len, int protect)
 {
 	static struct region regions[256];

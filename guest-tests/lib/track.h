@@ -20,6 +20,12 @@ size_t track_pages(const void *start, size_t len, uint64_t bit);
 void track_clear_soft_dirty(void);
 
 /*
+ * Why the kernel does not track writes by the soft-dirty bit, as a skip reason, or NULL: what was mapped
+ * since the last clearing has it.
+ */
+const char *track_why_no_soft_dirty(void);
+
+/*
  * How many pages of a range registered for asynchronous write protection count as written to, by
  * ioctl(PAGEMAP_SCAN); with protect they are protected anew.
  */

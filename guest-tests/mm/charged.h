@@ -106,7 +106,7 @@ static inline void charged_next(pid_t pid)
 /* The group of a case whose processes have gone: empty, removed, and dead. */
 static inline void charged_finish(void)
 {
-	long before = cgroup_field("", "cgroup.stat", "nr_dying_descendants"), dying = before;
+	long before = cgroup_dying();
 	struct charged now;
 
 	for (int attempt = 0; attempt < 30; attempt++) {
@@ -120,21 +120,10 @@ static inline void charged_finish(void)
 	CHECK_EQ(now.shmem, 0);
 	CHECK_EQ(now.all.lists, 0);
 	CHECK(now.all.swap <= 0, "memory.swap.current: got %ld pages, expected none", now.all.swap);
-	/* What it read first of files is its own until it is dropped. */
-	(void)cgroup_write(CHARGED_GROUP, "memory.high", "0");
-	CHECK_ERRNO(cgroup_remove(CHARGED_GROUP), 0);
-	for (int attempt = 0; attempt < 50; attempt++) {
-		machine_settle();
-		dying = cgroup_field("", "cgroup.stat", "nr_dying_descendants");
-		if (dying <= before)
-			return;
-		cgroup_pause(attempt < 10 ? 10 : 200);
-	}
-	FAIL("nr_dying_descendants: got %ld, expected %ld: something is still charged to the group",
-	     dying, before);
+	cgroup_dies(CHARGED_GROUP, before);
 }
 
-/* Empty groups; those that a failed case left behind go charged_first. */
+/* Empty groups; those that a failed case left behind go first. */
 static inline void charged_begin(void)
 {
 	(void)cgroup_write("", "cgroup.procs", "0");

@@ -274,17 +274,6 @@ static const struct ktap_case cases[] = {
 	{ "merged-anew", merged_anew },
 };
 
-/* What was mapped since the last clearing is soft-dirty, where there is such a thing. */
-static const char *why_no_tracking(void)
-{
-	char *page = mem_map(mem_page(), 0);
-
-	*(volatile char *)page = 1;
-	return track_pages(page, mem_page(), TRACK_SOFT_DIRTY) ?
-		       NULL :
-		       "no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY is off)";
-}
-
 int main(int argc, char **argv)
 {
 	const char *why;
@@ -292,7 +281,7 @@ int main(int argc, char **argv)
 	kind_parse(argc, argv);
 	why = scan_why_no_kind();
 	if (!why)
-		why = why_no_tracking();
+		why = track_why_no_soft_dirty();
 	if (kind() == KIND_HUGE)
 		return ktap_run(huge_cases, KTAP_COUNT(huge_cases), why);
 	/* The last two are about new mappings, which hold nothing. */

@@ -107,22 +107,11 @@ static const struct ktap_case cases[] = {
 	{ "source-is-tracked", source_is_tracked },
 };
 
-/* What was mapped since the last clearing is soft-dirty, where there is such a thing. */
-static const char *why_no_tracking(void)
-{
-	char *page = mem_map(mem_page(), 0);
-
-	*(volatile char *)page = 1;
-	return track_pages(page, mem_page(), TRACK_SOFT_DIRTY) ?
-		       NULL :
-		       "no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY is off)";
-}
-
 int main(int argc, char **argv)
 {
 	const char *why;
 
 	kind_parse(argc, argv);
 	why = kind_why_not();
-	return ktap_run(cases, KTAP_COUNT(cases), why ? why : why_no_tracking());
+	return ktap_run(cases, KTAP_COUNT(cases), why ? why : track_why_no_soft_dirty());
 }

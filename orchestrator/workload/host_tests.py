@@ -82,7 +82,7 @@ class HostProgram:
 
 @dataclass(frozen=True)
 class HostPrograms:
-    """What one make built, by target; ``made`` are the generated files by what they come from."""
+    """What one make built, by target, and the folder that it lies in."""
 
     folder: Path
     programs: dict[str, HostProgram] = field(default_factory=dict)
