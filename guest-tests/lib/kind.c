@@ -40,13 +40,16 @@ enum kind kind(void)
 	return chosen;
 }
 
-const char *kind_why_not(void)
+const char *kind_why_no_pages(void)
 {
-	if (uffd_why_not())
-		return uffd_why_not();
 	if (chosen == KIND_SWAP)
 		return mem_why_no_swap();
 	return chosen == KIND_HUGE ? mem_why_no_huge() : NULL;
+}
+
+const char *kind_why_not(void)
+{
+	return uffd_why_not() ? uffd_why_not() : kind_why_no_pages();
 }
 
 size_t kind_len(void)

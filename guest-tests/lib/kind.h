@@ -17,6 +17,9 @@ enum kind { KIND_BASE, KIND_SWAP, KIND_HUGE };
 void kind_parse(int argc, char **argv);
 enum kind kind(void);
 
+/* Why there are no pages of that kind, as a skip reason, or NULL. */
+const char *kind_why_no_pages(void);
+
 /* Why the kernel cannot move pages of that kind, as a skip reason, or NULL. */
 const char *kind_why_not(void);
 

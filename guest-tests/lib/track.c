@@ -20,9 +20,7 @@ struct region {
 };
 
 #define SCAN_IOCTL _IOWR('f', 16, struct scan)
-#define SCAN_PROTECT_MATCHING ((uint64_t)1 << 0)
 #define SCAN_CHECK_ASYNC ((uint64_t)1 << 1)
-#define SCAN_WRITTEN ((uint64_t)1 << 1)
 
 size_t track_pages(const void *start, size_t len, uint64_t bit)
 {
@@ -52,27 +50,47 @@ const char *track_why_no_soft_dirty(void)
 		       "no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY is off)";
 }
 
-size_t track_scan_written(void *start, size_t len, int protect)
+/* The whole range is walked, or the program ends; gives how many regions the kernel told. */
+static int walk(const void *start, size_t len, struct scan scan)
 {
-	static struct region regions[256];
-	struct scan scan = {
-		.size = sizeof(scan),
-		.flags = SCAN_CHECK_ASYNC | (protect ? SCAN_PROTECT_MATCHING : 0),
-		.start = (uint64_t)(uintptr_t)start,
-		.end = (uint64_t)(uintptr_t)start + len,
-		.vec = (uint64_t)(uintptr_t)regions,
-		.vec_len = KTAP_COUNT(regions),
-		.mask = SCAN_WRITTEN,
-		.result = SCAN_WRITTEN,
-	};
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), count;
-	size_t pages = 0;
 
 	CHECK(fd >= 0, "/proc/self/pagemap: %m");
+	scan.size = sizeof(scan);
+	scan.start = (uint64_t)(uintptr_t)start;
+	scan.end = scan.start + len;
 	count = ioctl(fd, SCAN_IOCTL, &scan);
 	CHECK(count >= 0, "PAGEMAP_SCAN: %m");
+	close(fd);
+	CHECK(scan.walk_end == scan.end, "PAGEMAP_SCAN stopped %llu bytes before its end",
+	      (unsigned long long)(scan.end - scan.walk_end));
+	return count;
+}
+
+size_t track_scan(const void *start, size_t len, uint64_t category, uint64_t flags)
+{
+	static struct region regions[256];
+	int count = walk(start, len,
+			 (struct scan){
+				 .flags = flags,
+				 .vec = (uint64_t)(uintptr_t)regions,
+				 .vec_len = KTAP_COUNT(regions),
+				 .mask = category,
+				 .result = category,
+			 });
+	size_t pages = 0;
+
 	for (int i = 0; i < count; i++)
 		pages += (regions[i].end - regions[i].start) / mem_page();
-	close(fd);
 	return pages;
+}
+
+void track_scan_blindly(const void *start, size_t len, uint64_t category)
+{
+	(void)walk(start, len, (struct scan){ .flags = TRACK_SCAN_PROTECT, .mask = category });
+}
+
+size_t track_scan_written(const void *start, size_t len, int protect)
+{
+	return track_scan(start, len, TRACK_IS_WRITTEN, SCAN_CHECK_ASYNC | (protect ? TRACK_SCAN_PROTECT : 0));
 }

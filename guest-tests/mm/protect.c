@@ -26,7 +26,7 @@
 #include "ktap.h"
 #include "maps.h"
 #include "mem.h"
-#include "scan.h"
+#include "split.h"
 #include "track.h"
 #include "trap.h"
 #include "uffd.h"
@@ -279,12 +279,12 @@ static void scanned_blindly_body(void *unused)
 	begin_with(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
 	mem_fill(area, half, SEED + 1);
 	/* Half a huge page, which is taken apart for it, and then all. */
-	(void)scan_pages(area, half, SCAN_IS_WRITTEN, SCAN_PROTECT, 1);
-	CHECK_EQ(scan_pages(area, half, SCAN_IS_WRITTEN, 0, 0), 0);
-	(void)scan_pages(area, len, SCAN_IS_WRITTEN, SCAN_PROTECT, 1);
-	CHECK_EQ(scan_pages(area, len, SCAN_IS_WRITTEN, 0, 0), 0);
+	track_scan_blindly(area, half, TRACK_IS_WRITTEN);
+	CHECK_EQ(track_scan(area, half, TRACK_IS_WRITTEN, 0), 0);
+	track_scan_blindly(area, len, TRACK_IS_WRITTEN);
+	CHECK_EQ(track_scan(area, len, TRACK_IS_WRITTEN, 0), 0);
 	area[0] = 1;
-	CHECK(scan_pages(area, len, SCAN_IS_WRITTEN, 0, 0) > 0, "a write is not seen");
+	CHECK(track_scan(area, len, TRACK_IS_WRITTEN, 0) > 0, "a write is not seen");
 }
 IN_CHILD(scanned_blindly)
 
@@ -299,12 +299,12 @@ static void zero_pages_body(void *unused)
 		CHECK_SYS(madvise(zero, len, MADV_HUGEPAGE));
 	for (size_t at = 0; at < len; at += mem_page())
 		(void)*(volatile char *)(zero + at);
-	CHECK_EQ(scan_pages(zero, len, SCAN_IS_PFNZERO, 0, 0), pages());
+	CHECK_EQ(track_scan(zero, len, TRACK_IS_PFNZERO, 0), pages());
 	zero[0] = 1;
-	CHECK(scan_pages(zero, len, SCAN_IS_PFNZERO, 0, 0) < pages(), "a written page is the zero page");
+	CHECK(track_scan(zero, len, TRACK_IS_PFNZERO, 0) < pages(), "a written page is the zero page");
 	/* A page of zeros that was written is none. */
 	memset(zero, 0, len);
-	CHECK_EQ(scan_pages(zero, len, SCAN_IS_PFNZERO, 0, 0), 0);
+	CHECK_EQ(track_scan(zero, len, TRACK_IS_PFNZERO, 0), 0);
 }
 IN_CHILD(zero_pages)
 
@@ -319,7 +319,7 @@ static void zeros_split_body(void *unused)
 	memset(area + half, 0, half);
 	uffd_register_mode(fd, area, len, UFFDIO_REGISTER_MODE_WP);
 	uffd_protect(fd, area, len, 1);
-	if (scan_split(area, len))
+	if (split_huge(area, len))
 		maps_skip("no /sys/kernel/debug/split_huge_pages");
 	CHECK_EQ(mem_huge_bytes(area, len), 0);
 	ktap_diag("%zu of %zu pages are the zero page", mem_pages_with_all(area, len, MEM_FLAG_ZERO_PAGE),
@@ -363,7 +363,7 @@ int main(int argc, char **argv)
 	const char *why;
 
 	kind_parse(argc, argv);
-	why = scan_why_no_kind();
+	why = kind_why_no_pages();
 	/* The last case is about huge pages only. */
 	return ktap_run(cases, KTAP_COUNT(cases) - (kind() != KIND_HUGE), why ? why : why_no_protection());
 }

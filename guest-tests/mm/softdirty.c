@@ -22,7 +22,7 @@
 #include "ktap.h"
 #include "maps.h"
 #include "mem.h"
-#include "scan.h"
+#include "split.h"
 #include "track.h"
 
 #define SEED 211
@@ -165,7 +165,7 @@ static void zeros_split_body(void *unused)
 	begin();
 	memset(area, 0, len);
 	CHECK_EQ(dirty(area, len), pages());
-	if (scan_split(area, len))
+	if (split_huge(area, len))
 		maps_skip("no /sys/kernel/debug/split_huge_pages");
 	CHECK_EQ(mem_huge_bytes(area, len), 0);
 	CHECK_EQ(dirty(area, len), pages());
@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 	const char *why;
 
 	kind_parse(argc, argv);
-	why = scan_why_no_kind();
+	why = kind_why_no_pages();
 	if (!why)
 		why = track_why_no_soft_dirty();
 	if (kind() == KIND_HUGE)
