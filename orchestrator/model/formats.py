@@ -71,6 +71,12 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
+def not_built(problem: str, repaired: str) -> str:
+    """Why a program of the tree did not build, and the flags with which it did all the same."""
+    told = f"does not build: {problem}"
+    return f"{told}; built with {repaired} it runs all the same" if repaired else told
+
+
 def check_range(text: str) -> None:
     """Look at a range of kernel versions, such as ``>= 6.8, < 6.12.30``.
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from orchestrator.model.errors import UserError
+from orchestrator.model.formats import not_built
 from orchestrator.model.kernel import Selftest, Selftests
 from orchestrator.model.names import BUILD, NEEDS, Verdict
 from orchestrator.model.spec import (
@@ -204,7 +205,5 @@ def _not_ready(test: Selftest, run: SelftestRun) -> tuple[NotReady, ...]:
     if test.lacks:
         reason = f"not built: this host has no {test.lacks} for the guest: {test.problem}"
         return (NotReady(BUILD, Verdict.SKIP, reason[:_REASON]),)
-    reason = f"does not build: {test.problem}"
-    if test.repaired:
-        reason += f"; built with {test.repaired} it runs all the same"
+    reason = not_built(test.problem, test.repaired)
     return (NotReady(BUILD, Verdict.FAIL, reason[:_REASON], runs=bool(test.repaired)),)

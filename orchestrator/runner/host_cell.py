@@ -11,6 +11,7 @@ from orchestrator.evidence import host_output
 from orchestrator.host import sandbox
 from orchestrator.judge.outcome import cell_verdict
 from orchestrator.model.errors import HostError, Interrupted
+from orchestrator.model.formats import not_built
 from orchestrator.model.names import BUILD, HOST, NEEDS, Verdict
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, HostTest, WorkloadSpec
@@ -81,9 +82,7 @@ class _HostCell:
         elif program.lacks:
             self.log.case(spec.name, BUILD, Verdict.SKIP, f"not built: {program.lacks}")
         elif program.problem:
-            told = f"does not build: {program.problem}"
-            if program.repaired:
-                told += f"; built with {program.repaired} it runs all the same"
+            told = not_built(program.problem, program.repaired)
             self.log.case(spec.name, BUILD, Verdict.FAIL, told, taken)
         if program.path:
             self._run(spec, test, programs.folder, program.path)

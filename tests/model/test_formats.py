@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.model.formats import counted, parse_seconds, parse_size_mib, short_seconds
+from orchestrator.model.formats import (
+    counted,
+    not_built,
+    parse_seconds,
+    parse_size_mib,
+    short_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +57,10 @@ def test_durations_for_a_glance(seconds: float, text: str) -> None:
 def test_a_count_with_what_is_counted() -> None:
     assert [counted(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
     assert [counted(n, "patch", "patches") for n in (1, 2)] == ["1 patch", "2 patches"]
+
+
+def test_a_program_that_does_not_build_and_one_that_was_got_round() -> None:
+    assert not_built("a.c:1: no x", "") == "does not build: a.c:1: no x"
+    assert not_built("a.c:1: no x", "-w") == (
+        "does not build: a.c:1: no x; built with -w it runs all the same"
+    )
