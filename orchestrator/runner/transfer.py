@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from orchestrator.guest import boot
 from orchestrator.host import process
+from orchestrator.host.archive import of_root
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.runner import session
 
@@ -87,7 +88,7 @@ def push(machine: boot.Guest, folder: Path, items: Sequence[Push]) -> None:
         with tempfile.TemporaryFile(dir=folder) as archive:
             try:
                 with tarfile.open(fileobj=archive, mode="w") as tar:
-                    tar.add(item.source.resolve(), arcname=goal.name, filter=_roots)
+                    tar.add(item.source.resolve(), arcname=goal.name, filter=of_root)
             except OSError as error:
                 raise NotMoved(f"cannot read {item.source}: {error}") from error
             archive.seek(0)
@@ -130,12 +131,6 @@ def _put(came: Path, goal: Path) -> None:
         shutil.copytree(came, goal, symlinks=True, dirs_exist_ok=True)
     else:
         shutil.move(came, goal)
-
-
-def _roots(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member
 
 
 def _ssh(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.archive import reproducible
 from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ConfigSpec
 
@@ -57,11 +58,4 @@ def pack(command: Sequence[str], work: Path, log: Path) -> None:
             inside = path.relative_to(top)
             if path.is_dir() or (len(inside.parts) == 2 and inside.name in _LINKS):
                 continue
-            archive.add(path, str(inside), filter=_roots)
-
-
-def _roots(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """The same archive whoever builds it, and whenever."""
-    member.uid = member.gid = member.mtime = 0
-    member.uname = member.gname = "root"
-    return member
+            archive.add(path, str(inside), filter=reproducible)
