@@ -60,10 +60,7 @@ class _Table:
     def _workload(
         self, program: str, run: str, view: View, above: View, known: tuple[KnownIssue, ...]
     ) -> WorkloadSpec:
-        def holder(key: str) -> View:
-            """The run, or the program where only that has the key."""
-            return view if key in view or key not in above else above
-
+        holder = view.under(above)
         args = holder("args").raw("args")
         allows = regexes(holder("allows"), "allows", self.problems)
         timeout = holder("timeout").seconds("timeout", self.problems) or self.above.timeout

@@ -109,10 +109,7 @@ def _read_manifest(folder: Path, name: str, problems: Problems) -> list[Workload
 
 
 def _workload(short: str, view: View, top: View, folder: Path, problems: Problems) -> WorkloadSpec:
-    def holder(key: str) -> View:
-        """The workload, or the family where only that has the key."""
-        return view if key in view or key not in top else top
-
+    holder = view.under(top)
     args, suite = view.raw("args"), top.flag("kunit", False)
     description = view.text("description") or top.text("description") or ""
     return WorkloadSpec(
@@ -165,7 +162,9 @@ def _program(view: View, holder: View, folder: Path, problems: Problems) -> str:
 
 
 def _messages(own: View, family: View, problems: Problems) -> MessageRules:
+    holder = own.under(family)
+
     def rules(key: str) -> tuple[str, ...]:
-        return regexes(own if key in own or key not in family else family, key, problems)
+        return regexes(holder(key), key, problems)
 
     return MessageRules(rules("requires"), rules("allows"), rules("forbids"))

@@ -53,9 +53,7 @@ def _runs(program: str, view: View, problems: Problems) -> tuple[SelftestRun, ..
 
 
 def _run(program: str, name: str, view: View, above: View, problems: Problems) -> SelftestRun:
-    def holder(key: str) -> View:
-        return view if key in view or key not in above else above
-
+    holder = view.under(above)
     args = holder("args").raw("args")
     rules = holder("messages").child("messages")
     return SelftestRun(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,6 +134,14 @@ class View:
         """The mapping under ``key``; an empty one if there is none."""
         value = self.data.get(key)
         return View(self.document, self.at(key), value if isinstance(value, dict) else {})
+
+    def under(self, above: View) -> Callable[[str], View]:
+        """Who has a key: this mapping, or ``above`` where only that has it."""
+
+        def holder(key: str) -> View:
+            return self if key in self or key not in above else above
+
+        return holder
 
     def children(self, key: str) -> Iterator[tuple[str, View]]:
         """The named mappings inside the mapping under ``key``, in file order."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from plan_files import LAB, load, problems
 
+from orchestrator.plan.yaml_reader import Document, View
+
 
 def laughs(merge: str) -> bytes:
     lines = ["a0: &a0 {x: 1}"]
@@ -69,3 +71,10 @@ def test_byte_order_mark_is_fine(lab: Path) -> None:
     wanted = load(lab)
     lab.write_bytes(b"\xef\xbb\xbf" + LAB.encode())
     assert load(lab) == wanted
+
+
+def test_what_a_mapping_leaves_open_stands_in_the_one_above() -> None:
+    top = View.of(Document(Path("a"), "a", {"x": 1, "y": 1, "one": {"x": 2, "y": None}}, {}))
+    holder = top.child("one").under(top)
+    assert [holder(key).raw(key) for key in "xyz"] == [2, 1, None]
+    assert holder("z").at("z") == ("one", "z")  # a problem is told where one would write it
