@@ -39,6 +39,7 @@ class _HostCell:
     kernel: Kernel
     context: Context
     built: dict[object, host_tests.HostPrograms] = field(default_factory=dict)
+    sources: dict[object, host_sources.Sources] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.log = CellLog(self.cell, self.context)
@@ -104,6 +105,13 @@ class _HostCell:
             )
         return self.built[key]
 
+    def _sources(self, test: HostTest) -> host_sources.Sources:
+        """What a test was built of, listed once for all that were built of the same."""
+        key = test.folder, test.sources
+        if key not in self.sources:
+            self.sources[key] = host_sources.of_tree(self.kernel.tree, test, self.context.cache)
+        return self.sources[key]
+
     def _run(self, spec: WorkloadSpec, test: HostTest, folder: Path, program: str) -> None:
         self.log.tell("run", spec.name)
         limits = sandbox.Limits(
@@ -112,9 +120,8 @@ class _HostCell:
         output = self.log.folder / f"{stem(spec)}.ktap"
         words = (program, *spec.args)
         ended = sandbox.run(folder, words, limits, output, _environment(test))
-        sources = host_sources.of_tree(self.kernel.tree, test, self.context.cache)
         found = host_output.read(
-            ended.output.splitlines(), ended.status, sources.locate,
+            ended.output.splitlines(), ended.status, self._sources(test).locate,
             allows=spec.messages.allows, limit=spec.timeout,
         )  # fmt: skip
         for number, case in enumerate(found):

@@ -110,6 +110,19 @@ def test_limits_warnings_and_programs_that_are_not_there(run, kernel) -> None:
     assert "apt-get install" in lacks.reason
 
 
+def test_the_sources_of_a_folder_are_listed_once(run, monkeypatch) -> None:
+    asked = []
+    real = host_cell.host_sources.of_tree
+    monkeypatch.setattr(
+        host_cell.host_sources, "of_tree", lambda *words: asked.append(words) or real(*words)
+    )
+    record, _ = run(spec("round"), spec("early"), spec("early", args=("again",)))
+    assert [case.workload for case in record.cases if case.verdict is Verdict.FAIL] == [
+        "host/shapes/early", "host/shapes/early",
+    ]  # fmt: skip
+    assert len(asked) == 1
+
+
 def test_a_host_that_shuts_nothing_in_says_so(run, monkeypatch) -> None:
     monkeypatch.setattr(sandbox, "kind", lambda: sandbox.NOTHING)
     record, _ = run(spec("round"))
