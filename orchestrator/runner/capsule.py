@@ -43,6 +43,17 @@ _TOKEN = "repro"
 _PORT = "127.0.0.1:0-"
 # A ruler, or the dump of a page, stands above the line that says what is wrong.
 _NO_HEADER = re.compile(r"-{3,}|={3,}|\*{3,}|page:|page dumped|raw:|flags:|head:|vma |mm ")
+# What may lie in a capsule; its README names what does.
+_CONTENT = (
+    ("image", "the kernel"),
+    ("config", "what it was built with"),
+    (MODULES, "its modules"),
+    ("root.ext2", "the guest's root file system, read only"),
+    ("seed.tar", "its SSH host key, the key it lets in, its clock"),
+    ("id_ed25519", "the key for it: of this guest alone, good for nothing else"),
+    ("workload/", "what is put into /tmp/lab: programs and the sampler above them"),
+    ("expected/", "what failed, the reports' text, what the console is searched for"),
+)
 # Awk over the lines that the workloads' rss.h documents: counter against page walk, in pages.
 _LEDGER = r"""awk '/LEDGER / {
 	split("", v)
@@ -171,7 +182,7 @@ def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Cache) -
     texts = dict.fromkeys(hit.text for hit in _hits(job.cases) if hit.text)
     (expected / "reports").write_text("\n\n".join(_plain(text) for text in texts) + "\n")
     kernel = next((k for k in run.kernels if k.name == build.kernel.name), None)
-    (where / "README").write_text(_readme(job, run, kernel, record))
+    (where / "README").write_text(_readme(job, run, kernel, record, where))
     script = where / "repro.sh"
     script.write_text(_script(job))
     script.chmod(0o755)
@@ -318,7 +329,10 @@ def _shell_words(argv: list[str]) -> str:
     return " \\\n".join(f"\t\t{line}" for line in lines)
 
 
-def _readme(job: _Job, run: RunResult, kernel: KernelRecord | None, build: BuildRecord) -> str:
+def _readme(
+    job: _Job, run: RunResult, kernel: KernelRecord | None, build: BuildRecord, where: Path
+) -> str:
+    """What the capsule in ``where`` is about, and what lies in it."""
     what = job.spec.name if job.spec else "the boot"
     lines = [
         f"{what} fails on {job.cell.build.kernel.name}", "",
@@ -339,15 +353,7 @@ def _readme(job: _Job, run: RunResult, kernel: KernelRecord | None, build: Build
         "", "What failed:", "",
     ]  # fmt: skip
     lines += [f"    {line}" for line in _reasons(job.cases).splitlines()]
-    lines += [
-        "", "In this folder:", "",
-        "    image, config       the kernel, and what it was built with",
-        f"    {MODULES}      its modules, where its config asks for any",
-        "    root.ext2           the guest's root file system, read only",
-        "    seed.tar            its SSH host key, the key it lets in, its clock",
-        "    id_ed25519          the key for it: of this guest alone, good for nothing else",
-        "    workload/           what is put into /tmp/lab: programs and the sampler above them",
-        "    expected/           what failed, the reports' text, what the console is searched for",
-        "    last/               what the last repro.sh saw",
-    ]  # fmt: skip
+    lines += ["", "In this folder:", ""]
+    lines += [f"    {name:<19} {text}" for name, text in _CONTENT if (where / name).exists()]
+    lines += [f"    {'last/':<19} what the last repro.sh saw"]
     return "\n".join(_plain(line) for line in lines) + "\n"

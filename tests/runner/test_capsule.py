@@ -128,6 +128,24 @@ def test_a_capsule_holds_all_it_takes(tmp_path: Path, cache: Path) -> None:
     assert "shutdown=poweroff" in script
 
 
+def named_in(folder: Path) -> list[str]:
+    listed = (folder / "README").read_text().partition("In this folder:")[2]
+    return [line.split()[0] for line in listed.splitlines() if line]
+
+
+def test_the_readme_names_what_lies_there_and_no_more(tmp_path: Path, cache: Path) -> None:
+    folder = one(tmp_path, cache)
+    here = {path.name + "/" * path.is_dir() for path in folder.iterdir()}
+    assert set(named_in(folder)) == (here - {"README", "repro.sh", "known_hosts"}) | {"last/"}
+    assert "modules" not in (folder / "README").read_text()
+    (cache / "builds/one/modules.tar.xz").write_text("packed")
+    boot = failing("boot", "boot")
+    with_modules = one(tmp_path / "again", cache, boot)
+    assert (with_modules / "modules.tar.xz").read_text() == "packed"
+    assert "modules.tar.xz" in named_in(with_modules)
+    assert "workload/" not in named_in(with_modules)
+
+
 def test_no_failure_no_capsule(tmp_path: Path, cache: Path) -> None:
     where = cell()
     run = run_of(where, failing(verdict=Verdict.PASS), failing(verdict=Verdict.ERROR))
