@@ -105,7 +105,6 @@ TESTED_IN = {
     "plan.known_issue": "judge/test_known_issues",
     "plan.select": "plan/test_matrix",
     "plan.selftest_table": "plan/test_selftests",
-    "plan.show": "plan/test_matrix",
     "plan.template": "plan/test_lab_yaml",
     "report.log_text": "commands/test_log",
     "report.view": "report/test_html",

@@ -24,13 +24,18 @@ from orchestrator.model.spec import (
 from orchestrator.plan.capabilities import may_skip
 from orchestrator.plan.kernels import STDIN
 
+_LATER = (
+    "A selection of selftests is found in the tree when it is read: a workload each program, in a\n"
+    "guest of its own."
+)
+
 
 def explain(plan: Plan) -> str:
     """The plan as tables of plain text: builds, cells, workloads and what is expected to fail."""
-    runs = sum(len(cell.workloads) for cell in plan.cells)
+    all_runs = [workload for cell in plan.cells for workload in cell.workloads]
     head = (
         f"profile {plan.profile}: {counted(len(plan.builds), 'build')}, "
-        f"{counted(len(plan.cells), 'cell')}, {counted(runs, 'workload run')}"
+        f"{counted(len(plan.cells), 'cell')}, {_runs_text(all_runs)}"
     )
     if plan.baseline:
         head += f"; baseline {plan.baseline}"
@@ -59,6 +64,8 @@ def explain(plan: Plan) -> str:
             (_issue(issue), " or ".join(issue.kernels), issue.reason) for issue in plan.known_issues
         ]
         parts.append(table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
+    if any(map(_is_selection, all_runs)):
+        parts.append(_LATER)
     return "\n\n".join(parts) + "\n"
 
 
@@ -162,8 +169,32 @@ def _config_text(config: ConfigSpec) -> str:
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
 
+def _is_selection(workload: WorkloadSpec) -> bool:
+    """Whether it stands for programs that are known only when the tree was looked at."""
+    return workload.selftests is not None and workload.bundle is None
+
+
+def _runs_text(workloads: Sequence[WorkloadSpec]) -> str:
+    """``96 workload runs``, of which selections of selftests are none yet."""
+    selections = sum(map(_is_selection, workloads))
+    known = counted(len(workloads) - selections, "workload run")
+    more = counted(selections, "selection") + " of selftests"
+    if not selections:
+        return known
+    return f"{known} and {more}" if len(workloads) > selections else more
+
+
+def _many(workloads: Sequence[WorkloadSpec]) -> str:
+    """How many workloads a cell has, as a table says it."""
+    selections = sum(map(_is_selection, workloads))
+    if not selections:
+        return str(len(workloads))
+    known = f"{len(workloads) - selections} + " if len(workloads) > selections else ""
+    return known + counted(selections, "selection")
+
+
 def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, str, str]:
-    many = str(len(cell.workloads))
+    many = _many(cell.workloads)
     if len(groups) > 1:
         many += f" (list {_letter(groups.index(_shown(cell)) + 1)})"
     guest = "this machine, no guest" if cell.on_host else _shape_text(cell.shape)
@@ -189,7 +220,8 @@ def _size(mib: int) -> str:
 
 def _workload_row(workload: WorkloadSpec) -> tuple[str, str, str]:
     needs = " ".join(workload.needs) or "-"
-    return workload.name, f"{workload.timeout:g} s", needs
+    each = " each" if _is_selection(workload) else ""
+    return workload.name, f"{workload.timeout:g} s{each}", needs
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
