@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -22,7 +23,7 @@ from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, LabError, UserError
 from orchestrator.model.spec import LabConfig
-from orchestrator.plan.find import ENV_FILE
+from orchestrator.plan.find import ENV_FILE, find_lab
 from orchestrator.plan.problems import ConfigError
 from orchestrator.runner.context import cache_folder
 
@@ -82,18 +83,22 @@ def checks() -> Iterator[Check]:
 
 def _lab_yaml(into: list[LabConfig]) -> Iterator[Check]:
     try:
-        places = find_places()
+        found = find_lab(Path.cwd(), anywhere=True)
+        places = find_places(found.lab_yaml)
         into.append(load(places))
     except ConfigError as error:
         editor = f"${{EDITOR:-vi}} {shlex.quote(str(error.path))}"
         yield Check("lab.yaml", BAD, f"{error.message}\n      {error.hint}", editor)
         return
     except UserError as error:
-        fix = f"unset {ENV_FILE}" if os.environ.get(ENV_FILE) else "lab init"
-        yield Check("lab.yaml", BAD, error.message, fix)
+        yield Check("lab.yaml", BAD, error.message, f"unset {ENV_FILE}")
         return
-    tree = f", for the kernel tree {places.tree}" if places.tree else ""
-    yield Check("lab.yaml", OK, f"{places.lab_yaml}{tree}")
+    if found.serves is not None and found.tree is None:
+        text = f"none here nor above: the lab's own, {found.lab_yaml}, serves with --source"
+        yield Check("lab.yaml", NOTE, f"{text}; lab init writes one")
+        return
+    tree = f", for the kernel tree {found.tree}" if found.tree else ""
+    yield Check("lab.yaml", OK, f"{found.lab_yaml}{tree}")
 
 
 def _python() -> Iterator[Check]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from orchestrator import HOME
 from orchestrator.commands import asking, doctor, doctor_cache, doctor_guests
 from orchestrator.commands.asking import Check
 from orchestrator.host import process
@@ -73,8 +74,19 @@ def test_a_wrong_lab_yaml_is_one_of_its_findings(lab, healthy, folder):
     check = found(lab, "lab.yaml")
     assert check["state"] == "bad"
     assert check["fix"] == f"${{EDITOR:-vi}} {folder}/lab.yaml"
+    assert lab("doctor").status == 3
+
+
+def test_without_a_lab_yaml_the_labs_own_serves(lab, healthy, folder, monkeypatch):
     (folder / "lab.yaml").unlink()
-    assert found(lab, "lab.yaml")["fix"] == "lab init"
+    check = found(lab, "lab.yaml")
+    assert (check["state"], check["fix"]) == ("note", "")
+    assert f"the lab's own, {HOME / 'lab.yaml'}, serves with --source" in check["text"]
+    assert "lab init" in check["text"]
+    assert lab("doctor").status == 0
+    monkeypatch.setenv("LAB_YAML", "gone.yaml")
+    check = found(lab, "lab.yaml")
+    assert (check["state"], check["fix"]) == ("bad", "unset LAB_YAML")
     assert lab("doctor").status == 3
 
 
