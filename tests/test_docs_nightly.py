@@ -139,6 +139,18 @@ def test_cron_without_a_lab_is_the_hosts_failure(lab: Path) -> None:
     assert sh(lab, script, 0).returncode == 3
 
 
+def test_a_container_is_not_given_the_hosts_path(tmp_path: Path) -> None:
+    """``github.workspace`` is the runner's; the variable is what a container has it mounted as."""
+    for text in (*blocks("yaml"), (HOME / "docs/ci/pull-request.yml").read_text()):
+        assert "github.workspace" not in text
+    github = jobs()[1]
+    first = github["steps"][0]["run"].partition("\n")[0]
+    told = tmp_path / "env"
+    env = {"GITHUB_WORKSPACE": "/__w/a/a", "GITHUB_ENV": str(told), "PATH": os.environ["PATH"]}
+    subprocess.run(["sh", "-e", "-c", first], env=env, check=True)
+    assert told.read_text() == "LAB_CACHE=/__w/a/a/.lab-cache\n"
+
+
 def test_what_is_run_is_what_is_kept() -> None:
     gitlab, github = jobs()
     assert gitlab["artifacts"]["reports"]["junit"] == "reports/nightly/junit.xml"
