@@ -109,6 +109,7 @@ TESTED_IN = {
     "report.log_text": "commands/test_log",
     "report.view": "report/test_html",
     "runner.collector": "runner/test_cell",
+    "runner.in_guest": "runner/test_cell",
     "runner.repeat": "commands/test_rerun",
     "runner.state": "runner/test_local",
     "workload.selftest_log": "workload/test_selftests",

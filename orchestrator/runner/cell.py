@@ -14,45 +14,37 @@ import shutil
 import statistics
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import accel, boot, facts, root, snapshot
 from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host.cache.scratch import scratch
 from orchestrator.host.memory import memory_for
-from orchestrator.judge import verdict
 from orchestrator.judge.outcome import cell_verdict
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
-from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
+from orchestrator.model.evidence import CrashReport, GuestEnd
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import (
     BOOT,
-    BROKEN_PROMISE,
     CONFIG,
     GUEST,
     HOST,
-    NEEDS,
     SHAPE,
     Verdict,
 )
-from orchestrator.model.results import CellRecord, LoopRecord
+from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.budget import seeded
-from orchestrator.plan.capabilities import broken, promised_to
 from orchestrator.results.runs import cell_folder
-from orchestrator.runner import bootcheck, crash
-from orchestrator.runner.collector import CellLog, placed, spoiled, stem, with_crash
+from orchestrator.runner import bootcheck
+from orchestrator.runner.collector import CellLog, stem
 from orchestrator.runner.context import Context
+from orchestrator.runner.in_guest import InGuest
 from orchestrator.workload import programs, watch
-
-# What kmemleak's two searches after a workload, and the wait before them, take at most.
-LEAK_SCAN_SECONDS = 30.0
 
 
 def run_cell(cell: Cell, built: BuildResult, context: Context) -> CellRecord:
@@ -75,14 +67,13 @@ class _CellRun:
         self.arch = ARCHES[cell.build.arch]
         self.log = CellLog(cell, context)
         self.folder = self.log.folder
-        self.retried: set[str] = set()
+        self.retried: set[str] = set()  # what of a boot was tried once more
+        self.inside = InGuest(cell, built, context, self.log)
         self.fresh = cell.fresh_guests
         self.restores: list[float] = []
         self.lost: CrashReport | None = None  # of a guest that did not boot
-        self.loops: dict[str, LoopRecord] = {}
         self.boots = 0
         self.boot_seconds = 0.0
-        self.guest = bootcheck.UNSEEN
         self.accelerator = ""
         self.command = ""
 
@@ -202,7 +193,7 @@ class _CellRun:
                 except IndexError:  # another worker was quicker
                     return
                 try:
-                    while not self._unmet(spec) and self._in_copy(kept, spec):
+                    while not self.inside.unmet(spec) and self._in_copy(kept, spec):
                         pass
                     done.append(spec)
                 except snapshot.RestoreFailed as problem:
@@ -226,7 +217,7 @@ class _CellRun:
 
     def _in_copy(self, kept: snapshot.Snapshot, spec: WorkloadSpec) -> bool:
         """Run one workload in a copy; True when it must be run again."""
-        again = spec.name in self.retried
+        again = spec.name in self.inside.retried
         console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
         self.log.tell("run", f"{spec.name}: restoring")
         try:
@@ -235,7 +226,7 @@ class _CellRun:
                 snapshot.restored(kept, folder, console) as machine,
             ):
                 self.restores.append(machine.restore_seconds)
-                lost, _ = self._run_workload(machine, spec)
+                lost, _ = self.inside.run(machine, spec)
                 self.log.outside_windows(machine.console_bytes())
         except snapshot.RestoreFailed:
             if console.exists():  # it may have been the kernel's doing
@@ -270,7 +261,7 @@ class _CellRun:
         return False
 
     def _boot_lost(self, qemu: Qemu) -> None:
-        self.lost = self._examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
+        self.lost = self.inside.examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
 
     def _get_ready(self, machine: boot.Guest, archive: Path) -> None:
         """Look at the guest while the programs are on their way into it."""
@@ -283,7 +274,7 @@ class _CellRun:
 
     def _check_guest(self, machine: boot.Guest) -> None:
         """Compare the running guest with what was asked for, once a cell."""
-        found = self.guest = bootcheck.look(facts.read_facts(machine), self.built)
+        found = self.inside.guest = bootcheck.look(facts.read_facts(machine), self.built)
         bootcheck.refuse_other_kernel(self.built, found.facts)
         if self.log.judged(CONFIG):
             return
@@ -298,10 +289,10 @@ class _CellRun:
         """Run what is left until the guest is lost, or is no longer as the next one may expect."""
         while left:
             spec = left[0]
-            if self._unmet(spec):
+            if self.inside.unmet(spec):
                 left.pop(0)
                 continue
-            again, why = self._run_workload(machine, spec)
+            again, why = self.inside.run(machine, spec)
             if not again:
                 left.pop(0)
             if left and why:
@@ -310,82 +301,6 @@ class _CellRun:
                 self.log.notes.append(note)
             if why:
                 return
-
-    def _run_workload(self, machine: boot.Guest, spec: WorkloadSpec) -> tuple[bool, str]:
-        """Run and judge one; whether it must be run again, and why others need another guest."""
-        self.log.tell("run", spec.name)
-        tell = partial(_told, self.log, spec.name)
-        start = machine.console_size()
-        found: list[CrashReport] = []
-
-        def examine() -> None:
-            if machine.qemu.alive():
-                hits = tuple(klog.parse(machine.console_bytes(start).split(b"\n")))
-                found.append(self._examine(machine.qemu, stem(spec), hits))
-
-        given = spec
-        if self.guest.config.get("DEBUG_KMEMLEAK") == "y":
-            given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
-        if spec.budget:
-            self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
-        evidence = watch.run_workload(machine, given, self.context.values.token, tell, examine)
-        evidence = replace(
-            evidence, page_size=self.guest.facts.page_size, repeated=spec.name in self.retried
-        )
-        return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
-
-    def _examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
-        """Look into a guest that is lost before it is thrown away."""
-        self.log.tell("run", f"{name}: examining the lost guest")
-        folder = self.folder / "crash" / name
-        lost = crash.Lost(qemu, self.arch, self.built, folder, self.context.folder, hits)
-        return crash.examine(lost)
-
-    def _unmet(self, spec: WorkloadSpec) -> bool:
-        """Whether the guest lacks what a workload needs; that is a case of its own then."""
-        if self.log.not_ready(spec):
-            return True
-        reason = self._lacks(spec.needs)
-        if reason:
-            self._needs(spec, reason)
-        return bool(reason)
-
-    def _lacks(self, needs: tuple[str, ...]) -> str:
-        guest, modules = self.guest, self.built.modules is not None
-        return facts.unmet(needs, guest.facts, guest.config, modules=modules)
-
-    def _needs(self, spec: WorkloadSpec, reason: str) -> None:
-        found = Verdict.SKIP
-        missing = (n for n in spec.needs if self._lacks((n,)))
-        if broken(self.cell, missing):
-            found, reason = Verdict.FAIL, f"{BROKEN_PROMISE}{reason}"
-        self.log.case(spec.name, NEEDS, found, reason)
-
-    def _judge(
-        self, spec: WorkloadSpec, evidence: WorkloadEvidence, found: CrashReport | None
-    ) -> bool:
-        """Judge one workload; True when it must be run again because its guest was lost."""
-        judged = verdict.judge(
-            evidence, self.cell.id, promised_to(self.cell, spec), self.context.values.rerun
-        )
-        lost = any(c.case in (GUEST, HOST) and c.verdict is Verdict.ERROR for c in judged)
-        lost &= all(c.verdict is not Verdict.FAIL for c in judged)  # what was found stays found
-        if lost and spec.name not in self.retried:
-            self.retried.add(spec.name)
-            self.log.notes.append(f"{spec.name} was repeated: its guest was lost without a report")
-            return True
-        if evidence.recovered:
-            told = f"{evidence.recovered} lines that the console lost come from /dev/kmsg"
-            self.log.notes.append(f"{spec.name}: {told}")
-        # What was found in the guest stands with the case that tells of its end.
-        for case in with_crash(judged, found):
-            # A hit names its line in the console log, not in the workload's window.
-            hits = tuple(placed(hit, evidence.console_lines) for hit in case.hits)
-            self.log.add(replace(case, hits=hits))
-        # Last, because a full disk must not cost the verdicts.
-        (self.folder / f"{stem(spec)}.ktap").write_text(evidence.stdout, "utf-8")
-        (self.folder / f"{stem(spec)}.samples").write_text(evidence.stderr, "utf-8")
-        return False
 
     def _lost_between(self, machine: boot.Guest, lost: SshLost) -> bool:
         """A guest lost before a workload began; True when it is worth another boot."""
@@ -413,14 +328,10 @@ class _CellRun:
             boot_seconds=self.boot_seconds,
             restore_seconds=statistics.median(self.restores) if self.restores else 0.0,
             cases=self.log.in_order(),
-            page_size=self.guest.facts.page_size,
+            page_size=self.inside.guest.facts.page_size,
             qemu_command=self.command,
             console_log=f"{where}/console.log",
             kernel_config=f"{where}/config",
             notes=tuple(self.log.notes),
-            loops=tuple(self.loops.values()),
+            loops=tuple(self.inside.loops.values()),
         )
-
-
-def _told(log: CellLog, name: str, text: str) -> None:
-    log.tell("run", f"{name}: {text}")
