@@ -19,6 +19,7 @@ from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.report import cause_text, figures, plot, text, trace, view
+from orchestrator.report.answer import make_answer
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -105,6 +106,7 @@ def render(
         tested=tested,
         texts=text,
         traces=trace,
+        make_answer=make_answer,
         view=view,
     )
     return environment.get_template("report.html.j2").render()

@@ -19,6 +19,7 @@ from orchestrator.judge.tested import tested_lines
 from orchestrator.model.formats import counted
 from orchestrator.model.results import CaseResult, Change, Comparison, RunResult
 from orchestrator.report import view
+from orchestrator.report.answer import make_answer
 from orchestrator.report.cause_text import about, headline
 from orchestrator.report.text import (
     excerpt,
@@ -47,7 +48,7 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
     :param url: where the run's page, or the folder with it, is published.
     """
     every = causes_of(run)
-    answer = view.make_answer(run, comparison, every)
+    answer = make_answer(run, comparison, every)
     before, baseline, after = answer.sentence.partition(comparison.baseline if comparison else "\0")
     head = [f"## {_GLYPHS.get(answer.state, '!')} {answer.state}", *_few(_tested(run)),
             f"{before}{code(baseline)}{after}", _counts(run), *_matrix(run)]  # fmt: skip

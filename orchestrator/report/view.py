@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.judge.causes import Cause, causes_of
-from orchestrator.judge.grouped import by_cause
-from orchestrator.judge.outcome import BAD, PlacedCase, cases_of, cell_cases
+from orchestrator.judge.outcome import BAD, cell_cases
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
-from orchestrator.model.formats import counted
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -25,17 +21,7 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.report.plot import Plot, plot
-from orchestrator.report.text import EXIT_MEANING, answer, headline, verdict_counts
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The first thing the report says.  ``state`` is pass, fail, error, unfinished, interrupted."""
-
-    state: str
-    sentence: str
-    first: str
-    anchor: str
+from orchestrator.report.text import EXIT_MEANING, verdict_counts
 
 
 @dataclass(frozen=True)
@@ -137,93 +123,6 @@ def build_anchor(build: BuildRecord) -> str:
 def series_anchor(kernel: str) -> str:
     """The HTML id of a kernel: that of the case which its series is."""
     return anchor(str(CaseId.of_series(kernel)))
-
-
-def make_answer(
-    run: RunResult, comparison: Comparison | None, causes: Sequence[Cause] | None = None
-) -> Answer:
-    """Verdict, counts and the first failure in one sentence each.
-
-    :param causes: those of the run, where they are known already.
-    """
-    causes = causes_of(run) if causes is None else causes
-    if comparison is not None:
-        return _comparison_answer(run, comparison, causes)
-    placed = tuple(p for p in cases_of(run))
-    counts = verdict_counts(tuple(p.case for p in placed))
-    state = answer(run)
-    total = len(placed)
-    cells = counted(len(run.cells), "cell")
-    parts = [f"{counts[Verdict.FAIL]} of {total} cases failed" if counts[Verdict.FAIL] else ""]
-    if counts[Verdict.ERROR]:
-        parts.append(f"{counts[Verdict.ERROR]} could not be judged because the host failed")
-    sentence = ", ".join(filter(None, parts)) or (
-        f"{counts[Verdict.PASS]} cases passed, none failed" if total else "no case was executed"
-    )
-    if counts[Verdict.SKIP]:
-        sentence += f", {counts[Verdict.SKIP]} skipped"
-    sentence += _met_words(placed)
-    if not run.run.finished:
-        sentence = f"the run did not finish; so far {sentence}"
-    if not causes:
-        return Answer(state, f"{sentence}, in {cells}.", "", "")
-    first = next(p for p in placed if p.case.id == causes[0].first.id)
-    return Answer(
-        state, f"{sentence}, in {cells}.", _with_family(first, placed), anchor(first.case.id)
-    )
-
-
-def _met_words(placed: tuple[PlacedCase, ...]) -> str:
-    """How many cases pass only because lab.yaml foresees them; empty where none does."""
-    found = [standing(p.case).words for p in placed if standing(p.case).state == "met"]
-    counts = {"fail as expected": found.count("as expected"),
-              "have known issues alone": found.count("known issue")}  # fmt: skip
-    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-    return f" ({told}: counted as passed)" if told else ""
-
-
-def _comparison_answer(
-    run: RunResult, comparison: Comparison, causes: Sequence[Cause]
-) -> Answer:  # fmt: skip
-    sizes = dict.fromkeys(Change, 0)
-    for item in comparison.cases:
-        sizes[item.change] += 1
-    words = [f"{n} {change.value}" for change, n in sizes.items() if n]
-    sentence = f"Against {comparison.baseline}: {', '.join(words) or 'no case on either side'}."
-    regressed = comparison.regressed
-    if not regressed:
-        state = "unfinished" if not run.run.finished else "pass"
-        errors = any(c.after is not None and c.after.verdict is Verdict.ERROR
-                     for c in comparison.cases)  # fmt: skip
-        return Answer("error" if errors and state == "pass" else state, sentence, "", "")
-    item = by_cause(regressed, causes)[0].items[0]
-    if item.after is None:
-        return Answer("fail", sentence, "", "")
-    state = "error" if item.after.verdict is Verdict.ERROR else "fail"
-    siblings = tuple(PlacedCase("", c.key, c.after) for c in regressed if c.after is not None)
-    first = PlacedCase("", item.key, item.after)
-    return Answer(state, sentence, _with_family(first, siblings), anchor(item.after.id))
-
-
-def _with_family(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
-    """The first failure with what its workload's other failing cases add.
-
-    A counter that drifts and the report the kernel prints about it are two cases of one workload.
-    """
-    place = (CaseId.parse(first.case.id).cell, first.case.workload)
-    family = [
-        p.case
-        for p in placed
-        if p.case.verdict is first.case.verdict
-        and (CaseId.parse(p.case.id).cell, p.case.workload) == place
-    ]
-    merged = replace(
-        first.case,
-        hits=tuple(hit for case in family for hit in case.hits),
-        ledger=tuple(step for case in family for step in case.ledger),
-        counters=tuple(counter for case in family for counter in case.counters),
-    )
-    return f"{first.case.id}: {headline(merged)}"
 
 
 # ---------------------------------------------------------------- matrix and cells
