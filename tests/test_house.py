@@ -85,6 +85,7 @@ TESTED_IN = {
     "host.cache.scratch": "kernel/source/test_fetch",
     "host.memory": "runner/test_cell",
     "host.pump": "host/test_process",
+    "judge.signs": "judge/test_causes",
     "kernel.build.folders": "kernel/build/test_make",
     "kernel.build.foretold": "kernel/build/test_make",
     "kernel.build.request": "kernel/build/test_make",

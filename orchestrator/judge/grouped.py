@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.judge.causes import Cause
+from orchestrator.judge.signs import CauseKind
 from orchestrator.model.results import CaseComparison
 
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from orchestrator.judge.causes import Cause, CauseKind, causes_of
+from orchestrator.judge.causes import Cause, causes_of
 from orchestrator.judge.outcome import summary_of
+from orchestrator.judge.signs import CauseKind
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId, Verdict

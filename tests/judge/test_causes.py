@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import HOME
-from orchestrator.judge.causes import Cause, CauseKind, causes_of, failures
+from orchestrator.judge.causes import Cause, causes_of, failures
 from orchestrator.judge.outcome import cases_of
+from orchestrator.judge.signs import CauseKind
 from orchestrator.model.evidence import Hit, LedgerStep
 from orchestrator.model.names import CaseId, CellId, Verdict
 from orchestrator.model.results import (

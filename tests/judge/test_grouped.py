@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.judge.causes import Cause
 from orchestrator.judge.grouped import by_cause
+from orchestrator.judge.signs import CauseKind
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseComparison, CaseResult, Change
 

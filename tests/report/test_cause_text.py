@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 from sample_run import warn_hit
 
-from orchestrator.judge.causes import Cause, CauseKind
+from orchestrator.judge.causes import Cause
+from orchestrator.judge.signs import CauseKind
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.report.cause_text import block, cause_to_dict, followers_text, headline
