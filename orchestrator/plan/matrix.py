@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import product
 
 from orchestrator.model.arch import HOST_ARCH
@@ -17,7 +16,6 @@ from orchestrator.model.names import (
     HOST_PLACE,
     NOT_ANY,
     CellId,
-    is_named,
 )
 from orchestrator.model.spec import (
     HOST_CONFIG,
@@ -25,9 +23,7 @@ from orchestrator.model.spec import (
     Build,
     Cell,
     ConfigSpec,
-    Expectation,
     KernelSpec,
-    KnownIssue,
     LabConfig,
     Plan,
     ProfileEntry,
@@ -36,8 +32,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.model.toolchain import Toolchain
-from orchestrator.plan.capabilities import may_skip
-from orchestrator.plan.foreseen import foresees
+from orchestrator.plan.foreseen import expected, foresees, known_failures
 from orchestrator.plan.problems import suggest
 from orchestrator.plan.select import Block, Names, match, typed_workloads
 from orchestrator.plan.selftests import asked_for, named
@@ -148,12 +143,12 @@ class _Planner:
             expectations=tuple(
                 kept
                 for expectation in self.config.expectations
-                for kept in _expected(expectation, ordered, self.config.workloads)
+                for kept in expected(expectation, ordered, self.config.workloads)
             ),
             time_budget=self.profile.time_budget,
             spend_budget=self.profile.spend_budget,
             baseline=baseline,
-            known_issues=(*self.config.known_issues, *_known_failures(ordered)),
+            known_issues=(*self.config.known_issues, *known_failures(ordered)),
             known_kernels=tuple(k for k in self.config.kernels if k.series is None),
         )
 
@@ -375,12 +370,6 @@ class _Planner:
         return match(dimension, patterns, self.names.defined[dimension])
 
 
-def _known_failures(cells: Sequence[Cell]) -> tuple[KnownIssue, ...]:
-    """What the tables of the selftests and host tests in a plan know."""
-    tables = (spec for cell in cells for w in cell.workloads for spec in (w.selftests, w.host))
-    return tuple(dict.fromkeys(issue for spec in tables if spec for issue in spec.known))
-
-
 def _on_host(block: Block) -> Block:
     config, arch, shape = _HOST
     return replace(block, configs=(config,), arches=(arch,), shapes=(shape,))
@@ -392,33 +381,3 @@ def _find_profile(config: LabConfig, name: str | None) -> ProfileSpec:
         if profile.name == wanted:
             return profile
     raise UserError(f"no profile {wanted!r}; {suggest(wanted, [p.name for p in config.profiles])}")
-
-
-def _expected(
-    expectation: Expectation, cells: Sequence[Cell], defined: Sequence[WorkloadSpec]
-) -> tuple[Expectation, ...]:
-    """``expectation``, kept to the kernels and configs of the plan that can meet it.
-
-    Where its workloads were not selected, or may honestly skip, it would look vanished.
-    """
-    pattern = expectation.workload
-    # A pattern that no workload has speaks of a synthetic case: build, boot, kernel.
-    known = any(is_named(w.name, pattern) for w in defined) or named(pattern, defined) is not None
-    synthetic = not known
-    able: dict[tuple[str, str], bool] = {}
-    for cell in cells:
-        kernel, config = cell.build.kernel.name, cell.build.config.name
-        if fnmatchcase(kernel, expectation.kernel) and fnmatchcase(config, expectation.config):
-            runs = synthetic or any(
-                (is_named(w.name, pattern) or pattern.startswith(f"{w.name}/"))
-                and not (w.exercises and may_skip(cell, w))
-                for w in cell.workloads
-            )
-            able[kernel, config] = able.get((kernel, config), False) or runs
-    if able and all(able.values()):
-        return (expectation,)
-    return tuple(
-        replace(expectation, kernel=kernel, config=config)
-        for (kernel, config), runs in able.items()
-        if runs
-    )
