@@ -241,16 +241,21 @@ def report(run_name: str, **options: Any) -> int:
               help="Only cases that came to it.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--rebuild", is_flag=True, help="Read the stored runs again first.")
+@click.option("--flaky", is_flag=True, help="The cases that passed and failed on one kernel.")
 @json_option
-def history(case: str | None, verdict: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
+def history(case: str | None, flaky: bool, as_json: bool, **options: Any) -> int:
     """Show earlier runs, or what the cases that fit a glob came to in them.
 
     CASE-GLOB is a case's id, whole parts of it (uffd-move/swap, counters) or a glob
     ('*:kernel-log').  Without one and without --verdict the runs are shown.
     """
-    from orchestrator.commands.history import history as command
+    from orchestrator.commands import history as commands
 
-    return command(case, verdict, limit, rebuild, as_json)
+    if flaky:
+        if options["verdict"]:
+            raise click.UsageError("--verdict does not go with --flaky: it is about both")
+        return commands.flaky(case, options["limit"], options["rebuild"], as_json)
+    return commands.history(case, as_json=as_json, **options)
 
 
 @cli.command()

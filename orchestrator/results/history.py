@@ -61,6 +61,12 @@ CREATE TABLE measurements (
     value REAL, unit TEXT NOT NULL);
 CREATE INDEX measurements_by_case ON measurements(n);
 """
+# Came later: a history without it gets one, and knows no sources of its earlier runs.
+_TREES = """
+CREATE TABLE IF NOT EXISTS trees (
+    run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    kernel TEXT NOT NULL, tree TEXT NOT NULL, PRIMARY KEY (run, kernel)) WITHOUT ROWID
+"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def runs(db: Path, limit: int = 20) -> tuple[HistoryRun, ...]:
 
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = _rows(db, "SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,))
+    rows = rows_of(db, "SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,))
     return tuple(HistoryRun(*row) for row in rows)
 
 
@@ -158,8 +164,11 @@ def _case_ids(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in connection.execute("SELECT DISTINCT id FROM cases"))
 
 
-def _rows(db: Path, query: str, values: tuple[object, ...]) -> list[Any]:
-    """What a query finds in a history; nothing where there is none yet."""
+def rows_of(db: Path, query: str, values: tuple[object, ...]) -> list[Any]:
+    """What a query finds in a history; nothing where there is none yet.
+
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
     if not db.exists():
         return []
     with _open(db) as connection:
@@ -175,7 +184,7 @@ def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
     :param runs: as many of the newest runs are looked at.
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = _rows(
+    rows = rows_of(
         db,
         "SELECT c.key, m.name, c.kernel || ' ' || c.version || ' ' || c.series_digest, m.value"
         " FROM measurements m JOIN cases c ON c.n = m.n"
@@ -199,7 +208,7 @@ def workload_seconds(db: Path, runs: int = 20) -> dict[tuple[str, str], float]:
     :param runs: as many of the newest runs are looked at.
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = _rows(
+    rows = rows_of(
         db,
         "SELECT c.run, c.key, c.workload, c.name, c.seconds FROM cases c"
         " JOIN (SELECT id, started FROM runs ORDER BY started DESC, id DESC LIMIT ?) r"
@@ -281,12 +290,14 @@ def _prepare(connection: sqlite3.Connection, db: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
+        connection.execute(_TREES)
         return
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner == 0 and version == 0 and empty:
         # One by one: executescript() would commit the transaction first.
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
+        connection.execute(_TREES)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return
@@ -328,6 +339,10 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
     connection.execute(
         "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         astuple(replace(info, exit_status=_whole(info.exit_status) or 0)),
+    )
+    connection.executemany(
+        "INSERT INTO trees VALUES (?,?,?)",
+        [(info.id, _text(k.name), k.tree) for k in run.kernels if k.tree],
     )
     made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
     for placed in cases_of(run):

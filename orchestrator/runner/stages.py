@@ -108,6 +108,7 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         tested=tree.tested,
         apply=spec.apply,
         selftests=selftest_files(tree.touched_files),
+        tree="" if tree.failure else tree.tree,
     )
     return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 
