@@ -218,6 +218,9 @@ def compare(a: str, b: str, **options: Any) -> int:
 @click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
 @click.option("--markdown", is_flag=True, help="Only print a summary for GitHub, in its Markdown.")
 @click.option("--patchwork", is_flag=True, help="Only print a check for Patchwork, as JSON.")
+@click.option("--mail", is_flag=True, help="Only print a summary as plain text for a mail.")
+@click.option("--tested-by", default="", metavar="'NAME <MAIL>'",
+              help="With --mail: a Tested-by where all is well.")  # fmt: skip
 @click.option("--url", default="", help="Where the run is published; {run} in it is its id.")
 @click.option("--context", default="", metavar="NAME", help="The check's name (lab-PROFILE).")
 @json_option
@@ -226,10 +229,12 @@ def report(run_name: str, **options: Any) -> int:
     from orchestrator.commands.report import ReportOptions
     from orchestrator.commands.report import report as command
 
-    if sum(options[name] for name in ("markdown", "patchwork", "as_json")) > 1:
-        raise click.UsageError("--markdown, --patchwork or --json: one of them")
-    if options["url"] and not (options["markdown"] or options["patchwork"]):
-        raise click.UsageError("--url goes with --markdown or --patchwork")
+    if sum(options[name] for name in ("markdown", "patchwork", "mail", "as_json")) > 1:
+        raise click.UsageError("--markdown, --patchwork, --mail or --json: one of them")
+    if options["url"] and not any(options[name] for name in ("markdown", "patchwork", "mail")):
+        raise click.UsageError("--url goes with --markdown, --patchwork or --mail")
+    if options["tested_by"] and not options["mail"]:
+        raise click.UsageError("--tested-by goes with --mail")
     if options["context"] and not options["patchwork"]:
         raise click.UsageError("--context goes with --patchwork")
     return command(run_name, ReportOptions(**options))
