@@ -139,11 +139,18 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 @click.option("--on", metavar="KERNEL", help="Run it on this kernel of lab.yaml instead.")
 @click.option("--until-fail", "trials", type=click.IntRange(1), metavar="N",
               help="Again until it fails, at most N times, in a fresh guest each.")  # fmt: skip
+@click.option(
+    "--until-decided",
+    "pairs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With and without the series in turn until it is known, at most N times each.",
+)
 @click.option("--no-base", is_flag=True, help="Leave out the base kernel.")
 @click.option("--gdb", is_flag=True, help="Boot its guest for gdb, the workload at the ready.")
 def rerun(
-    words: tuple[str, ...], on: str | None, trials: int | None, no_base: bool, gdb: bool,
-    **options: Any,
+    words: tuple[str, ...], on: str | None, trials: int | None, pairs: int | None, no_base: bool,
+    gdb: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Run one case of an earlier run again, on the base kernel first.
 
@@ -156,7 +163,9 @@ def rerun(
 
     if gdb and trials:
         raise click.UsageError("--gdb waits for you: it does not go with --until-fail")
-    how = RerunOptions(on=on, trials=trials or 1, base=not no_base, gdb=gdb)
+    if pairs and (trials or no_base or gdb):
+        raise click.UsageError("--until-decided does not go with --until-fail, --no-base or --gdb")
+    how = RerunOptions(on, trials or pairs or 1, pairs is not None, not no_base, gdb)
     return command(words, run_options_of(options), how)
 
 
