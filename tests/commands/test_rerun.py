@@ -243,7 +243,8 @@ def test_until_decided_counts_on_both_and_stops_when_it_is_known(
     assert done.status == 1
     assert world.booted == ["v6.12", "cli"]
     assert done.out.splitlines()[-1].endswith(
-        "regression: fails 1 of 1 with the series, 0 of 1 without, and its workload is deterministic"
+        "regression: fails 1 of 1 with the series, 0 of 1 without, and its workload is"
+        " deterministic"
     )
     assert "trial: 1 of up to 50" in done.out
 
