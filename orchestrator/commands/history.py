@@ -52,7 +52,7 @@ def history(
 
 
 def flaky(case_glob: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
-    """Print the cases that came to both on one kernel's sources, the one that fails most first.
+    """Print the cases that came to both on one kernel, the one that fails most first.
 
     :raises UserError: when there is no lab.yaml, or the file is no history of ours.
     """
@@ -68,9 +68,7 @@ def flaky(case_glob: str | None, limit: int, rebuild: bool, as_json: bool) -> in
         runs = f"{case.failed} of {case.failed + case.passed}"
         click.echo(f"failed in {runs:>10} runs, last {visible(case.last)}  {visible(case.key)}")
     if not found:
-        click.echo(
-            "no case of the history both passed and failed on one kernel's sources", err=True
-        )
+        click.echo("no case of the history both passed and failed on one kernel", err=True)
     return 0
 
 

@@ -36,10 +36,9 @@ class IssueRecord(KnownIssue):
 class EarlierRuns:
     """What the same case came to in earlier runs of the history, in numbers of runs.
 
-    ``passed`` and ``failed`` count those whose kernel had the very same sources, with the same
-    config, architecture and shape.  The ``elsewhere`` of both count kernels with other sources on
-    which the case has passed at least once; one that breaks it for good tells nothing of
-    steadiness.
+    ``passed`` and ``failed`` count those on the very same kernel, by its sources and its image, in
+    a guest of the same shape.  The ``elsewhere`` of both count other kernels on which the case has
+    passed at least once; one that breaks it for good tells nothing of steadiness.
     """
 
     passed: int = 0

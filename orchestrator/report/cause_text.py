@@ -62,16 +62,16 @@ def earlier_text(case: CaseResult) -> str:
     here, there = past.passed + past.failed, past.passed_elsewhere + past.failed_elsewhere
     told = ""
     if past.passed:
-        told = f"flaky: failed in {past.failed} of {counted(here, 'earlier run')} of these sources"
+        told = f"flaky: failed in {past.failed} of {counted(here, 'earlier run')} of this kernel"
     elif past.failed:
-        told = f"failed in {counted(here, 'earlier run')} of these sources too"
+        told = f"failed in {counted(here, 'earlier run')} of this kernel too"
     if not there:
         return told
     other = (
-        f"in {past.failed_elsewhere} of {there} with others"
+        f"in {past.failed_elsewhere} of {there} of others"
         if told
         else (
-            f"failed in {past.failed_elsewhere} of {counted(there, 'earlier run')} of other sources"
+            f"failed in {past.failed_elsewhere} of {counted(there, 'earlier run')} of other kernels"
         )
     )
     return f"{told}, {other}" if told else other

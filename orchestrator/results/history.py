@@ -22,7 +22,7 @@ from orchestrator.judge.outcome import cases_of
 from orchestrator.model import lookup
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.evidence import Counter, Measurement
-from orchestrator.model.names import GUEST, HANG, RESET, CaseId, Verdict
+from orchestrator.model.names import GUEST, HANG, RESET, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult, RunResult
 from orchestrator.results.runs import list_runs
 from orchestrator.results.store import load
@@ -61,11 +61,11 @@ CREATE TABLE measurements (
     value REAL, unit TEXT NOT NULL);
 CREATE INDEX measurements_by_case ON measurements(n);
 """
-# Came later: a history without it gets one, and knows no sources of its earlier runs.
-_TREES = """
-CREATE TABLE IF NOT EXISTS trees (
+# Came later: a history without it gets one, and knows of no earlier run what it ran on.
+_MADE_OF = """
+CREATE TABLE IF NOT EXISTS made_of (
     run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
-    kernel TEXT NOT NULL, tree TEXT NOT NULL, PRIMARY KEY (run, kernel)) WITHOUT ROWID
+    cell TEXT NOT NULL, identity TEXT NOT NULL, PRIMARY KEY (run, cell)) WITHOUT ROWID
 """
 
 
@@ -290,14 +290,14 @@ def _prepare(connection: sqlite3.Connection, db: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
-        connection.execute(_TREES)
+        connection.execute(_MADE_OF)
         return
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner == 0 and version == 0 and empty:
         # One by one: executescript() would commit the transaction first.
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
-        connection.execute(_TREES)
+        connection.execute(_MADE_OF)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return
@@ -341,12 +341,27 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
         astuple(replace(info, exit_status=_whole(info.exit_status) or 0)),
     )
     connection.executemany(
-        "INSERT INTO trees VALUES (?,?,?)",
-        [(info.id, _text(k.name), k.tree) for k in run.kernels if k.tree],
+        "INSERT INTO made_of VALUES (?,?,?)",
+        [(info.id, _text(cell), identity) for cell, identity in identities(run).items()],
     )
     made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
     for placed in cases_of(run):
         _insert_case(connection, info.id, placed.case, made_of.get(placed.kernel, ("", "")))
+
+
+def identities(run: RunResult) -> dict[str, str]:
+    """What each cell ran on, as one text for the same: its kernel's sources, and the image booted.
+
+    Not of a cell whose kernel did not build or is of a lab that did not keep its tree.
+    """
+    trees = {kernel.name: kernel.tree for kernel in run.kernels if kernel.tree}
+    images = {build.id: build.image_sha256 for build in run.builds}
+    found = {}
+    for cell in run.cells:
+        build = CellId.parse(cell.id).build
+        if cell.kernel in trees and images.get(build) != "":  # on the host there is no build
+            found[cell.id] = f"{trees[cell.kernel]} {images.get(build, '')}".strip()
+    return found
 
 
 def _insert_case(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How steady a case is, from the history: what it came to before on the very same sources.
+"""How steady a case is, from the history: what it came to before on the very same kernel.
 
-A case is *flaky* where runs of one kernel (the same git tree of sources), in one config,
+A case is *flaky* where runs of one kernel (the same sources and the same image), in one config,
 architecture and shape, came to both a pass and a failure.  A list of such cases would grow old.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.judge.outcome import cases_of
 from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import EarlierRuns, RunResult
 from orchestrator.results import history
@@ -20,19 +19,20 @@ from orchestrator.results import history
 #: As many of the newest runs are looked at.
 RUNS = 200
 
-# A run's cases with the sources of their kernels; a kernel of a lab before them has none.
+# A run's cases with what they ran on; of an older lab's run nobody knows that.
 _OUTCOMES = """
-SELECT c.key, t.tree, sum(c.verdict = 'pass'), sum(c.verdict = 'fail'), max(c.run)
-FROM cases c JOIN trees t ON t.run = c.run AND t.kernel = c.kernel
+SELECT c.key, m.identity, sum(c.verdict = 'pass'), sum(c.verdict = 'fail'), max(c.run)
+FROM cases c JOIN made_of m
+ON m.run = c.run AND m.cell = substr(c.id, 1, instr(c.id, ':') - 1)
 WHERE c.run IN (SELECT id FROM runs WHERE id != ? ORDER BY started DESC, id DESC LIMIT ?)
 AND c.verdict IN ('pass', 'fail') AND (? OR c.key IN (SELECT value FROM json_each(?)))
-GROUP BY c.key, t.tree
+GROUP BY c.key, m.identity
 """
 
 
 @dataclass(frozen=True)
 class Flaky:
-    """A case that came to both on one kernel's sources.
+    """A case that came to both on one kernel.
 
     ``key`` is ``CONFIG/ARCH/SHAPE:WORKLOAD:CASE``; ``passed`` and ``failed`` are numbers of runs,
     over all kernels on which it came to both; ``last`` is the latest of them.
@@ -64,17 +64,17 @@ def with_earlier(db: Path, run: RunResult) -> RunResult:
 
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    trees = {kernel.name: kernel.tree for kernel in run.kernels}
-    failed = [p for p in cases_of(run) if p.case.verdict is Verdict.FAIL and trees.get(p.kernel)]
+    made_of = history.identities(run)
+    failed = [CaseId.parse(case.id) for cell in run.cells for case in cell.cases
+              if case.verdict is Verdict.FAIL and cell.id in made_of]  # fmt: skip
     if not failed:
         return run
-    keys = {CaseId.parse(placed.case.id).key for placed in failed}
-    outcomes = _outcomes(db, keys, run.run.id)
+    outcomes = _outcomes(db, {case.key for case in failed}, run.run.id)
     found = {}
-    for placed in failed:
-        known = outcomes.get(CaseId.parse(placed.case.id).key, {})
+    for case_id in failed:
+        known = outcomes.get(case_id.key, {})
         if known:
-            found[placed.case.id] = _counted(known, trees[placed.kernel])
+            found[str(case_id)] = _counted(known, made_of[str(case_id.cell)])
     cells = tuple(
         replace(
             cell,
@@ -89,15 +89,15 @@ def with_earlier(db: Path, run: RunResult) -> RunResult:
 
 
 def _outcomes(db: Path, keys: Iterable[str], but: str) -> dict[str, dict[str, tuple[int, int]]]:
-    """By case and tree: how many runs passed and failed, the run ``but`` left out."""
+    """By case and kernel: how many runs passed and failed, the run ``but`` left out."""
     outcomes: dict[str, dict[str, tuple[int, int]]] = {}
     values = (but, RUNS, False, json.dumps(sorted(keys)))
-    for key, tree, passed, failed, _ in history.rows_of(db, _OUTCOMES, values):
-        outcomes.setdefault(key, {})[tree] = (passed, failed)
+    for key, identity, passed, failed, _ in history.rows_of(db, _OUTCOMES, values):
+        outcomes.setdefault(key, {})[identity] = (passed, failed)
     return outcomes
 
 
-def _counted(known: Mapping[str, tuple[int, int]], tree: str) -> EarlierRuns:
-    passed, failed = known.get(tree, (0, 0))
-    others = [counts for other, counts in known.items() if other != tree and counts[0]]
+def _counted(known: Mapping[str, tuple[int, int]], identity: str) -> EarlierRuns:
+    passed, failed = known.get(identity, (0, 0))
+    others = [counts for other, counts in known.items() if other != identity and counts[0]]
     return EarlierRuns(passed, failed, sum(p for p, _ in others), sum(f for _, f in others))

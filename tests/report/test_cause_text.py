@@ -115,12 +115,12 @@ def test_for_scripts() -> None:
     [
         (None, ""),
         (EarlierRuns(), ""),
-        (EarlierRuns(9, 3), "flaky: failed in 3 of 12 earlier runs of these sources"),
-        (EarlierRuns(1, 0), "flaky: failed in 0 of 1 earlier run of these sources"),
-        (EarlierRuns(0, 2), "failed in 2 earlier runs of these sources too"),
+        (EarlierRuns(9, 3), "flaky: failed in 3 of 12 earlier runs of this kernel"),
+        (EarlierRuns(1, 0), "flaky: failed in 0 of 1 earlier run of this kernel"),
+        (EarlierRuns(0, 2), "failed in 2 earlier runs of this kernel too"),
         (EarlierRuns(0, 2, 30, 1),
-         "failed in 2 earlier runs of these sources too, in 1 of 31 with others"),
-        (EarlierRuns(0, 0, 40, 0), "failed in 0 of 40 earlier runs of other sources"),
+         "failed in 2 earlier runs of this kernel too, in 1 of 31 of others"),
+        (EarlierRuns(0, 0, 40, 0), "failed in 0 of 40 earlier runs of other kernels"),
     ],
 )  # fmt: skip
 def test_what_the_history_has_of_a_failure(past, told):

@@ -68,6 +68,18 @@ def test_a_kernel_whose_sources_are_not_known_is_compared_with_none(tmp_path):
     assert earlier(tmp_path / "h", tree="") is None
 
 
+def test_another_image_of_the_same_sources_is_another_kernel(tmp_path):
+    run = run_of(1, Verdict.PASS)
+    builds = tuple(replace(build, image_sha256="other") for build in run.builds)
+    history.record(tmp_path / "h", replace(run, builds=builds))
+    assert earlier(tmp_path / "h") == EarlierRuns(0, 0, 1, 0)
+    # What was not built was not booted either.
+    builds = tuple(replace(build, image_sha256="") for build in run.builds)
+    assert history.identities(replace(run, builds=builds)) == {}
+    # On the host there is no build.
+    assert set(history.identities(replace(run, builds=())).values()) == {"a"}
+
+
 def test_the_run_itself_is_no_earlier_one(tmp_path):
     db = tmp_path / "h"
     history.record(db, run_of(50, Verdict.FAIL))
@@ -87,11 +99,11 @@ def test_flaky_is_what_came_to_both_on_one_kernel(tmp_path):
     assert steadiness.flaky(tmp_path / "none") == ()
 
 
-def test_a_history_of_before_learns_sources(tmp_path):
+def test_a_history_of_before_learns_what_runs_ran_on(tmp_path):
     db = tmp_path / "h"
     remember(db, ("pass", "a"))
     with contextlib.closing(sqlite3.connect(db)) as connection:
-        connection.execute("DROP TABLE trees")
+        connection.execute("DROP TABLE made_of")
     assert earlier(db) is None
     history.record(db, run_of(1, Verdict.PASS))
     assert earlier(db) == EarlierRuns(1, 0, 0, 0)
