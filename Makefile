@@ -4,7 +4,8 @@ PYTEST = .venv/bin/python -m pytest
 # Twice as many workers as cores: many tests wait for a deadline, a process or a console.
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
-.PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean
+.PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean \
+	proof-mm-ci
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -48,6 +49,9 @@ proof-evidence: setup
 
 proof-clean: setup
 	.venv/bin/python tools/proof_clean.py --write
+
+proof-mm-ci: setup
+	.venv/bin/python tools/proof_mm_ci.py --write
 
 proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write

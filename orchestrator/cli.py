@@ -139,11 +139,18 @@ def shell(command: tuple[str, ...], workloads: tuple[str, ...], **options: Any) 
 @click.option("--on", metavar="KERNEL", help="Run it on this kernel of lab.yaml instead.")
 @click.option("--until-fail", "trials", type=click.IntRange(1), metavar="N",
               help="Again until it fails, at most N times, in a fresh guest each.")  # fmt: skip
+@click.option(
+    "--until-decided",
+    "pairs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With and without the series in turn until it is known, at most N times each.",
+)
 @click.option("--no-base", is_flag=True, help="Leave out the base kernel.")
 @click.option("--gdb", is_flag=True, help="Boot its guest for gdb, the workload at the ready.")
 def rerun(
-    words: tuple[str, ...], on: str | None, trials: int | None, no_base: bool, gdb: bool,
-    **options: Any,
+    words: tuple[str, ...], on: str | None, trials: int | None, pairs: int | None, no_base: bool,
+    gdb: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Run one case of an earlier run again, on the base kernel first.
 
@@ -156,7 +163,9 @@ def rerun(
 
     if gdb and trials:
         raise click.UsageError("--gdb waits for you: it does not go with --until-fail")
-    how = RerunOptions(on=on, trials=trials or 1, base=not no_base, gdb=gdb)
+    if pairs and (trials or no_base or gdb):
+        raise click.UsageError("--until-decided does not go with --until-fail, --no-base or --gdb")
+    how = RerunOptions(on, trials or pairs or 1, pairs is not None, not no_base, gdb)
     return command(words, run_options_of(options), how)
 
 
@@ -218,6 +227,9 @@ def compare(a: str, b: str, **options: Any) -> int:
 @click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
 @click.option("--markdown", is_flag=True, help="Only print a summary for GitHub, in its Markdown.")
 @click.option("--patchwork", is_flag=True, help="Only print a check for Patchwork, as JSON.")
+@click.option("--mail", is_flag=True, help="Only print a summary as plain text for a mail.")
+@click.option("--tested-by", default="", metavar="'NAME <MAIL>'",
+              help="With --mail: a Tested-by where all is well.")  # fmt: skip
 @click.option("--url", default="", help="Where the run is published; {run} in it is its id.")
 @click.option("--context", default="", metavar="NAME", help="The check's name (lab-PROFILE).")
 @json_option
@@ -226,10 +238,12 @@ def report(run_name: str, **options: Any) -> int:
     from orchestrator.commands.report import ReportOptions
     from orchestrator.commands.report import report as command
 
-    if sum(options[name] for name in ("markdown", "patchwork", "as_json")) > 1:
-        raise click.UsageError("--markdown, --patchwork or --json: one of them")
-    if options["url"] and not (options["markdown"] or options["patchwork"]):
-        raise click.UsageError("--url goes with --markdown or --patchwork")
+    if sum(options[name] for name in ("markdown", "patchwork", "mail", "as_json")) > 1:
+        raise click.UsageError("--markdown, --patchwork, --mail or --json: one of them")
+    if options["url"] and not any(options[name] for name in ("markdown", "patchwork", "mail")):
+        raise click.UsageError("--url goes with --markdown, --patchwork or --mail")
+    if options["tested_by"] and not options["mail"]:
+        raise click.UsageError("--tested-by goes with --mail")
     if options["context"] and not options["patchwork"]:
         raise click.UsageError("--context goes with --patchwork")
     return command(run_name, ReportOptions(**options))
@@ -241,16 +255,21 @@ def report(run_name: str, **options: Any) -> int:
               help="Only cases that came to it.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--rebuild", is_flag=True, help="Read the stored runs again first.")
+@click.option("--flaky", is_flag=True, help="The cases that passed and failed on one kernel.")
 @json_option
-def history(case: str | None, verdict: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
+def history(case: str | None, flaky: bool, as_json: bool, **options: Any) -> int:
     """Show earlier runs, or what the cases that fit a glob came to in them.
 
     CASE-GLOB is a case's id, whole parts of it (uffd-move/swap, counters) or a glob
     ('*:kernel-log').  Without one and without --verdict the runs are shown.
     """
-    from orchestrator.commands.history import history as command
+    from orchestrator.commands import history as commands
 
-    return command(case, verdict, limit, rebuild, as_json)
+    if flaky:
+        if options["verdict"]:
+            raise click.UsageError("--verdict does not go with --flaky: it is about both")
+        return commands.flaky(case, options["limit"], options["rebuild"], as_json)
+    return commands.history(case, as_json=as_json, **options)
 
 
 @cli.command()

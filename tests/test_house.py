@@ -114,6 +114,7 @@ TESTED_IN = {
     "runner.repeat": "commands/test_rerun",
     "runner.state": "runner/test_local",
     "workload.selftest_log": "workload/test_selftests",
+    "workload.selftest_make": "workload/test_selftests",
 }
 
 

@@ -16,8 +16,10 @@ from orchestrator.model.names import Verdict
 from orchestrator.report.figures import figures
 from orchestrator.report.text import visible
 from orchestrator.results import history as store
+from orchestrator.results import steadiness
 from orchestrator.results.cases import near_cases
 from orchestrator.results.unfinished import Unfinished, unfinished
+from orchestrator.runner.context import Places
 
 
 def history(
@@ -27,10 +29,7 @@ def history(
 
     :raises UserError: when there is no lab.yaml, or the file is no history of ours.
     """
-    places = stored_places()
-    if rebuild:
-        for problem in store.rebuild(places.history, places.reports):
-            click.echo(f"lab: left out: {problem}", err=True)
+    places = _places(rebuild)
     if case_glob is None and verdict is None:
         left = {one.run.run.id: one for one in unfinished(places.reports)}
         known = {run.id: run for run in store.runs(places.history, limit)}
@@ -50,6 +49,36 @@ def history(
     else:
         click.echo(_nothing(places.history, case_glob or "*"), err=True)
     return 0
+
+
+def flaky(case_glob: str | None, limit: int, rebuild: bool, as_json: bool) -> int:
+    """Print the cases that came to both on one kernel, the one that fails most first.
+
+    :raises UserError: when there is no lab.yaml, or the file is no history of ours.
+    """
+    found = steadiness.flaky(_places(rebuild).history)
+    if case_glob:
+        fitting = set(lookup.fitting(case_glob, [case.key for case in found]))
+        found = tuple(case for case in found if case.key in fitting)
+    found = found[:limit]
+    if as_json:
+        click.echo(json.dumps([plain(case) for case in found], indent=1))
+        return 0
+    for case in found:
+        runs = f"{case.failed} of {case.failed + case.passed}"
+        click.echo(f"failed in {runs:>10} runs, last {visible(case.last)}  {visible(case.key)}")
+    if not found:
+        click.echo("no case of the history both passed and failed on one kernel", err=True)
+    return 0
+
+
+def _places(rebuild: bool) -> Places:
+    """Where the runs are; with ``rebuild`` the history is read from them first."""
+    places = stored_places()
+    if rebuild:
+        for problem in store.rebuild(places.history, places.reports):
+            click.echo(f"lab: left out: {problem}", err=True)
+    return places
 
 
 def _nothing(db: Path, wanted: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``lab report``: a stored run's reports anew, as files, as Markdown or as a check of Patchwork."""
+"""``lab report``: a stored run's reports anew, as files, for a forge, a mail or Patchwork."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from orchestrator.model.errors import (
     UserError,
 )
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.report import markdown, patchwork
+from orchestrator.report import mail, markdown, patchwork
 from orchestrator.report.text import visible
 from orchestrator.results import runs, store
 from orchestrator.runner.record import known_noise
 
 # Without what could end a link in Markdown, or begin one's title.
 _URL = re.compile(r"https?://[^\s<>\"'`\\|]+", re.ASCII)
+_WHO = re.compile(r"[^<>\n]+ <[^<>@\s]+@[^<>@\s]+>")
 RUN_IN_URL = "{run}"
 
 
@@ -39,14 +40,17 @@ class ReportOptions:
     """What a report is set against, and what is made of it.
 
     ``baseline`` is a run or a kernel of the run; None for the one it had, ``none`` for none.  With
-    ``markdown`` or ``patchwork`` nothing is written but standard output.  ``url`` is where the
-    run's page is published, ``context`` what the check is called.
+    ``markdown``, ``mail`` or ``patchwork`` nothing is written but standard output.  ``url`` is
+    where the run's page is published, ``context`` what the check is called, ``tested_by`` who
+    stands for a clean run in its mail.
     """
 
     baseline: str | None = None
     as_json: bool = False
     markdown: bool = False
     patchwork: bool = False
+    mail: bool = False
+    tested_by: str = ""
     url: str = ""
     context: str = ""
 
@@ -60,12 +64,14 @@ def report(name: str, options: ReportOptions) -> int:
     folder = runs.find_run(places.reports, name)
     run = store.load(folder)
     comparison = _against(places.reports, run, options.baseline)
-    if options.markdown or options.patchwork:
+    if options.markdown or options.patchwork or options.mail:
         if options.baseline is not None:
             run = _judged_anew(run, comparison)
         url = _url(options.url, run)
         if options.markdown:
             click.echo(markdown.render(run, comparison, url), nl=False)
+        elif options.mail:
+            _mail(run, comparison, url, _who(options.tested_by))
         else:
             click.echo(json.dumps(patchwork.check(run, comparison, url, options.context)))
         return EXIT_OK
@@ -80,6 +86,19 @@ def report(name: str, options: ReportOptions) -> int:
             click.echo(f"lab: {visible(problem)}", err=True)
         click.echo("\n".join(map(str, written)))
     return EXIT_OK
+
+
+def _mail(run: RunResult, comparison: Comparison | None, url: str, tested_by: str) -> None:
+    click.echo(mail.render(run, comparison, url, tested_by), nl=False)
+    if tested_by and not mail.is_clean(run, comparison):
+        click.echo("lab: no Tested-by: not all is well", err=True)
+
+
+def _who(text: str) -> str:
+    """Who was typed, as a trailer of git has it."""
+    if text and not _WHO.fullmatch(text):
+        raise UserError(f"--tested-by {text}: expected NAME <MAIL>")
+    return text
 
 
 def _url(text: str, run: RunResult) -> str:

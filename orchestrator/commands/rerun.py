@@ -18,11 +18,13 @@ from orchestrator.results import runs
 class RerunOptions:
     """``on`` is another kernel of lab.yaml; ``trials`` the most there may be of each kernel.
 
+    ``decide`` goes on until it is known whether the kernel under test is worse than its base.
     ``base`` is False to leave out the base kernel; ``gdb`` stops the guest for a debugger.
     """
 
     on: str | None = None
     trials: int = 1
+    decide: bool = False
     base: bool = True
     gdb: bool = False
 
@@ -37,6 +39,8 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     """
     from orchestrator.commands import progress
     from orchestrator.commands.summary import print_end
+    from orchestrator.judge.sequential import ErrorRates
+    from orchestrator.model.codec import plain
     from orchestrator.report.text import visible
     from orchestrator.runner.repeat import make_repeat
     from orchestrator.runner.run import RunOptions
@@ -57,10 +61,17 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     given = RunOptions(out=options.out, jobs=options.jobs, command=command_line())
     with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
-        found = run_trials(repeat, old, places, given, most=how.trials, listener=listener)
+        rates = ErrorRates() if how.decide else None
+        found = run_trials(
+            repeat, old, places, given, most=how.trials, rates=rates, listener=listener
+        )
     done = found.done
     if options.as_json:
-        told = {"event": "rerun", "answer": found.said, "trials": len(found.trials)}
+        told: dict[str, object] = {
+            "event": "rerun", "answer": found.said, "trials": len(found.trials),
+        }  # fmt: skip
+        if found.decided is not None:
+            told["decided"] = plain(found.decided)
         print(json.dumps(told))
     answer = f"{repeat.case.id}: {visible(found.said)}"
     print_end(done, shown, options.notify, answer)

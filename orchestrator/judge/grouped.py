@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.signs import CauseKind
-from orchestrator.model.results import CaseComparison
+from orchestrator.model.results import CaseComparison, Comparison
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,11 @@ def by_cause(items: Sequence[CaseComparison], causes: Iterable[Cause]) -> tuple[
     hosts = [g for g in found if g.cause is not None and g.cause.kind is CauseKind.ERROR]
     without = [Grouped(None, (item,)) for item in (*left.values(), *alone)]
     return (*(group for group in found if group not in hosts), *without, *hosts)
+
+
+def causes_to_tell(comparison: Comparison | None, causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """What a summary tells: every cause, or with a baseline those by which something regressed."""
+    if comparison is None:
+        return causes
+    groups = by_cause(comparison.regressed, causes)
+    return tuple(group.cause for group in groups if group.cause is not None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from orchestrator.judge.outcome import executed
+from orchestrator.judge.sequential import Decided, Decision, ErrorRates
 from orchestrator.model.names import STAGES, Verdict
 from orchestrator.model.results import CaseResult, KernelRecord
 from orchestrator.model.spec import Cell, Plan
@@ -80,6 +81,39 @@ class Trial:
     def failed(self) -> bool:
         """Whether the kernel failed."""
         return self.shown in (Shown.AGAIN, Shown.OTHERWISE)
+
+
+def pairs_of(trials: Iterable[Trial]) -> tuple[tuple[bool, bool], ...]:
+    """Whether the case failed on the kernel under test and on its base, for each pair of trials.
+
+    Trials of both alternate.  A pair of which one tells nothing is left out.
+    """
+    every = tuple(trials)
+    tested = [t for t in every if not t.subject.is_base]
+    base = [t for t in every if t.subject.is_base]
+    return tuple(
+        (one.shown is Shown.AGAIN, other.shown is Shown.AGAIN)
+        for one, other in zip(tested, base, strict=False)
+        if Shown.UNKNOWN not in (one.shown, other.shown)
+    )
+
+
+def decided_answer(repeat: Repeat, found: Decided, rates: ErrorRates) -> str:
+    """One sentence: what the series does to the case, by what counts, and how sure that is."""
+    kernel = repeat.tested.cell.build.kernel
+    series = kernel.series is not None and not kernel.base
+    here, there = ("with the series", "without") if series else ("here", "on the base")
+    count = found.pairs
+    counts = f"fails {found.failed} of {count} {here}, {found.failed_base} of {count} {there}"
+    if found.decision is Decision.UNDECIDED:
+        return f"undecided: {counts}"
+    if found.decision in (Decision.REGRESSION, Decision.BETTER):
+        if found.pairs == 1:
+            return f"{found.decision.value}: {counts}, and its workload is deterministic"
+        return f"{found.decision.value}: {counts} (wrong in at most {rates.false_regressions:.0%})"
+    points = f"{rates.points * 100:.0f} points"
+    sure = f"a regression of {points} would be missed in at most {rates.missed:.0%}"
+    return f"{found.decision.value}: {counts} ({sure})"
 
 
 def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult]) -> Trial:

@@ -33,6 +33,21 @@ class IssueRecord(KnownIssue):
 
 
 @dataclass(frozen=True)
+class EarlierRuns:
+    """What the same case came to in earlier runs of the history, in numbers of runs.
+
+    ``passed`` and ``failed`` count those on the very same kernel, by its sources and its image, in
+    a guest of the same shape.  The ``elsewhere`` of both count other kernels on which the case has
+    passed at least once; one that breaks it for good tells nothing of steadiness.
+    """
+
+    passed: int = 0
+    failed: int = 0
+    passed_elsewhere: int = 0
+    failed_elsewhere: int = 0
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """One case's outcome.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``.
 
@@ -40,7 +55,8 @@ class CaseResult:
     command that repeats the case.  ``expected`` is the title of an ``expect:`` entry that was met.
     ``known`` is the reason of the known issues that excuse it, ``judged`` what it came to before
     those were looked at (``fail: REASON``), empty where they changed nothing.  ``console`` is the
-    log that the hits' lines count in, relative to the run's folder.
+    log that the hits' lines count in, relative to the run's folder.  ``earlier`` is what the
+    history had of a case that failed.
     """
 
     id: str
@@ -60,6 +76,7 @@ class CaseResult:
     judged: str = ""
     console: str = ""
     crash: CrashReport | None = None
+    earlier: EarlierRuns | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,7 @@ class KernelRecord:
     ``apply`` is how it was applied (:data:`.spec.APPLY_MODES`).
     ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
     ``selftests`` are the files of the kernel's selftests that it changes (``mm/cow.c``).
+    ``tree`` is the git tree of its sources, the series included: one value for the same content.
     """
 
     name: str
@@ -148,6 +166,7 @@ class KernelRecord:
     expected: str = ""
     tested: Tested = field(default_factory=Tested)
     selftests: tuple[str, ...] = ()
+    tree: str = ""
 
 
 @dataclass(frozen=True)

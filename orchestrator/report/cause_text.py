@@ -50,8 +50,32 @@ def about(cause: Cause) -> tuple[str, ...]:
     """What the headline leaves out, a line each: who shows it, its evidence, who follows."""
     places = touched_places(replace(cause.first, hits=cause.hits), 1)
     touched = (f"in its trace, touched by the change: {place}" for place in places)
-    told = (_named(cause), cause.evidence, followers_text(cause), *touched)
+    before = earlier_text(cause.first)
+    told = (_named(cause), cause.evidence, followers_text(cause), *touched, before)
     return tuple(filter(None, told))
+
+
+def earlier_text(case: CaseResult) -> str:
+    """What the history has of a case that failed, whether it is flaky; empty for nothing."""
+    past = case.earlier
+    if past is None:
+        return ""
+    here, there = past.passed + past.failed, past.passed_elsewhere + past.failed_elsewhere
+    told = ""
+    if past.passed:
+        told = f"flaky: failed in {past.failed} of {counted(here, 'earlier run')} of this kernel"
+    elif past.failed:
+        told = f"failed in {counted(here, 'earlier run')} of this kernel too"
+    if not there:
+        return told
+    other = (
+        f"in {past.failed_elsewhere} of {there} of others"
+        if told
+        else (
+            f"failed in {past.failed_elsewhere} of {counted(there, 'earlier run')} of other kernels"
+        )
+    )
+    return f"{told}, {other}" if told else other
 
 
 def followers_text(cause: Cause) -> str:

@@ -35,6 +35,7 @@ from orchestrator.model.results import (
     KernelRecord,
     RunResult,
 )
+from orchestrator.report.cause_text import earlier_text
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
@@ -387,6 +388,8 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
     lines += ["", f"case: {case.id}"]
     if context:
         lines.append(context)
+    if before := earlier_text(case):
+        lines.append(before)
     if case.rerun:
         lines.append(f"repeat with: {case.rerun}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.judge.causes import Cause, causes_of
-from orchestrator.judge.grouped import by_cause
+from orchestrator.judge.grouped import by_cause, causes_to_tell
 from orchestrator.judge.known_issues import NOT_SEEN
 from orchestrator.judge.outcome import not_run_text
 from orchestrator.judge.tested import tested_lines
@@ -152,7 +152,6 @@ def _to_tell(
     if comparison is None:
         return "### What did not pass", causes, []
     regressed = by_cause(comparison.regressed, causes)
-    known = tuple(group.cause for group in regressed if group.cause is not None)
     alone = [f"- {code(item.key, _SHORT)}: {code(item.reason, _SHORT)}" for group in regressed
              for item in group.items if group.cause is None]  # fmt: skip
     old = [item for item in comparison.cases if item.change is Change.STILL_FAILING]
@@ -161,7 +160,8 @@ def _to_tell(
     ]
     quiet = ["### Regressed without a failure", "\n".join(_few(alone))] if alone else []
     quiet += ["### Failing as before", "\n".join(_few(still))] if still else []
-    return f"### Regressed against {code(comparison.baseline)}", known, quiet
+    told = causes_to_tell(comparison, causes)
+    return f"### Regressed against {code(comparison.baseline)}", told, quiet
 
 
 def _block(cause: Cause, url: str) -> str:

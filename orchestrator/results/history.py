@@ -22,7 +22,7 @@ from orchestrator.judge.outcome import cases_of
 from orchestrator.model import lookup
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.evidence import Counter, Measurement
-from orchestrator.model.names import GUEST, HANG, RESET, CaseId, Verdict
+from orchestrator.model.names import GUEST, HANG, RESET, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult, RunResult
 from orchestrator.results.runs import list_runs
 from orchestrator.results.store import load
@@ -60,6 +60,12 @@ CREATE TABLE measurements (
     n INTEGER NOT NULL REFERENCES cases(n) ON DELETE CASCADE, name TEXT NOT NULL,
     value REAL, unit TEXT NOT NULL);
 CREATE INDEX measurements_by_case ON measurements(n);
+"""
+# Came later: a history without it gets one, and knows of no earlier run what it ran on.
+_MADE_OF = """
+CREATE TABLE IF NOT EXISTS made_of (
+    run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    cell TEXT NOT NULL, identity TEXT NOT NULL, PRIMARY KEY (run, cell)) WITHOUT ROWID
 """
 
 
@@ -114,7 +120,7 @@ def runs(db: Path, limit: int = 20) -> tuple[HistoryRun, ...]:
 
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = _rows(db, "SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,))
+    rows = rows_of(db, "SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,))
     return tuple(HistoryRun(*row) for row in rows)
 
 
@@ -158,8 +164,11 @@ def _case_ids(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in connection.execute("SELECT DISTINCT id FROM cases"))
 
 
-def _rows(db: Path, query: str, values: tuple[object, ...]) -> list[Any]:
-    """What a query finds in a history; nothing where there is none yet."""
+def rows_of(db: Path, query: str, values: tuple[object, ...]) -> list[Any]:
+    """What a query finds in a history; nothing where there is none yet.
+
+    :raises UserError: the file is no history of ours, or a newer lab's.
+    """
     if not db.exists():
         return []
     with _open(db) as connection:
@@ -175,7 +184,7 @@ def noise(db: Path, runs: int = 40) -> dict[tuple[str, str], Noise]:
     :param runs: as many of the newest runs are looked at.
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = _rows(
+    rows = rows_of(
         db,
         "SELECT c.key, m.name, c.kernel || ' ' || c.version || ' ' || c.series_digest, m.value"
         " FROM measurements m JOIN cases c ON c.n = m.n"
@@ -199,7 +208,7 @@ def workload_seconds(db: Path, runs: int = 20) -> dict[tuple[str, str], float]:
     :param runs: as many of the newest runs are looked at.
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = _rows(
+    rows = rows_of(
         db,
         "SELECT c.run, c.key, c.workload, c.name, c.seconds FROM cases c"
         " JOIN (SELECT id, started FROM runs ORDER BY started DESC, id DESC LIMIT ?) r"
@@ -281,12 +290,14 @@ def _prepare(connection: sqlite3.Connection, db: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
+        connection.execute(_MADE_OF)
         return
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner == 0 and version == 0 and empty:
         # One by one: executescript() would commit the transaction first.
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
+        connection.execute(_MADE_OF)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return
@@ -329,9 +340,28 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
         "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         astuple(replace(info, exit_status=_whole(info.exit_status) or 0)),
     )
+    connection.executemany(
+        "INSERT INTO made_of VALUES (?,?,?)",
+        [(info.id, _text(cell), identity) for cell, identity in identities(run).items()],
+    )
     made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
     for placed in cases_of(run):
         _insert_case(connection, info.id, placed.case, made_of.get(placed.kernel, ("", "")))
+
+
+def identities(run: RunResult) -> dict[str, str]:
+    """What each cell ran on, as one text for the same: its kernel's sources, and the image booted.
+
+    Not of a cell whose kernel did not build or is of a lab that did not keep its tree.
+    """
+    trees = {kernel.name: kernel.tree for kernel in run.kernels if kernel.tree}
+    images = {build.id: build.image_sha256 for build in run.builds}
+    found = {}
+    for cell in run.cells:
+        build = CellId.parse(cell.id).build
+        if cell.kernel in trees and images.get(build) != "":  # on the host there is no build
+            found[cell.id] = f"{trees[cell.kernel]} {images.get(build, '')}".strip()
+    return found
 
 
 def _insert_case(

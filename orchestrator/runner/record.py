@@ -46,6 +46,15 @@ def write_reports(
             ) from error
 
 
+def recalled(places: Places, run: RunResult) -> RunResult:
+    """The run, its failures with what the history has of them; without one, the run as it is."""
+    from orchestrator.results import steadiness
+
+    with contextlib.suppress(LabError):
+        return steadiness.with_earlier(places.history, run)
+    return run
+
+
 def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> None:
     """Keep a run that is over: its reports, the link ``latest``, the history.
 

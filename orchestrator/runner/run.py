@@ -199,6 +199,7 @@ class Book:
         """
         issues = state.settle(self.plan)
         draft = replace(self.result(state, record.now(), 0), known_issues=issues)
+        draft = record.recalled(self.places, draft)
         if boots and not state.interrupted:
             draft = leave_capsules(self.plan, draft, state.as_ran.values(), context)
         if against is not None:

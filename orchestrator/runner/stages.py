@@ -38,6 +38,7 @@ from orchestrator.runner import capsule, cell, host_cell, symbolize
 from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.workload import programs, selftests
+from orchestrator.workload.selftest_make import Repair
 
 FETCH_DEADLINE = 1800.0
 BUILD_DEADLINE = 7200.0
@@ -107,6 +108,7 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         tested=tree.tested,
         apply=spec.apply,
         selftests=selftest_files(tree.touched_files),
+        tree="" if tree.failure else tree.tree,
     )
     return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 
@@ -237,7 +239,7 @@ def expand_cell(wanted: Cell, kernel: Kernel, context: Context) -> Cell:
         spec.collection: selftests.build_selftests(
             kernel.tree, spec.collection, ARCHES[wanted.build.arch], context.cache,
             jobs=min(context.values.jobs, wanted.shape.cpus), tell=tell,
-            repairs=[selftests.Repair(run.program, run.repair) for run in spec.runs if run.repair],
+            repairs=[Repair(run.program, run.repair) for run in spec.runs if run.repair],
         )
         for spec in collections(wanted)
     }  # fmt: skip

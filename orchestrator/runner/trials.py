@@ -16,7 +16,17 @@ from orchestrator.guest.loopback import check_loopback
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.outcome import apply_reason, cases_of, exit_status
-from orchestrator.judge.trials import Repeat, Shown, Subject, Trial, answer, judge_trial
+from orchestrator.judge.sequential import Decided, Decision, ErrorRates, decide
+from orchestrator.judge.trials import (
+    Repeat,
+    Shown,
+    Subject,
+    Trial,
+    answer,
+    decided_answer,
+    judge_trial,
+    pairs_of,
+)
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, UserError
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
@@ -34,17 +44,22 @@ from orchestrator.runner.stages import (
 )
 from orchestrator.runner.state import RunState
 
+# Pairs in a row that tell nothing, after which no further one is tried.
+_BLIND = 3
+
 
 @dataclass(frozen=True)
 class Answered:
     """What trials came to: ``said`` is one sentence, ``done`` the run that they are stored as.
 
-    The run's exit status is that of the kernel under test alone; what the base did is told.
+    The run's exit status is that of the kernel under test alone; what the base did is told.  Where
+    a decision was asked for, ``decided`` has it, and the exit status is 1 for a regression alone.
     """
 
     said: str
     trials: tuple[Trial, ...]
     done: Done
+    decided: Decided | None = None
 
 
 def run_trials(
@@ -54,21 +69,27 @@ def run_trials(
     options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
     *,
     most: int = 1,
+    rates: ErrorRates | None = None,
     listener: Listener = nobody,
     stages: Stages | None = None,
 ) -> Answered:
-    """Try a case on each of its kernels until a trial does not pass.
+    """Try a case on each of its kernels until a trial does not pass, or until it is decided.
 
     All kernels get as many trials, so that they compare.
 
     :param old: the folder of the run that the case is of.
     :param most: the most trials that there may be of each kernel.
+    :param rates: go on, whatever a trial comes to, until it is decided at these error rates whether
+        the case fails more often than on the base.
     :param options: of these ``out``, ``jobs``, ``seed`` and ``command``.
     :raises UserError: when a workload does not compile, or the run's folder cannot be that.
     :raises HostError: when the folder cannot be made or the results cannot be written.
     """
     if options.resume is not None or options.fail_on is not None or not options.boot:
         raise UserError("trials know no resume, fail_on or boot=False", "leave these options out")
+    if rates is not None and repeat.base is None:
+        raise UserError("there is no base to decide against: the case's kernel has no series",
+                        "name the base with --base, or run with --baseline")  # fmt: skip
     doing = stages or Stages()
     with using(places.cache):
         if repeat.boots:
@@ -76,15 +97,18 @@ def run_trials(
             doing.compile(repeat.plan.cells, places.cache)
         with opened(repeat.plan, places, options, repeat.plan.baseline or "") as book:
             context = book.context(options, listener)
-            tries = _Trials(repeat, old, context, most, doing)
+            tries = _Trials(repeat, old, context, most, doing, rates)
             tries.go()
             book.refuse_wrong_input(tries.state)
-            said = answer(repeat, tries.trials)
+            said, decided = answer(repeat, tries.trials), None
+            if rates is not None and (pairs := pairs_of(tries.trials)):
+                decided = tries.decided(pairs, rates)
+                said = decided_answer(repeat, decided, rates)
             tries.note(f"again from {old.name}: {said}")
             done = book.close(
-                tries.state, context, boots=repeat.boots, status=lambda *_: _status(tries)
+                tries.state, context, boots=repeat.boots, status=lambda *_: _status(tries, decided)
             )
-            return Answered(said, tuple(tries.trials), done)
+            return Answered(said, tuple(tries.trials), done, decided)
 
 
 @dataclass(frozen=True)
@@ -100,13 +124,15 @@ class _Trials:
     """The trials of one case while they go on."""
 
     def __init__(
-        self, repeat: Repeat, old: Path, context: Context, most: int, stages: Stages
-    ) -> None:
+        self, repeat: Repeat, old: Path, context: Context, most: int, stages: Stages,
+        rates: ErrorRates | None = None,
+    ) -> None:  # fmt: skip
         self.repeat = repeat
         self.old = old
         self.context = context
         self.most = most
         self.stages = stages
+        self.rates = rates
         self.state = RunState()
         self.trials: list[Trial] = []
         self.ready: dict[str, _Ready] = {}
@@ -134,8 +160,27 @@ class _Trials:
                 if self.most > 1:
                     self._tell(subject, f"{number} of up to {self.most}")
                 self._try(subject)
-            if any(trial.shown is not Shown.NO for trial in self.trials):
+            if self.rates is not None:
+                if self._enough(self.rates):
+                    return
+            elif any(trial.shown is not Shown.NO for trial in self.trials):
                 return
+
+    def decided(self, pairs: Iterable[tuple[bool, bool]], rates: ErrorRates) -> Decided:
+        """What the pairs show by now."""
+        workloads = self.repeat.tested.cell.workloads
+        steady = bool(workloads) and all(spec.deterministic for spec in workloads)
+        return decide(pairs, rates, deterministic=steady)
+
+    def _enough(self, rates: ErrorRates) -> bool:
+        """Whether the trials decide, or tell nothing time after time."""
+        last = self.trials[-_BLIND * len(self.repeat.subjects) :]
+        rounds = [last[n : n + 2] for n in range(0, len(last), 2)]
+        blind = [any(trial.shown is Shown.UNKNOWN for trial in pair) for pair in rounds]
+        if len(blind) == _BLIND and all(blind):
+            return True
+        pairs = pairs_of(self.trials)
+        return bool(pairs) and self.decided(pairs, rates).decision is not Decision.UNDECIDED
 
     def _try(self, subject: Subject) -> None:
         cell, found = subject.cell, RunState()
@@ -235,8 +280,8 @@ class _Trials:
         self.context.listener(Event("cell", subject.cell.id, stage, text, verdict=verdict))
 
 
-def _status(tries: _Trials) -> int:
-    """The exit status of a run with the kernel under test alone."""
+def _status(tries: _Trials, decided: Decided | None = None) -> int:
+    """The exit status of a run with the kernel under test alone; what is decided is its own."""
     state, tested = tries.state, tries.repeat.tested.cell
     status = exit_status(
         [cell for cell in state.cells.values() if cell.id == tested.id],
@@ -249,5 +294,9 @@ def _status(tries: _Trials) -> int:
     )
     if tries.repeat.case.workload == SERIES and status == EXIT_HOST and tries.trials:
         return EXIT_OK  # it applies, and nothing else was asked for
+    if decided is not None and decided.decision is not Decision.UNDECIDED and status in (
+        EXIT_OK, EXIT_KERNEL,
+    ):  # fmt: skip
+        return EXIT_KERNEL if decided.decision is Decision.REGRESSION else EXIT_OK
     wrong = any(cell.verdict is Verdict.ERROR for cell in state.cells.values())
     return EXIT_HOST if wrong and status in (EXIT_OK, EXIT_KERNEL) else status

@@ -83,6 +83,24 @@ def test_one_case_over_all_runs(lab, stored):
     assert lines[0].endswith("small:ledger/swap:kernel-log: 3 forbidden reports in the kernel log")
 
 
+def test_cases_that_came_to_both_on_one_kernels_sources(lab, stored):
+    assert "no case of the history both passed" in lab("history", "--rebuild", "--flaky").err
+    for name in (GOOD, BROKEN):
+        path = stored / "reports" / name / "results.json"
+        data = json.loads(path.read_text())
+        for kernel in data["kernels"]:
+            kernel["tree"] = "a" * 40
+        path.write_text(json.dumps(data))
+    done = lab("history", "--rebuild", "--flaky", "swap:counters")
+    assert done.out.splitlines() == [
+        f"failed in     1 of 2 runs, last {BROKEN}  default/x86_64/small:ledger/swap:counters"
+    ]
+    found = json.loads(lab("history", "--flaky", "--json").out)
+    assert all(case["passed"] and case["failed"] for case in found)
+    assert len(found) > 1
+    assert lab("history", "--flaky", "--verdict", "fail").status == 2
+
+
 def test_by_verdict(lab, stored):
     lab("history", "--rebuild")
     found = json.loads(lab("history", "--verdict", "error", "--json").out)

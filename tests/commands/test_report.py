@@ -88,6 +88,15 @@ def test_markdown_and_a_check_write_nothing(lab, stored):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_mail_has_a_tested_by_where_all_is_well(lab, stored):
+    done = lab("report", GOOD, "--mail", "--tested-by", "A B <a@b.c>")
+    assert done.out.startswith("Tested: 2 patches on ")
+    assert done.out.endswith("\n\nTested-by: A B <a@b.c>\n")
+    done = lab("report", BROKEN, "--mail", "--tested-by", "A B <a@b.c>")
+    assert (done.status, "Tested-by" in done.out) == (0, False)
+    assert "no Tested-by: not all is well" in done.err
+
+
 def test_a_check_against_a_baseline_goes_by_what_regressed(lab, stored):
     assert json.loads(lab("report", GOOD, "--patchwork").out) == {
         "state": "success", "context": "lab-smoke", "description": "pass: 12 cases in 2 cells",
@@ -109,6 +118,9 @@ def test_a_check_against_a_baseline_goes_by_what_regressed(lab, stored):
     [
         (("--markdown", "--patchwork"), "one of them"),
         (("--markdown", "--json"), "one of them"),
+        (("--markdown", "--mail"), "one of them"),
+        (("--tested-by", "A <a@b.c>"), "--tested-by goes with"),
+        (("--mail", "--tested-by", "a@b.c"), "expected NAME <MAIL>"),
         (("--url", "https://x"), "--url goes with"),
         (("--markdown", "--context", "x"), "--context goes with"),
         (("--patchwork", "--context", "a b"), "letters, digits, - and _"),

@@ -235,6 +235,47 @@ def test_until_fail_that_never_does(world: World, lab: Callable[..., Any]) -> No
     }  # fmt: skip
 
 
+def test_until_decided_counts_on_both_and_stops_when_it_is_known(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    world.script = {"cli": [Verdict.FAIL], "v6.12": [Verdict.PASS]}
+    done = lab("rerun", "r1", CASE, "--plain", "--until-decided", "50")
+    assert done.status == 1
+    assert world.booted == ["v6.12", "cli"]
+    assert done.out.splitlines()[-1].endswith(
+        "regression: fails 1 of 1 with the series, 0 of 1 without, and its workload is"
+        " deterministic"
+    )
+    assert "trial: 1 of up to 50" in done.out
+
+
+def test_until_decided_calls_a_failure_of_both_none_of_the_series(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    world.script = {"cli": [Verdict.FAIL] * 20, "v6.12": [Verdict.FAIL] * 20}
+    done = lab("rerun", "r1", CASE, "--json", "--until-decided", "50")
+    assert done.status == 0
+    assert world.booted == ["v6.12", "cli"] * 15
+    event = json.loads(done.out.splitlines()[-2])
+    assert event["decided"] == {
+        "decision": "fails on both", "pairs": 15, "failed": 15, "failed_base": 15
+    }  # fmt: skip
+
+
+def test_until_decided_may_come_to_no_decision(world: World, lab: Callable[..., Any]) -> None:
+    world.script = {"cli": [Verdict.FAIL] * 5, "v6.12": [Verdict.FAIL] * 5}
+    done = lab("rerun", "r1", CASE, "--plain", "--until-decided", "5")
+    assert done.status == 1
+    assert "undecided: fails 5 of 5 with the series, 5 of 5 without" in done.out
+    # Where neither says anything, time after time, no more is tried.
+    world.booted.clear()
+    world.script = {"cli": [Verdict.ERROR] * 9}
+    done = lab("rerun", "r1", CASE, "--plain", "--until-decided", "9")
+    assert done.status == 3
+    assert world.booted == ["v6.12", "cli"] * 3
+    assert "not known whether it fails again" in done.out
+
+
 def test_another_kernel(world: World, lab: Callable[..., Any]) -> None:
     done = lab("rerun", "r1", CASE, "--plain", "--on", "v6.1")
     assert done.status == 0
@@ -289,6 +330,9 @@ def test_wrong_input(world: World, lab: Callable[..., Any]) -> None:
     assert lab("rerun", "r1", CASE, "--on", "v9").status == 2
     assert lab("rerun", "r1", CASE, "--until-fail", "0").status == 2
     assert lab("rerun", "r1", CASE, "--until-fail", "2", "--gdb").status == 2
+    assert lab("rerun", "r1", CASE, "--until-decided", "2", "--no-base").status == 2
+    done = lab("rerun", "r1", CASE, "--until-decided", "2", "--on", "v6.1")
+    assert (done.status, "there is no base" in done.err) == (2, True)
     assert world.booted == []
 
 

@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import HOME
-from orchestrator.judge.trials import Repeat, Shown, Trial, answer, judge_trial
+from orchestrator.judge.sequential import Decided, Decision, ErrorRates
+from orchestrator.judge.trials import (
+    Repeat,
+    Shown,
+    Trial,
+    answer,
+    decided_answer,
+    judge_trial,
+    pairs_of,
+)
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import PatchState
@@ -290,3 +299,37 @@ def test_a_known_failure_is_the_same_failure_again(config: LabConfig) -> None:
     assert judge_trial(wanted, subject, [known]).shown is Shown.AGAIN
     other = replace(known, case="bytes-arrive")
     assert judge_trial(wanted, subject, [other]).shown is Shown.UNKNOWN
+
+
+def shown(repeat: Repeat, *pairs: tuple[Shown, Shown]) -> list[Trial]:
+    """Trials as they come: the base first, the kernel under test after it."""
+    base, tested = repeat.subjects
+    return [t for one, two in pairs for t in (Trial(base, two), Trial(tested, one))]
+
+
+def test_pairs_of_trials_that_tell_something(repeat: Repeat) -> None:
+    again, no = Shown.AGAIN, Shown.NO
+    trials = shown(
+        repeat, (again, no), (no, Shown.UNKNOWN), (Shown.OTHERWISE, again), (Shown.UNKNOWN, no)
+    )
+    assert pairs_of(trials) == ((True, False), (False, True))
+    assert pairs_of(trials[:1]) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Decided(Decision.REGRESSION, 9, 7, 0),
+         "regression: fails 7 of 9 with the series, 0 of 9 without (wrong in at most 1%)"),
+        (Decided(Decision.REGRESSION, 1, 1, 0),
+         "regression: fails 1 of 1 with the series, 0 of 1 without, and its workload is"
+         " deterministic"),
+        (Decided(Decision.FLAKY, 40, 6, 8),
+         "flaky on both: fails 6 of 40 with the series, 8 of 40 without"
+         " (a regression of 30 points would be missed in at most 5%)"),
+        (Decided(Decision.UNDECIDED, 3, 1, 0),
+         "undecided: fails 1 of 3 with the series, 0 of 3 without"),
+    ],
+)  # fmt: skip
+def test_a_decision_in_a_sentence(repeat: Repeat, found: Decided, said: str) -> None:
+    assert decided_answer(repeat, found, ErrorRates()) == said

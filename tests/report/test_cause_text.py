@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from sample_run import warn_hit
+from sample_run import broken_run, warn_hit
 
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.names import Verdict
-from orchestrator.model.results import CaseResult
-from orchestrator.report.cause_text import block, cause_to_dict, followers_text, headline
+from orchestrator.model.results import CaseResult, EarlierRuns
+from orchestrator.report.cause_text import (
+    block,
+    cause_to_dict,
+    earlier_text,
+    followers_text,
+    headline,
+)
 
 K = "cli/default/x86_64/small"
 
@@ -101,3 +109,20 @@ def test_for_scripts() -> None:
         "after": [f"{K}:f/w0:hang"],
         "again": f"lab rerun R '{K}:f/w0:kernel-log'",
     }
+
+
+@pytest.mark.parametrize(
+    ("past", "told"),
+    [
+        (None, ""),
+        (EarlierRuns(), ""),
+        (EarlierRuns(9, 3), "flaky: failed in 3 of 12 earlier runs of this kernel"),
+        (EarlierRuns(1, 0), "flaky: failed in 0 of 1 earlier run of this kernel"),
+        (EarlierRuns(0, 2), "failed in 2 earlier runs of this kernel too"),
+        (EarlierRuns(0, 2, 30, 1),
+         "failed in 2 earlier runs of this kernel too, in 1 of 31 of others"),
+        (EarlierRuns(0, 0, 40, 0), "failed in 0 of 40 earlier runs of other kernels"),
+    ],
+)  # fmt: skip
+def test_what_the_history_has_of_a_failure(past, told):
+    assert earlier_text(replace(broken_run().cells[0].cases[0], earlier=past)) == told

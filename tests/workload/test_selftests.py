@@ -12,7 +12,8 @@ from orchestrator.model.kernel import KernelTree, Selftests
 from orchestrator.model.spec import KernelSpec
 from orchestrator.workload import target_libs
 from orchestrator.workload.selftest_log import failures, missing_library, parse_settings
-from orchestrator.workload.selftests import Repair, build_selftests
+from orchestrator.workload.selftest_make import Repair
+from orchestrator.workload.selftests import build_selftests
 
 LOG = """\
 make[1]: Entering directory '/tmp/src/tools/testing/selftests/mm'
@@ -169,3 +170,23 @@ def test_a_tree_without_it_and_one_whose_makefile_is_wrong(build, kernel):
     assert build()[0].folder == "vm"
     (kernel / "tools/testing/selftests/vm/Makefile").write_text("$(error out of order)\n")
     assert "out of order" in build()[0].failure
+
+
+def test_one_below_another_gets_the_flags_that_the_makefile_above_exports(build, kernel):
+    top = kernel / "tools/testing/selftests"
+    (top / "ours.h").write_text("#define OURS 0\n")
+    (top / "arm64/mte").mkdir(parents=True)
+    (top / "arm64/Makefile").write_text(
+        "top_srcdir = $(realpath ../../../../)\n"
+        "CFLAGS := -O2\nCFLAGS += -I$(top_srcdir)/tools/testing/selftests/ $(KHDR_INCLUDES)\n"
+        "export CFLAGS\nall:\n\t@exit 1\n"
+    )
+    (top / "arm64/mte/Makefile").write_text(
+        "CFLAGS += -DMORE\nTEST_GEN_PROGS := tags\ninclude ../../lib.mk\n"
+    )
+    (top / "arm64/mte/tags.c").write_text(
+        '#include "ours.h"\n#include <linux/new.h>\nint main(void) { return OURS + NEW; }\n'
+    )
+    made, _ = build("arm64/mte")
+    assert [(test.name, test.problem) for test in made.tests] == [("tags", "")]
+    assert (made.files / "arm64/mte/tags").is_file()
