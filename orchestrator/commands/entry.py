@@ -61,7 +61,7 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _let_go_of_stdout() -> None:
+def let_go_of_stdout() -> None:
     """What is still unwritten goes nowhere, or the interpreter would complain at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -84,7 +84,7 @@ def _status_of(command: click.Command) -> int:
     except (BrokenPipeError, SystemExit):
         # The reader of our output went away (`lab list | head`), which is no error of ours; click
         # makes of it a SystemExit(1), and nothing else here makes one.
-        _let_go_of_stdout()
+        let_go_of_stdout()
         return EXIT_OK
 
 
@@ -102,7 +102,7 @@ def run_command(command: click.Command) -> NoReturn:
         status = _status_of(command)
     except OSError as error:
         if error.filename is None and error.errno == errno.ENOSPC:
-            _let_go_of_stdout()
+            let_go_of_stdout()
             status = tell(HostError("cannot write the output: the disk is full"))
         else:
             _bug(error)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.commands.brief import brief
+from orchestrator.commands.entry import let_go_of_stdout
 from orchestrator.commands.notify import notify as tell
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.known_issues import NOT_TRIED
@@ -32,13 +33,16 @@ def print_end(done: Done, shown: str, notify: bool | None, answer: str = "") -> 
     :param answer: a rerun's answer, which is its last line.
     """
     line = brief(done.result, done.comparison, done.folder, done.seconds, answer)
-    if shown == "quiet":
-        print(line, flush=True)
-    else:
-        as_json = shown == "json"
-        print_summary(done.result, done.comparison, done.folder, done.seconds, as_json)
-        if answer and not as_json:
-            print(answer, flush=True)
+    try:
+        if shown == "quiet":
+            print(line, flush=True)
+        else:
+            as_json = shown == "json"
+            print_summary(done.result, done.comparison, done.folder, done.seconds, as_json)
+            if answer and not as_json:
+                print(answer, flush=True)
+    except BrokenPipeError:
+        let_go_of_stdout()  # `lab run | head -1`: the exit status is the run's all the same
     if shown != "json":
         tell(notify, done.seconds, line, sys.stdout)
 

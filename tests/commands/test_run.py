@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import sample_run
 from orchestrator import HOME
 from orchestrator.cli import cli
 from orchestrator.commands.options import selection_of
-from orchestrator.commands.summary import print_summary
+from orchestrator.commands.summary import print_end, print_summary
 from orchestrator.judge.outcome import BUDGET, build_case, cases_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import ConfigMismatch, PatchState
@@ -25,6 +27,7 @@ from orchestrator.model.results import BuildRecord, KernelRecord
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import make_plan
 from orchestrator.report import junit
+from orchestrator.runner.run import Done
 
 
 def test_the_summary_does_not_steer_the_terminal(
@@ -37,6 +40,18 @@ def test_the_summary_does_not_steer_the_terminal(
     assert "owned" in shown
     assert "\x1b" not in shown
     assert "\x07" not in shown
+
+
+@pytest.mark.parametrize("shown", ["plain", "json", "quiet"])
+def test_a_reader_that_goes_away_hides_no_failure(
+    shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_end(Done(sample_run.broken_run(), None, tmp_path, 1.0), shown, notify=False)
+        stream.flush()  # as the command's end does, whose status a broken pipe would make 0
 
 
 def test_the_summary_begins_with_what_was_tested(
