@@ -27,10 +27,10 @@ POLL = 0.02
 FAST_BOOT = 1.5
 # A booting kernel prints all the time; one whose console is quiet for this many seconds hangs.
 BOOT_SILENCE = {"kvm": 20.0, "tcg": 60.0}
-
-
 # From power-on to a login; a kernel with KASAN under TCG takes the longest.
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
+# Time in which QEMU stood ready and had no CPU is not the guest's, up to so many times its own.
+STARVED = 4.0
 
 
 @dataclass(frozen=True)
@@ -206,26 +206,31 @@ def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:
     silence = BOOT_SILENCE[request.accelerator]
     seen = b""
     empty = True
-    heard = time.monotonic()
+    heard, starved = time.monotonic(), 0.0  # what it waited for a CPU until it was heard
     with request.console.open("rb") as log:
         while True:
             new = log.read()
             if new:
-                empty, heard = False, time.monotonic()
+                empty, heard, starved = False, time.monotonic(), qemu.starved()
             # Keep a tail: the mark may arrive in two pieces.
             seen = seen[-len(READY) :] + new
             if READY in seen:
                 return
             _check_alive(request, qemu, began)
             now = time.monotonic()
-            if now - heard > silence:
+            if now - heard > silence and _own(now - heard, qemu.starved() - starved) > silence:
                 what = "stayed empty" if empty else "fell silent"
                 reason = f"the console {what} for {silence:.0f} s while booting"
                 raise BootFailed(GuestEnd.SILENT, reason, now - began)
-            if now - began > request.deadline:
+            if now - began > request.deadline < _own(now - began, qemu.starved()):
                 reason = f"no login within {request.deadline:.0f} s"
                 raise BootFailed(GuestEnd.SILENT, reason, now - began)
             process.sleep(POLL)
+
+
+def _own(passed: float, starved: float) -> float:
+    """How much of a time was the guest's own, of which QEMU had no CPU for ``starved`` seconds."""
+    return max(passed - starved, passed / STARVED)
 
 
 def _check_alive(request: GuestRequest, qemu: Qemu, began: float) -> None:

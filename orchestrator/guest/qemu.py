@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host import process
+from orchestrator.host.starved import waited_for_cpu
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ShapeSpec
@@ -185,6 +186,10 @@ class Qemu:
     def alive(self) -> bool:
         """Whether the QEMU process itself still runs."""
         return self._child.poll() is None
+
+    def starved(self) -> float:
+        """Seconds since its start for which it stood ready and had no CPU."""
+        return waited_for_cpu(self._child.pid)
 
     def stopped(self) -> str:
         """Why the guest stands still (``guest-reset``, ``guest-panic`` ...), or nothing."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,11 @@ class PlayedQemu:
         self.lives = True
         self.why = ""
         self.keys = ""
+        self.share = 1.0  # of a CPU that it gets
+        self.began = time.monotonic()
+
+    def starved(self) -> float:
+        return (1 - self.share) * (time.monotonic() - self.began)
 
     def alive(self) -> bool:
         return self.lives
@@ -95,6 +101,18 @@ def test_a_console_that_is_silent(
     assert failed.end is GuestEnd.SILENT
     assert what in failed.reason
     assert failed.seconds < 5
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.5, 0.38, 0.78), (0.01, 0.78, 5.0)])
+def test_a_guest_that_gets_no_cpu_has_more_time_and_not_for_ever(
+    request_: GuestRequest, monkeypatch: pytest.MonkeyPatch, share: float, least: float, most: float
+) -> None:
+    monkeypatch.setitem(guest.BOOT_SILENCE, "tcg", 0.2)
+    machine = PlayedQemu(request_.console, b"Linux\n")
+    machine.share = share
+    failed = boot(request_, machine, monkeypatch)
+    assert failed.end is GuestEnd.SILENT
+    assert least < failed.seconds < most
 
 
 @pytest.mark.parametrize(
