@@ -355,13 +355,42 @@ def test_a_vmlinux_that_is_none(lab, folder):
 # ---------------------------------------------------------------- as a process
 
 
+@pytest.fixture
+def unread():
+    """A standard output that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
 def test_a_reader_that_goes_away(lab_process, folder):
     (folder / "log").write_text(RSS * 3000)
     with subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as head:
         done = lab_process("log", "log", stdout=head.stdin)
         head.stdin.close()
         assert head.stdout.read().startswith(b"FAIL")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("shown", [(), ("--json",), ("--full",)])
+def test_unread_files_are_read_to_their_end(lab_process, folder, unread, shown):
+    (folder / "log").write_text(RSS.replace("ANON", "FILE") + QUIET + RSS)
+    words = ("log", "log", "--allow", "FILE", "--junit", "j.xml", *shown)
+    done = lab_process(*words, stdout=unread)
+    assert (done.returncode, done.stderr) == (1, "")
+    (suite,) = etree.parse(str(folder / "j.xml")).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert lab_process("log", "log", "none", stdout=unread).returncode == 2
+    assert lab_process("log", "log", "--allow", "rss", stdout=unread).returncode == 0
+
+
+def test_an_unread_pipe_is_left_when_the_status_is_known(lab_process, unread):
+    reader, writer = os.pipe()
+    os.write(writer, RSS.encode())  # and it stays open: more may come
+    assert lab_process("log", "-", stdin=reader, stdout=unread).returncode == 1
+    os.close(reader)
+    os.close(writer)
 
 
 def test_ctrl_c_tells_what_was_read(folder):
