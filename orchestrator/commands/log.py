@@ -35,6 +35,7 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.evidence import Hit, LogReport, LogSource
 from orchestrator.model.spec import KnownIssue, MessageRules
+from orchestrator.report.log_repeats import Repeats
 from orchestrator.report.log_text import block, summary
 
 STDIN = "-"
@@ -43,8 +44,7 @@ _BATCH = 40
 # What JUnit holds at most, and how much of each text (characters).
 _MAX_CASES = 500
 _MAX_TEXT = 16_000
-# Signatures that are known again, boots of one log, and lines looked at for a kernel's stamp.
-_MAX_SEEN = 20_000
+# Boots of one log, and lines looked at for a kernel's stamp.
 _MAX_BOOTS = 64
 _MAX_LOOKED = 10_000
 _MAGIC = (
@@ -161,7 +161,7 @@ class _Reading:
         self.interrupted = False
         self.sources: list[LogSource] = []
         self.counts = dict.fromkeys(("fail", "known issue", "allowed"), 0)
-        self.seen: set[str] = set()
+        self.repeats = Repeats()
         self.cases: dict[tuple[str, str, str], LogReport] = {}
         self.left_out = 0
         self.warned = False
@@ -189,6 +189,8 @@ class _Reading:
             problem = error.message
             sys.stdout.flush()
             tell(error)
+        for text in self.repeats.told(shown):
+            self._say(text + "\n")
         if tap.lines and not tap.kernel and not problem:
             click.echo(f"lab: note: no line of {shown} looks like a kernel's", err=True)
         self.sources.append(LogSource(shown, tap.lines, found, problem))
@@ -231,10 +233,10 @@ class _Reading:
             told = {"event": "report", "file": name, "verdict": report.verdict, "allowed": rule}
             self._say(json.dumps({**told, **plain(hit), "text": hit.text}))
             return
-        again = hit.signature in self.seen
-        if len(self.seen) < _MAX_SEEN:
-            self.seen.add(hit.signature)
-        self._say(block(report, self.options.full, again) + "\n")
+        # A new signature is told at once, which may be all that whoever watches a machine sees.
+        if self.options.full or not self.repeats.counted(report):
+            again = self.repeats.seen(report)
+            self._say(block(report, self.options.full, again) + "\n")
 
     def _keep(self, report: LogReport) -> None:
         key = (report.file, report.hit.signature, report.verdict)
