@@ -48,8 +48,10 @@ def doctor(as_json: bool, packages: bool) -> int:
     missing = tools.missing()
     if len(missing) > 1:
         say(f"\nall packages at once: {tools.install_command(missing)}")
-    warned = sum(check.state == WARN for check in found)
-    say(f"\n{bad} to mend, {warned} to know about" if bad or warned else "\nall is well")
+    states = [check.state for check in found]
+    known = states.count(WARN) + states.count(NOTE)
+    ill = bad or WARN in states
+    say(f"\n{bad} to mend, {known} to know about" if ill else "\nall is well")
     return status
 
 
