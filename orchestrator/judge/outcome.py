@@ -254,8 +254,10 @@ def _chosen(command: str, options: tuple[str, ...]) -> list[str]:
 
 
 def apply_reason(failure: ApplyFailure) -> str:
-    """One sentence on why a series does not apply."""
-    place = f" at {failure.file}:{failure.line}" if failure.file else ""
+    """One sentence on why a series does not apply, its place told once."""
+    place = f" at {failure.file}:{failure.line}" if failure.line else f" at {failure.file}"
+    if not failure.file or (not failure.line and failure.file in failure.message):
+        place = ""
     return f"patch {failure.n} ({failure.subject}) does not apply{place}: {failure.message}"
 
 
