@@ -280,7 +280,7 @@ def history(case: str | None, flaky: bool, as_json: bool, **options: Any) -> int
               help="Reports whose title or text matches do not fail; repeatable.")  # fmt: skip
 @click.option("--known", type=click.Path(path_type=Path), metavar="FILE",
               help="lab.yaml, or a file with its known_issues: alone.")  # fmt: skip
-@click.option("--full", is_flag=True, help="All of each report's text.")
+@click.option("--full", is_flag=True, help="All reports, and all of their text.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON event a line.")
 def log(files: tuple[str, ...], **options: Any) -> int:

@@ -186,11 +186,27 @@ def test_ci_gets_what_only_tests_ask(lab: Path) -> None:
 
 
 def test_the_man_page_is_put_where_man_looks(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(lab.parent))
+    monkeypatch.setenv("HOME", str(lab.parent / "my home"))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     (lab / "docs").mkdir()
     (lab / "docs/lab.1").write_text("page")
-    page = lab.parent / ".local/share/man/man1/lab.1"
-    assert f"wrote {page}" in play(lab, id="echo 0").stdout
-    assert page.read_text() == "page"
+    own = lab / ".venv/share/man/man1/lab.1"
+    users = lab.parent / "my home/.local/share/man/man1/lab.1"
+    told = play(lab, id="echo 0").stdout
+    assert told == f"setup: wrote .venv/share/man/man1/lab.1\nsetup: wrote {users}\n"
+    assert own.read_text() == users.read_text() == "page"
     assert play(lab, id="echo 0").stdout == ""
+    users.unlink()
+    monkeypatch.delenv("HOME")
+    assert play(lab, id="echo 0").stdout == ""
+
+
+@pytest.mark.skipif(not shutil.which("man"), reason="needs man")
+def test_man_finds_the_page_of_a_lab_that_is_on_path(lab: Path) -> None:
+    (lab / "docs").mkdir()
+    (lab / "docs/lab.1").write_text((HOME / "docs/lab.1").read_text())
+    (lab / ".venv/bin").mkdir()
+    assert play(lab, id="echo 0").returncode == 0
+    env = {"PATH": f"{lab}/.venv/bin:/usr/bin:/bin", "HOME": str(lab)}
+    found = subprocess.run(["man", "-w", "lab"], env=env, capture_output=True, text=True)
+    assert found.stdout == f"{lab}/.venv/share/man/man1/lab.1\n"

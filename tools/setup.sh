@@ -86,11 +86,13 @@ if [ -n "$hands" ] && [ -x .venv/bin/lab ]; then
 		! command -v $shell >/dev/null || .venv/bin/lab completion $shell --install || true
 	done
 fi
-# man(1) looks there for those whose PATH has ~/.local/bin.
-page=${XDG_DATA_HOME:-${HOME:-}/.local/share}/man/man1/lab.1
-if [ -e docs/lab.1 ] && [ -n "${HOME:-}" ] && ! cmp -s docs/lab.1 "$page"; then
+# man(1) looks beside each folder of PATH: in one place where .venv/bin is there, in the other where
+# ~/.local/bin is.
+for share in .venv/share ${HOME:+"${XDG_DATA_HOME:-$HOME/.local/share}"}; do
+	page=$share/man/man1/lab.1
+	[ -e docs/lab.1 ] && ! cmp -s docs/lab.1 "$page" || continue
 	{ mkdir -p "${page%/*}" && cp docs/lab.1 "$page" && echo "setup: wrote $page"; } || true
-fi
+done
 # The shells that complete, what renders the man page, and b4 are no needs of the lab: CI's tests
 # ask them, elsewhere those of the tests are left out that lack theirs.
 if [ -n "${CI:-}" ]; then

@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
+from orchestrator.commands.entry import say
 from orchestrator.commands.report import write_reports
 from orchestrator.commands.workspace import stored_places
 from orchestrator.judge.causes import causes_of
@@ -70,12 +69,12 @@ def compare(name_a: str, name_b: str, options: CompareOptions) -> int:
         told = _as_dict(comparison, status, written, changes)
         groups = by_cause(comparison.regressed, causes)
         told["causes"] = [cause_to_dict(group.cause) for group in groups if group.cause]
-        click.echo(json.dumps(told, indent=1))
+        say(json.dumps(told, indent=1))
     else:
         text = comparison_text(comparison, causes)
-        click.echo("\n".join([text, *figures_text(changes)]))
+        say("\n".join([text, *figures_text(changes)]))
         for path in written:
-            click.echo(f"report: {path}")
+            say(f"report: {path}")
     return status
 
 

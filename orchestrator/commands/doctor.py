@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import click
-
 from orchestrator import HOME
 from orchestrator.commands import asking, doctor_cache, doctor_guests
 from orchestrator.commands.asking import BAD, NOTE, OK, WARN, Check
+from orchestrator.commands.entry import say
 from orchestrator.commands.workspace import find_places, load
 from orchestrator.host import process, tools
 from orchestrator.kernel.source import debian
@@ -31,26 +30,28 @@ from orchestrator.runner.context import cache_folder
 def doctor(as_json: bool, packages: bool) -> int:
     """Print every check as it is made; 3 when something needed is missing."""
     if packages:
-        click.echo(" ".join(tools.packages()))
+        say(" ".join(tools.packages()))
         return EXIT_OK
     found = []
     for check in checks():
         found.append(check)
         if not as_json:
-            click.echo(f"{check.state:<5} {check.name}: {check.text}")
+            say(f"{check.state:<5} {check.name}: {check.text}")
             if check.fix and check.state in (WARN, BAD):
-                click.echo(f"      mend it with: {check.fix}")
+                say(f"      mend it with: {check.fix}")
     bad = sum(check.state == BAD for check in found)
     status = EXIT_HOST if bad else EXIT_OK
     if as_json:
         told = {"exit_status": status, "checks": [asdict(check) for check in found]}
-        click.echo(json.dumps(told, indent=1))
+        say(json.dumps(told, indent=1))
         return status
     missing = tools.missing()
     if len(missing) > 1:
-        click.echo(f"\nall packages at once: {tools.install_command(missing)}")
-    warned = sum(check.state == WARN for check in found)
-    click.echo(f"\n{bad} to mend, {warned} to know about" if bad or warned else "\nall is well")
+        say(f"\nall packages at once: {tools.install_command(missing)}")
+    states = [check.state for check in found]
+    known = states.count(WARN) + states.count(NOTE)
+    ill = bad or WARN in states
+    say(f"\n{bad} to mend, {known} to know about" if ill else "\nall is well")
     return status
 
 

@@ -66,6 +66,20 @@ def let_go_of_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def say(text: str) -> bool:
+    """Print a line; gives whether anybody reads on.
+
+    What a reader leaves unread (`lab compare A B | head -1`) goes nowhere, and the command ends
+    with its own exit status all the same.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        let_go_of_stdout()
+        return False
+    return True
+
+
 def _status_of(command: click.Command) -> int:
     """Run the command; expected errors become one line and the right exit status."""
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.entry import tell
+from orchestrator.commands.entry import say, tell
 from orchestrator.evidence.klog.lines import BANNER, file_blocks, is_stamped
 from orchestrator.evidence.klog.parse import parse
 from orchestrator.host.compressed import decompressed, open_compressed
@@ -35,6 +35,7 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.evidence import Hit, LogReport, LogSource
 from orchestrator.model.spec import KnownIssue, MessageRules
+from orchestrator.report.log_repeats import Repeats
 from orchestrator.report.log_text import block, summary
 
 STDIN = "-"
@@ -43,8 +44,7 @@ _BATCH = 40
 # What JUnit holds at most, and how much of each text (characters).
 _MAX_CASES = 500
 _MAX_TEXT = 16_000
-# Signatures that are known again, boots of one log, and lines looked at for a kernel's stamp.
-_MAX_SEEN = 20_000
+# Boots of one log, and lines looked at for a kernel's stamp.
 _MAX_BOOTS = 64
 _MAX_LOOKED = 10_000
 _MAGIC = (
@@ -161,10 +161,11 @@ class _Reading:
         self.interrupted = False
         self.sources: list[LogSource] = []
         self.counts = dict.fromkeys(("fail", "known issue", "allowed"), 0)
-        self.seen: set[str] = set()
+        self.repeats = Repeats()
         self.cases: dict[tuple[str, str, str], LogReport] = {}
         self.left_out = 0
         self.warned = False
+        self.unread = False
 
     def read(self, name: str) -> None:
         """Read one log, and tell its reports as they come."""
@@ -176,6 +177,10 @@ class _Reading:
                 for hit in self._with_lines(parse(tap.through(stream)), tap):
                     found += 1
                     self._take(shown, hit, tap)
+                    # A pipe may never end, as that of `dmesg -w`: nobody reads what would follow,
+                    # and the exit status is known.  A file is read on, for the status and JUnit.
+                    if self.unread and name == STDIN and self.counts["fail"]:
+                        break
                 self.interrupted = tap.interrupted
             if not tap.lines and not self.interrupted:
                 hint = "did its writer have the permission? `dmesg` may need root"
@@ -184,6 +189,8 @@ class _Reading:
             problem = error.message
             sys.stdout.flush()
             tell(error)
+        for text in self.repeats.told(shown):
+            self._say(text + "\n")
         if tap.lines and not tap.kernel and not problem:
             click.echo(f"lab: note: no line of {shown} looks like a kernel's", err=True)
         self.sources.append(LogSource(shown, tap.lines, found, problem))
@@ -204,10 +211,13 @@ class _Reading:
                 "exit_status": status,
                 "seconds": round(seconds, 1),
             }
-            click.echo(json.dumps(told))
+            self._say(json.dumps(told))
         elif any(source.lines for source in sources):
-            click.echo(summary(sources, self.counts, status, self.interrupted))
+            self._say(summary(sources, self.counts, status, self.interrupted))
         return status
+
+    def _say(self, text: str) -> None:
+        self.unread = self.unread or not say(text)
 
     # ------------------------------------------------------------ one report
 
@@ -221,12 +231,12 @@ class _Reading:
             self._keep(report)
         if self.options.as_json:
             told = {"event": "report", "file": name, "verdict": report.verdict, "allowed": rule}
-            click.echo(json.dumps({**told, **plain(hit), "text": hit.text}))
+            self._say(json.dumps({**told, **plain(hit), "text": hit.text}))
             return
-        again = hit.signature in self.seen
-        if len(self.seen) < _MAX_SEEN:
-            self.seen.add(hit.signature)
-        click.echo(block(report, self.options.full, again) + "\n")
+        # A new signature is told at once, which may be all that whoever watches a machine sees.
+        if self.options.full or not self.repeats.counted(report):
+            again = self.repeats.seen(report)
+            self._say(block(report, self.options.full, again) + "\n")
 
     def _keep(self, report: LogReport) -> None:
         key = (report.file, report.hit.signature, report.verdict)

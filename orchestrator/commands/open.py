@@ -13,7 +13,7 @@ import click
 from orchestrator.commands.chosen import choose
 from orchestrator.commands.workspace import reports_folder
 from orchestrator.host import process
-from orchestrator.model.errors import EXIT_OK, HostError, UserError
+from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, UserError
 
 #: Leads to a case: file managers' openers drop what stands behind a ``#`` of a file's address.
 SIGNPOST = "open.html"
@@ -21,7 +21,7 @@ _OPENERS = ("xdg-open", "x-www-browser")
 
 
 def open_page(words: tuple[str, ...], only_print: bool) -> int:
-    """Show the page of a run; where no browser can be had, print its path and why.
+    """Show the page of a run; where no browser can be had, print its path and why, and give 3.
 
     :param words: a run and a case, one of them or none (:mod:`orchestrator.commands.chosen`).
     :param only_print: print the address and start nothing.
@@ -39,6 +39,7 @@ def open_page(words: tuple[str, ...], only_print: bool) -> int:
     click.echo(address)
     if not only_print and (why := _show(page, address)):
         click.echo(f"lab: not opened: {why}", err=True)
+        return EXIT_HOST
     return EXIT_OK
 
 

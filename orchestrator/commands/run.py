@@ -102,7 +102,7 @@ def plan_text(
     selection: Selection, as_json: bool, baseline: str | None = None, base: str | None = None
 ) -> str:
     """What ``lab plan`` prints."""
-    from orchestrator.commands.foretell import first_builds
+    from orchestrator.commands.foretell import first_builds, notes
     from orchestrator.plan.show import explain, plan_to_dict
 
     places = find_places(anywhere=selection.source is not None)
@@ -113,5 +113,5 @@ def plan_text(
     plan = make_plan(config, selection, tuple(ARCHES))
     if as_json:
         return json.dumps(plan_to_dict(plan), indent=1)
-    first = first_builds(plan, places.cache)
-    return f"{explain(plan)}\n{first}\n" if first else explain(plan)
+    more = (first_builds(plan, places.cache), "\n".join(notes(plan, places.cache)))
+    return "\n".join([explain(plan), *(f"{text}\n" for text in more if text)])

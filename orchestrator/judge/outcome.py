@@ -209,7 +209,7 @@ def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
     elif any(patch.applied is not True for patch in kernel.series):
         bad = next(patch for patch in kernel.series if patch.applied is not True)
         verdict, reason = Verdict.FAIL, f"patch {bad.n} ({bad.subject}) did not apply"
-    rerun = _again(run, kernel.name, *_chosen(run.command))
+    rerun = _again(run, kernel.name, *_chosen(run.command, _OF_CELLS + _OF_BUILDS))
     case_id = str(CaseId.of_series(kernel.name))
     if kernel.expected and verdict is Verdict.FAIL:
         verdict = Verdict.PASS
@@ -233,27 +233,31 @@ def _again(run: Found, name: str, *more: str) -> str:
 
 
 # Options of a run that say what of lab.yaml it is about, and not which kernel.
-_CHOICES = ("-p", "--profile", "--arch", "--config", "--shape", "--workload", "--toolchain")
+_OF_BUILDS = ("--arch", "--config", "--toolchain")
+_OF_CELLS = ("-p", "--profile", "--shape", "--workload")
 
 
-def _chosen(command: str) -> list[str]:
-    """The words of a run's command that choose among architectures, configs and workloads."""
+def _chosen(command: str, options: tuple[str, ...]) -> list[str]:
+    """The words of a run's command with which these options chose among what is in lab.yaml."""
+    joined = tuple(name if len(name) == 2 else f"{name}=" for name in options)
     with contextlib.suppress(ValueError):
         words = shlex.split(command)
         if words[:2] in (["lab", "run"], ["lab", "build"]):
             found, rest = [], iter(words[2:])
             for word in rest:
-                if word in _CHOICES:
+                if word in options:
                     found += [word, *itertools.islice(rest, 1)]
-                elif word.startswith(tuple(f"{name}=" for name in _CHOICES[1:])):
+                elif word.startswith(joined):
                     found.append(word)
             return found
     return []
 
 
 def apply_reason(failure: ApplyFailure) -> str:
-    """One sentence on why a series does not apply."""
-    place = f" at {failure.file}:{failure.line}" if failure.file else ""
+    """One sentence on why a series does not apply, its place told once."""
+    place = f" at {failure.file}:{failure.line}" if failure.line else f" at {failure.file}"
+    if not failure.file or (not failure.line and failure.file in failure.message):
+        place = ""
     return f"patch {failure.n} ({failure.subject}) does not apply{place}: {failure.message}"
 
 
@@ -264,7 +268,8 @@ def build_case(run: Found, build: BuildRecord) -> CaseResult:
         first = build.errors[0]
         reason = f"{first.file}:{first.line}: {first.text}"
     case_id = CaseId.of_build(build.kernel, build.config, build.arch)
-    words = ["--config", build.config, "--arch", build.arch]
+    words = _chosen(run.command, _OF_CELLS)
+    words += ["--config", build.config, "--arch", build.arch]
     if build.mismatches and not reason.startswith(NOT_COMPILED):
         words.append("--build-mismatched")
     if build.toolchain != str(DEFAULT_TOOLCHAIN):

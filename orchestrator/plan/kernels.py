@@ -36,9 +36,10 @@ def resolve_source(text: str, base: Path) -> str:
     _refuse_control(text, "source")
     prefix, colon, rest = text.partition(":")
     if not colon or prefix not in ("debian", "path", "git", "tar"):
-        if _is_folder(text, base):
-            return f"path:{_existing(text, base, text, folder=True)}"
-        raise UserError(f"{text!r} is no kernel source", f"write {SOURCE_FORMS}")
+        if not _is_there(text, base):
+            told = f"{text!r} is no kernel source" if colon else f"there is no folder {text}"
+            raise UserError(told, f"write {SOURCE_FORMS}")
+        return f"path:{_tree(text, base, text)}"
     if prefix == "debian":
         if not _DEBIAN.fullmatch(rest):
             raise UserError(
@@ -46,7 +47,7 @@ def resolve_source(text: str, base: Path) -> str:
             )
         return text
     if prefix == "path":
-        return f"path:{_existing(rest, base, text, folder=True)}"
+        return f"path:{_tree(rest, base, text)}"
     if prefix == "tar":
         return f"tar:{_existing(rest, base, text, folder=False)}"
     where, _, ref = rest.rpartition("#")
@@ -95,11 +96,18 @@ def _repository(where: str, base: Path, text: str) -> str:
     return str(_existing(where, base, text, folder=True))
 
 
-def _is_folder(name: str, base: Path) -> bool:
+def _is_there(name: str, base: Path) -> bool:
     try:
-        return (base / Path(name).expanduser()).is_dir()
+        return (base / Path(name).expanduser()).exists()
     except (OSError, RuntimeError, ValueError):
         return False  # no name that a folder could have
+
+
+def _tree(name: str, base: Path, text: str) -> Path:
+    path = _existing(name, base, text, folder=None)
+    if not path.is_dir():
+        raise UserError(f"{name} is a file, not a kernel tree", f"write {SOURCE_FORMS}")
+    return path
 
 
 def _existing(name: str, base: Path, text: str, *, folder: bool | None) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from orchestrator.model import lookup
+from orchestrator.model.arch import ALIASES
 from orchestrator.model.errors import UserError
 from orchestrator.model.names import HOST_PLACE, is_named
 from orchestrator.model.spec import ProfileSpec, WorkloadSpec
@@ -79,6 +80,8 @@ class Names:
             if not match(dimension, (pattern,), defined):
                 what = "architecture" if dimension == "arches" else dimension.removesuffix("s")
                 ends = defined if "/" in pattern else [n.rpartition("/")[2] for n in defined]
+                if dimension == "arches":
+                    ends = (*defined, *ALIASES)  # what may be typed as well
                 near = lookup.near(pattern, ends)
                 raise UserError(
                     f"no {what} {pattern!r}; {near or suggest(pattern, defined)}",

@@ -33,24 +33,25 @@ def block(report: LogReport, full: bool, again: bool) -> str:
     """
     hit = report.hit
     lines = [f"{report.verdict.upper():<6} {hit.title}"]
-    lines += _field("kind", hit.kind)
-    lines += _field("blamed", blamed(hit))
-    lines += _field("source", hit.source)
-    lines += _field("signature", hit.signature)
-    lines += _field("where", where(hit))
+    lines += field("kind", hit.kind)
+    lines += field("blamed", blamed(hit))
+    lines += field("source", hit.source)
+    lines += field("signature", hit.signature)
+    lines += field("where", where(hit))
     last = f"-{hit.end_line}" if hit.end_line > hit.line else ""
-    lines += _field("log", f"{report.file}:{hit.line}{last}")
-    lines += _field("corrupted" if hit.corrupted else "damage", damage_of(hit))
-    lines += _field("known", hit.known)
-    lines += _field("allowed", report.allowed)
+    lines += field("log", f"{report.file}:{hit.line}{last}")
+    lines += field("corrupted" if hit.corrupted else "damage", damage_of(hit))
+    lines += field("known", hit.known)
+    lines += field("allowed", report.allowed)
     if full or not again:
         lines += [f"       | {line}".rstrip() for line in text_of(hit, full).split("\n")]
     else:
-        lines += _field("text", "as of the report with this signature above")
+        lines += field("text", "as of the report with this signature above")
     return "\n".join(visible(line) for line in lines)
 
 
-def _field(name: str, text: str) -> list[str]:
+def field(name: str, text: str) -> list[str]:
+    """A line of a block; none where there is nothing to tell."""
     return [f"       {name:<10} {text}"] if text else []
 
 

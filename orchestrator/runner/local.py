@@ -198,10 +198,12 @@ class _Engine:
         except Interrupted:
             raise
         except Exception as error:
-            reason = self.state.explain(f"kernel {spec.name}", error)
-            if isinstance(error, UserError) and spec.name == CLI_KERNEL:
-                self.useless = True
-            self._tell(told.Event("kernel", spec.name, "done", reason, verdict=Verdict.ERROR))
+            typed = spec.name == CLI_KERNEL  # who typed --source knows it by no name
+            reason = self.state.explain("" if typed else f"kernel {spec.name}", error)
+            if isinstance(error, UserError) and typed:
+                self.useless = True  # the run ends at once, and with that error
+            else:
+                self._tell(told.Event("kernel", spec.name, "done", reason, verdict=Verdict.ERROR))
             return rules.KernelEnded(spec.name, ready=False)
         self.kernels[spec.name] = kernel
         self._keep_kernel(record_kernel(kernel, spec))

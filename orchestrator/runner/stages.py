@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import apply_reason
 from orchestrator.judge.own_selftests import selftest_files
 from orchestrator.judge.tested import sentence
 from orchestrator.kernel.build import kconfig, make, times
@@ -88,7 +89,7 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
         context.listener(Event("kernel", spec.name, TESTED, record.tested.sentence))
     text, found = f"{base.source} ({tree.version})", None
     if tree.failure:
-        text, found = f"patch {tree.failure.n} does not apply: {tree.failure.message}", Verdict.FAIL
+        text, found = apply_reason(tree.failure), Verdict.FAIL
     context.listener(Event("kernel", spec.name, "done", text, verdict=found, version=tree.version))
     return Kernel(tree, base.slot, base.source)
 

@@ -35,6 +35,16 @@ def test_regressions_lead_and_the_status_is_1(lab, stored):
     assert "5 regressed, 2 gone, 11 unchanged" in done.out
 
 
+@pytest.mark.parametrize("shown", [(), ("--json",)])
+def test_a_reader_that_goes_away_hides_no_regression(lab_process, stored, shown):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = lab_process("compare", GOOD, BROKEN, *shown, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (stored / "reports" / f"compare-{GOOD}-{BROKEN}" / "junit.xml").is_file()
+
+
 def test_counters_stand_side_by_side_with_their_drift(lab, stored):
     out = lab("compare", GOOD, BROKEN).out
     rows = [line.split() for line in out.splitlines() if line.lstrip().startswith("RssAnon ")]

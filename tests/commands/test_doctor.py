@@ -69,6 +69,17 @@ def test_each_missing_program_is_named_with_its_command(need, lab, healthy, monk
         assert "all packages at once: " in done.out
 
 
+@pytest.mark.parametrize("lacking", [Need.REQUIRED, Need.USEFUL])
+def test_the_last_line_counts_the_lines_above(lacking, lab, healthy, monkeypatch):
+    needs = (lacking, Need.OPTIONAL)
+    monkeypatch.setattr(Tool, "present", lambda self: self.need not in needs)
+    *lines, last = lab("doctor").out.splitlines()
+    heads = [line.split(" ")[0] for line in lines]
+    told = heads.count("warn") + heads.count("note")
+    assert heads.count("note") > 1
+    assert last == f"{heads.count('bad')} to mend, {told} to know about"
+
+
 def test_a_wrong_lab_yaml_is_one_of_its_findings(lab, healthy, folder):
     (folder / "lab.yaml").write_text("version: 1\nbogus: 2\n")
     check = found(lab, "lab.yaml")

@@ -22,6 +22,7 @@ from orchestrator import HOME
 from orchestrator.commands.log import _require_text
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.model.errors import UserError
+from orchestrator.report import log_repeats
 
 RSS = "[    4.362731][   T78] BUG: Bad rss-counter state mm:0000000021 type:MM_ANONPAGES val:64\n"
 QUIET = "[    1.000000][   T78] clocksource: jiffies\n"
@@ -86,14 +87,46 @@ def test_a_report_that_is_cut_says_so(lab, folder):
     assert f"       corrupted  {hit.damage}\n" in lab("log", "dmesg").out
 
 
-def test_the_same_again_has_its_text_once(lab, folder):
-    (folder / "a").write_text(RSS + QUIET + RSS)
-    done = lab("log", "a", "a")
-    assert done.out.count("FAIL") == 4
+def test_the_same_again_is_counted_and_told_once(lab, folder):
+    (folder / "a").write_text(RSS + QUIET + RSS * 2591)
+    (folder / "b").write_text(RSS + QUIET + RSS)
+    done = lab("log", "a", "b")
     assert done.out.count("| BUG: Bad rss-counter") == 1
-    assert done.out.count("as of the report with this signature above") == 3
-    assert done.out.endswith("4 reports in 6 lines of 2 logs: 4 fail; exit status 1\n")
-    assert lab("log", "--full", "a", "a").out.count("| BUG: Bad rss-counter") == 4
+    assert done.out.count("as of the report with this signature above") == 1
+    signature = found(folder / "a")[0].signature
+    assert (
+        "FAIL   BUG: Bad rss-counter state type:MM_ANONPAGES\n"
+        f"       signature  {signature}\n"
+        "       log        a: 2,591 more of this signature, from line 3 to line 2593\n\n"
+    ) in done.out
+    assert "       log        b: 1 more of this signature, at line 3\n\n" in done.out
+    assert done.out.count("FAIL") == 4
+    assert done.out.endswith("2594 reports in 2596 lines of 2 logs: 2594 fail; exit status 1\n")
+
+
+def test_in_full_each_of_a_signature_is_shown(lab, folder):
+    (folder / "a").write_text(RSS + QUIET + RSS)
+    done = lab("log", "--full", "a", "a")
+    assert done.out.count("| BUG: Bad rss-counter") == done.out.count("FAIL") == 4
+    assert "more of this" not in done.out
+
+
+def test_what_is_allowed_hides_no_other_of_its_signature(lab, folder):
+    (folder / "a").write_text(RSS + RSS.replace("val:64", "val:1") * 2)
+    done = lab("log", "a", "--allow", "val:64")
+    assert [line[:8] for line in done.out.splitlines() if "state type:" in line] == [
+        "ALLOWED ", "FAIL   B", "FAIL   B",
+    ]  # fmt: skip
+    assert "a: 1 more of this signature, at line 3" in done.out
+
+
+def test_beyond_what_is_kept_each_report_is_told(lab, folder, monkeypatch):
+    monkeypatch.setattr(log_repeats, "_MAX_SEEN", 1)
+    (folder / "a").write_text((RSS + RSS.replace("ANON", "FILE")) * 3)
+    out = lab("log", "a").out
+    assert out.count("type:MM_FILEPAGES val") == 3
+    assert out.count("type:MM_ANONPAGES val") == 1
+    assert "2 more of this signature, from line 3 to line 5" in out
 
 
 def test_nothing_of_a_log_steers_the_terminal(lab, folder):
@@ -355,13 +388,42 @@ def test_a_vmlinux_that_is_none(lab, folder):
 # ---------------------------------------------------------------- as a process
 
 
+@pytest.fixture
+def unread():
+    """A standard output that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
 def test_a_reader_that_goes_away(lab_process, folder):
     (folder / "log").write_text(RSS * 3000)
     with subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as head:
         done = lab_process("log", "log", stdout=head.stdin)
         head.stdin.close()
         assert head.stdout.read().startswith(b"FAIL")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("shown", [(), ("--json",), ("--full",)])
+def test_unread_files_are_read_to_their_end(lab_process, folder, unread, shown):
+    (folder / "log").write_text(RSS.replace("ANON", "FILE") + QUIET + RSS)
+    words = ("log", "log", "--allow", "FILE", "--junit", "j.xml", *shown)
+    done = lab_process(*words, stdout=unread)
+    assert (done.returncode, done.stderr) == (1, "")
+    (suite,) = etree.parse(str(folder / "j.xml")).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert lab_process("log", "log", "none", stdout=unread).returncode == 2
+    assert lab_process("log", "log", "--allow", "rss", stdout=unread).returncode == 0
+
+
+def test_an_unread_pipe_is_left_when_the_status_is_known(lab_process, unread):
+    reader, writer = os.pipe()
+    os.write(writer, RSS.encode())  # and it stays open: more may come
+    assert lab_process("log", "-", stdin=reader, stdout=unread).returncode == 1
+    os.close(reader)
+    os.close(writer)
 
 
 def test_ctrl_c_tells_what_was_read(folder):
@@ -372,8 +434,13 @@ def test_ctrl_c_tells_what_was_read(folder):
     ) as child:
         child.stdin.write((RSS + QUIET).encode())
         child.stdin.flush()
-        # The report is told at once, being of one line.
+        # The report is told at once, being of one line; so is the next of another signature.
         first = child.stdout.readline()
+        child.stdin.write((RSS * 3 + RSS.replace("ANON", "FILE")).encode())
+        child.stdin.flush()
+        told = []
+        while "MM_FILEPAGES val" not in "".join(told):
+            told.append(child.stdout.readline().decode())
         timer = threading.Timer(0.1, child.send_signal, [signal.SIGINT])
         timer.start()
         until = time.monotonic() + 20
@@ -381,9 +448,11 @@ def test_ctrl_c_tells_what_was_read(folder):
         assert time.monotonic() < until
         child.stdin.close()
     assert first.startswith(b"FAIL")
-    assert rest.endswith(b"1 report in 2 lines of stdin: 1 fail; interrupted; exit status 130\n")
+    assert "more of" not in "".join(told)
+    assert b"stdin: 3 more of this signature, from line 3 to line 5\n" in rest
+    assert rest.endswith(b"5 reports in 6 lines of stdin: 5 fail; interrupted; exit status 130\n")
     assert child.returncode == 130
-    assert b'failures="1"' in (folder / "j.xml").read_bytes()
+    assert b'failures="2"' in (folder / "j.xml").read_bytes()
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_without_a_display_the_path_and_why(
     page: Path, launched: list[list[str]], lab: Callable[..., Any]
 ) -> None:
     done = lab("open")
-    assert (done.status, done.out) == (0, f"{page}\n")
+    assert (done.status, done.out) == (3, f"{page}\n")
     assert done.err.startswith("lab: not opened: there is no display here")
     done = lab("open", "--print")
     assert (done.status, done.out, done.err) == (0, f"{page}\n", "")
@@ -98,7 +98,7 @@ def test_a_browser_that_does_not_start(
 
     monkeypatch.setattr(process, "launch", fails)
     done = lab("open")
-    assert (done.status, done.out) == (0, f"{page}\n")
+    assert (done.status, done.out) == (3, f"{page}\n")
     assert "not opened: xdg-open ended with status 3" in done.err
     monkeypatch.setattr(process, "find_tool", lambda name: None)
     assert "neither xdg-open nor x-www-browser is installed" in lab("open").err

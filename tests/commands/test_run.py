@@ -155,12 +155,12 @@ def test_the_command_behind_every_case_is_one(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--series", "/etc/passwd"), "kernel cli: /etc/passwd holds no diff"),
+        (("--series", "/etc/passwd"), "lab: /etc/passwd holds no diff"),
         (("--series", "/nowhere.mbx"), "/nowhere.mbx does not exist"),
         (("--source", "path:/nowhere"), "/nowhere does not exist"),
-        (("--source", "path:/etc"), "kernel cli: /etc has no Makefile"),
-        (("--source", "git:/etc#HEAD"), "kernel cli: "),
-        (("--source", "tar:/etc/passwd"), "kernel cli: "),
+        (("--source", "path:/etc"), "lab: /etc has no Makefile"),
+        (("--source", "git:/etc#HEAD"), "lab: /etc"),
+        (("--source", "tar:/etc/passwd"), "lab: /etc/passwd"),
     ],
 )
 @pytest.mark.usefixtures("kept_programs")
@@ -173,7 +173,9 @@ def test_wrong_input_leaves_no_run(
     done = lab("run", *words, "--arch", "amd64", "--workload", "ledger/leak", "--plain")
     assert done.status == 2, done
     assert said in done.err
-    assert ("nothing was built, and no run was made" in done.err) is ("kernel cli" in said)
+    assert ("nothing was built, and no run was made" in done.err) is said.startswith("lab: ")
+    assert "kernel cli: " not in done.err
+    assert "kernel cli ERROR" not in done.out  # it is told once
     assert sorted(path.name for path in reports.iterdir()) == before
     assert (reports / "latest").resolve() == latest
 

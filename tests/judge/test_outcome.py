@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sample_run
 
-from orchestrator.judge.outcome import cases_of, series_case, summary_of
+from orchestrator.judge.outcome import build_case, cases_of, series_case, summary_of
 from orchestrator.model.kernel import ApplyFailure
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import RunResult
@@ -55,6 +55,23 @@ def test_a_series_that_does_not_apply_is_counted_and_can_be_repeated() -> None:
     other = series_case(replace(lone, run=replace(run.run, command="lab rerun --arch x")), kernel)
     assert other is not None
     assert other.rerun == again
+
+
+def test_a_failed_build_is_repeated_with_what_was_to_run_after_it() -> None:
+    run = sample_run.broken_run()
+    kernel = replace(run.kernels[0], name="cli", source="path:/linux", series=(), series_origin="")
+    build = replace(run.builds[0], kernel="cli", verdict=Verdict.FAIL, reason="x.c:1: error: y")
+    this = f"--config {build.config} --arch {build.arch}"
+    for typed, kept in (
+        ("--arch amd64 --workload uffd-move/swap --source /linux", "--workload uffd-move/swap "),
+        ("-p quick --shape=numa --arch=arm64 --config kasan --toolchain gcc-12",
+         "-p quick --shape=numa "),
+        ("-pquick --plain", "-pquick "),
+        ("", ""),
+    ):  # fmt: skip
+        info = replace(run.run, command=f"lab run {typed}")
+        told = build_case(replace(run, run=info, kernels=(kernel,), cells=()), build)
+        assert told.rerun == f"lab run --source path:/linux {kept}{this}"
 
 
 def test_what_was_never_tried_is_an_error() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.model.errors import UserError
-from orchestrator.plan.kernels import resolve_series, resolve_source
+from orchestrator.plan.kernels import SOURCE_FORMS, resolve_series, resolve_source
 
 
 def test_sources(tmp_path: Path) -> None:
@@ -53,6 +53,24 @@ def test_sources(tmp_path: Path) -> None:
 def test_no_sources(text: str, tmp_path: Path) -> None:
     with pytest.raises(UserError):
         resolve_source(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("linuxx", "there is no folder linuxx"),
+        ("linux/Makefile", "linux/Makefile is a file, not a kernel tree"),
+        ("path:linux/Makefile", "linux/Makefile is a file, not a kernel tree"),
+        ("ubuntu:6.12", "'ubuntu:6.12' is no kernel source"),
+    ],
+)
+def test_what_is_no_tree_is_told_with_the_forms(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "linux").mkdir()
+    (tmp_path / "linux/Makefile").touch()
+    with pytest.raises(UserError) as error:
+        resolve_source(text, tmp_path)
+    assert error.value.message == told
+    assert error.value.hint == f"write {SOURCE_FORMS}"
 
 
 @pytest.mark.parametrize(

@@ -350,6 +350,8 @@ def test_a_workload_by_the_end_of_its_name() -> None:
     [
         ({"profile": "smok"}, "no profile 'smok'; did you mean 'smoke'"),
         ({"arches": ("arm46",)}, "no architecture 'arm46'; did you mean 'arm64'"),
+        ({"arches": ("amd65",)}, "no architecture 'amd65'; did you mean 'amd64'"),
+        ({"arches": ("aarch46",)}, "no architecture 'aarch46'; did you mean 'aarch64'"),
         ({"kernels": ("v7",)}, "no kernel 'v7'"),
         ({"configs": ("kasna",)}, "no config 'kasna'; did you mean 'kasan'"),
         ({"workloads": ("moves/*",)}, "no workload 'moves/\\*'"),

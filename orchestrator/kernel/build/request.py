@@ -100,13 +100,20 @@ def require_tools(toolchain: Toolchain, arch: Arch) -> None:
 
     :raises HostError: when it is not, with the command that installs it.
     """
+    if (problem := toolchain_problem(toolchain, arch)) is not None:
+        raise problem
+
+
+def toolchain_problem(toolchain: Toolchain, arch: Arch) -> HostError | None:
+    """The same as a value."""
     missing = [name for name in toolchain.programs(arch) if not process.find_tool(name)]
-    if missing:
-        raise HostError(
-            f"{toolchain} cannot compile {arch.name} kernels: {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not installed",
-            install_command(toolchain.packages(arch)),
-        )
+    if not missing:
+        return None
+    return HostError(
+        f"{toolchain} cannot compile {arch.name} kernels: {' and '.join(missing)} "
+        f"{'is' if len(missing) == 1 else 'are'} not installed",
+        install_command(toolchain.packages(arch)),
+    )
 
 
 @functools.cache

@@ -13,6 +13,8 @@ from orchestrator.model.kernel import ApplyFailure, Patch
 
 _AROUND = 3  # lines of the file shown before and after the place, as a diff's context has
 _SHOWN = 80  # lines of a hunk or a file shown at most
+_FAILED = "patch failed: "
+_UNFIT = "its hunk does not fit there"
 
 
 def explain(patch: Patch, said: str, tree: str, cache: Cache, *, already: bool) -> ApplyFailure:
@@ -23,18 +25,20 @@ def explain(patch: Patch, said: str, tree: str, cache: Cache, *, already: bool) 
     :param already: its reverse applies.
     """
     lines = [line.removeprefix("error: ") for line in said.splitlines() if line.strip()]
-    message = "; ".join(line for line in lines if not line.startswith("while searching for"))
-    if already:
-        message += "; it looks already applied: its reverse applies"
+    lines = [line for line in lines if not line.startswith("while searching for")]
+    reverse = ["it looks already applied: its reverse applies"] if already else []
     files = diff.parse(patch.diff)
     place = re.search(r"^error: patch failed: (.+):(\d+)$", said, re.MULTILINE)
     if place:
         name, line = place[1], int(place[2])
+        more = [*_besides(lines), *reverse]
         for file in files:
             for hunk in file.hunks:
                 if hunk.old_start == line and name in (file.old, file.new):
-                    return _misfit(patch, message, name, hunk, tree, cache)
-        return ApplyFailure(patch.n, patch.subject, name, line, message, "", "")
+                    return _misfit(patch, more, name, hunk, tree, cache)
+        told = "; ".join([_UNFIT, *more])
+        return ApplyFailure(patch.n, patch.subject, name, line, told, "", "")
+    message = "; ".join([*lines, *reverse])
     missing = re.search(r"^error: (.+): does not exist in index$", said, re.MULTILINE)
     if missing:
         name = missing[1]
@@ -45,6 +49,14 @@ def explain(patch: Patch, said: str, tree: str, cache: Cache, *, already: bool) 
         )  # fmt: skip
     name = _first_name(said, files)
     return ApplyFailure(patch.n, patch.subject, name, 0, message, "", "")
+
+
+def _besides(lines: list[str]) -> list[str]:
+    """What git says of a patch beside its first place, which the failure names: further places."""
+    places = [line.removeprefix(_FAILED) for line in lines if line.startswith(_FAILED)]
+    told = {f"{place.rpartition(':')[0]}: patch does not apply" for place in places}
+    others = [line for line in lines if not line.startswith(_FAILED) and line not in told]
+    return [*(f"nor at {place}" for place in places[1:]), *others]
 
 
 def conflict(patch: Patch, name: str, files: int, marked: str) -> ApplyFailure:
@@ -70,13 +82,17 @@ def conflict(patch: Patch, name: str, files: int, marked: str) -> ApplyFailure:
 
 
 def _misfit(
-    patch: Patch, message: str, name: str, hunk: diff.Hunk, tree: str, cache: Cache
+    patch: Patch, more: list[str], name: str, hunk: diff.Hunk, tree: str, cache: Cache
 ) -> ApplyFailure:
     content = store.read_file(tree, name, cache)
     line, context = hunk.old_start, f"{name} does not exist in this tree"
     if content is not None:
         # An earlier hunk of this patch may have moved the place; git's line is of the patch.
         line, context = nearest(content, hunk)
+    unfit = _UNFIT
+    if line != hunk.old_start:
+        unfit = f"its hunk, made for line {hunk.old_start}, does not fit there"
+    message = "; ".join([unfit, *more])
     return ApplyFailure(
         patch.n, patch.subject, name, line, message, _cut(_text(hunk.text)), context
     )

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 
 import pytest
 from fake_kernel import commit_all, snapshot, user_git
 
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import apply_reason
 from orchestrator.kernel.lines import excerpts
 from orchestrator.kernel.series.apply import apply_series
 from orchestrator.kernel.series.load import load_series, series_digest
@@ -93,7 +95,7 @@ def test_what_fails_is_told_with_the_hunk_and_the_real_text(base, cache):
     assert failure is not None
     assert (failure.n, failure.subject, failure.file) == (2, "mm: patch 2", "mm/userfaultfd.c")
     assert failure.line == 31  # where step_7 really is
-    assert "mm/userfaultfd.c:20" in failure.message
+    assert failure.message == "its hunk, made for line 20, does not fit there"
     assert failure.hunk.startswith("@@ -20,4 +20,4 @@\n static long step_7(void)\n")
     shown = failure.context.splitlines()
     assert "!    31 | static int step_7(void)" in shown
@@ -103,6 +105,26 @@ def test_what_fails_is_told_with_the_hunk_and_the_real_text(base, cache):
     assert [p.applied for p in tree.patches] == [True, False, None]
     assert "return 11;" in read(tree, cache)
     assert tree.touched_files == ("mm/userfaultfd.c",)
+
+
+def test_the_place_of_what_fails_is_told_once(base, cache):
+    near, far = (step(n, f"{n}{n}", context="static int step_0(void)") for n in (1, 7))
+    failure = apply_series(base, series_of(near), SPEC, cache).failure
+    assert failure is not None
+    reason = apply_reason(failure)
+    assert reason.startswith("patch 1 (mm: patch 1) does not apply at mm/userfaultfd.c:")
+    assert reason.count("mm/userfaultfd.c") == reason.count("does not apply") == 1
+    makefile = far.replace("mm/userfaultfd.c", "Makefile")
+    failure = apply_series(base, series_of(near + makefile), SPEC, cache).failure
+    assert failure is not None
+    reason = apply_reason(failure)
+    assert re.search(r"does not fit there; nor at (Makefile|mm/userfaultfd\.c):\d+$", reason)
+    missing = step(1, "11").replace("mm/userfaultfd.c", "mm/gone.c")
+    failure = apply_series(base, series_of(missing), SPEC, cache).failure
+    assert failure is not None
+    assert apply_reason(failure) == (
+        "patch 1 (mm: patch 1) does not apply: mm/gone.c: does not exist in index"
+    )
 
 
 def test_a_hunk_of_which_nothing_is_left(base, cache):
