@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from marks import put_between
 from plants import ABI_V2, PLANTS, Plant
 
 START, END = "<!-- plants -->\n", "<!-- end of plants -->"
@@ -274,10 +275,7 @@ def page(path: Path, records: Sequence[Record], missing: Sequence[str], suite: s
         names = [name.rpartition("/")[0] for name in missing if name.endswith(f"/{arch}")]
         if names:
             head.append(f"- Not run on {arch} ({len(names)}): {', '.join(names)}.")
-    text = path.read_text()
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{START}" + "\n".join([*head, "", *rows]) + f"\n{END}{after}")
+    put_between(path, START, END, "\n".join([*head, "", *rows]))
 
 
 def _row(record: Record) -> str:

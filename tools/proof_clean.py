@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from marks import put_between, work_folder
+
 from orchestrator.workload import programs
 
 HOME = Path(__file__).resolve().parent.parent
@@ -123,8 +125,7 @@ class Record:
 def main() -> int:
     """Run what is missing, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    parser.add_argument("--work", type=Path, default=cache / "lab-clean")
+    parser.add_argument("--work", type=Path, default=work_folder("lab-clean"))
     parser.add_argument("--only", action="append", metavar="CONFIG/ARCH/SHAPE")
     parser.add_argument("--minutes", type=float, default=1e9, help="start nothing after so long")
     parser.add_argument("--write", action="store_true", help="write docs/detection.md")
@@ -292,11 +293,8 @@ def _write(workloads: list[Workload], record: Record) -> None:
     when = f"runs of {len(commits)} commits, the last {commits[-1]}" if commits else "nothing run"
     told = [f"- {r['cell']} {r['workload']}: {r['alarms'][0]}" for r in alarms]
     head = f"`make proof-clean`, {when}: {len(alarms)} alarms."
-    text = PAGE.read_text()
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
     body = "\n".join([head, "", *rows, *([""] if told else []), *told])
-    PAGE.write_text(f"{before}{START}{body}\n{END}{after}")
+    put_between(PAGE, START, END, body)
 
 
 def _git(*words: str) -> str:

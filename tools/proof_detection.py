@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from findings import RACES, Record, Run, failures, is_named, key_of, page, suite_digest, summary
+from marks import work_folder
 from plants import ABI_V2, PLANTS, Plant
 
 HOME = Path(__file__).resolve().parent.parent
@@ -44,8 +44,7 @@ FIGURES = ("compactor/throughput*", "compactor/latency*", "compactor/fault*")
 def main() -> int:
     """Run what is not done yet, tell what was found, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    parser.add_argument("--work", type=Path, default=cache / "lab-detection")
+    parser.add_argument("--work", type=Path, default=work_folder("lab-detection"))
     parser.add_argument("--only", action="append", metavar="PLANT[/ARCH]", help="glob; repeatable")
     parser.add_argument("--write", action="store_true", help="write docs/detection.md")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")

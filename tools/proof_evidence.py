@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import Outcome, check
+from marks import put_between, work_folder
 
 HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
@@ -46,8 +47,7 @@ KILLED = "provoke/slow-qemu-killed"
 def main() -> int:
     """Run what is not done yet, check all of it, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    parser.add_argument("--work", type=Path, default=cache / "lab-evidence")
+    parser.add_argument("--work", type=Path, default=work_folder("lab-evidence"))
     parser.add_argument("--only", action="append", metavar="CONFIG/ARCH/SHAPE")
     parser.add_argument("--write", action="store_true", help="write docs/evidence.md")
     options = parser.parse_args()
@@ -142,10 +142,7 @@ def _write(outcomes: list[Outcome], missing: list[str], commit: str) -> None:
     head = f"{good} of {len(outcomes)} as expected; {when}."
     if missing:
         head += f" Not run: {', '.join(missing)}."
-    text = PAGE.read_text()
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{START}{head}\n\n" + "\n".join(rows) + f"\n{END}{after}")
+    put_between(PAGE, START, END, "\n".join([head, "", *rows]))
 
 
 def _cell(text: str) -> str:

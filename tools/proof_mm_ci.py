@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -24,6 +23,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from marks import put_between, work_folder
 
 HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
@@ -130,8 +131,7 @@ def _row(
 def main() -> int:
     """Go on with the run, or begin one; tell and write what there is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    parser.add_argument("--work", type=Path, default=cache / "lab-mm-ci")
+    parser.add_argument("--work", type=Path, default=work_folder("lab-mm-ci"))
     parser.add_argument("--arch", action="append", default=[], choices=ARCHES)
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="stop then, to go on later")
     parser.add_argument("--write", action="store_true", help="write docs/mm-ci.md")
@@ -153,7 +153,7 @@ def main() -> int:
     lines = table(results, script)
     print("\n".join(lines))
     if options.write:
-        write(PAGE, [*lines, "", _footing(results, kernel)])
+        put_between(PAGE, START, END, "\n".join([*lines, "", _footing(results, kernel)]))
     total = results["summary"]
     if not results["run"]["finished"]:
         return 3
@@ -178,14 +178,6 @@ def _footing(results: Mapping[str, Any], kernel: Mapping[str, Any]) -> str:
         f"In all {counts}. `{run['command']}` on {kernel['version']}, {run['host']['cpus']} cores, "
         f"from {run['started']} {until}, lab {run['lab_version']}."
     )
-
-
-def write(page: Path, lines: Sequence[str]) -> None:
-    """Put the table between the page's marks."""
-    text = page.read_text()
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{START}" + "\n".join(lines) + f"\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import proof_mm_ci as program
@@ -58,10 +57,3 @@ def test_a_row_for_each_of_theirs():
     assert rows["| `-t userfaultfd`"].endswith("| 1 pass, 1 FAIL; 13 s |  |")
     assert rows["| `-t hugetlb`"].endswith("| 1 known; 0 s | 1 skip; 0 s |")
     assert len(rows) == 2 + len(program.BESIDES) + 5
-
-
-def test_the_table_stands_between_the_marks(tmp_path: Path):
-    page = tmp_path / "page.md"
-    page.write_text(f"above\n{program.START}old\n{program.END}\nbelow\n")
-    program.write(page, ["new"])
-    assert page.read_text() == f"above\n{program.START}new\n{program.END}\nbelow\n"
