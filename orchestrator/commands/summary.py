@@ -16,10 +16,10 @@ from orchestrator.judge.outcome import not_run, not_run_text
 from orchestrator.judge.own_selftests import selftest_lines
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
-from orchestrator.model.results import Change, Comparison, RunResult
+from orchestrator.model.results import Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report.cause_text import block, cause_to_dict
-from orchestrator.report.text import issue_name, issue_standing, visible
+from orchestrator.report.text import changes_text, counts_text, issue_name, issue_standing, visible
 from orchestrator.runner.run import Done
 
 SHOWN = 12
@@ -109,10 +109,7 @@ def summary_text(
     total = run.summary
     if total.skipped and comparison is None:
         lines += [f"note: {k.name}: {UNPROMISED}" for k in run.kernels if UNPROMISED in k.notes]
-    lines.append(
-        f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"
-        f" in {seconds:.0f} s; exit status {run.run.exit_status}"
-    )
+    lines.append(f"{counts_text(total)} in {seconds:.0f} s; exit status {run.run.exit_status}")
     lines.append(f"report: {folder / 'index.html'}")
     return "\n".join(lines)
 
@@ -125,8 +122,4 @@ def _bad_lines(run: RunResult) -> list[str]:
 
 
 def _comparison_line(comparison: Comparison) -> str:
-    counts = dict.fromkeys(Change, 0)
-    for item in comparison.cases:
-        counts[item.change] += 1
-    told = ", ".join(f"{count} {change.value}" for change, count in counts.items() if count)
-    return f"against {comparison.baseline}: {told or 'nothing to compare'}"
+    return f"against {comparison.baseline}: {changes_text(comparison) or 'nothing to compare'}"

@@ -11,8 +11,8 @@ from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import PlacedCase, cases_of
 from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId, Verdict
-from orchestrator.model.results import Change, Comparison, RunResult
-from orchestrator.report.text import answer, headline, verdict_counts
+from orchestrator.model.results import Comparison, RunResult
+from orchestrator.report.text import answer, changes_text, headline, verdict_counts
 from orchestrator.report.view import anchor, standing
 
 
@@ -72,11 +72,8 @@ def _met_words(placed: tuple[PlacedCase, ...]) -> str:
 def _comparison_answer(
     run: RunResult, comparison: Comparison, causes: Sequence[Cause]
 ) -> Answer:  # fmt: skip
-    sizes = dict.fromkeys(Change, 0)
-    for item in comparison.cases:
-        sizes[item.change] += 1
-    words = [f"{n} {change.value}" for change, n in sizes.items() if n]
-    sentence = f"Against {comparison.baseline}: {', '.join(words) or 'no case on either side'}."
+    changes = changes_text(comparison) or "no case on either side"
+    sentence = f"Against {comparison.baseline}: {changes}."
     regressed = comparison.regressed
     if not regressed:
         state = "unfinished" if not run.run.finished else "pass"

@@ -68,14 +68,10 @@ def earlier_text(case: CaseResult) -> str:
         told = f"failed in {counted(here, 'earlier run')} of this kernel too"
     if not there:
         return told
-    other = (
-        f"in {past.failed_elsewhere} of {there} of others"
-        if told
-        else (
-            f"failed in {past.failed_elsewhere} of {counted(there, 'earlier run')} of other kernels"
-        )
-    )
-    return f"{told}, {other}" if told else other
+    failed = past.failed_elsewhere
+    if told:
+        return f"{told}, in {failed} of {there} of others"
+    return f"failed in {failed} of {counted(there, 'earlier run')} of other kernels"
 
 
 def followers_text(cause: Cause) -> str:

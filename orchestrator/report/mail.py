@@ -17,10 +17,18 @@ from orchestrator.judge.own_selftests import selftest_lines
 from orchestrator.judge.tested import sentence, tested_kernels
 from orchestrator.model.formats import counted
 from orchestrator.model.kernel import PatchState
-from orchestrator.model.results import Change, Comparison, KernelRecord, RunResult
+from orchestrator.model.results import Comparison, KernelRecord, RunResult
 from orchestrator.report import view
 from orchestrator.report.cause_text import about, headline
-from orchestrator.report.text import EXIT_MEANING, excerpt, issue_name, printable, visible
+from orchestrator.report.text import (
+    EXIT_MEANING,
+    changes_text,
+    counts_text,
+    excerpt,
+    issue_name,
+    printable,
+    visible,
+)
 
 WIDTH = 72
 _CAUSES = 8
@@ -86,16 +94,12 @@ def _result(run: RunResult, comparison: Comparison | None, url: str) -> str:
     for cell in run.cells:
         name = "/".join(filter(None, (cell.config, cell.shape))) or "on the host"
         cells.setdefault(name, {})[cell.arch] = None
-    total = run.summary
-    counts = f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"
+    counts = counts_text(run.summary)
     meaning = EXIT_MEANING.get(run.run.exit_status, "")
     lines = [*_field("result", f"{counts}: {meaning}" if run.run.finished else f"{counts}; cut")]
     if comparison is not None:
-        changed = dict.fromkeys(Change, 0)
-        for item in comparison.cases:
-            changed[item.change] += 1
-        told = ", ".join(f"{count} {change.value}" for change, count in changed.items() if count)
-        lines += _field("against", f"{comparison.baseline}: {told or 'nothing to compare'}")
+        told = changes_text(comparison) or "nothing to compare"
+        lines += _field("against", f"{comparison.baseline}: {told}")
     for number, (name, arches) in enumerate(cells.items()):
         where = f" ({', '.join(filter(None, arches))})" if any(arches) else ""
         lines += _field("" if number else "configs", f"{name}{where}")

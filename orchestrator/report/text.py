@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter as Counts
 from collections.abc import Sequence
 
 from orchestrator.judge.known_issues import NOT_SEEN, SEEN
@@ -12,7 +13,14 @@ from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.formats import CONTROLS, counted
 from orchestrator.model.kernel import BentHunk, PatchState
 from orchestrator.model.names import CellId, Verdict
-from orchestrator.model.results import CaseResult, IssueRecord, RunResult
+from orchestrator.model.results import (
+    CaseResult,
+    Change,
+    Comparison,
+    IssueRecord,
+    RunResult,
+    Summary,
+)
 
 # Not allowed in XML 1.0 (section 2.2), or discouraged there; the lone surrogates are what Python
 # makes of undecodable bytes.  Bidirectional controls are legal and can make a text read as another
@@ -146,6 +154,17 @@ def issue_standing(issue: IssueRecord, run: RunResult) -> str:
     if issue.case:
         return "not tried: no case that it speaks of passed, or failed as it says"
     return "not tried: no workload that it speaks of ran to its end on a kernel in its range"
+
+
+def counts_text(total: Summary) -> str:
+    """``701 pass, 78 fail, 6 skip, 0 error``."""
+    return f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"
+
+
+def changes_text(comparison: Comparison) -> str:
+    """``8 regressed, 1 new, 8 unchanged``: what there is of each change; empty for no case."""
+    counts = Counts(item.change for item in comparison.cases)
+    return ", ".join(f"{counts[change]} {change.value}" for change in Change if counts[change])
 
 
 def answer(run: RunResult) -> str:

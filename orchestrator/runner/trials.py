@@ -174,10 +174,8 @@ class _Trials:
 
     def _enough(self, rates: ErrorRates) -> bool:
         """Whether the trials decide, or tell nothing time after time."""
-        last = self.trials[-_BLIND * len(self.repeat.subjects) :]
-        rounds = [last[n : n + 2] for n in range(0, len(last), 2)]
-        blind = [any(trial.shown is Shown.UNKNOWN for trial in pair) for pair in rounds]
-        if len(blind) == _BLIND and all(blind):
+        last = self.trials[-2 * _BLIND :]
+        if len(last) == 2 * _BLIND and not pairs_of(last):
             return True
         pairs = pairs_of(self.trials)
         return bool(pairs) and self.decided(pairs, rates).decision is not Decision.UNDECIDED
