@@ -8,7 +8,7 @@ $B mount -t proc proc /proc
 $B mount -t sysfs sys /sys
 $B mount -t debugfs debug /sys/kernel/debug 2>/dev/null
 $B mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
-for dir in /run /root /tmp /var/tmp; do $B mount -t tmpfs -o mode=0755 tmpfs $dir; done
+for dir in /run /root /tmp /var/tmp /mnt; do $B mount -t tmpfs -o mode=0755 tmpfs $dir; done
 $B chmod 1777 /tmp /var/tmp
 [ -c /dev/null ] || $B mount -t devtmpfs dev /dev
 $B mkdir -p /dev/pts /dev/shm
@@ -34,6 +34,8 @@ if [ -b /dev/vdc ]; then
 	$B mkswap /dev/vdc >/dev/null && $B swapon /dev/vdc
 fi
 echo 1 >/proc/sys/kernel/sysrq 2>/dev/null
+# Workloads drop the page cache many times; 4 has the kernel not say so each time.
+echo 4 >/proc/sys/vm/drop_caches 2>/dev/null
 /usr/sbin/dropbear -E -s -m -r /run/seed/hostkey -P /run/dropbear.pid 2>/run/dropbear.log
 # With a level that no console is too quiet for.
 echo "<1>lab: guest ready" >/dev/kmsg
