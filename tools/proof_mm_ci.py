@@ -24,7 +24,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from makespan import makespan
 from marks import put_between, work_folder
+
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build.times import known
+from orchestrator.model.arch import ARCHES as KNOWN_ARCHES
+from orchestrator.plan.lab_yaml import load_config
+from orchestrator.plan.matrix import Selection, make_plan
 
 HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
@@ -153,7 +160,8 @@ def main() -> int:
     lines = table(results, script)
     print("\n".join(lines))
     if options.write:
-        put_between(PAGE, START, END, "\n".join([*lines, "", _footing(results, kernel)]))
+        told = [*lines, "", _footing(results, kernel), "", _times(results)]
+        put_between(PAGE, START, END, "\n".join(told))
     total = results["summary"]
     if not results["run"]["finished"]:
         return 3
@@ -168,6 +176,41 @@ def _run(words: list[str], budget: float | None) -> None:
         except subprocess.TimeoutExpired:
             lab.send_signal(2)
             lab.wait(120)
+
+
+def took(cell: Mapping[str, Any]) -> float:
+    """Seconds that a cell took: its boot, its cases, and a restored copy for each workload."""
+    copies = len({case["workload"] for case in cell["cases"]}) * cell["restore_seconds"]
+    return float(cell["boot_seconds"] + copies + sum(case["seconds"] for case in cell["cases"]))
+
+
+def _times(results: Mapping[str, Any]) -> str:
+    """How long the run is on 2 and on 16 cores, kernels there or not, from what was measured."""
+    arches = tuple(a for a in ARCHES if any(cell["arch"] == a for cell in results["cells"]))
+    config = load_config(HOME / "lab.yaml", tuple(KNOWN_ARCHES))
+    chosen = Selection(profile=PROFILE, kernels=("v6.12",), arches=arches)
+    plan = make_plan(config, chosen, tuple(KNOWN_ARCHES))
+    cells = {cell["id"]: took(cell) for cell in results["cells"]}
+    cache, cpus = Cache(Path(results["run"]["host"]["cache"])), results["run"]["host"]["cpus"]
+    builds = {}
+    for build in plan.builds:
+        seconds = known(build.config.name, build.arch, cpus, cache).everything
+        if seconds is None:
+            return "How long it takes on other machines cannot be told: a build was not timed."
+        builds[build.id] = seconds * cpus
+    minutes = {
+        (cores, there): makespan(plan, cells, {} if there else builds, cores) / 60
+        for cores in (2, 16)
+        for there in (True, False)
+    }
+    two, sixteen = (
+        f"{minutes[cores, True]:.0f} minutes on {cores} cores where the kernels are built, "
+        f"{minutes[cores, False]:.0f} where none is" for cores in (2, 16)
+    )  # fmt: skip
+    return (
+        f"By the scheduler's rules and the times measured here that is {two}; {sixteen} (computed, "
+        "not run: no such machine was at hand; emulated guests, as quick there as here)."
+    )
 
 
 def _footing(results: Mapping[str, Any], kernel: Mapping[str, Any]) -> str:

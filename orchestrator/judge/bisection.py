@@ -46,8 +46,8 @@ class Search:
 
 # Rates before the culprit and from it on: what the mixture is of.
 _RATES = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1.0)
-# Weight of "always, and never before": of any case (more of it names the wrong patch too often where
-# a case fails at 70 % with the patch and 20 % without), and of one that always comes to the same.
+# Weight of "always, and never before": of any case (with more the wrong patch is named too often
+# where one fails at 70 % with it and 20 % without), and of one that always comes to the same.
 _CLEAR = 0.1
 _CLEAR_DETERMINISTIC = 0.9999
 
@@ -128,9 +128,9 @@ def _weighed(
 def _mixture(
     clear: float,
 ) -> tuple[tuple[float, tuple[float, float], tuple[float, float, float, float]], ...]:
-    """Log weight, rates before and from the culprit on, and the logarithms of what they make likely.
+    """Log weight, the rates before the culprit and from it on, and logarithms of likelihoods.
 
-    These are of a failure and a pass before, a failure and a pass from it on.
+    These are of a failure and a pass before, and of a failure and a pass from it on.
     """
     pairs = [(low, high) for low in _RATES for high in _RATES if low < high]
     share = (1 - clear) / (len(pairs) - 1)
