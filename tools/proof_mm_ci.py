@@ -27,8 +27,6 @@ from typing import Any
 from makespan import makespan
 from marks import put_between, work_folder
 
-from orchestrator.host.cache.files import Cache
-from orchestrator.kernel.build.times import known
 from orchestrator.model.arch import ARCHES as KNOWN_ARCHES
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import Selection, make_plan
@@ -191,25 +189,18 @@ def _times(results: Mapping[str, Any]) -> str:
     chosen = Selection(profile=PROFILE, kernels=("v6.12",), arches=arches)
     plan = make_plan(config, chosen, tuple(KNOWN_ARCHES))
     cells = {cell["id"]: took(cell) for cell in results["cells"]}
-    cache, cpus = Cache(Path(results["run"]["host"]["cache"])), results["run"]["host"]["cpus"]
-    builds = {}
-    for build in plan.builds:
-        seconds = known(build.config.name, build.arch, cpus, cache).everything
-        if seconds is None:
-            return "How long it takes on other machines cannot be told: a build was not timed."
-        builds[build.id] = seconds * cpus
-    minutes = {
-        (cores, there): makespan(plan, cells, {} if there else builds, cores) / 60
-        for cores in (2, 16)
-        for there in (True, False)
-    }
-    two, sixteen = (
-        f"{minutes[cores, True]:.0f} minutes on {cores} cores where the kernels are built, "
-        f"{minutes[cores, False]:.0f} where none is" for cores in (2, 16)
-    )  # fmt: skip
+    made = {build["id"]: build["cpu_seconds"] for build in results["builds"]
+            if not build["cached"]}  # fmt: skip
+    told = []
+    for cores in (2, 16):
+        there = makespan(plan, cells, {}, cores) / 60
+        told.append(f"{there:.0f} minutes on {cores} cores")
+        if all(build.id in made for build in plan.builds):
+            first = makespan(plan, cells, made, cores) / 60
+            told[-1] += f" ({first:.0f} with the kernels to build)"
     return (
-        f"By the scheduler's rules and the times measured here that is {two}; {sixteen} (computed, "
-        "not run: no such machine was at hand; emulated guests, as quick there as here)."
+        f"By the scheduler's rules and the times measured here that is {' and '.join(told)}: "
+        "computed, for no such machine was at hand, with guests as quick there as here."
     )
 
 
