@@ -71,11 +71,15 @@ class Shown(str, Enum):
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of one subject; ``reason`` is one line on what failed or why nothing is known."""
+    """One run of one subject; ``reason`` is one line on what failed or why nothing is known.
+
+    ``passed`` tells that the case itself passed, whatever else failed.
+    """
 
     subject: Subject
     shown: Shown
     reason: str = ""
+    passed: bool = False
 
     @property
     def failed(self) -> bool:
@@ -131,13 +135,15 @@ def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult])
         return Trial(subject, Shown.AGAIN, _line(same[0]))
     if failed:
         first = failed[0]
-        return Trial(subject, Shown.OTHERWISE, f"{first.workload}:{first.case}: {_line(first)}")
+        passed = bool(own) and all(c.verdict is Verdict.PASS for c in own)
+        reason = f"{first.workload}:{first.case}: {_line(first)}"
+        return Trial(subject, Shown.OTHERWISE, reason, passed)
     wrong = [c for c in cases if c.verdict is Verdict.ERROR]
     if wrong:
         return Trial(subject, Shown.UNKNOWN, _line(wrong[0]))
     staged = case.workload in STAGES
     if any(c.verdict is Verdict.PASS if staged else executed(c) for c in cases if not c.known):
-        return Trial(subject, Shown.NO)
+        return Trial(subject, Shown.NO, passed=True)
     skipped = next((c for c in cases if c.verdict is Verdict.SKIP), None)
     return Trial(subject, Shown.UNKNOWN, _line(skipped) if skipped else "no case was executed")
 

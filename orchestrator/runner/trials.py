@@ -6,8 +6,6 @@ Prints nothing: who wants to see it go on hands in a listener.
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,34 +13,22 @@ from pathlib import Path
 from orchestrator.guest.loopback import check_loopback
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
-from orchestrator.judge.outcome import apply_reason, cases_of, exit_status
+from orchestrator.judge.outcome import exit_status
 from orchestrator.judge.sequential import Decided, Decision, ErrorRates, decide
 from orchestrator.judge.trials import (
     Repeat,
     Shown,
-    Subject,
     Trial,
     answer,
     decided_answer,
-    judge_trial,
     pairs_of,
 )
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, UserError
-from orchestrator.model.formats import parse_dotconfig
-from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
-from orchestrator.model.results import CaseResult
-from orchestrator.results import runs
-from orchestrator.runner.context import Context, Event, Kernel, Listener, Places, nobody
-from orchestrator.runner.repeat import command_difference, same_kernel
+from orchestrator.runner.context import Context, Listener, Places, nobody
 from orchestrator.runner.run import Done, RunOptions, opened
-from orchestrator.runner.stages import (
-    Stages,
-    record_build,
-    record_kernel,
-    record_unbooted,
-)
-from orchestrator.runner.state import RunState
+from orchestrator.runner.stages import Stages
+from orchestrator.runner.trying import Trying
 
 # Pairs in a row that tell nothing, after which no further one is tried.
 _BLIND = 3
@@ -111,15 +97,6 @@ def run_trials(
             return Answered(said, tuple(tries.trials), done, decided)
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A subject's kernel and build; ``built`` is None where it does not apply or was not wanted."""
-
-    kernel: Kernel
-    built: BuildResult | None
-    note: str
-
-
 class _Trials:
     """The trials of one case while they go on."""
 
@@ -128,14 +105,11 @@ class _Trials:
         rates: ErrorRates | None = None,
     ) -> None:  # fmt: skip
         self.repeat = repeat
-        self.old = old
-        self.context = context
         self.most = most
-        self.stages = stages
         self.rates = rates
-        self.state = RunState()
+        self.trying = Trying(repeat, old, context, stages)
+        self.state = self.trying.state
         self.trials: list[Trial] = []
-        self.ready: dict[str, _Ready] = {}
 
     def go(self) -> None:
         """Until a trial does not pass; what goes wrong on the way is the state's to tell."""
@@ -158,8 +132,8 @@ class _Trials:
         for number in range(1, self.most + 1):
             for subject in self.repeat.subjects:
                 if self.most > 1:
-                    self._tell(subject, f"{number} of up to {self.most}")
-                self._try(subject)
+                    self.trying.tell(subject, f"{number} of up to {self.most}")
+                self.trials.append(self.trying.attempt(subject))
             if self.rates is not None:
                 if self._enough(self.rates):
                     return
@@ -179,103 +153,6 @@ class _Trials:
             return True
         pairs = pairs_of(self.trials)
         return bool(pairs) and self.decided(pairs, rates).decision is not Decision.UNDECIDED
-
-    def _try(self, subject: Subject) -> None:
-        cell, found = subject.cell, RunState()
-        ready = self._prepared(subject)
-        found.kernels[cell.build.kernel.name] = self.state.kernels[cell.build.kernel.name]
-        if cell.on_host and ready.kernel.tree.failure is None:
-            self._run(subject, ready)
-            found.cells[cell.id] = self.state.cells[cell.id]
-        elif ready.built is not None:
-            found.builds[cell.build.id] = self.state.builds[cell.build.id]
-            if self.repeat.boots and ready.built.verdict is Verdict.PASS:
-                self._run(subject, ready)
-                found.cells[cell.id] = self.state.cells[cell.id]
-            elif self.repeat.boots and ready.built.mismatches:
-                record = record_unbooted(
-                    cell, Verdict.FAIL, "not booted: its build failed", self.context, ready.built
-                )
-                found.cells[cell.id] = self.state.cells[cell.id] = record
-        cases = [placed.case for placed in cases_of(found.records())]
-        self.trials.append(judge_trial(self.repeat.case, subject, self._telling(cases, found)))
-
-    def _telling(self, cases: Iterable[CaseResult], found: RunState) -> list[CaseResult]:
-        """The cases without the failures that are known: they tell nothing of the one in question.
-
-        :param found: the trial's records, which are settled here.
-        """
-        asked = (self.repeat.case.workload, self.repeat.case.case)
-        found.settle(self.repeat.plan)
-        known = {placed.case.id for placed in cases_of(found.records()) if placed.case.known}
-        return [one for one in cases if one.id not in known or (one.workload, one.case) == asked]
-
-    def _run(self, subject: Subject, ready: _Ready) -> None:
-        cell = subject.cell
-        # The last trial is the one that is shown: it is the one that did not pass.
-        shutil.rmtree(self.context.folder / runs.cell_folder(cell.id), ignore_errors=True)
-        runs.keep_shapes(self.repeat.plan, self.context.folder)
-        if ready.built is None:
-            ran = self.stages.host(cell, ready.kernel, self.context)
-        else:
-            ran = self.stages.run(cell, ready.built, ready.kernel, self.context)
-        differs = command_difference(subject.command, ran.record.qemu_command)
-        notes = [ready.note] if ready.note else []
-        if differs:
-            notes.append(f"QEMU's command line is not that of the run: {differs}")
-        done = replace(ran.record, notes=(*ran.record.notes, *notes))
-        for text in notes:
-            self._tell(subject, text)
-        self._tell(subject, "", done.verdict)
-        self.state.cells[cell.id] = done
-        self.state.as_ran[cell.id] = ran.cell
-
-    def _prepared(self, subject: Subject) -> _Ready:
-        """Find or build a subject's kernel, once."""
-        build = subject.cell.build
-        if build.id in self.ready:
-            return self.ready[build.id]
-        if self.repeat.case.workload == SERIES or subject.cell.on_host:
-            ready = _Ready(self.stages.prepare(build.kernel, self.context), None, "")
-        else:
-            ready = _Ready(*same_kernel(subject, self.old, self.context, self.stages))
-        kernel, built = ready.kernel, ready.built
-        self.state.kernels[build.kernel.name] = record_kernel(kernel, build.kernel)
-        if kernel.tree.failure is not None:
-            self._tell(subject, apply_reason(kernel.tree.failure), Verdict.FAIL)
-        if built is not None:
-            ready = replace(ready, note=ready.note or self._other_config(subject, built))
-            kept = record_build(built, self.context, boots=self.repeat.boots)
-            notes = (*kept.notes, ready.note) if ready.note else kept.notes
-            self.state.builds[build.id] = replace(kept, notes=notes)
-            told = "cached" if built.cached else built.reason
-            self.context.listener(
-                Event("build", build.id, "done", told, 1.0, built.verdict, built.seconds)
-            )
-        self.ready[build.id] = ready
-        return ready
-
-    def _other_config(self, subject: Subject, built: BuildResult) -> str:
-        """A note where the base could not be had with the config that the run's kernel has."""
-        if subject.is_base or built.kernel_config is None:
-            return ""
-        base_built = next((one.built for one in self.ready.values() if one.built), None)
-        if base_built is None or base_built.kernel_config is None:
-            return ""
-        paths = (base_built.kernel_config, built.kernel_config)
-        old, new = (path.read_text("utf-8", "replace") for path in paths)
-        base, mine = parse_dotconfig(old), parse_dotconfig(new)
-        # A symbol that the base has not heard of is the series' own.
-        known = set(re.findall(r"\bCONFIG_(\w+)", old))
-        other = sorted(name for name in known if mine.get(name) != base.get(name))
-        if not other:
-            return ""
-        named = ", ".join(other[:4]) + (" ..." if len(other) > 4 else "")
-        return f"the base was built with another config: {named} differ"
-
-    def _tell(self, subject: Subject, text: str, verdict: Verdict | None = None) -> None:
-        stage = "trial" if verdict is None else "done"
-        self.context.listener(Event("cell", subject.cell.id, stage, text, verdict=verdict))
 
 
 def _status(tries: _Trials, decided: Decided | None = None) -> int:
