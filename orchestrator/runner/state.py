@@ -82,6 +82,12 @@ class RunState:
             tuple(self.problems), command=command,
         )  # fmt: skip
 
+    def take(self, earlier: RunResult) -> None:
+        """Take over all that an interrupted run has recorded."""
+        self.kernels |= {kernel.name: kernel for kernel in earlier.kernels}
+        self.builds |= {build.id: build for build in earlier.builds}
+        self.cells |= {cell.id: cell for cell in earlier.cells}
+
     def result(self, plan: Plan, info: RunInfo) -> RunResult:
         """All there is, builds and cells in the plan's order."""
         builds = tuple(self.builds[one.id] for one in plan.builds if one.id in self.builds)
