@@ -21,6 +21,7 @@ from orchestrator.judge.outcome import (
     not_run_text,
     series_case,
 )
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.tested import sentence, tested_title
 from orchestrator.judge.verdict import damage_of
 from orchestrator.model.evidence import Hit, LogReport, LogSource
@@ -36,6 +37,8 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.report.cause_text import earlier_text
+from orchestrator.report.each_patch_text import about
+from orchestrator.report.each_patch_text import headline as headline_of
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
@@ -51,6 +54,8 @@ from orchestrator.report.trace import annotated, touched_places
 _EXCERPT_LINES = 15
 _TEXT_LINES = 200
 _MAX_HITS = 20
+# Where a class name has the workload.
+EACH_PATCH = "each-patch"
 
 
 def render(run: RunResult, comparison: Comparison | None = None) -> str:
@@ -62,7 +67,14 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
     import junit_xml  # not needed where nothing is reported
 
     make = _Maker(junit_xml, run, comparison)
-    suites = [*make.run(), *make.series(), *make.builds(), *make.cells(), *make.gone()]
+    suites = [
+        *make.run(),
+        *make.series(),
+        *make.each_patch(),
+        *make.builds(),
+        *make.cells(),
+        *make.gone(),
+    ]
     return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
 
 
@@ -136,10 +148,10 @@ class _Maker:
 
     def __init__(self, library: Any, run: RunResult, comparison: Comparison | None) -> None:
         self.library = library
-        self.result = run
+        self.result = without_prefixes(run)
         self.comparison = comparison
         found = comparison.cases if comparison is not None else ()
-        self.tested = {kernel.name: sentence(kernel) for kernel in run.kernels}
+        self.tested = {kernel.name: sentence(kernel) for kernel in self.result.kernels}
         self.compared = {id_of(c.after): c for c in found if c.after is not None}
 
     def run(self) -> list[Any]:
@@ -200,6 +212,28 @@ class _Maker:
             self.judge(case, whole, apply_text(kernel))
             cases.append(case)
         return cases
+
+    def each_patch(self) -> list[Any]:
+        """A suite per series that was tried patch by patch: what a patch breaks is its failure."""
+        suites = []
+        for one in self.result.each_patch:
+            cases = []
+            for row in one.rows:
+                name = visible(f"{row.n:04d} {row.subject}")
+                case = self.library.TestCase(name, class_name(CellId(one.kernel), EACH_PATCH))
+                found = [finding for finding in one.findings if finding.patch == row.n]
+                told = [[headline_of(f, one), *about(f)] for f in found]
+                text = visible("\n\n".join("\n".join(lines) for lines in told))
+                broken = [f for f in found if f in one.broken]
+                if broken:
+                    case.add_failure_info(visible(headline_of(broken[0], one)), text, EACH_PATCH)
+                elif text:
+                    case.stdout = text
+                if row.applies is not True:
+                    case.add_skipped_info("it does not apply, or an earlier patch does not")
+                cases.append(case)
+            suites.append(self.suite(f"each patch {one.kernel}", cases, {"kernel": one.kernel}))
+        return suites
 
     def builds(self) -> list[Any]:
         """A suite per build."""
