@@ -37,8 +37,7 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.report.cause_text import earlier_text
-from orchestrator.report.each_patch_text import about
-from orchestrator.report.each_patch_text import headline as headline_of
+from orchestrator.report.each_patch_junit import class_name, patch_cases
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
@@ -54,8 +53,6 @@ from orchestrator.report.trace import annotated, touched_places
 _EXCERPT_LINES = 15
 _TEXT_LINES = 200
 _MAX_HITS = 20
-# Where a class name has the workload.
-EACH_PATCH = "each-patch"
 
 
 def render(run: RunResult, comparison: Comparison | None = None) -> str:
@@ -67,14 +64,8 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
     import junit_xml  # not needed where nothing is reported
 
     make = _Maker(junit_xml, run, comparison)
-    suites = [
-        *make.run(),
-        *make.series(),
-        *make.each_patch(),
-        *make.builds(),
-        *make.cells(),
-        *make.gone(),
-    ]
+    suites = [*make.run(), *make.series(), *make.each_patch(), *make.builds(), *make.cells(),
+              *make.gone()]  # fmt: skip
     return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
 
 
@@ -215,25 +206,11 @@ class _Maker:
 
     def each_patch(self) -> list[Any]:
         """A suite per series that was tried patch by patch: what a patch breaks is its failure."""
-        suites = []
-        for one in self.result.each_patch:
-            cases = []
-            for row in one.rows:
-                name = visible(f"{row.n:04d} {row.subject}")
-                case = self.library.TestCase(name, class_name(CellId(one.kernel), EACH_PATCH))
-                found = [finding for finding in one.findings if finding.patch == row.n]
-                told = [[headline_of(f, one), *about(f)] for f in found]
-                text = visible("\n\n".join("\n".join(lines) for lines in told))
-                broken = [f for f in found if f in one.broken]
-                if broken:
-                    case.add_failure_info(visible(headline_of(broken[0], one)), text, EACH_PATCH)
-                elif text:
-                    case.stdout = text
-                if row.applies is not True:
-                    case.add_skipped_info("it does not apply, or an earlier patch does not")
-                cases.append(case)
-            suites.append(self.suite(f"each patch {one.kernel}", cases, {"kernel": one.kernel}))
-        return suites
+        return [
+            self.suite(f"each patch {one.kernel}", patch_cases(self.library, one),
+                       {"kernel": one.kernel})
+            for one in self.result.each_patch
+        ]  # fmt: skip
 
     def builds(self) -> list[Any]:
         """A suite per build."""
@@ -375,15 +352,6 @@ class _Maker:
 def id_of(case: CaseResult) -> tuple[str, str]:
     """What finds a case's comparison: of a case that ran twice only the worse was compared."""
     return case.id, case.verdict.value
-
-
-def class_name(place: CellId, workload: str) -> str:
-    """``kernel.config.arch.shape.family/workload``: dots are what Jenkins groups by.
-
-    Dots in the parts themselves (``6.12``) would make packages of their own, hence ``6_12``.
-    """
-    parts = [part.replace(".", "_") for part in (*place.applying, workload)]
-    return visible(".".join(parts))
 
 
 def unique(cases: list[Any]) -> list[Any]:

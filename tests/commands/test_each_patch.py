@@ -10,19 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_patch import BOOTS, run_of
 from fake_mails import change, message, save
 
+from orchestrator import HOME
 from orchestrator.commands.each_patch import by_patch
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import build_case
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import BuildResult, CompilerMessage, KernelTree, PatchState
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
+from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.prefixes import with_prefixes
 from orchestrator.results import history, store
 from orchestrator.runner import Places, RunOptions, run_plan
 from orchestrator.runner.context import Context, Kernel
+from orchestrator.runner.repeat import make_repeat
 from orchestrator.runner.stages import Ran, Stages
 
 KERNEL = KernelSpec("cli", "path:x", "/s")
@@ -191,3 +197,16 @@ def test_an_interrupted_run_goes_on_with_the_same_parts(places: Places) -> None:
     )
     assert again.status == 0
     assert [r.passed for r in again.result.each_patch[0].rows] == [1, 1, 1]
+
+
+def test_a_part_is_run_again_for_its_own_sake() -> None:
+    run = run_of("+-+", {BOOTS: "+ +"})
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
+    again = make_repeat(config, run, build_case(run, run.builds[1]))
+    kernel = again.tested.cell.build.kernel
+    assert (kernel.name, kernel.patches, kernel.prefix_of) == ("cli@patch-2", 2, "")
+    assert (kernel.source, kernel.series) == ("debian:6.12=1", "/s")
+    assert again.base is not None
+    assert again.base.cell.build.kernel.series is None
+    boots = make_repeat(config, run, run.cells[0].cases[0]).tested.cell
+    assert (boots.id, boots.workloads) == ("cli@patch-1/default/x86_64/small", ())
