@@ -90,7 +90,8 @@ def plan(as_json: bool, **options: Any) -> int:
     """Show what a run would build, boot and run; start nothing."""
     from orchestrator.commands.run import plan_text
 
-    click.echo(plan_text(selection_of(options), as_json, options["baseline"], options["base"]))
+    about = (options["baseline"], options["base"], options["each_patch"])
+    click.echo(plan_text(selection_of(options), as_json, *about))
     return EXIT_OK
 
 

@@ -107,6 +107,7 @@ TESTED_IN = {
     "plan.select": "plan/test_matrix",
     "plan.selftest_table": "plan/test_selftests",
     "plan.template": "plan/test_lab_yaml",
+    "report.each_patch_junit": "report/test_each_patch_text",
     "report.log_repeats": "commands/test_log",
     "report.log_text": "commands/test_log",
     "report.view": "report/test_html",

@@ -27,6 +27,8 @@ def first_builds(plan: Plan, cache: Cache) -> str:
     """
     rows = []
     for build in plan.builds:
+        if build.kernel.prefix_of:  # built right before the whole, in the same folder
+            continue
         own = own_slot(build.kernel.source)
         seen = known(build.config.name, build.arch, os.cpu_count() or 1, cache)
         if own and own not in seen.sources and (seen.everything or seen.little):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.model.spec import APPLY_MODES
+from orchestrator.plan.prefixes import BOOT, DEPTHS
 
 F = Callable[..., Any]
 T = TypeVar("T")
@@ -63,6 +64,15 @@ apply_option = click.option(
 )
 
 
+each_patch_option = click.option(
+    "--each-patch",
+    is_flag=False,
+    flag_value=BOOT,
+    type=click.Choice(DEPTHS),
+    help=f"Every patch of the series by itself too, so far ({BOOT} where not said).",
+)
+
+
 def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
     """A command with these options; the one that is put on last is the first in its help."""
     for option in reversed(options):
@@ -87,6 +97,7 @@ def selection_options(function: F) -> F:
         apply_option,
         click.option("--baseline", help="A run or kernel to compare with, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
+        each_patch_option,
         mismatched_option,
         toolchain_option,
         personal_option,
@@ -153,6 +164,6 @@ def run_options_of(options: dict[str, Any], **more: Any) -> Any:
 
     if options["quiet"] and options["as_json"]:
         raise click.UsageError("--quiet leaves one line for people: it does not go with --json")
-    names = ("jobs", "out", "plain", "as_json", "quiet", "notify",
+    names = ("jobs", "out", "plain", "as_json", "quiet", "notify", "each_patch",
              "baseline", "base", "fail_on", "resume", "seed", "time_budget")  # fmt: skip
     return Options(**{name: options[name] for name in names if name in options}, **more)

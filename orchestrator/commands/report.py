@@ -14,7 +14,9 @@ import click
 from orchestrator.commands.workspace import stored_places
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
+from orchestrator.judge.each_patch import each_patch, status_with
 from orchestrator.judge.outcome import exit_status, kernels_of
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.errors import (
     EXIT_HOST,
     EXIT_INTERRUPTED,
@@ -112,13 +114,16 @@ def _judged_anew(run: RunResult, comparison: Comparison | None) -> RunResult:
     """The run with the exit status that it has against this baseline."""
     if not run.run.finished or run.run.exit_status == EXIT_INTERRUPTED:
         return run
+    whole = without_prefixes(run)
+    run = replace(run, each_patch=each_patch(run, comparison))
     status = exit_status(
-        run.cells, run.builds, run.kernels,
+        whole.cells, whole.builds, whole.kernels,
         regressions=int(kernel_regressed(comparison)) if comparison else None,
-        need_cases=bool(run.cells),
+        need_cases=bool(whole.cells),
         usage=run.run.exit_status == EXIT_USAGE,
         host_problem=run.run.exit_status == EXIT_HOST,
     )  # fmt: skip
+    status = status_with(status, run.each_patch, run)
     return replace(run, run=replace(run.run, exit_status=status))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.commands.base import against_base
+from orchestrator.commands.each_patch import by_patch
 from orchestrator.commands.incoming import received
 from orchestrator.commands.workspace import command_line, find_places, in_tree, load, stored_places
 from orchestrator.model.arch import ARCHES
@@ -25,7 +26,8 @@ class Options:
     ``baseline`` is a run, a kernel's name or None; ``fail_on`` is ``any``, ``regression`` or None
     (regression where there is a baseline).  ``seed`` is that of the looping workloads (None: a new
     one), ``time_budget`` (s) takes the place of the profile's.  ``base`` is a commit of the tree
-    under test, which is built and run as its baseline.
+    under test, which is built and run as its baseline.  ``each_patch`` says how far every beginning
+    of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the whole).
     """
 
     baseline: str | None = None
@@ -39,6 +41,7 @@ class Options:
     seed: int | None = None
     time_budget: float | None = None
     base: str | None = None
+    each_patch: str | None = None
     quiet: bool = False
     notify: bool | None = None
 
@@ -67,6 +70,7 @@ def run(selection: Selection, options: Options) -> int:
     if options.time_budget is not None:
         plan = replace(plan, time_budget=options.time_budget)
     check_baseline(plan)
+    plan = by_patch(plan, options.each_patch)
     how = RunOptions(
         out=options.out,
         resume=runs.find_run(places.reports, options.resume) if options.resume else None,
@@ -99,7 +103,11 @@ def command_of(run_name: str) -> list[str]:
 
 
 def plan_text(
-    selection: Selection, as_json: bool, baseline: str | None = None, base: str | None = None
+    selection: Selection,
+    as_json: bool,
+    baseline: str | None = None,
+    base: str | None = None,
+    each_patch: str | None = None,
 ) -> str:
     """What ``lab plan`` prints."""
     from orchestrator.commands.foretell import first_builds, notes
@@ -110,7 +118,7 @@ def plan_text(
     selection = against_base(in_tree(selection, places), base, baseline)
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)
-    plan = make_plan(config, selection, tuple(ARCHES))
+    plan = by_patch(make_plan(config, selection, tuple(ARCHES)), each_patch)
     if as_json:
         return json.dumps(plan_to_dict(plan), indent=1)
     more = (first_builds(plan, places.cache), "\n".join(notes(plan, places.cache)))

@@ -18,6 +18,7 @@ from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
+from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import block, cause_to_dict
 from orchestrator.report.text import changes_text, counts_text, issue_name, issue_standing, visible
 from orchestrator.runner.run import Done
@@ -83,6 +84,8 @@ def _as_dict(
         told["not_run"] = [cell.id for cell in left]
     if causes := causes_of(run):
         told["causes"] = [cause_to_dict(cause) for cause in causes]
+    if run.each_patch:
+        told["each_patch"] = [plain(one) for one in run.each_patch]
     if run.known_issues:
         told["known_issues"] = [plain(issue) for issue in run.known_issues]
     if comparison is not None:
@@ -97,6 +100,7 @@ def summary_text(
     lines = ["", *(f"tested: {line}" for line in tested_lines(run))]
     lines += [f"its selftest {line}" for line in selftest_lines(run)]
     lines += _bad_lines(run)
+    lines += [line for one in run.each_patch for line in each_patch_text.lines(one)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:

@@ -18,6 +18,7 @@ stall was reported, a check whose numbers are those of a drift in the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from orchestrator.judge.outcome import BAD, PlacedCase, cases_of
@@ -64,7 +65,16 @@ def causes_of(run: Found) -> tuple[Cause, ...]:
     The kernel under test comes before the baseline; then reports, counters, builds, guests, cases
     and what the host did; of reports the fatal first; else in the order of the run.
     """
-    bad = [placed for placed in cases_of(run) if placed.case.verdict in BAD]
+    baseline = run.run.baseline if isinstance(run, RunResult) else ""
+    return causes_among(cases_of(run), baseline)
+
+
+def causes_among(cases: Iterable[PlacedCase], baseline: str = "") -> tuple[Cause, ...]:
+    """The causes of what is bad among some cases, in the same order.
+
+    :param baseline: the name of the kernel that comes last.
+    """
+    bad = [placed for placed in cases if placed.case.verdict in BAD]
     places: dict[tuple[str, str], list[PlacedCase]] = {}
     for placed in bad:
         cell = str(CaseId.parse(placed.case.id).cell)
@@ -82,7 +92,6 @@ def causes_of(run: Found) -> tuple[Cause, ...]:
                 found.setdefault(key, _Growing(placed.kernel, sign)).add(placed.case, sign)
     for key, case in later:
         found[key].followers.append(case)
-    baseline = run.run.baseline if isinstance(run, RunResult) else ""
     order = list(CauseKind)
     ranked = sorted(
         found.values(), key=lambda one: (one.kernel == baseline, order.index(one.sign.kind),

@@ -78,7 +78,7 @@ def _choose(
     run: RunResult, names: tuple[str, ...], wanted: str | None, other: str | None, side: str
 ) -> str:
     if wanted is not None:
-        if wanted in names:
+        if wanted in kernels_of(run, parts=True):
             return wanted
         raise UserError(
             f"{side}: run {run.run.id} has no kernel {wanted!r}",
@@ -123,7 +123,7 @@ def _by_key(run: RunResult, kernel: str) -> dict[str, CaseResult]:
 
 def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, CaseResult]) -> str:
     """Why a run has no such case: not planned, or something before it went wrong."""
-    if kernel not in kernels_of(run):
+    if kernel not in kernels_of(run, parts=True):
         return f"no kernel {kernel} in that run"
     cell = CaseId.of_key(kernel, key).cell
     no_shape = replace(cell, shape=NOT_ANY)

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, EXIT_USAGE
 from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.formats import counted
@@ -152,15 +153,23 @@ def summary_of(run: Found) -> Summary:
     )
 
 
-def kernels_of(run: Found) -> tuple[str, ...]:
-    """The names of the kernels that took part, in the run's order."""
+def kernels_of(run: Found, *, parts: bool = False) -> tuple[str, ...]:
+    """The names of the kernels that took part, in the run's order.
+
+    :param parts: those with a part of a series (``--each-patch``) too.
+    """
+    run = run if parts else without_prefixes(run)
     names = [k.name for k in run.kernels]
     names += [b.kernel for b in run.builds] + [c.kernel for c in run.cells]
     return tuple(dict.fromkeys(names))
 
 
-def cases_of(run: Found, kernel: str | None = None) -> Iterator[PlacedCase]:
-    """All cases of ``run`` (of one kernel): series, then builds, then the cells' in their order."""
+def cases_of(run: Found, kernel: str | None = None, *, parts: bool = False) -> Iterator[PlacedCase]:
+    """All cases of ``run`` (of one kernel): series, then builds, then the cells' in their order.
+
+    :param parts: those of kernels with a part of a series (``--each-patch``) too.
+    """
+    run = run if parts or kernel is not None else without_prefixes(run)
     for record in run.kernels:
         if kernel in (None, record.name) and (case := series_case(run, record)) is not None:
             yield PlacedCase(record.name, CaseId.parse(case.id).key, case)
@@ -222,6 +231,9 @@ def series_case(run: Found, kernel: KernelRecord) -> CaseResult | None:
 def _again(run: Found, name: str, *more: str) -> str:
     """The command that runs a kernel of ``run`` once more; no lab.yaml has cli and base."""
     known = next((kernel for kernel in run.kernels if kernel.name == name), None)
+    if known is not None and known.prefix_of:
+        name = known.prefix_of
+        more = (*more, "--each-patch=build")
     if known is None or name not in (CLI_KERNEL, BASE_KERNEL):
         return shlex.join(["lab", "run", "--kernel", name, *more])
     if known.series and not known.series_origin:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.formats import counted
 from orchestrator.model.kernel import Difference, FileChange
 from orchestrator.model.results import Found, KernelRecord, RunResult
@@ -39,6 +40,9 @@ def sentence(kernel: KernelRecord) -> str:
 def _of_series(kernel: KernelRecord) -> str:
     count, tested = len(kernel.series), kernel.tested
     base = f"{tested.what} ({kernel.version})" if tested.what else kernel.version
+    if kernel.patches:  # of more: the last of them is what tells it from the others
+        first = f"the first {count} patches" if count > 1 else "the first patch"
+        return f"{first} of a series on {base}, up to: {kernel.series[-1].subject}"
     subject = tested.subject or kernel.series[0].subject
     told = f"{counted(count, 'patch', 'patches')} on {base}: {subject}"
     if tested.difference is None or not tested.difference.near:
@@ -74,7 +78,8 @@ def file_text(file: FileChange) -> str:
 def tested_kernels(run: Found) -> tuple[KernelRecord, ...]:
     """The kernels that a run is about: all but the one that it compares with."""
     baseline = run.run.baseline if isinstance(run, RunResult) else ""
-    return tuple(k for k in run.kernels if k.name != baseline) or run.kernels
+    whole = without_prefixes(run).kernels
+    return tuple(k for k in whole if k.name != baseline) or whole
 
 
 def tested_lines(run: Found) -> tuple[str, ...]:

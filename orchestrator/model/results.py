@@ -152,6 +152,8 @@ class KernelRecord:
     ``expected`` is the title of an ``expect:`` entry that ``failure`` met.
     ``selftests`` are the files of the kernel's selftests that it changes (``mm/cow.c``).
     ``tree`` is the git tree of its sources, the series included: one value for the same content.
+    ``patches`` and ``prefix_of`` are those of :class:`.spec.KernelSpec`: a kernel with the first
+    patches of a series, and of which kernel of this run it is the beginning.
     """
 
     name: str
@@ -167,6 +169,72 @@ class KernelRecord:
     tested: Tested = field(default_factory=Tested)
     selftests: tuple[str, ...] = ()
     tree: str = ""
+    patches: int = 0
+    prefix_of: str = ""
+
+
+@dataclass(frozen=True)
+class PatchRow:
+    """What came of a series up to one of its patches, in every config and architecture of a run.
+
+    ``kernel`` has the first ``n`` patches.  ``applies`` is None where an earlier patch does not.
+    Of so many ``builds`` so many were ``built``, of so many ``boots`` so many ``booted``; a total
+    of 0 says that none was asked for or could be tried.  ``passed`` and ``failed`` count cases of
+    workloads.  ``warnings`` are the compiler's that this patch brings.
+    """
+
+    n: int
+    subject: str
+    kernel: str
+    applies: bool | None
+    builds: int = 0
+    built: int = 0
+    boots: int = 0
+    booted: int = 0
+    passed: int = 0
+    failed: int = 0
+    warnings: int = 0
+
+
+@dataclass(frozen=True)
+class PatchFinding:
+    """What one patch of a series breaks, or a warning that it brings and a later one takes away.
+
+    ``kind`` is ``build``, ``boot``, ``test`` or ``warning``.  ``patch`` is the first with which it
+    is seen, ``since`` the first that may have brought it: an earlier one where what lies between
+    could not be tried.  ``mended`` is the patch with which it is gone again, 0 for none.
+    ``title`` says what is wrong, ``evidence`` what the first case says of it.  ``places`` are
+    ``CONFIG/ARCH``.  ``case`` is the id of the first of so many ``cases``, ``rerun`` the command
+    that repeats it.  ``base_known`` says that the same was tried without the series.
+    """
+
+    kind: str
+    patch: int
+    subject: str
+    title: str
+    since: int
+    mended: int = 0
+    evidence: str = ""
+    places: tuple[str, ...] = ()
+    case: str = ""
+    cases: int = 0
+    rerun: str = ""
+    base_known: bool = False
+
+
+@dataclass(frozen=True)
+class EachPatch:
+    """A series patch by patch (``--each-patch``): ``kernel`` is the one with all of it."""
+
+    kernel: str
+    rows: tuple[PatchRow, ...]
+    findings: tuple[PatchFinding, ...] = ()
+
+    @property
+    def broken(self) -> tuple[PatchFinding, ...]:
+        """What does not build, boot or pass before the series is whole: it cannot be bisected."""
+        last = len(self.rows)
+        return tuple(f for f in self.findings if f.kind != "warning" and f.patch < last)
 
 
 @dataclass(frozen=True)
@@ -210,6 +278,7 @@ class RunResult:
     problems: tuple[str, ...] = ()
     schema: int = 1
     known_issues: tuple[IssueRecord, ...] = ()
+    each_patch: tuple[EachPatch, ...] = ()
 
     @property
     def command(self) -> str:

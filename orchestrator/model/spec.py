@@ -23,6 +23,9 @@ class KernelSpec:
     (folder, mbox, patch) or ``git:DIR#A..B``.  ``apply`` says how: one of :data:`APPLY_MODES`.
     ``where`` is ``file:line`` of the definition.
     ``base`` is the source that this kernel is set beside, empty for the nearest that is known.
+    ``patches`` is how many of the series' patches it has, from the first on; 0 for all of them.
+    ``prefix_of`` names the kernel of the same run with the whole series, whose patches are judged
+    one by one with this one; empty for a kernel that is tested for its own sake.
     """
 
     name: str
@@ -32,6 +35,8 @@ class KernelSpec:
     where: str = ""
     base: str = ""
     apply: str = STRICT
+    patches: int = 0
+    prefix_of: str = ""
 
 
 @dataclass(frozen=True)

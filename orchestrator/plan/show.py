@@ -83,6 +83,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "source": build.kernel.source,
                 "series": build.kernel.series,
                 "apply": build.kernel.apply,
+                "patches": build.kernel.patches or None,
+                "prefix_of": build.kernel.prefix_of or None,
                 "config": build.config.name,
                 "fragments": [path.stem for path in build.config.fragments],
                 "dotconfig": str(build.config.full) if build.config.full else None,
@@ -140,8 +142,11 @@ def _letter(number: int) -> str:
 
 
 def _groups(cells: Sequence[Cell]) -> list[tuple[WorkloadSpec, ...]]:
-    """The different workload lists, in order of appearance; most plans have one."""
-    return list(dict.fromkeys(map(_shown, cells)))
+    """The different workload lists, in order of appearance; most plans have one.
+
+    A cell that is there to see that it boots has none.
+    """
+    return list(filter(None, dict.fromkeys(map(_shown, cells))))
 
 
 def _shown(cell: Cell) -> tuple[WorkloadSpec, ...]:
@@ -154,6 +159,8 @@ def _build_row(build: Build) -> tuple[str, str, str]:
     if build.kernel.series:
         given = build.kernel.series
         source += f" + {'standard input' if given == STDIN else given}"
+        if build.kernel.patches:
+            source += f" (first {build.kernel.patches})"
         if build.kernel.apply != STRICT:
             source += f" ({build.kernel.apply})"
     return build.id, source, _config_text(build.config)
@@ -195,7 +202,9 @@ def _many(workloads: Sequence[WorkloadSpec]) -> str:
 
 def _cell_row(cell: Cell, groups: list[tuple[WorkloadSpec, ...]]) -> tuple[str, str, str]:
     many = _many(cell.workloads)
-    if len(groups) > 1:
+    if not cell.workloads:
+        many = "none: it boots"
+    elif len(groups) > 1:
         many += f" (list {_letter(groups.index(_shown(cell)) + 1)})"
     guest = "this machine, no guest" if cell.on_host else _shape_text(cell.shape)
     return cell.id, guest, many

@@ -12,6 +12,7 @@ from orchestrator.judge.outcome import PlacedCase, cases_of
 from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import Comparison, RunResult
+from orchestrator.report import each_patch_text
 from orchestrator.report.text import answer, changes_text, headline, verdict_counts
 from orchestrator.report.view import anchor, standing
 
@@ -35,7 +36,24 @@ def make_answer(
     """
     causes = causes_of(run) if causes is None else causes
     if comparison is not None:
-        return _comparison_answer(run, comparison, causes)
+        return _with_patches(_comparison_answer(run, comparison, causes), run)
+    return _with_patches(_own_answer(run, causes), run)
+
+
+def _with_patches(found: Answer, run: RunResult) -> Answer:
+    """The same with the first series that cannot be bisected (``--each-patch``)."""
+    one = next((one for one in run.each_patch if one.broken), None)
+    if one is None:
+        return found
+    told = f"{found.sentence} The series of {one.kernel} {each_patch_text.sentence(one)}."
+    found = replace(found, sentence=told)
+    if found.state != "pass":
+        return found
+    first = one.broken[0]
+    return replace(found, state="fail", first=first.case, anchor=anchor(first.case))
+
+
+def _own_answer(run: RunResult, causes: Sequence[Cause]) -> Answer:
     placed = tuple(p for p in cases_of(run))
     counts = verdict_counts(tuple(p.case for p in placed))
     state = answer(run)

@@ -10,6 +10,7 @@ from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import Comparison, RunResult
+from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import headline
 from orchestrator.report.text import first_line
 
@@ -50,6 +51,9 @@ def _why(run: RunResult, comparison: Comparison | None, status: int) -> tuple[st
         ]
         if new:
             return headline(new[0]), len(new) - 1
+    broken = [one for one in run.each_patch if one.broken]
+    if status == EXIT_KERNEL and broken and (comparison is not None or not causes):
+        return f"{broken[0].kernel} {each_patch_text.sentence(broken[0])}", len(broken) - 1
     if causes:
         return headline(causes[0]), len(causes) - 1
     return "nothing was executed", 0

@@ -17,8 +17,9 @@ from urllib.parse import quote
 from orchestrator.judge import grouped, outcome, own_selftests, tested
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.report import cause_text, figures, plot, text, trace, view
+from orchestrator.report import cause_text, each_patch_text, figures, plot, text, trace, view
 from orchestrator.report.answer import make_answer
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
@@ -87,10 +88,11 @@ def render(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals.update(
         run=run,
+        whole=without_prefixes(run),
         comparison=comparison,
         changes=changes,
         causes=causes_of(run),
-        config_tables=_config_tables(run, folder),
+        config_tables=_config_tables(without_prefixes(run), folder),
         limits=Limits(),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -102,6 +104,7 @@ def render(
         grouped=grouped,
         outcome=outcome,
         own_selftests=own_selftests,
+        patches=each_patch_text,
         size=plot,
         tested=tested,
         texts=text,

@@ -21,6 +21,7 @@ from orchestrator.judge.outcome import (
     not_run_text,
     series_case,
 )
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.tested import sentence, tested_title
 from orchestrator.judge.verdict import damage_of
 from orchestrator.model.evidence import Hit, LogReport, LogSource
@@ -36,6 +37,7 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.report.cause_text import earlier_text
+from orchestrator.report.each_patch_junit import class_name, patch_cases
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
@@ -62,7 +64,8 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
     import junit_xml  # not needed where nothing is reported
 
     make = _Maker(junit_xml, run, comparison)
-    suites = [*make.run(), *make.series(), *make.builds(), *make.cells(), *make.gone()]
+    suites = [*make.run(), *make.series(), *make.each_patch(), *make.builds(), *make.cells(),
+              *make.gone()]  # fmt: skip
     return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
 
 
@@ -136,10 +139,10 @@ class _Maker:
 
     def __init__(self, library: Any, run: RunResult, comparison: Comparison | None) -> None:
         self.library = library
-        self.result = run
+        self.result = without_prefixes(run)
         self.comparison = comparison
         found = comparison.cases if comparison is not None else ()
-        self.tested = {kernel.name: sentence(kernel) for kernel in run.kernels}
+        self.tested = {kernel.name: sentence(kernel) for kernel in self.result.kernels}
         self.compared = {id_of(c.after): c for c in found if c.after is not None}
 
     def run(self) -> list[Any]:
@@ -200,6 +203,14 @@ class _Maker:
             self.judge(case, whole, apply_text(kernel))
             cases.append(case)
         return cases
+
+    def each_patch(self) -> list[Any]:
+        """A suite per series that was tried patch by patch: what a patch breaks is its failure."""
+        return [
+            self.suite(f"each patch {one.kernel}", patch_cases(self.library, one),
+                       {"kernel": one.kernel})
+            for one in self.result.each_patch
+        ]  # fmt: skip
 
     def builds(self) -> list[Any]:
         """A suite per build."""
@@ -341,15 +352,6 @@ class _Maker:
 def id_of(case: CaseResult) -> tuple[str, str]:
     """What finds a case's comparison: of a case that ran twice only the worse was compared."""
     return case.id, case.verdict.value
-
-
-def class_name(place: CellId, workload: str) -> str:
-    """``kernel.config.arch.shape.family/workload``: dots are what Jenkins groups by.
-
-    Dots in the parts themselves (``6.12``) would make packages of their own, hence ``6_12``.
-    """
-    parts = [part.replace(".", "_") for part in (*place.applying, workload)]
-    return visible(".".join(parts))
 
 
 def unique(cases: list[Any]) -> list[Any]:

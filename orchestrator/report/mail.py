@@ -17,8 +17,8 @@ from orchestrator.judge.own_selftests import selftest_lines
 from orchestrator.judge.tested import sentence, tested_kernels
 from orchestrator.model.formats import counted
 from orchestrator.model.kernel import PatchState
-from orchestrator.model.results import Comparison, KernelRecord, RunResult
-from orchestrator.report import view
+from orchestrator.model.results import Comparison, EachPatch, KernelRecord, RunResult
+from orchestrator.report import each_patch_text, view
 from orchestrator.report.cause_text import about, headline
 from orchestrator.report.text import (
     EXIT_MEANING,
@@ -47,6 +47,7 @@ def render(
     :param tested_by: who stands for it, ``NAME <MAIL>``: told only where all is well.
     """
     parts = [*_head(run), _result(run, comparison, url)]
+    parts += [_patches(one) for one in run.each_patch]
     causes = causes_to_tell(comparison, causes_of(run))
     told: set[str] = set()
     parts += [_cause(cause, told) for cause in causes[:_CAUSES]]
@@ -130,6 +131,16 @@ def _cause(cause: Cause, told: set[str]) -> str:
     if said.strip() and said not in told:
         told.add(said)
         lines += ["", *(f"  {line}".rstrip() for line in said.split("\n"))]
+    return "\n".join(lines)
+
+
+def _patches(one: EachPatch) -> str:
+    """A series patch by patch: what came of it, and each finding."""
+    lines = _wrapped(_line(f"Each patch: {each_patch_text.sentence(one)}."))
+    for finding in one.findings[:_CAUSES]:
+        lines += _wrapped(_line(each_patch_text.headline(finding, one)), "  ", "    ")
+        for text in each_patch_text.about(finding):
+            lines += _wrapped(_line(text), "    ", "    ")
     return "\n".join(lines)
 
 

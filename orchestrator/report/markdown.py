@@ -17,8 +17,8 @@ from orchestrator.judge.known_issues import NOT_SEEN
 from orchestrator.judge.outcome import not_run_text
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.formats import counted
-from orchestrator.model.results import CaseResult, Change, Comparison, RunResult
-from orchestrator.report import view
+from orchestrator.model.results import CaseResult, Change, Comparison, EachPatch, RunResult
+from orchestrator.report import each_patch_text, view
 from orchestrator.report.answer import make_answer
 from orchestrator.report.cause_text import about, headline
 from orchestrator.report.text import (
@@ -58,6 +58,7 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
     head += _few([f"Known issue {code(issue_name(issue), _SHORT)} "
                   f"{code(issue_standing(issue, run), _SHORT)}."
                   for issue in run.known_issues if issue.state == NOT_SEEN])  # fmt: skip
+    head += [block for one in run.each_patch for block in _patches(one)]
     heading, causes, quiet = _to_tell(comparison, every)
     if causes:
         head.append(heading)
@@ -143,6 +144,21 @@ def _matrix(run: RunResult) -> Iterator[str]:
 def _cell(text: str) -> str:
     """Text in a table, whose cells end at a bar, in a code span too (GFM 0.29, section 4.10)."""
     return code(text, _NARROW).replace("|", "\\|")
+
+
+def _patches(one: EachPatch) -> Iterator[str]:
+    """A series patch by patch: what came of it, a table, each finding."""
+    yield f"### Each patch of {code(one.kernel, _NARROW)}"
+    yield f"{code(each_patch_text.sentence(one))}"
+    lines = [" | ".join(["", *each_patch_text.HEAD, ""]).strip(), "|--:" + "|:--" * 6 + "|"]
+    for row in each_patch_text.rows(one)[:_ROWS]:
+        lines.append(f"| {' | '.join(map(_cell, row.cells))} |")
+    yield "\n".join(lines)
+    yield from _few([
+        "\n".join([f"- {code(each_patch_text.headline(finding, one))}",
+                   *(f"  - {code(text, _SHORT)}" for text in each_patch_text.about(finding))])
+        for finding in one.findings
+    ])  # fmt: skip
 
 
 def _to_tell(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.judge.outcome import BAD, cell_cases
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, CaseId, Verdict
@@ -135,7 +136,11 @@ def arches_of(run: RunResult) -> tuple[str, ...]:
 
 
 def matrix(run: RunResult) -> tuple[Row, ...]:
-    """Kernel x config x shape, an architecture a column; builds without a cell are in it too."""
+    """Kernel x config x shape, an architecture a column; builds without a cell are in it too.
+
+    Without what has a part of a series only, of which a table of its own tells.
+    """
+    run = without_prefixes(run)
     arches = arches_of(run)
     cells = {(c.kernel, c.config, c.shape, c.arch): c for c in run.cells}
     builds = {(b.kernel, b.config, b.arch): b for b in run.builds}

@@ -48,16 +48,23 @@ def find_case(run: RunResult, wanted: str) -> CaseResult:
 
 
 def cases_called(run: RunResult, wanted: str) -> tuple[CaseResult, ...]:
-    """The cases that ``wanted`` fits; those that failed alone, the first to read first, if any."""
-    known = {placed.case.id: placed.case for placed in cases_of(run)}
-    found = lookup.fitting(wanted, known)
+    """The cases that ``wanted`` fits; those that failed alone, the first to read first, if any.
+
+    Cases of a part of a series are meant where no other fits.
+    """
+    for parts in (False, True):
+        known = {placed.case.id: placed.case for placed in cases_of(run, parts=parts)}
+        if found := lookup.fitting(wanted, known):
+            break
     failed = tuple(case for case in failures(run) if case.id in found)
+    failed = failed or tuple(known[name] for name in found if known[name].verdict in BAD)
     return failed or tuple(known[case_id] for case_id in found)
 
 
 def first_failure(run: RunResult) -> CaseResult | None:
-    """The case that a summary tells first."""
-    return next(iter(failures(run)), None)
+    """The case that a summary tells first; of a part of a series where no other failed."""
+    parts = (p.case for p in cases_of(run, parts=True) if p.case.verdict in BAD)
+    return next(iter(failures(run)), next(parts, None))
 
 
 def near_names(run: RunResult, wanted: str, others: Iterable[str] = ()) -> str:
@@ -65,7 +72,7 @@ def near_names(run: RunResult, wanted: str, others: Iterable[str] = ()) -> str:
 
     :param others: what ``wanted`` may mean besides.
     """
-    near = near_cases((placed.case.id for placed in cases_of(run)), wanted, others)
+    near = near_cases((placed.case.id for placed in cases_of(run, parts=True)), wanted, others)
     return near or f"`lab open {run.run.id}` shows its cases"
 
 

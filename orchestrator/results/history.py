@@ -210,7 +210,7 @@ def workload_seconds(db: Path, runs: int = 20) -> dict[tuple[str, str], float]:
     """
     rows = rows_of(
         db,
-        "SELECT c.run, c.key, c.workload, c.name, c.seconds FROM cases c"
+        "SELECT c.run || ' ' || c.kernel, c.key, c.workload, c.name, c.seconds FROM cases c"
         " JOIN (SELECT id, started FROM runs ORDER BY started DESC, id DESC LIMIT ?) r"
         " ON r.id = c.run WHERE c.seconds > 0 OR c.name IN (?,?,?)"
         " ORDER BY r.started DESC, r.id DESC",
@@ -345,7 +345,7 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
         [(info.id, _text(cell), identity) for cell, identity in identities(run).items()],
     )
     made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
-    for placed in cases_of(run):
+    for placed in cases_of(run, parts=True):
         _insert_case(connection, info.id, placed.case, made_of.get(placed.kernel, ("", "")))
 
 

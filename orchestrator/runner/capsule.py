@@ -120,7 +120,10 @@ def capsules(folder: Path) -> tuple[Path, ...]:
 
 
 def _jobs(plan: Plan, run: RunResult) -> list[_Job]:
-    """What failed, the clearest first: what the kernel said; the baseline's own failures last."""
+    """What failed, the clearest first: what the kernel said; the baseline's own failures last.
+
+    Right before these come those of a part of a series.
+    """
     cells = {cell.id: cell for cell in plan.cells}
     jobs: list[_Job] = []
     for found in run.cells:
@@ -136,8 +139,12 @@ def _jobs(plan: Plan, run: RunResult) -> list[_Job]:
             )  # fmt: skip
             if bad:
                 jobs.append(_Job(cell, found, spec, bad))
-    jobs.sort(key=lambda job: (job.found.kernel == plan.baseline, not _hits(job.cases)))
-    return jobs
+    return sorted(jobs, key=lambda job: _later(job, plan.baseline))
+
+
+def _later(job: _Job, baseline: str | None) -> tuple[bool, bool, bool]:
+    kernel = job.cell.build.kernel
+    return kernel.name == baseline, bool(kernel.prefix_of), not _hits(job.cases)
 
 
 def _hits(cases: Iterable[CaseResult]) -> tuple[Hit, ...]:

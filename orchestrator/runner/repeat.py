@@ -84,6 +84,8 @@ def make_repeat(
     cell = as_ran(plan.cells[0], loops)
     if shape is not None:
         cell = replace(cell, shape=shape)
+    if not workloads and record is not None and record.patches:
+        cell = replace(cell, workloads=())  # it was there to see that it boots
     built = next((one for one in earlier.builds if one.id == place.build), None)
     if built is not None:
         config_spec = cell.build.config
@@ -135,8 +137,9 @@ def _as_run(spec: KernelSpec, name: str, record: KernelRecord | None, base: str 
         return replace(spec, name=name)
     series = record.series_origin or None
     return replace(
-        spec, name=name, source=record.source, series=series, base=base, apply=record.apply
-    )
+        spec, name=name, source=record.source, series=series, base=base, apply=record.apply,
+        patches=record.patches,
+    )  # fmt: skip
 
 
 def _asked_base(earlier: RunResult, name: str) -> str:

@@ -17,7 +17,9 @@ from orchestrator.guest.loopback import check_loopback
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.compare import compare, kernel_regressed
+from orchestrator.judge.each_patch import each_patch, status_with
 from orchestrator.judge.outcome import exit_status
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.kernel.build import asked
 from orchestrator.kernel.build.request import require_tools
 from orchestrator.model.arch import ARCHES
@@ -206,6 +208,7 @@ class Book:
             comparison: Comparison | None = compare(against, draft)
         else:
             comparison = compare_kernels(self.plan, draft)
+        draft = replace(draft, each_patch=each_patch(draft, comparison))
         final = replace(draft, run=replace(draft.run, exit_status=status(draft, comparison)))
         record.finish(self.places, final, self.folder, comparison)
         keep_budget(self.places.cache)
@@ -242,16 +245,18 @@ def _status(
     regressions = None
     if fail_on == "regression" and comparison is not None:
         regressions = int(kernel_regressed(comparison))
-    return exit_status(
-        run.cells,
-        run.builds,
-        run.kernels,
+    whole = without_prefixes(run)
+    status = exit_status(
+        whole.cells,
+        whole.builds,
+        whole.kernels,
         regressions=regressions,
         interrupted=state.interrupted,
         usage=state.usage,
         host_problem=bool(state.problems),
         need_cases=options.boot,
     )
+    return status_with(status, run.each_patch, run)
 
 
 def check_compilers(plan: Plan) -> None:
@@ -307,7 +312,9 @@ def check_baseline(plan: Plan) -> None:
     """
     if plan.baseline is None:
         return
-    names = [one.build.kernel.name for one in plan.cells]  # what runs on the host has no build
+    # What runs on the host has no build; a part of a series is told by the whole.
+    kernels = [one.build.kernel for one in plan.cells]
+    names = [kernel.name for kernel in kernels if not kernel.prefix_of]
     others = dict.fromkeys(name for name in names if name != plan.baseline)
     if len(others) != 1:
         raise UserError(
@@ -321,8 +328,8 @@ def compare_kernels(plan: Plan, run: RunResult) -> Comparison | None:
     """The kernel under test beside the plan's baseline; None where one of them is missing."""
     if plan.baseline is None:
         return None
-    others = [entry.name for entry in run.kernels if entry.name != plan.baseline]
-    there = any(entry.name == plan.baseline for entry in run.kernels)
-    if len(others) != 1 or not there:
+    kernels = [entry.name for entry in without_prefixes(run).kernels]
+    others = [name for name in kernels if name != plan.baseline]
+    if len(others) != 1 or plan.baseline not in kernels:
         return None
     return compare(run, run, plan.baseline, others[0])

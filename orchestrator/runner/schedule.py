@@ -5,6 +5,9 @@ Kernels are prepared one after another.  Then each build is looked up among the 
 of those that are there queue before any build, since an early answer counts.  What is to be built
 queues behind them, and its cells queue when it is done.
 
+The kernels of a series' first patches (``--each-patch``) are prepared after all others, and their
+cells run when nothing else is to be built or run: what the whole series does is told first.
+
 Cells on the host wait for their kernels alone, and begin beside the first build.  They hold no
 cores: they are one process at a time, and niced.
 
@@ -32,6 +35,8 @@ PLENTY = 8
 SPARED = 4
 # Builds queue behind every cell that can already run.
 _BUILDS = 1_000_000
+# So does what tells of a part of a series, behind the builds.
+_PREFIXES = 2_000_000
 
 
 # ---------------------------------------------------------------- instructions
@@ -160,7 +165,8 @@ class Schedule:
         self._plan = plan
         self._boot = boot
         places = (*plan.builds, *(cell.build for cell in plan.cells))
-        self._kernels = list(dict.fromkeys(build.kernel for build in places))
+        kernels = dict.fromkeys(build.kernel for build in places)
+        self._kernels = sorted(kernels, key=lambda kernel: bool(kernel.prefix_of))
         self._builds = {build.id: build for build in plan.builds}
         self._rank = {build.id: rank for rank, build in enumerate(plan.builds)}
         self._cells = {cell.id: cell for cell in plan.cells}
@@ -271,7 +277,8 @@ class Schedule:
         cells = self._open_of(event.build)
         if event.verdict is Verdict.PASS:
             for cell in cells:
-                self._queue(self._rank[event.build], Boot(cell))
+                later = _PREFIXES if cell.build.kernel.prefix_of else 0
+                self._queue(later + self._rank[event.build], Boot(cell))
             return ()
         failed = event.verdict is Verdict.FAIL
         why = "its build failed" if failed else "its build could not be made"

@@ -75,7 +75,8 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     def tell(text: str) -> None:
         context.listener(Event("kernel", spec.name, "fetch", text))
 
-    patches = load.load_series(spec.series) if spec.series else None
+    series = load.load_series(spec.series) if spec.series else None
+    patches = load.beginning(series, spec.patches) if series else None
     base_commit = patches.base_commit if patches else ""
     base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, context.cache)
@@ -110,6 +111,8 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         apply=spec.apply,
         selftests=selftest_files(tree.touched_files),
         tree="" if tree.failure else tree.tree,
+        patches=spec.patches,
+        prefix_of=spec.prefix_of,
     )
     return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 

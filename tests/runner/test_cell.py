@@ -173,6 +173,7 @@ def go(
     mismatches: tuple[ConfigMismatch, ...] = (),
     events: list[Event] | None = None,
     fresh: bool = False,
+    bare: bool = False,
     spare: Any = no_cores,
 ) -> CellRecord:
     build = Build("k/c/x86_64", KERNEL, config or ConfigSpec("c"), "x86_64")
@@ -180,7 +181,7 @@ def go(
         "k/c/x86_64/s",
         build,
         shape or ShapeSpec("s"),
-        workloads or (work("a"), work("b")),
+        () if bare else workloads or (work("a"), work("b")),
         fresh_guests=fresh,
     )
     dotconfig = play.folder / "dotconfig"
@@ -249,6 +250,19 @@ def test_all_goes_well(play: Play) -> None:
     assert not (play.folder / "cache" / "tmp").exists() or not list(
         (play.folder / "cache" / "tmp").iterdir()
     )
+
+
+def test_without_workloads_it_boots_all_the_same(play: Play) -> None:
+    record = go(play, bare=True, fresh=True)
+    assert record.verdict is Verdict.PASS
+    assert {"boot:boot": "pass", "config:config": "pass"}.items() <= told(record).items()
+    assert (len(play.requests), play.ran) == (1, [])
+    play.boots = [BootFailed(GuestEnd.SILENT, "silent", 9.0)]
+    again = go(play, bare=True)
+    assert again.verdict is Verdict.PASS
+    assert any("the first boot was repeated" in note for note in again.notes)
+    play.pushes = [SshLost("gone")]
+    assert go(play, bare=True).verdict is Verdict.PASS  # its kernel has booted, and was looked at
 
 
 def test_a_guests_case_name_does_not_reach_the_users_shell(play: Play) -> None:

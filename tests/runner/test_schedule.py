@@ -90,6 +90,32 @@ def test_one_kernel_after_another_then_its_builds_then_their_cells() -> None:
     assert schedule.finished
 
 
+def test_a_part_of_a_series_waits_for_what_the_whole_tells() -> None:
+    plan = plan_of("k", configs="ab")
+    parts = [
+        replace(
+            b, id=f"k@1/{b.config.name}/x86_64", kernel=replace(b.kernel, name="k@1", prefix_of="k")
+        )
+        for b in plan.builds
+    ]
+    builds = (parts[0], plan.builds[0], parts[1], plan.builds[1])
+    cells = tuple(Cell(f"{b.id}/small", b, SMALL, ()) for b in builds)
+    schedule = Schedule(replace(plan, builds=builds, cells=cells), 2)
+    assert told(schedule.begin(0.0)) == ["prepare k"]
+    assert told(schedule.on(KernelEnded("k", ready=True), 1.0)) == ["prepare k@1"]
+    schedule.on(KernelEnded("k@1", ready=True), 1.0)
+    order = [told(schedule.on(NotKept(build.id), 2.0)) for build in builds][-1]
+    while not schedule.finished:
+        what, name = order[-1].split()[:2]
+        ended = BuildEnded(name, P, 9.0) if what == "make" else CellEnded(name, 9.0)
+        order += told(schedule.on(ended, 3.0))
+    assert [" ".join(words.split()[:2]) for words in order] == [
+        "make k@1/a/x86_64", "make k/a/x86_64", "boot k/a/x86_64/small",
+        "make k@1/b/x86_64", "make k/b/x86_64", "boot k/b/x86_64/small",
+        "boot k@1/a/x86_64/small", "boot k@1/b/x86_64/small",
+    ]  # fmt: skip
+
+
 def with_host(plan: Plan) -> Plan:
     """The plan, and a cell on the host for each of its kernels."""
     kernels = dict.fromkeys(build.kernel for build in plan.builds)

@@ -20,7 +20,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, kconfig, modules, needs, shadow
+from orchestrator.kernel.build import ccache, kconfig, modules, needs, shadow, warned
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
 from orchestrator.kernel.build.foretold import Foretold, foretell
@@ -115,6 +115,7 @@ def build_kernel(
         if kept is not None:
             return kept
         site = _Site(wanted, source, objects, work, cache)
+        earlier = warned.take(objects)
         made = _configure_and_compile(site, jobs, deadline, on_progress, on_note)
         if not intact():
             raise HostError(
@@ -122,9 +123,11 @@ def build_kernel(
                 "run it again: the tree is made anew",
             )
         vouch(objects)
+        text = _read(site.log)
+        told = [m for m in messages(text, source) if m.severity == "warning"]
+        warnings = warned.note(objects, earlier, text, told, source)
         if not made.whole:
             return _failed(site, made, began)
-        warnings = tuple(m for m in messages(_read(site.log), source) if m.severity == "warning")
         if config.modules:
             modules.pack(_command(site), work, site.log)
         digest = _keep(site, made, warnings)

@@ -86,6 +86,12 @@ def series_digest(patches: Sequence[Patch]) -> str:
     return hashlib.sha256("".join(f"{p.sha256}\n" for p in patches).encode()).hexdigest()
 
 
+def beginning(series: Series, count: int) -> Series:
+    """Give the first ``count`` patches of a series as one; 0 means all, as in a kernel's spec."""
+    patches = series.patches[: count or None]
+    return replace(series, patches=patches, digest=series_digest(patches))
+
+
 # ---------------------------------------------------------------- where mails come from
 
 

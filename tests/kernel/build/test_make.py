@@ -846,14 +846,35 @@ def test_only_warnings_that_the_series_brought(
     assert elsewhere.new_warnings == ()
 
 
-def test_warnings_whose_age_is_not_known(
+def test_warnings_of_objects_that_are_not_compiled_again(
     ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path
 ) -> None:
+    make(ask(touched=()))
+    (source / "mm/userfaultfd.c").write_text(WARNS)
+    first = make(ask(tree="t2", base_tree="t1"))
+    second = make(ask(tree="t3", base_tree="t1", touched=("mm/userfaultfd.c", "mm/other.c")))
+    assert first.log is not None
+    assert second.log is not None
+    assert ("CC " in first.log.read_text(), "CC " in second.log.read_text()) == (True, False)
+    assert first.new_warnings == second.new_warnings != ()
+    (source / "mm/userfaultfd.c").write_text(BROKEN)
+    assert make(ask(tree="t4", base_tree="t1")).verdict is Verdict.FAIL
+    (source / "mm/userfaultfd.c").write_text(GOOD + "\n")
+    assert make(ask(tree="t5", base_tree="t1")).new_warnings == ()
+
+
+def test_warnings_whose_age_is_not_known(
+    ask: Callable[..., BuildRequest], make: Callable[..., BuildResult], source: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     (source / "mm/userfaultfd.c").write_text(WARNS)
     alone = make(ask(tree="t2", base_tree="t1"))
     assert len(alone.new_warnings) == 1
     assert alone.notes == (build.BASE_UNKNOWN,)
-    make(ask(touched=()))  # the base: nothing to compile, so nothing to warn of
+    # The base: nothing to compile, so nothing to warn of, in a folder that an earlier lab made.
+    for noted in tmp_path.glob("cache/obj/*/.lab-warnings"):
+        noted.unlink()
+    make(ask(touched=()))
     again = make(ask(tree="t2", base_tree="t1"))
     assert again.cached
     assert again.notes == (build.BASE_UNSEEN,)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A series patch by patch in words, and as the rows of a small table.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.model.formats import counted
+from orchestrator.model.results import EachPatch, PatchFinding, PatchRow
+
+_DOES = {"build": "does not build", "boot": "does not boot", "test": "fails"}
+# A reason is what a compiler or a guest says: a line of 2,000 characters is no headline.
+_LONGEST = 300
+_PLACES = 6
+
+HEAD = ("n", "applies", "builds", "warnings", "boots", "tests", "patch")
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row as it is shown: ``state`` is pass, fail or none; ``cells`` go with :data:`HEAD`."""
+
+    state: str
+    cells: tuple[str, ...]
+
+
+def sentence(one: EachPatch) -> str:
+    """What came of it: ``patch 2 of 3 does not build, patch 3 mends it: mm/x.c:9: error: ...``.
+
+    Where all is well, how far each patch was tried.
+    """
+    if one.broken:
+        first, *others = one.broken
+        more = f", and {counted(len(others), 'more finding')}" if others else ""
+        return f"cannot be bisected: {headline(first, one)}{more}"
+    refused = next((row for row in one.rows if row.applies is False), None)
+    if refused is not None:
+        return f"patch {refused.n} of {len(one.rows)} does not apply"
+    done = [
+        word for word, tried, well in (
+            ("builds", [r.builds for r in one.rows], [r.built for r in one.rows]),
+            ("boots", [r.boots for r in one.rows], [r.booted for r in one.rows]),
+            ("passes its tests", [r.passed + r.failed for r in one.rows[:-1]],
+             [r.passed for r in one.rows[:-1]]),
+        ) if any(tried) and all(tried) and tried == well
+    ]  # fmt: skip
+    if not done:
+        return "not every patch could be tried"
+    words = f"{', '.join(done[:-1])} and {done[-1]}" if len(done) > 1 else done[0]
+    return f"each of the {len(one.rows)} patches {words}"
+
+
+def headline(finding: PatchFinding, one: EachPatch) -> str:
+    """What a patch does: ``patch 2 of 4 does not build, patch 3 mends it: mm/x.c:9: error: ...``.
+
+    Of a warning ``patch 2 of 4 brings a warning that patch 3 takes away: ...``.
+    """
+    who = _who(finding, len(one.rows))
+    if finding.kind == "warning":
+        return f"{who} brings a warning that patch {finding.mended} takes away: {_title(finding)}"
+    told = f"{who} {_DOES[finding.kind]}"
+    if finding.mended:
+        told += f", patch {finding.mended} mends it"
+    elif finding.patch < len(one.rows):
+        told += ", and so do all after it"
+    return f"{told}: {_title(finding)}"
+
+
+def _title(finding: PatchFinding) -> str:
+    title = finding.title
+    return title if len(title) <= _LONGEST else f"{title[:_LONGEST]} [...]"
+
+
+def _who(finding: PatchFinding, count: int) -> str:
+    last = f"{finding.patch} of {count}"
+    if finding.since == finding.patch:
+        return f"patch {last}"
+    word = "or" if finding.since == finding.patch - 1 else "to"
+    return f"one of patches {finding.since} {word} {last}"
+
+
+def about(finding: PatchFinding) -> tuple[str, ...]:
+    """What the headline leaves out, a line each: the subject, the places, evidence, the base."""
+    more = len(finding.places) - _PLACES
+    places = ", ".join(finding.places[:_PLACES]) + (f" and {more} more" if more > 0 else "")
+    cases = f"{counted(finding.cases, 'case')} in " if finding.kind == "test" else ""
+    unknown = "" if finding.base_known else "not known whether it is so without the series too"
+    told = (finding.subject, f"{cases}{places}", finding.evidence, unknown)
+    return tuple(filter(None, told))
+
+
+def rows(one: EachPatch) -> tuple[ShownRow, ...]:
+    """The table, a row a patch; the last row is the whole series."""
+    return tuple(_row(row, any(f.patch == row.n for f in _failing(one))) for row in one.rows)
+
+
+def _failing(one: EachPatch) -> Sequence[PatchFinding]:
+    return [finding for finding in one.findings if finding.kind != "warning"]
+
+
+def _row(row: PatchRow, blamed: bool) -> ShownRow:
+    applies = {True: "yes", False: "no", None: "-"}[row.applies]
+    tests = [f"{row.passed} pass"] if row.passed else []
+    tests += [f"{row.failed} fail"] if row.failed else []
+    short = row.built < row.builds or row.booted < row.boots or row.failed > 0
+    bad = blamed or short or row.applies is False
+    state = "fail" if bad else "pass" if row.builds else "none"
+    return ShownRow(state, (
+        str(row.n), applies, _of(row.built, row.builds), str(row.warnings),
+        _of(row.booted, row.boots), ", ".join(tests) or "-", row.subject,
+    ))  # fmt: skip
+
+
+def _of(well: int, tried: int) -> str:
+    return f"{well}/{tried}" if tried else "-"
+
+
+def lines(one: EachPatch) -> list[str]:
+    """All of it as lines for a terminal: the sentence, the table, each finding."""
+    shown = [HEAD, *(row.cells for row in rows(one))]
+    widths = [max(len(cells[at]) for cells in shown) for at in range(len(HEAD))]
+    told = [f"each patch of {one.kernel}: {sentence(one)}"]
+    for cells in shown:
+        padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+        told.append(f"       {'  '.join(padded)}".rstrip())
+    for finding in one.findings:
+        word = "WARN" if finding.kind == "warning" else "FAIL"
+        told.append(f"{word:5}  {headline(finding, one)}")
+        told += [f"       {text}" for text in about(finding)]
+        told += [f"       again: {finding.rerun}"] if finding.rerun else []
+    return told
