@@ -170,6 +170,28 @@ def rerun(
     return command(words, run_options_of(options), how)
 
 
+@cli.command()
+@run_and_case
+@run_options
+@personal_option
+@click.option("--range", "where", metavar="git:DIR#A..B",
+              help="Commits after A, which is good, up to B, in place of patches.")  # fmt: skip
+@click.option("--trials", type=click.IntRange(2), default=100, show_default=True, metavar="N",
+              help="Stop after so many, sure or not.")  # fmt: skip
+@click.option("--resume", metavar="RUN", help="Go on with a search that was interrupted.")
+def bisect(words: tuple[str, ...], where: str | None, trials: int, **options: Any) -> int:
+    """Find the patch of a run's series that brought a failing case.
+
+    Without CASE the first that failed, without RUN that of the latest run.  A flaky case is tried
+    until it is sure; what does not build is left out.  The last line names the patch, how sure
+    that is, and how often the case failed with and without it.
+    """
+    from orchestrator.commands.bisect import BisectOptions
+    from orchestrator.commands.bisect import bisect as command
+
+    return command(words, run_options_of(options), BisectOptions(where, trials))
+
+
 # ---------------------------------------------------------------- what looks at stored results
 
 
