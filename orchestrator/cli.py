@@ -173,7 +173,6 @@ def rerun(
 @cli.command()
 @run_and_case
 @run_options
-@personal_option
 @click.option("--range", "where", metavar="git:DIR#A..B",
               help="Commits after A, which is good, up to B, in place of patches.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(2), default=100, show_default=True, metavar="N",

@@ -115,6 +115,7 @@ TESTED_IN = {
     "runner.in_guest": "runner/test_cell",
     "runner.repeat": "commands/test_rerun",
     "runner.state": "runner/test_local",
+    "runner.trying": "runner/test_trials",
     "workload.selftest_log": "workload/test_selftests",
     "workload.selftest_make": "workload/test_selftests",
 }
