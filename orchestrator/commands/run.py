@@ -25,7 +25,8 @@ class Options:
     ``baseline`` is a run, a kernel's name or None; ``fail_on`` is ``any``, ``regression`` or None
     (regression where there is a baseline).  ``seed`` is that of the looping workloads (None: a new
     one), ``time_budget`` (s) takes the place of the profile's.  ``base`` is a commit of the tree
-    under test, which is built and run as its baseline.
+    under test, which is built and run as its baseline.  ``retries`` is how often a case that
+    regressed is tried again at most (None: as lab.yaml says).
     """
 
     baseline: str | None = None
@@ -41,6 +42,7 @@ class Options:
     base: str | None = None
     quiet: bool = False
     notify: bool | None = None
+    retries: int | None = None
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -75,6 +77,7 @@ def run(selection: Selection, options: Options) -> int:
         seed=options.seed,
         fail_on=options.fail_on,
         command=command_line(selection.series),
+        retries=options.retries,
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.judge import grouped, outcome, own_selftests, tested
+from orchestrator.judge import grouped, outcome, own_selftests, retried, tested
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
@@ -102,6 +102,7 @@ def render(
         grouped=grouped,
         outcome=outcome,
         own_selftests=own_selftests,
+        retried=retried,
         size=plot,
         tested=tested,
         texts=text,

@@ -16,7 +16,7 @@ from orchestrator.guest.loopback import check_loopback
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.outcome import apply_reason, cases_of, exit_status
-from orchestrator.judge.sequential import Decided, Decision, ErrorRates, decide
+from orchestrator.judge.sequential import Decided, decide
 from orchestrator.judge.trials import (
     Repeat,
     Shown,
@@ -29,6 +29,7 @@ from orchestrator.judge.trials import (
 )
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, UserError
 from orchestrator.model.formats import parse_dotconfig
+from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
 from orchestrator.model.results import CaseResult
