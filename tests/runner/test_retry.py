@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -261,3 +262,15 @@ def test_a_cause_that_is_decided_is_not_tried_in_its_other_cases(
     assert racy.retried is not None
     assert racy.retried.note == f"what it fails for is decided by {steady.id}"
     assert done.status == 1
+
+
+def test_what_is_clear_comes_first_and_then_one_after_another(world: World, places: Places) -> None:
+    other = replace(RACY, name="f/other")
+    flake = [FAIL, PASS, PASS, PASS]
+    world.script = {"new f/racy": [FAIL, *flake * 50], "old f/racy": [PASS, *flake * 50]}
+    world.script |= {"new f/other": [FAIL, *flake * 50], "old f/other": [PASS, *flake * 50]}
+    plan = plan_of("old", "new", baseline="old", workloads=(RACY, other))
+    go(world, places, plan, retries=9)
+    tried = [name for name in world.tried if name.startswith("new")]
+    assert tried[:12] == ["new f/racy", "new f/other"] * 6
+    assert tried[12:] == ["new f/racy"] * 3 + ["new f/other"] * 3
