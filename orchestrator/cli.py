@@ -50,6 +50,9 @@ def cli() -> None:
               help="What racing workloads start from (default: another one each run).")  # fmt: skip
 @click.option("--time-budget", callback=seconds_value, metavar="TIME",
               help="End after so long (90s, 30m, 8h), instead of the profile's.")  # fmt: skip
+@click.option("--retries", type=click.IntRange(0), metavar="N",
+              help="Try what regressed again at most N times (default: lab.yaml's).")  # fmt: skip
+@click.option("--no-retry", is_flag=True, help="Try nothing again: as --retries 0.")
 @click.option("--watch", is_flag=True, help="Again whenever the tree or the series changes.")
 def run(watch: bool, **options: Any) -> int:
     """Build, boot, run workloads, judge and report."""

@@ -44,7 +44,6 @@ def bisect(words: tuple[str, ...], options: Options, how: BisectOptions) -> int:
     """
     from orchestrator.commands import progress
     from orchestrator.commands.summary import print_end
-    from orchestrator.judge.sequential import ErrorRates
     from orchestrator.report.text import visible
     from orchestrator.runner import bisect as engine
     from orchestrator.runner.repeat import make_repeat
@@ -63,7 +62,7 @@ def bisect(words: tuple[str, ...], options: Options, how: BisectOptions) -> int:
     )  # fmt: skip
     with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
         found = engine.bisect(
-            repeat, line, old, places, given, most=how.trials, rates=ErrorRates(),
+            repeat, line, old, places, given, most=how.trials, rates=config.judging.rates,
             listener=listener,
         )  # fmt: skip
     said = [f"{repeat.case.id}: {visible(found.said)}"]

@@ -164,6 +164,10 @@ def run_options_of(options: dict[str, Any], **more: Any) -> Any:
 
     if options["quiet"] and options["as_json"]:
         raise click.UsageError("--quiet leaves one line for people: it does not go with --json")
+    if options.get("no_retry"):
+        if options["retries"]:
+            raise click.UsageError("--no-retry and --retries: one of them")
+        options = {**options, "retries": 0}
     names = ("jobs", "out", "plain", "as_json", "quiet", "notify", "each_patch",
-             "baseline", "base", "fail_on", "resume", "seed", "time_budget")  # fmt: skip
+             "baseline", "base", "fail_on", "resume", "seed", "time_budget", "retries")  # fmt: skip
     return Options(**{name: options[name] for name in names if name in options}, **more)

@@ -39,7 +39,6 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     """
     from orchestrator.commands import progress
     from orchestrator.commands.summary import print_end
-    from orchestrator.judge.sequential import ErrorRates
     from orchestrator.model.codec import plain
     from orchestrator.report.text import visible
     from orchestrator.runner.repeat import make_repeat
@@ -61,7 +60,7 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     given = RunOptions(out=options.out, jobs=options.jobs, command=command_line())
     with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
-        rates = ErrorRates() if how.decide else None
+        rates = config.judging.rates if how.decide else None
         found = run_trials(
             repeat, old, places, given, most=how.trials, rates=rates, listener=listener
         )

@@ -27,7 +27,8 @@ class Options:
     (regression where there is a baseline).  ``seed`` is that of the looping workloads (None: a new
     one), ``time_budget`` (s) takes the place of the profile's.  ``base`` is a commit of the tree
     under test, which is built and run as its baseline.  ``each_patch`` says how far every beginning
-    of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the whole).
+    of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the whole).  ``retries`` is
+    how often a case that regressed is tried again at most (None: as lab.yaml says).
     """
 
     baseline: str | None = None
@@ -44,6 +45,7 @@ class Options:
     each_patch: str | None = None
     quiet: bool = False
     notify: bool | None = None
+    retries: int | None = None
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -79,6 +81,7 @@ def run(selection: Selection, options: Options) -> int:
         seed=options.seed,
         fail_on=options.fail_on,
         command=command_line(selection.series),
+        retries=options.retries,
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from orchestrator.judge.mended import failed_as_known, without_companions
 from orchestrator.judge.noise import Noise, NoiseTable
 from orchestrator.judge.outcome import BUDGET, PlacedCase, cases_of, kernels_of, not_run
+from orchestrator.judge.retried import judged_again
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import Hit, Measurement
 from orchestrator.model.names import BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
@@ -23,6 +24,7 @@ from orchestrator.model.results import CaseComparison, CaseResult, Change, Compa
 _ORDER = (
     Change.REGRESSED,
     Change.STILL_FAILING,
+    Change.FLAKY,
     Change.FIXED,
     Change.NEW,
     Change.GONE,
@@ -102,6 +104,7 @@ def _compare_kernels(a: RunResult, b: RunResult, one: str, two: str) -> list[Cas
         change, reason = (
             _new(case, _why_missing(a, one, key, before)) if old is None else _change(old, case)
         )
+        change, reason = judged_again(change, reason, case, one if a.run.id == b.run.id else "")
         found.append(CaseComparison(key, change, old, case, reason))
     for key, old in before.items():
         if key not in after:

@@ -23,33 +23,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
-
-@dataclass(frozen=True)
-class ErrorRates:
-    """What may go wrong how often, whenever the test stops.
-
-    ``false_regressions``: of series that do no harm, called a regression; ``missed``: of those that
-    make a case fail more often by ``points`` (a difference of rates), called harmless.
-    """
-
-    false_regressions: float = 0.01
-    missed: float = 0.05
-    points: float = 0.30
-
-
-class Decision(str, Enum):
-    """What the trials show of a series."""
-
-    REGRESSION = "regression"
-    BETTER = "better"
-    FLAKY = "flaky on both"
-    BOTH = "fails on both"
-    NEITHER = "fails on neither"
-    HARMLESS = "no regression"
-    UNDECIDED = "undecided"
+from orchestrator.model.judging import Decision, ErrorRates
 
 
 @dataclass(frozen=True)
@@ -73,7 +49,7 @@ _CLEAR = 0.5
 
 def decide(
     pairs: Iterable[tuple[bool, bool]],
-    rates: ErrorRates = ErrorRates(),
+    rates: ErrorRates = ErrorRates(),  # noqa: B008 (frozen)
     *,
     deterministic: bool = False,
 ) -> Decided:

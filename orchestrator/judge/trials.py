@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from orchestrator.judge.outcome import executed
-from orchestrator.judge.sequential import Decided, Decision, ErrorRates
+from orchestrator.judge.retried import how_sure
+from orchestrator.judge.sequential import Decided
+from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import STAGES, Verdict
 from orchestrator.model.results import CaseResult, KernelRecord
 from orchestrator.model.spec import Cell, Plan
@@ -111,13 +113,9 @@ def decided_answer(repeat: Repeat, found: Decided, rates: ErrorRates) -> str:
     counts = f"fails {found.failed} of {count} {here}, {found.failed_base} of {count} {there}"
     if found.decision is Decision.UNDECIDED:
         return f"undecided: {counts}"
-    if found.decision in (Decision.REGRESSION, Decision.BETTER):
-        if found.pairs == 1:
-            return f"{found.decision.value}: {counts}, and its workload is deterministic"
-        return f"{found.decision.value}: {counts} (wrong in at most {rates.false_regressions:.0%})"
-    points = f"{rates.points * 100:.0f} points"
-    sure = f"a regression of {points} would be missed in at most {rates.missed:.0%}"
-    return f"{found.decision.value}: {counts} ({sure})"
+    if found.decision in (Decision.REGRESSION, Decision.BETTER) and found.pairs == 1:
+        return f"{found.decision.value}: {counts}, and its workload is deterministic"
+    return f"{found.decision.value}: {counts} ({how_sure(found.decision, rates)})"
 
 
 def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult]) -> Trial:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from orchestrator.model.evidence import Counter, CrashReport, Hit, LedgerStep, Measurement, Sample
+from orchestrator.model.judging import Retried
 from orchestrator.model.kernel import (
     ApplyFailure,
     CompilerMessage,
@@ -56,7 +57,7 @@ class CaseResult:
     ``known`` is the reason of the known issues that excuse it, ``judged`` what it came to before
     those were looked at (``fail: REASON``), empty where they changed nothing.  ``console`` is the
     log that the hits' lines count in, relative to the run's folder.  ``earlier`` is what the
-    history had of a case that failed.
+    history had of a case that failed, ``retried`` what further trials in this run came to.
     """
 
     id: str
@@ -77,6 +78,7 @@ class CaseResult:
     console: str = ""
     crash: CrashReport | None = None
     earlier: EarlierRuns | None = None
+    retried: Retried | None = None
 
 
 @dataclass(frozen=True)
@@ -311,6 +313,7 @@ class Change(str, Enum):
     REGRESSED = "regressed"
     FIXED = "fixed"
     STILL_FAILING = "still failing"
+    FLAKY = "flaky"
     NEW = "new"
     GONE = "gone"
     UNCHANGED = "unchanged"

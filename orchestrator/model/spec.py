@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.model.judging import Judging
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
@@ -321,6 +322,7 @@ class LabConfig:
     default_kernels: tuple[str, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
     messages: MessageRules = MessageRules()
+    judging: Judging = field(default_factory=Judging)
 
 
 @dataclass(frozen=True)
@@ -367,6 +369,7 @@ class Plan:
 
     ``baseline`` names the kernel the others are compared with, where a kernel was asked for.
     ``known_kernels`` are those of lab.yaml without a series: what is tested is told by them.
+    ``judging`` says how sure a regression is to be.
     """
 
     profile: str
@@ -378,3 +381,4 @@ class Plan:
     baseline: str | None = None
     known_issues: tuple[KnownIssue, ...] = ()
     known_kernels: tuple[KernelSpec, ...] = ()
+    judging: Judging = field(default_factory=Judging)

@@ -32,6 +32,7 @@ from orchestrator.model.spec import (
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 from orchestrator.plan.find import DEFAULT_WORKLOAD_FOLDERS
 from orchestrator.plan.host_table import host_families
+from orchestrator.plan.judging import read_judging
 from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
@@ -127,6 +128,7 @@ class _Reader:
             default_kernels=default_kernels,
             known_issues=tuple(self._known_issue(view) for view in top.items("known_issues")),
             messages=self._messages(top),
+            judging=read_judging(top.child("judging")),
         )
 
     # ------------------------------------------------------------ problems

@@ -150,6 +150,7 @@ class _Planner:
             baseline=baseline,
             known_issues=(*self.config.known_issues, *known_failures(ordered)),
             known_kernels=tuple(k for k in self.config.kernels if k.series is None),
+            judging=self.config.judging,
         )
 
     # ------------------------------------------------------------ kernels

@@ -94,4 +94,10 @@ profiles:
 #   - title: "^WARNING in some_function$"
 #     kernels: ">= 6.8, < 6.12.30"
 #     reason: harmless; where it is tracked
+
+# How often a flake may be called a regression, and a regression of so many points be missed.
+# judging:
+#   false_regressions: 1%
+#   missed: 5%
+#   points: 30
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.judge.causes import Cause
+from orchestrator.judge.retried import retried_text
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId
@@ -51,8 +52,22 @@ def about(cause: Cause) -> tuple[str, ...]:
     places = touched_places(replace(cause.first, hits=cause.hits), 1)
     touched = (f"in its trace, touched by the change: {place}" for place in places)
     before = earlier_text(cause.first)
-    told = (_named(cause), cause.evidence, followers_text(cause), *touched, before)
+    again = tried_again(cause)
+    told = (_named(cause), cause.evidence, followers_text(cause), *touched, again, before)
     return tuple(filter(None, told))
+
+
+def tried_again(cause: Cause) -> str:
+    """What further trials of a cause's cases came to: of the first that has any.
+
+    Where cases of the same cause were decided otherwise, how many were.
+    """
+    tried = [case.retried for case in cause.cases if case.retried is not None]
+    if not tried:
+        return ""
+    others = sum(one.decision is not tried[0].decision for one in tried)
+    more = f"; {counted(others, 'case')} otherwise" if others else ""
+    return retried_text(tried[0]) + more
 
 
 def earlier_text(case: CaseResult) -> str:
@@ -92,7 +107,8 @@ def cause_to_dict(cause: Cause) -> dict[str, object]:
         "after": [case.id for case in cause.followers],
         "again": cause.first.rerun,
     }
-    return told | ({"evidence": cause.evidence} if cause.evidence else {})
+    more = {"evidence": cause.evidence, "tried_again": tried_again(cause)}
+    return told | {name: text for name, text in more.items() if text}
 
 
 def _named(cause: Cause) -> str:

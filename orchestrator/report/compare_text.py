@@ -25,7 +25,7 @@ from orchestrator.report.text import visible
 from orchestrator.report.view import by_change, counter_pairs, measurement_pairs
 
 _SHOWN = 30
-_LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED)
+_LOUD = (Change.REGRESSED, Change.STILL_FAILING, Change.FLAKY, Change.FIXED)
 
 
 def comparison_text(comparison: Comparison, causes: Sequence[Cause] = ()) -> str:

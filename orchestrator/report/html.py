@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.judge import grouped, outcome, own_selftests, tested
+from orchestrator.judge import grouped, outcome, own_selftests, retried, tested
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
 from orchestrator.judge.prefixes import without_prefixes
@@ -105,6 +105,7 @@ def render(
         outcome=outcome,
         own_selftests=own_selftests,
         patches=each_patch_text,
+        retried=retried,
         size=plot,
         tested=tested,
         texts=text,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator.judge.outcome import (
@@ -24,11 +24,9 @@ from orchestrator.judge.outcome import (
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.tested import sentence, tested_title
 from orchestrator.judge.verdict import damage_of
-from orchestrator.model.evidence import Hit, LogReport, LogSource
+from orchestrator.model.evidence import LogReport, LogSource
 from orchestrator.model.names import APPLY, BUILD, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import (
-    BuildRecord,
-    CaseComparison,
     CaseResult,
     CellRecord,
     Change,
@@ -36,21 +34,20 @@ from orchestrator.model.results import (
     KernelRecord,
     RunResult,
 )
-from orchestrator.report.cause_text import earlier_text
 from orchestrator.report.each_patch_junit import class_name, patch_cases
+from orchestrator.report.junit_reruns import Rerun, is_flaky, put, reruns_of
+from orchestrator.report.junit_text import apply_text, build_text, failure_text, hit_title
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
     counter_line,
     excerpt,
     headline,
-    ledger_line,
     visible,
 )
-from orchestrator.report.trace import annotated, touched_places
+from orchestrator.report.trace import annotated
 
 # GitLab refuses files over 30 MB, and a guest may print reports without end.
-_EXCERPT_LINES = 15
 _TEXT_LINES = 200
 _MAX_HITS = 20
 
@@ -59,14 +56,17 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
     """``run`` as a JUnit XML document.
 
     With a comparison only regressions are ``<failure>``; what failed on the baseline too, and what
-    is gone, is ``<skipped>`` with the reason.  An error of the host stays an ``<error>`` always.
+    is gone, is ``<skipped>`` with the reason.  What further trials showed to be flaky passes, with
+    Surefire's ``<flakyFailure>``.  An error of the host stays an ``<error>`` always.
     """
     import junit_xml  # not needed where nothing is reported
 
     make = _Maker(junit_xml, run, comparison)
     suites = [*make.run(), *make.series(), *make.each_patch(), *make.builds(), *make.cells(),
               *make.gone()]  # fmt: skip
-    return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
+    text = junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8")
+    cases = (case for suite in suites for case in suite.test_cases)
+    return _tidy(text, [make.reruns.get(id(case), ()) for case in cases])
 
 
 def render_logs(sources: Iterable[LogSource], reports: Iterable[LogReport], left_out: int) -> str:
@@ -120,9 +120,14 @@ def _log_case(library: Any, report: LogReport) -> Any:
     return case
 
 
-def _tidy(document: str) -> str:
-    """Indent, and take back what the schema of Jenkins' xUnit plugin (junit-10.xsd) refuses."""
+def _tidy(document: str, reruns: Sequence[tuple[Rerun, ...]] = ()) -> str:
+    """Indent, and take back what the schema of Jenkins' xUnit plugin (junit-10.xsd) refuses.
+
+    :param reruns: further trials of each case.
+    """
     root = ET.fromstring(document.encode("utf-8"))
+    if any(reruns):
+        put(root, reruns)
     for element in root.iter():
         # junit-xml writes `disabled`, which that schema has not, and str(float), whose 1e-05 it
         # does not take; nothing of ours is ever disabled.
@@ -144,6 +149,7 @@ class _Maker:
         found = comparison.cases if comparison is not None else ()
         self.tested = {kernel.name: sentence(kernel) for kernel in self.result.kernels}
         self.compared = {id_of(c.after): c for c in found if c.after is not None}
+        self.reruns: dict[int, tuple[Rerun, ...]] = {}  # by the id() of a case's object
 
     def run(self) -> list[Any]:
         """A suite of the run itself, only where it is wrong as a whole or parts were not run."""
@@ -333,16 +339,19 @@ class _Maker:
         item = self.compared.get(id_of(case))
         message = visible(headline(case))
         text = visible(failure_text(case, context, item))
+        self.reruns[id(made)] = reruns_of(case, item, text)
         if case.verdict is Verdict.ERROR:
             made.add_error_info(message, text, "host")
         elif item is not None and item.change is Change.REGRESSED:
             made.add_failure_info(visible(f"regressed: {headline(case)}"), text, "regression")
+        elif is_flaky(case, item):
+            pass  # it passes, and its failures stand beside that
         elif case.verdict is Verdict.FAIL:
             if self.comparison is None:
                 made.add_failure_info(message, text, "kernel")
             else:
                 # What it shares with the baseline; or the baseline's own, when two kernels ran.
-                why = "still failing" if item is not None else "fails outside the comparison"
+                why = item.change.value if item is not None else "fails outside the comparison"
                 made.add_skipped_info(visible(f"{why}: {headline(case)}"), text)
         elif case.verdict is Verdict.SKIP:
             reason = visible(case.reason or "no reason given")
@@ -363,64 +372,3 @@ def unique(cases: list[Any]) -> list[Any]:
         if seen[key] > 1:
             case.name = f"{case.name} ({seen[key]})"
     return cases
-
-
-def failure_text(case: CaseResult, context: str, item: CaseComparison | None) -> str:
-    """All that one needs to act on a failure, in the order of use."""
-    lines = [case.reason or "no reason given"]
-    if item is not None:
-        was = item.before.verdict.value if item.before is not None else "none"
-        lines.append(f"against the baseline ({was}): {item.change.value}; {item.reason}")
-    # What makes it fail before what is known.
-    for hit in sorted(case.hits, key=lambda hit: bool(hit.known))[:3]:
-        stamp = f" at {hit.seconds:.6f} s" if hit.seconds is not None else ""
-        lines += [
-            "",
-            f"hit: {hit_title(hit)} [{hit.kind}]{stamp}",
-            excerpt(annotated(hit), _EXCERPT_LINES, 500),
-        ]
-    if len(case.hits) > 3:
-        lines.append(f"[{len(case.hits) - 3} more hits in system-err]")
-    if touched := touched_places(case):
-        lines += ["", "in a trace, and touched by the change:", *(f"  {t}" for t in touched)]
-    if case.counters:
-        lines += ["", "counters, in pages:", *(f"  {counter_line(c)}" for c in case.counters)]
-    if case.ledger:
-        lines += ["", "ledger, in pages:", *(f"  {ledger_line(step)}" for step in case.ledger)]
-    lines += ["", f"case: {case.id}"]
-    if context:
-        lines.append(context)
-    if before := earlier_text(case):
-        lines.append(before)
-    if case.rerun:
-        lines.append(f"repeat with: {case.rerun}")
-    return "\n".join(lines)
-
-
-def hit_title(hit: Hit) -> str:
-    """A hit's title, and that it is a known issue."""
-    return hit.title + (f" (known issue: {hit.known})" if hit.known else "")
-
-
-def apply_text(kernel: KernelRecord) -> str:
-    """The hunk that failed and what the file really says there."""
-    failure = kernel.failure
-    if failure is None:
-        return ""
-    return (
-        f"the hunk:\n{excerpt(failure.hunk, 60)}\n\n"
-        f"{failure.file} around line {failure.line}:\n{excerpt(failure.context, 60)}\n"
-    )
-
-
-def build_text(build: BuildRecord) -> str:
-    """Compiler errors, symbols that did not take, and the log of a build."""
-    lines = [f"{e.file}:{e.line}: {e.severity}: {e.text}" for e in build.errors[:20]]
-    for m in build.mismatches:
-        unmet = f" (unmet: {m.unmet})" if m.unmet else ""
-        lines.append(f"{m.symbol}: wanted {m.wanted} by {m.fragment}, got {m.got}{unmet}")
-    if build.log:
-        lines.append(f"log: {build.log}")
-    if build.command:
-        lines.append(f"build command: {build.command}")
-    return "\n".join(lines)

@@ -176,6 +176,9 @@ def _to_tell(
     ]
     quiet = ["### Regressed without a failure", "\n".join(_few(alone))] if alone else []
     quiet += ["### Failing as before", "\n".join(_few(still))] if still else []
+    flaky = [f"- {code(item.key, _SHORT)}: {code(item.reason)}" for item in comparison.cases
+             if item.change is Change.FLAKY]  # fmt: skip
+    quiet += ["### Flaky, and no regression", "\n".join(_few(flaky))] if flaky else []
     told = causes_to_tell(comparison, causes)
     return f"### Regressed against {code(comparison.baseline)}", told, quiet
 

@@ -279,9 +279,9 @@ def duration(run: RunResult) -> str:
 
 def by_change(comparison: Comparison) -> tuple[tuple[Change, tuple[CaseComparison, ...]], ...]:
     """The comparison's cases by class, worst first, empty classes left out; unchanged ones last."""
-    order = (Change.REGRESSED, Change.STILL_FAILING, Change.FIXED, Change.NEW, Change.GONE)
+    order = (Change.REGRESSED, Change.STILL_FAILING, Change.FLAKY, Change.FIXED)
     found = []
-    for change in (*order, Change.UNCHANGED):
+    for change in (*order, Change.NEW, Change.GONE, Change.UNCHANGED):
         cases = tuple(c for c in comparison.cases if c.change is change)
         if cases:
             found.append((change, cases))

@@ -19,7 +19,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.bisection import Culprit, Tried, search
-from orchestrator.judge.sequential import Decision, ErrorRates, decide
+from orchestrator.judge.sequential import decide
 from orchestrator.judge.trials import Repeat, Shown, Subject, Trial
 from orchestrator.model.errors import (
     EXIT_HOST,
@@ -29,6 +29,7 @@ from orchestrator.model.errors import (
     Interrupted,
     UserError,
 )
+from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import CellId
 from orchestrator.model.spec import KernelSpec, Plan
 from orchestrator.runner.context import Listener, Places, nobody

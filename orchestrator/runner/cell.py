@@ -54,11 +54,11 @@ def run_cell(cell: Cell, built: BuildResult, context: Context) -> CellRecord:
 
     :raises HostError: when the host cannot run a guest at all.
     """
-    return _CellRun(cell, built, context).run()
+    return CellRun(cell, built, context).run()
 
 
-class _CellRun:
-    """One cell while it runs."""
+class CellRun:
+    """One cell while it runs; its steps are for who repeats a part of it."""
 
     def __init__(self, cell: Cell, built: BuildResult, context: Context) -> None:
         self.cell = cell
@@ -78,12 +78,17 @@ class _CellRun:
         self.command = ""
 
     def run(self) -> CellRecord:
+        """Everything, from the host's preparations to the record."""
         try:
             return self._run()
         except OSError as error:
             raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
 
-    def _run(self) -> CellRecord:
+    def prepare(self) -> tuple[Path, Path]:
+        """Choose how it is run; gives the root's image and the archive with its programs.
+
+        :raises HostError, UserError: when one of them cannot be made.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.built.kernel_config:
             shutil.copyfile(self.built.kernel_config, self.folder / "config")
@@ -103,7 +108,11 @@ class _CellRun:
         workloads = seeded(self.cell.workloads, self.context.values.seed)
         library = programs.library_folder(workloads)
         files = programs.compile_all(workloads, library, self.arch, self.context.cache)
-        archive = programs.pack(files, self.context.cache)
+        return image, programs.pack(files, self.context.cache)
+
+    def _run(self) -> CellRecord:
+        image, archive = self.prepare()
+        workloads = seeded(self.cell.workloads, self.context.values.seed)
         left = list(workloads)
         why = "the guest did not boot"
         with scratch(self.context.cache) as folder:
@@ -130,16 +139,7 @@ class _CellRun:
     def _one_boot(self, folder: Path, image: Path, archive: Path, left: list[WorkloadSpec]) -> bool:
         """Boot once and run what is left until the guest is lost; False when it does not boot."""
         self.boots += 1
-        request = boot.GuestRequest(
-            arch=self.arch,
-            shape=self.cell.shape,
-            accelerator=self.accelerator,
-            image=self._image(),
-            root=image,
-            folder=folder,
-            console=self.log.console("" if self.boots == 1 else f"-{self.boots}"),
-            deadline=BOOT_DEADLINE[self.accelerator],
-        )
+        request = self.request(folder, image)
         if not self.command:
             self.command = shlex.join(boot.qemu_command(request))
             (self.folder / "qemu-command.txt").write_text(self.command + "\n", "utf-8")
@@ -154,7 +154,7 @@ class _CellRun:
                 ) as machine:
                     self._booted(machine)
                     try:
-                        self._get_ready(machine, archive)
+                        self.get_ready(machine, archive)
                     except SshLost as lost:
                         return self._lost_between(machine, lost)
                     if request.memory:
@@ -167,6 +167,23 @@ class _CellRun:
             if kept:
                 self._run_copies(kept, left)
         return True
+
+    def request(self, folder: Path, image: Path) -> boot.GuestRequest:
+        """The guest to boot.
+
+        :param folder: for its files while it lives.
+        :param image: the root's.
+        """
+        return boot.GuestRequest(
+            arch=self.arch,
+            shape=self.cell.shape,
+            accelerator=self.accelerator,
+            image=self._image(),
+            root=image,
+            folder=folder,
+            console=self.log.console("" if self.boots < 2 else f"-{self.boots}"),
+            deadline=BOOT_DEADLINE[self.accelerator],
+        )
 
     def _snapshot(self, machine: boot.Guest) -> snapshot.Snapshot | None:
         """Keep the guest as it is now; where that fails the workloads share one."""
@@ -196,7 +213,7 @@ class _CellRun:
                 except IndexError:  # another worker was quicker
                     return
                 try:
-                    while not self.inside.unmet(spec) and self._in_copy(kept, spec):
+                    while not self.inside.unmet(spec) and self.in_copy(kept, spec):
                         pass
                     done.append(spec)
                 except snapshot.RestoreFailed as problem:
@@ -218,7 +235,7 @@ class _CellRun:
         if failed:
             self._share(failed[0])
 
-    def _in_copy(self, kept: snapshot.Snapshot, spec: WorkloadSpec) -> bool:
+    def in_copy(self, kept: snapshot.Snapshot, spec: WorkloadSpec) -> bool:
         """Run one workload in a copy; True when it must be run again."""
         again = spec.name in self.inside.retried
         console = self.log.console(f"-{stem(spec)}{'-2' if again else ''}")
@@ -266,7 +283,7 @@ class _CellRun:
     def _boot_lost(self, qemu: Qemu) -> None:
         self.lost = self.inside.examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
 
-    def _get_ready(self, machine: boot.Guest, archive: Path) -> None:
+    def get_ready(self, machine: boot.Guest, archive: Path) -> None:
         """Look at the guest while the programs are on their way into it."""
         with ThreadPoolExecutor(1) as beside:
             pushed = beside.submit(watch.push, machine, archive)

@@ -101,7 +101,7 @@ class _Engine:
             self._tell,
         )
         self.kernels: dict[str, Kernel] = {}
-        self.built: dict[str, BuildResult] = {}
+        self.built = state.built
         self.events: queue.SimpleQueue[rules.Event | _Stopped] = queue.SimpleQueue()
         self.deciding = threading.Lock()  # the schedule is asked by one thread at a time
         self.stopped = False

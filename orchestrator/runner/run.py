@@ -16,6 +16,7 @@ from orchestrator import __version__
 from orchestrator.guest.loopback import check_loopback
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.trim import keep_budget
+from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.each_patch import each_patch, status_with
 from orchestrator.judge.outcome import exit_status
@@ -30,7 +31,7 @@ from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
 from orchestrator.results import runs, store
 from orchestrator.results.unfinished import LOG, going_on
-from orchestrator.runner import local, record
+from orchestrator.runner import local, record, retry
 from orchestrator.runner.context import (
     Context,
     Listener,
@@ -53,6 +54,8 @@ class RunOptions:
     there are to use (None: all), ``boot`` is False to stop after the builds, ``seed`` is that of
     the looping workloads (None: a new one).  ``fail_on`` is ``any``, ``regression`` or None
     (regression where there is a baseline).  ``command`` is what is stored as the run's command.
+    ``retries`` is how often a case that regressed is tried again at most (None: as lab.yaml says;
+    0: never).
     """
 
     out: Path | None = None
@@ -62,6 +65,7 @@ class RunOptions:
     seed: int | None = None
     fail_on: str | None = None
     command: str = ""
+    retries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,8 @@ def run_plan(
                 done=book.earlier, stages=doing,
             )  # fmt: skip
             book.refuse_wrong_input(state)
+            if options.boot and not state.interrupted:
+                book.try_again(state, context, doing, options, baseline.run)
             return book.close(
                 state, context, boots=options.boot, against=baseline.run,
                 status=lambda run, comparison: _status(run, state, comparison, options),
@@ -184,6 +190,37 @@ class Book:
         runs.clear_folder(self.places.reports, self.folder)
         raise UserError("\n".join(state.problems), "nothing was built, and no run was made")
 
+    def try_again(
+        self, state: RunState, context: Context, stages: Stages, options: RunOptions,
+        against: RunResult | None = None,
+    ) -> None:  # fmt: skip
+        """Try what regressed again, as long as the time budget and the options allow.
+
+        :param against: an earlier run to compare with; else the plan's own baseline, if any.
+        """
+        judging, began = self.plan.judging, time.monotonic()
+        most = judging.trials if options.retries is None else options.retries
+        if not most or (against is None and self.plan.baseline is None):
+            return
+        draft = self._draft(state)
+        comparison = self._compared(draft, against)
+        if comparison is None or not comparison.regressed:
+            return
+        longest = self.plan.time_budget or max(2 * (began - self.began), retry.LEAST_SECONDS)
+        limits = retry.Limits(judging.rates, most, self.began + longest)
+        base = "" if against is not None else self.plan.baseline or ""
+        known, causes = self.plan.known_issues, causes_of(draft)
+        retry.try_again(comparison, base, state, context, stages, limits, known, causes)
+
+    def _draft(self, state: RunState) -> RunResult:
+        """What there is, settled, and with what the history has of its failures."""
+        issues = state.settle(self.plan)
+        draft = replace(self.result(state, record.now(), 0), known_issues=issues)
+        return record.recalled(self.places, draft)
+
+    def _compared(self, draft: RunResult, against: RunResult | None) -> Comparison | None:
+        return compare_kernels(self.plan, draft) if against is None else compare(against, draft)
+
     def close(
         self,
         state: RunState,
@@ -199,15 +236,10 @@ class Book:
         :param status: gives the run's exit status.
         :param against: an earlier run to compare with; else the plan's own baseline, if any.
         """
-        issues = state.settle(self.plan)
-        draft = replace(self.result(state, record.now(), 0), known_issues=issues)
-        draft = record.recalled(self.places, draft)
+        draft = self._draft(state)
         if boots and not state.interrupted:
             draft = leave_capsules(self.plan, draft, state.as_ran.values(), context)
-        if against is not None:
-            comparison: Comparison | None = compare(against, draft)
-        else:
-            comparison = compare_kernels(self.plan, draft)
+        comparison = self._compared(draft, against)
         draft = replace(draft, each_patch=each_patch(draft, comparison))
         final = replace(draft, run=replace(draft.run, exit_status=status(draft, comparison)))
         record.finish(self.places, final, self.folder, comparison)

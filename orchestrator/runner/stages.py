@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from orchestrator import HOME
@@ -38,6 +39,7 @@ from orchestrator.results.runs import cell_folder
 from orchestrator.runner import capsule, cell, host_cell, symbolize
 from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
+from orchestrator.runner.standing import Once, standing
 from orchestrator.workload import programs, selftests
 from orchestrator.workload.selftest_make import Repair
 
@@ -309,3 +311,4 @@ class Stages:
     build: Callable[[Build, Kernel, Context], BuildResult] = build_one
     run: Callable[[Cell, BuildResult, Kernel, Context], Ran] = run_cell
     host: Callable[[Cell, Kernel, Context], Ran] = run_on_host
+    again: Callable[[Cell, BuildResult, Context], AbstractContextManager[Once]] = standing

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.judge.known_issues import settle
 from orchestrator.judge.outcome import summary_of
 from orchestrator.model.errors import HostError, LabError, UserError
+from orchestrator.model.kernel import BuildResult
 from orchestrator.model.results import (
     BuildRecord,
     CellRecord,
@@ -28,14 +29,16 @@ log = logging.getLogger("lab.run")
 class RunState:
     """Records by name or id; while a run goes on they are changed under ``lock`` only.
 
-    ``as_ran`` are the cells with their selftests, each a workload of its own.  ``problems`` are
-    sentences on what the host or the input did wrong, ``usage`` tells that some of it is input.
+    ``as_ran`` are the cells with their selftests, each a workload of its own, ``built`` the builds
+    that they booted.  ``problems`` are sentences on what the host or the input did wrong, ``usage``
+    tells that some of it is input.
     """
 
     kernels: dict[str, KernelRecord] = field(default_factory=dict)
     builds: dict[str, BuildRecord] = field(default_factory=dict)
     cells: dict[str, CellRecord] = field(default_factory=dict)
     as_ran: dict[str, Cell] = field(default_factory=dict)
+    built: dict[str, BuildResult] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     usage: bool = False
     interrupted: bool = False

@@ -14,7 +14,7 @@ from orchestrator.guest.loopback import check_loopback
 from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.outcome import exit_status
-from orchestrator.judge.sequential import Decided, Decision, ErrorRates, decide
+from orchestrator.judge.sequential import Decided, decide
 from orchestrator.judge.trials import (
     Repeat,
     Shown,
@@ -24,6 +24,7 @@ from orchestrator.judge.trials import (
     pairs_of,
 )
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, UserError
+from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import SERIES, Verdict
 from orchestrator.runner.context import Context, Listener, Places, nobody
 from orchestrator.runner.run import Done, RunOptions, opened

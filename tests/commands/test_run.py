@@ -17,7 +17,7 @@ import sample_run
 
 from orchestrator import HOME
 from orchestrator.cli import cli
-from orchestrator.commands.options import selection_of
+from orchestrator.commands.options import run_options_of, selection_of
 from orchestrator.commands.summary import print_end, print_summary
 from orchestrator.judge.outcome import BUDGET, build_case, cases_of
 from orchestrator.model.arch import ARCHES
@@ -214,6 +214,28 @@ def test_an_unknown_shape_leads_to_the_shapes(lab: Callable[..., Any], folder: P
 def test_a_time_budget_may_be_a_bare_number(lab: Callable[..., Any], folder: Path) -> None:
     done = lab("run", "--time-budget", "300", "--kernel", "none-such")
     assert "no kernel 'none-such'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "retries"),
+    [
+        ({}, None),
+        ({"retries": 7, "no_retry": False}, 7),
+        ({"retries": None, "no_retry": True}, 0),
+        ({"retries": 0, "no_retry": True}, 0),
+    ],
+)
+def test_how_often_what_regressed_is_tried_again(
+    options: dict[str, Any], retries: int | None
+) -> None:
+    told = run_options_of({"quiet": False, "as_json": False, **options})
+    assert told.retries == retries
+
+
+def test_no_retry_and_so_many_do_not_go_together(lab: Callable[..., Any], folder: Path) -> None:
+    done = lab("run", "--no-retry", "--retries", "3")
+    assert done.status == 2
+    assert "--no-retry and --retries: one of them" in done.err
 
 
 @pytest.mark.usefixtures("kept_programs")

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import pytest
 from measure_sequential import simulated
 
-from orchestrator.judge.sequential import Decided, Decision, ErrorRates, decide
+from orchestrator.judge.sequential import Decided, decide
+from orchestrator.model.judging import Decision, ErrorRates
 
 
 def repeated(pair: tuple[bool, bool], count: int = 300) -> Iterable[tuple[bool, bool]]:

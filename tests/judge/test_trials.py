@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import HOME
-from orchestrator.judge.sequential import Decided, Decision, ErrorRates
+from orchestrator.judge.sequential import Decided
 from orchestrator.judge.trials import (
     Repeat,
     Shown,
@@ -20,6 +20,7 @@ from orchestrator.judge.trials import (
 )
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
+from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.kernel import PatchState
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import (

@@ -74,6 +74,7 @@ def objects() -> Iterator[tuple[str, dict[str, Any]]]:
         "expectation": "Expected failures",
         "known_issue": "Known issues",
         "workload": "A workload",
+        "judging": "Judging",
     }
     messages = {"lab.yaml": "Messages of the lab and of a config"}
     for schema in (lab, manifest):

@@ -10,6 +10,7 @@ from sample_run import broken_run, warn_hit
 
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.signs import CauseKind
+from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, EarlierRuns
 from orchestrator.report.cause_text import (
@@ -18,6 +19,7 @@ from orchestrator.report.cause_text import (
     earlier_text,
     followers_text,
     headline,
+    tried_again,
 )
 
 K = "cli/default/x86_64/small"
@@ -126,3 +128,19 @@ def test_for_scripts() -> None:
 )  # fmt: skip
 def test_what_the_history_has_of_a_failure(past, told):
     assert earlier_text(replace(broken_run().cells[0].cases[0], earlier=past)) == told
+
+
+def test_what_further_trials_came_to_stands_with_the_cause():
+    sure = Retried(Decision.REGRESSION, 4, 4, 0, 4, "base")
+    flaky = Retried(Decision.FLAKY, 6, 40, 8, 40, "base")
+    told = "regression: fails 4 of 4 with the series, 0 of 4 without (wrong in at most 1%)"
+    one, two, three = LOGS
+    same = (replace(one, retried=sure), two, replace(three, retried=sure))
+    cause = Cause(CauseKind.REPORT, "cli", TITLE, "", same)
+    assert tried_again(cause) == told
+    assert f"       {told}" in block(cause)
+    assert cause_to_dict(cause)["tried_again"] == told
+    other = replace(cause, cases=(same[0], replace(two, retried=flaky)))
+    assert tried_again(other) == f"{told}; 1 case otherwise"
+    assert tried_again(replace(cause, cases=LOGS)) == ""
+    assert "tried_again" not in cause_to_dict(replace(cause, cases=LOGS))

@@ -16,6 +16,7 @@ from orchestrator import HOME
 from orchestrator.judge.compare import FigureChange, compare
 from orchestrator.judge.noise import Noise
 from orchestrator.model.evidence import Measurement, Sample
+from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Change
 from orchestrator.report import html, junit, view
@@ -269,6 +270,14 @@ def test_the_regression_report_leads_with_regressions():
     assert ["RssAnon", "18", "82", "18", "0", "18", "146", "82", "+64 ✗"] in rows
     heads = [text_of(h) for h in document.get_element_by_id("comparison").iter("h3")]
     assert heads == ["Regressed: 4"]
+
+
+def test_what_further_trials_came_to_stands_with_the_case():
+    tried = Retried(Decision.FLAKY, 6, 40, 8, 40, "cli")
+    text = text_of(page(with_case(broken_run(), retried=tried)))
+    told = "Judged: flaky on both: fails 6 of 40 with the series, 8 of 40 without"
+    assert text.count(told) == 1
+    assert "Judged:" not in text_of(page(broken_run()))
 
 
 def test_no_regression_is_a_pass_unless_the_host_failed():

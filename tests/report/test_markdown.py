@@ -14,6 +14,7 @@ from lxml import html as lxml_html
 from markdown_it import MarkdownIt
 
 from orchestrator.judge.compare import compare
+from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import RunResult
 from orchestrator.report.markdown import MOST, code, code_block, render
@@ -125,6 +126,19 @@ def test_against_a_baseline_the_regressions_are_told() -> None:
     same = render(run, compare(run, run))
     assert "### Regressed" not in same
     assert "### Failing as before\n\n- `WARNING" in same
+
+
+def test_what_is_flaky_on_both_sides_is_told_apart() -> None:
+    run, before = sample_run.broken_run(), sample_run.good_run()
+    flaky = Retried(Decision.FLAKY, 6, 40, 8, 40, "cli")
+    cells = tuple(
+        replace(cell, cases=tuple(replace(case, retried=flaky) for case in cell.cases))
+        for cell in run.cells
+    )
+    run = replace(run, cells=cells, run=replace(run.run, id=before.run.id))
+    text = render(run, compare(before, run, "cli", "cli"))
+    assert "### Flaky, and no regression\n\n- `default/" in text
+    assert "`flaky on both: fails 6 of 40 with the series, 8 of 40 without" in text
 
 
 def test_a_clean_run_has_no_failures() -> None:

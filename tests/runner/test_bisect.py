@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from orchestrator.host.cache.files import Cache
-from orchestrator.judge.sequential import ErrorRates
 from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import Interrupted, UserError
+from orchestrator.model.judging import ErrorRates
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord

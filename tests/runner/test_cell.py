@@ -34,6 +34,7 @@ from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSp
 from orchestrator.runner import crash
 from orchestrator.runner.cell import run_cell
 from orchestrator.runner.context import Context, Event, Machine, RunValues, Spare, no_cores
+from orchestrator.runner.standing import standing
 from orchestrator.workload import programs, watch
 
 TOKEN = "f00d"
@@ -163,6 +164,19 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setattr(watch, "push", made.push)
     monkeypatch.setattr(watch, "run_workload", made.run_workload)
     return made
+
+
+def ready(play: Play, *workloads: WorkloadSpec) -> tuple[Cell, BuildResult, Context]:
+    """A cell with its build, and where it runs."""
+    build = Build("k/c/x86_64", KERNEL, ConfigSpec("c"), "x86_64")
+    cell = Cell("k/c/x86_64/s", build, ShapeSpec("s"), workloads)
+    dotconfig = play.folder / "dotconfig"
+    dotconfig.write_text(play.dotconfig)
+    built = BuildResult(
+        build, Verdict.PASS, "", 1.0, False, image=play.folder / "image", kernel_config=dotconfig
+    )
+    machine = Machine(Cache(play.folder / "cache"), play.folder / "run", play.folder)
+    return cell, built, Context(RunValues("20260101-000000", 2, token=TOKEN), machine)
 
 
 def go(
@@ -712,3 +726,47 @@ def test_what_a_workload_spoils_is_not_the_next_ones(play: Play) -> None:
     assert play.ran == ["f/a", "f/b", "f/c"]
     assert len(play.requests) == 2
     assert any("it left changed: /proc/swaps" in note for note in record.notes)
+
+
+def test_a_standing_guest_gives_each_trial_a_copy(play: Play, copies: list[str]) -> None:
+    play.outcomes["f/a"] = [{}, {"stdout": PASSES.replace("ok 1", "not ok 1")}, {}]
+    cell, built, context = ready(play, work("a"), work("needs-ksm", needs=("ksm",)))
+    with standing(cell, built, context) as once:
+        found = []
+        for number in range(3):
+            machine = replace(context.machine, folder=play.folder / f"trial-{number}")
+            found.append(once(cell.workloads[0], replace(context, machine=machine)))
+        assert [c.case for c in once(cell.workloads[1], context)] == ["needs"]
+    verdicts = [next(c.verdict for c in cases if c.case == "case") for cases in found]
+    assert verdicts == [Verdict.PASS, Verdict.FAIL, Verdict.PASS]
+    assert len(play.requests) == 1
+    assert copies == ["console-f__a.log"] * 3
+    assert (play.folder / "trial-1/cells/k__c__x86_64__s/console-f__a.log").is_file()
+
+
+def test_a_guest_lost_in_a_trial_is_tried_once_more(play: Play, copies: list[str]) -> None:
+    dead = {"guest": GuestEnd.SILENT, "hang": "its kernel does not react", "inside": ""}
+    play.outcomes["f/a"] = [dict(dead), dict(dead)]
+    cell, built, context = ready(play, work("a"))
+    with standing(cell, built, context) as once:
+        cases = once(cell.workloads[0], context)
+    assert [c.verdict for c in cases if c.case == "hang"] == [Verdict.FAIL]
+    assert len(copies) == 2
+
+
+def test_a_standing_guest_that_does_not_boot_is_the_hosts_trouble_here(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, built, context = ready(play, work("a"))
+    play.boots = [BootFailed(GuestEnd.SILENT, "the guest fell silent", 3.0)]
+    with (
+        pytest.raises(HostError, match="did not come up again: the guest fell silent"),
+        standing(cell, built, context),
+    ):
+        pass
+    monkeypatch.setattr("orchestrator.runner.standing.memory_for", lambda mib: False)
+    with (
+        pytest.raises(HostError, match="no memory for another guest of 1024 MiB"),
+        standing(cell, built, context),
+    ):
+        pass

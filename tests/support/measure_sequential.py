@@ -6,7 +6,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from orchestrator.judge.sequential import Decision, decide
+from orchestrator.judge.sequential import decide
+from orchestrator.model.judging import Decision
 
 #: How often a case fails with a series and without it.
 RATES = ((1.0, 0.0), (0.5, 0.2), (0.3, 0.0), (0.9, 0.6), (0.2, 0.2), (0.5, 0.5), (0.05, 0.05))
