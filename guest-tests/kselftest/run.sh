@@ -72,6 +72,12 @@ os.setgid(65534)
 os.setuid(65534)
 os.execv(sys.argv[1], sys.argv[1:])'
 
+# tries COUNT: so often until it passes, for a test that does not wait for what it asserts.  What it
+# said when it failed is told as comments.
+tries() {
+	left=$1
+}
+
 # vmalloc_results: what test_vmalloc told the kernel log alone; its script ends with status 0 always
 # (lib/test_vmalloc.c, v6.12: a line for each test and worker).  A worker's failures fail the test.
 vmalloc_results() {
@@ -150,7 +156,17 @@ done
 if [ -n "$nobody" ]; then
 	python3 -c "$become_nobody" "$@" </dev/null 2>&1
 else
-	"$@" </dev/null 2>&1
+	while [ "${left:-1}" -gt 1 ]; do
+		"$@" </dev/null >/tmp/said 2>&1 && break
+		say "it failed, and is tried again; it said:"
+		sed 's/^/# /' /tmp/said
+		left=$((left - 1))
+	done
+	if [ "${left:-1}" -gt 1 ]; then
+		cat /tmp/said
+	else
+		"$@" </dev/null 2>&1
+	fi
 fi
 status=$?
 eval "$after"
