@@ -87,6 +87,8 @@ def test_what_leads() -> None:
     assert found.sentence.endswith(f"The series of cli cannot be bisected: {WRONG}.")
     good = make_answer(whole("+++"), None)
     assert good.state == "pass"
+    assert good.sentence == "4 cases passed, none failed, in 1 cell."
+    assert gist(whole("+++"), None) == "pass: 1 case in 1 cell"
     assert "series" not in good.sentence
 
 
