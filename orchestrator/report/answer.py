@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from orchestrator.judge.causes import Cause, causes_of
 from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import PlacedCase, cases_of
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.formats import counted
 from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import Comparison, RunResult
@@ -58,7 +59,7 @@ def _own_answer(run: RunResult, causes: Sequence[Cause]) -> Answer:
     counts = verdict_counts(tuple(p.case for p in placed))
     state = answer(run)
     total = len(placed)
-    cells = counted(len(run.cells), "cell")
+    cells = counted(len(without_prefixes(run).cells), "cell")
     parts = [f"{counts[Verdict.FAIL]} of {total} cases failed" if counts[Verdict.FAIL] else ""]
     if counts[Verdict.ERROR]:
         parts.append(f"{counts[Verdict.ERROR]} could not be judged because the host failed")

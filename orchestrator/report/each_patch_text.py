@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from orchestrator.model.formats import counted
 from orchestrator.model.results import EachPatch, PatchFinding, PatchRow
 
+_NO_BISECTION = "cannot be bisected"
 _DOES = {"build": "does not build", "boot": "does not boot", "test": "fails"}
 # A reason is what a compiler or a guest says: a line of 2,000 characters is no headline.
 _LONGEST = 300
@@ -25,6 +26,11 @@ class ShownRow:
     cells: tuple[str, ...]
 
 
+def outcome(one: EachPatch) -> str:
+    """What came of it, where the findings stand below: ``cannot be bisected``, or all of it."""
+    return _NO_BISECTION if one.broken else sentence(one)
+
+
 def sentence(one: EachPatch) -> str:
     """What came of it: ``patch 2 of 3 does not build, patch 3 mends it: mm/x.c:9: error: ...``.
 
@@ -33,7 +39,7 @@ def sentence(one: EachPatch) -> str:
     if one.broken:
         first, *others = one.broken
         more = f", and {counted(len(others), 'more finding')}" if others else ""
-        return f"cannot be bisected: {headline(first, one)}{more}"
+        return f"{_NO_BISECTION}: {headline(first, one)}{more}"
     refused = next((row for row in one.rows if row.applies is False), None)
     if refused is not None:
         return f"patch {refused.n} of {len(one.rows)} does not apply"
@@ -107,7 +113,7 @@ def _row(row: PatchRow, blamed: bool) -> ShownRow:
     bad = blamed or short or row.applies is False
     state = "fail" if bad else "pass" if row.builds else "none"
     return ShownRow(state, (
-        str(row.n), applies, _of(row.built, row.builds), str(row.warnings),
+        str(row.n), applies, _of(row.built, row.builds), str(row.warnings) if row.built else "-",
         _of(row.booted, row.boots), ", ".join(tests) or "-", row.subject,
     ))  # fmt: skip
 
@@ -117,10 +123,10 @@ def _of(well: int, tried: int) -> str:
 
 
 def lines(one: EachPatch) -> list[str]:
-    """All of it as lines for a terminal: the sentence, the table, each finding."""
+    """All of it as lines for a terminal: what came of it, the table, each finding."""
     shown = [HEAD, *(row.cells for row in rows(one))]
     widths = [max(len(cells[at]) for cells in shown) for at in range(len(HEAD))]
-    told = [f"each patch of {one.kernel}: {sentence(one)}"]
+    told = [f"each patch of {one.kernel}: {outcome(one)}"]
     for cells in shown:
         padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
         told.append(f"       {'  '.join(padded)}".rstrip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from orchestrator.judge.causes import Cause, causes_of
 from orchestrator.judge.outcome import summary_of
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import counted
@@ -61,6 +62,7 @@ def _why(run: RunResult, comparison: Comparison | None, status: int) -> tuple[st
 
 def _tried(run: RunResult) -> str:
     """``1257 cases in 2 cells``; ``2 builds`` of what boots nothing."""
+    run = without_prefixes(run)
     cells = [cell for cell in run.cells if cell.cases]
     if not cells:
         good = sum(build.verdict is Verdict.PASS for build in run.builds)

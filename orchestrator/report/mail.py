@@ -136,7 +136,7 @@ def _cause(cause: Cause, told: set[str]) -> str:
 
 def _patches(one: EachPatch) -> str:
     """A series patch by patch: what came of it, and each finding."""
-    lines = _wrapped(_line(f"Each patch: {each_patch_text.sentence(one)}."))
+    lines = _wrapped(_line(f"Each patch: {each_patch_text.outcome(one)}."))
     for finding in one.findings[:_CAUSES]:
         lines += _wrapped(_line(each_patch_text.headline(finding, one)), "  ", "    ")
         for text in each_patch_text.about(finding):

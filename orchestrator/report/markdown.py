@@ -149,7 +149,7 @@ def _cell(text: str) -> str:
 def _patches(one: EachPatch) -> Iterator[str]:
     """A series patch by patch: what came of it, a table, each finding."""
     yield f"### Each patch of {code(one.kernel, _NARROW)}"
-    yield f"{code(each_patch_text.sentence(one))}"
+    yield code(each_patch_text.outcome(one))
     lines = [" | ".join(["", *each_patch_text.HEAD, ""]).strip(), "|--:" + "|:--" * 6 + "|"]
     for row in each_patch_text.rows(one)[:_ROWS]:
         lines.append(f"| {' | '.join(map(_cell, row.cells))} |")

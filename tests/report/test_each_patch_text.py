@@ -34,10 +34,10 @@ TAKEN = (
 def test_for_a_terminal() -> None:
     (one,) = whole().each_patch
     assert lines(one) == [
-        f"each patch of cli: cannot be bisected: {WRONG}",
+        "each patch of cli: cannot be bisected",
         "       n  applies  builds  warnings  boots  tests   patch",
         "       1  yes      1/1     1         1/1    1 pass  mm: change 1",
-        "       2  yes      0/1     0         -      -       mm: change 2",
+        "       2  yes      0/1     -         -      -       mm: change 2",
         "       3  yes      1/1     0         1/1    1 pass  mm: change 3",
         f"FAIL   {WRONG}",
         "       mm: change 2",
@@ -87,6 +87,8 @@ def test_what_leads() -> None:
     assert found.sentence.endswith(f"The series of cli cannot be bisected: {WRONG}.")
     good = make_answer(whole("+++"), None)
     assert good.state == "pass"
+    assert good.sentence == "4 cases passed, none failed, in 1 cell."
+    assert gist(whole("+++"), None) == "pass: 1 case in 1 cell"
     assert "series" not in good.sentence
 
 
@@ -121,11 +123,14 @@ def test_in_junit() -> None:
 def test_in_markdown() -> None:
     text = markdown.render(whole(), None)
     assert "### Each patch of `cli`" in text
-    assert "| `2` | `yes` | `0/1` | `0` | `-` | `-` | `mm: change 2` |" in text
+    assert "| `2` | `yes` | `0/1` | `-` | `-` | `-` | `mm: change 2` |" in text
     assert f"- `{WRONG}`" in text
 
 
 def test_in_a_mail() -> None:
     text = mail.render(whole(), None)
-    assert "Each patch: cannot be bisected: patch 2 of 3 does not build" in text
+    assert (
+        "\nEach patch: cannot be bisected.\n  patch 2 of 3 does not build, patch 3 mends it:"
+        in text
+    )
     assert all(len(line) <= 72 for line in text.splitlines() if "lab " not in line)
