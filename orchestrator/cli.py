@@ -340,10 +340,19 @@ def doctor(as_json: bool, packages: bool) -> int:
 )
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Unused for so long.")
 @click.option("--all", "everything", is_flag=True, help="Everything that no lab is using.")
+@click.option("--keep-reports", type=click.IntRange(1), metavar="N",
+              help="The stored runs too: keep the newest N.")  # fmt: skip
+@click.option("--reports", is_flag=True, help="The stored runs and not the cache: 30 are kept.")
 @click.option("--dry-run", is_flag=True, help="Only tell.")
 @json_option
 def gc(**options: Any) -> int:
-    """Trim the cache, least recently used first; never what a lab at work uses."""
+    """Trim the cache, least recently used first; never what a lab at work uses.
+
+    With --reports or --keep-reports old runs go: never the latest, one that another was compared
+    with, or the last clean one.
+    """
+    if options["reports"] and any(options[o] for o in ("max_size", "older_than", "everything")):
+        raise click.UsageError("--reports is about runs: not with --max-size, --older-than, --all")
     from orchestrator.commands.gc import gc as command
 
     return command(**options)
