@@ -76,6 +76,33 @@ def run(watch: bool, **options: Any) -> int:
 @cli.command()
 @selection_options
 @run_options
+@click.option("--time-budget", callback=seconds_value, metavar="TIME",
+              help="End after so long (90s, 30m, 8h), instead of lab.yaml's.")  # fmt: skip
+@click.option("--keep-reports", type=click.IntRange(1), metavar="N",
+              help="How many runs stay in reports/ (default: 30).")  # fmt: skip
+@click.option("--keep-baseline", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep the result of a clean night there, for CI.")  # fmt: skip
+@click.option("--always", is_flag=True, help="Send the summary of a clean night too.")
+@click.option("--test-summary", is_flag=True, help="Send a test to who is told; run nothing.")
+def nightly(**options: Any) -> int:
+    """A night by itself: update, run within a budget, compare, keep, tell.
+
+    The profile nightly is run, what is worth most first, and compared with the last clean and
+    complete night; old runs go.  With --quiet nothing is printed after a clean night.
+    """
+    from orchestrator.commands.nightly import NightOptions
+    from orchestrator.commands.nightly import nightly as command
+
+    if options["series"] == "-":
+        raise click.UsageError("--series - can be read once, and a night goes on: name a file")
+    own = ("keep_reports", "keep_baseline", "always", "test_summary")
+    night = NightOptions(**{name: options[name] for name in own})
+    return command(selection_of(options), run_options_of(options), night, options)
+
+
+@cli.command()
+@selection_options
+@run_options
 def build(**options: Any) -> int:
     """Build the kernels of a plan and stop there."""
     from orchestrator.commands.run import run as command

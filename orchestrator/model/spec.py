@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
+from orchestrator.model.nightly import NightlySpec
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 #: How a series is applied: all context must match; by a three-way merge where it does not; or
@@ -316,6 +317,7 @@ class LabConfig:
     default_kernels: tuple[str, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
     messages: MessageRules = MessageRules()
+    nightly: NightlySpec = field(default_factory=NightlySpec)
 
 
 @dataclass(frozen=True)
