@@ -74,6 +74,8 @@ def objects() -> Iterator[tuple[str, dict[str, Any]]]:
         "expectation": "Expected failures",
         "known_issue": "Known issues",
         "workload": "A workload",
+        "nightly": "Nightly",
+        "mail": "Mail of a night",
     }
     messages = {"lab.yaml": "Messages of the lab and of a config"}
     for schema in (lab, manifest):
