@@ -79,6 +79,33 @@ def run(watch: bool, **options: Any) -> int:
 @cli.command()
 @selection_options
 @run_options
+@click.option("--time-budget", callback=seconds_value, metavar="TIME",
+              help="End after so long (90s, 30m, 8h), instead of lab.yaml's.")  # fmt: skip
+@click.option("--keep-reports", type=click.IntRange(1), metavar="N",
+              help="How many runs stay in reports/ (default: 30).")  # fmt: skip
+@click.option("--keep-baseline", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep the result of a clean night there, for CI.")  # fmt: skip
+@click.option("--always", is_flag=True, help="Send the summary of a clean night too.")
+@click.option("--test-summary", is_flag=True, help="Send a test to who is told; run nothing.")
+def nightly(**options: Any) -> int:
+    """A night by itself: update, run within a budget, compare, keep, tell.
+
+    The profile nightly is run, what is worth most first, and compared with the last clean and
+    complete night; old runs go.  With --quiet nothing is printed after a clean night.
+    """
+    from orchestrator.commands.nightly import NightOptions
+    from orchestrator.commands.nightly import nightly as command
+
+    if options["series"] == "-":
+        raise click.UsageError("--series - can be read once, and a night goes on: name a file")
+    own = ("keep_reports", "keep_baseline", "always", "test_summary")
+    night = NightOptions(**{name: options[name] for name in own})
+    return command(selection_of(options), run_options_of(options), night, options)
+
+
+@cli.command()
+@selection_options
+@run_options
 def build(**options: Any) -> int:
     """Build the kernels of a plan and stop there."""
     from orchestrator.commands.run import run as command
@@ -365,10 +392,19 @@ def doctor(as_json: bool, packages: bool) -> int:
 )
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Unused for so long.")
 @click.option("--all", "everything", is_flag=True, help="Everything that no lab is using.")
+@click.option("--keep-reports", type=click.IntRange(1), metavar="N",
+              help="The stored runs too: keep the newest N.")  # fmt: skip
+@click.option("--reports", is_flag=True, help="The stored runs and not the cache: 30 are kept.")
 @click.option("--dry-run", is_flag=True, help="Only tell.")
 @json_option
 def gc(**options: Any) -> int:
-    """Trim the cache, least recently used first; never what a lab at work uses."""
+    """Trim the cache, least recently used first; never what a lab at work uses.
+
+    With --reports or --keep-reports old runs go: never the latest, one that another was compared
+    with, or the last clean one.
+    """
+    if options["reports"] and any(options[o] for o in ("max_size", "older_than", "everything")):
+        raise click.UsageError("--reports is about runs: not with --max-size, --older-than, --all")
     from orchestrator.commands.gc import gc as command
 
     return command(**options)

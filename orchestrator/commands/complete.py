@@ -37,7 +37,7 @@ _FORMS = (
 )  # fmt: skip
 _DEBIAN = ("debian:6.1", "debian:6.12")
 # Names of runs that are no ids: those are offered that lead to a run.
-_SHORT_RUNS = ("latest", "last-failed", "@1")
+_SHORT_RUNS = ("latest", "last-failed", "last-clean", "@1")
 _MOST_TOLD = 60
 _BAD_FIRST = {"error": 0, "fail": 1}
 # What bash and zsh take for more than a letter; a tilde at the start is left for them to expand.

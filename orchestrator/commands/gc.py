@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``lab gc``: trim the cache."""
+"""``lab gc``: trim the cache, and the stored runs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ import json
 
 import click
 
+from orchestrator.commands.workspace import stored_places
 from orchestrator.host.cache import trim
 from orchestrator.host.cache.place import check_path, check_place
 from orchestrator.host.cache.survey import Entry
+from orchestrator.model.formats import counted
+from orchestrator.results.prune import KEEP, prune
+from orchestrator.results.runs import list_runs
 from orchestrator.runner.context import cache_folder
 
 _SHOWN = 20
 
 
 def gc(
-    max_size: int | None, older_than: float | None, everything: bool, dry_run: bool, as_json: bool
+    max_size: int | None,
+    older_than: float | None,
+    everything: bool,
+    reports: bool,
+    keep_reports: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Trim and tell what was freed.
 
@@ -24,8 +34,17 @@ def gc(
 
     :param max_size: bytes.
     :param older_than: days.
-    :raises UserError, HostError: when there can be no cache at its place.
+    :param reports: the stored runs alone are trimmed, and not the cache.
+    :param keep_reports: how many runs are kept; None for all of them, with ``reports`` for 30.
+    :raises UserError, HostError: when there can be no cache at its place, or no lab here has runs.
     """
+    about_runs: dict[str, object] = {}
+    if reports or keep_reports is not None:
+        about_runs = _prune(KEEP if keep_reports is None else keep_reports, dry_run, as_json)
+    if reports:
+        if as_json:
+            click.echo(json.dumps(about_runs, indent=1))
+        return 0
     cache = cache_folder()
     if check_path(cache.folder) == cache.folder and not dry_run:
         check_place(cache.folder)
@@ -35,6 +54,7 @@ def gc(
     done = trim.trim(cache, trim.Wish(max_size, age, everything), dry_run=dry_run)
     if as_json:
         told = {
+            **about_runs,
             "cache": str(cache.folder),
             "dry_run": dry_run,
             "freed": done.freed,
@@ -51,6 +71,28 @@ def gc(
         f"{freed} {size_text(done.freed)}; {size_text(done.left)} are left in {cache.folder}"
     )
     return 0
+
+
+def _prune(keep: int, dry_run: bool, as_json: bool) -> dict[str, object]:
+    """Trim the stored runs; gives what is told of it in JSON, and prints it otherwise."""
+    folder = stored_places().reports
+    gone = prune(folder, keep, dry_run=dry_run)
+    freed = sum(one.size for one in gone)
+    if not as_json:
+        for one in gone[:_SHOWN]:
+            verb = "would remove" if dry_run else "removed"
+            click.echo(f"{verb} run {one.folder.name}, {size_text(one.size)}")
+        if len(gone) > _SHOWN:
+            click.echo(f"... and {counted(len(gone) - _SHOWN, 'more run')}")
+        left = len(list_runs(folder)) - (len(gone) if dry_run else 0)
+        verb = "would free" if dry_run else "freed"
+        click.echo(f"{verb} {size_text(freed)}; {counted(left, 'run')} left in {folder}")
+    return {
+        "reports": str(folder),
+        "dry_run": dry_run,
+        "runs": [{"run": one.folder.name, "size": one.size} for one in gone],
+        "freed_of_runs": freed,
+    }
 
 
 def _print(verb: str, entries: tuple[Entry, ...]) -> None:

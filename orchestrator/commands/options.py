@@ -95,7 +95,7 @@ def selection_options(function: F) -> F:
         ),
         click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, b4:ID, or - (stdin)."),
         apply_option,
-        click.option("--baseline", help="A run or kernel to compare with, or none."),
+        click.option("--baseline", help="A run or kernel to compare with, last-clean, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
         each_patch_option,
         mismatched_option,

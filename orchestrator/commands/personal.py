@@ -27,6 +27,8 @@ _GIVES_WAY = {
     "baseline": {"base"},
     "quiet": {"json"},
 }
+# A night is the lab's own, and not to depend on who looks after it.
+_NOBODYS = ("nightly",)
 # A resumed run has the options that it was started with; how it is shown may change.
 _RESUMED = ("jobs", "plain", "quiet")
 
@@ -66,7 +68,7 @@ def apply_personal(group: click.Command) -> None:
 def added_words(command: click.Command, words: list[str], personal: Personal) -> list[str]:
     """The options of a command that ``words`` do not give and the personal defaults do."""
     defaults = personal.of(command.name or "")
-    if not defaults:
+    if not defaults or command.name in _NOBODYS:
         return []
     context = command.make_context(command.name, list(words), resilient_parsing=True)
     options = {

@@ -6,8 +6,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from orchestrator.commands.base import against_base
 from orchestrator.commands.each_patch import by_patch
@@ -18,17 +22,23 @@ from orchestrator.model.errors import UserError
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.results import runs, store
 
+if TYPE_CHECKING:
+    from orchestrator.model.spec import Plan
+    from orchestrator.runner.context import Places
+    from orchestrator.runner.run import Done
+
 
 @dataclass(frozen=True)
 class Options:
     """The options of ``lab run`` that are no selection.
 
-    ``baseline`` is a run, a kernel's name or None; ``fail_on`` is ``any``, ``regression`` or None
-    (regression where there is a baseline).  ``seed`` is that of the looping workloads (None: a new
-    one), ``time_budget`` (s) takes the place of the profile's.  ``base`` is a commit of the tree
-    under test, which is built and run as its baseline.  ``each_patch`` says how far every beginning
-    of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the whole).  ``retries`` is
-    how often a case that regressed is tried again at most (None: as lab.yaml says).
+    ``baseline`` is a run, ``last-clean``, a kernel's name or None; ``fail_on`` is ``any``,
+    ``regression`` or None (regression where there is a baseline).  ``seed`` is that of the looping
+    workloads (None: a new one), ``time_budget`` (s) takes the place of the profile's.  ``base`` is
+    a commit of the tree under test, which is built and run as its baseline.  ``each_patch`` says
+    how far every beginning of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the
+    whole).  ``retries`` is how often a case that regressed is tried again at most (None: as
+    lab.yaml says).
     """
 
     baseline: str | None = None
@@ -53,9 +63,36 @@ def run(selection: Selection, options: Options) -> int:
 
     :raises UserError: for anything wrong in lab.yaml or on the command line.
     """
-    from orchestrator.commands import progress
     from orchestrator.commands.summary import print_end
-    from orchestrator.runner.run import RunOptions, check_baseline, choose_baseline, run_plan
+
+    done, shown = carry_out(selection, options)
+    print_end(done, shown, options.notify)
+    return done.status
+
+
+def carry_out(
+    selection: Selection,
+    options: Options,
+    *,
+    command: str = "",
+    beside: tuple[Path, ...] = (),
+    arrange: Callable[[Plan, Places], Plan] = lambda plan, _: plan,
+) -> tuple[Done, str]:
+    """A whole run up to its summary; gives it, and how it was shown (:func:`.progress.choose`).
+
+    :param command: what is stored as the run's command (default: that of this process).
+    :param beside: folders of runs elsewhere that ``last-clean`` may mean too.
+    :param arrange: puts the plan in another order.
+    :raises UserError: for anything wrong in lab.yaml or on the command line.
+    """
+    from orchestrator.commands import progress
+    from orchestrator.runner.run import (
+        RunOptions,
+        check_baseline,
+        choose_baseline,
+        last_clean,
+        run_plan,
+    )
 
     places = find_places(anywhere=selection.source is not None)
     config = load(places)
@@ -73,6 +110,11 @@ def run(selection: Selection, options: Options) -> int:
         plan = replace(plan, time_budget=options.time_budget)
     check_baseline(plan)
     plan = by_patch(plan, options.each_patch)
+    if options.baseline == runs.LAST_CLEAN:
+        baseline = last_clean(places, plan, beside)
+        if baseline.run is None and not options.quiet:
+            click.echo(f"lab: {no_clean_run(plan.profile)}", err=True)
+    plan = arrange(plan, places)
     how = RunOptions(
         out=options.out,
         resume=runs.find_run(places.reports, options.resume) if options.resume else None,
@@ -80,14 +122,17 @@ def run(selection: Selection, options: Options) -> int:
         boot=options.boot,
         seed=options.seed,
         fail_on=options.fail_on,
-        command=command_line(selection.series),
+        command=command or command_line(selection.series),
         retries=options.retries,
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:
-        done = run_plan(plan, places, how, baseline=baseline, listener=listener)
-    print_end(done, shown, options.notify)
-    return done.status
+        return run_plan(plan, places, how, baseline=baseline, listener=listener), shown
+
+
+def no_clean_run(profile: str) -> str:
+    """What is said where ``last-clean`` finds none."""
+    return f"no clean and complete run of profile {profile} yet: every failure counts"
 
 
 def command_of(run_name: str) -> list[str]:

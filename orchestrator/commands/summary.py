@@ -71,6 +71,7 @@ def _as_dict(
         "selftests": list(selftest_lines(run)),
         "folder": str(folder),
         "exit_status": run.run.exit_status,
+        "complete": run.run.complete,
         "seconds": round(seconds, 1),
         "summary": {
             "pass": counts.passed,

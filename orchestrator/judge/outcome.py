@@ -39,6 +39,7 @@ from orchestrator.model.results import (
     CellRecord,
     Found,
     KernelRecord,
+    RunResult,
     Summary,
 )
 from orchestrator.model.spec import STRICT
@@ -63,6 +64,15 @@ def not_run_text(cells: Iterable[CellRecord]) -> str:
     """``3 cells not run: time budget``; empty where all were run."""
     left = len(not_run(cells))
     return f"{counted(left, 'cell')} not run: time budget" if left else ""
+
+
+def is_complete(run: RunResult) -> bool:
+    """Whether every cell of a run was tried: it ended, and neither time nor the host took any.
+
+    A run without cells, which only built, is not; nor is one that had a wrong input.
+    """
+    ended = bool(run.run.finished) and run.run.exit_status in (EXIT_OK, EXIT_KERNEL)
+    return ended and bool(run.cells) and not not_run(run.cells)
 
 
 def executed(case: CaseResult) -> bool:

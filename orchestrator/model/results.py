@@ -49,6 +49,26 @@ class EarlierRuns:
 
 
 @dataclass(frozen=True)
+class CellPast:
+    """What a cell came to in the last runs that had it, or a build, where that is what failed.
+
+    ``failed`` says that something failed in it the last time, ``last`` is when that was (UTC
+    ISO 8601; one instant for all cells of a run).  ``found`` counts the runs in which something
+    failed, and not the cases: one wrong line makes many.  ``seconds`` is what all of them took.
+    """
+
+    failed: bool = False
+    last: str = ""
+    found: int = 0
+    seconds: float = 0.0
+
+    @property
+    def per_second(self) -> float:
+        """How many runs with something found a second of it has given."""
+        return self.found / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """One case's outcome.  ``id`` is ``KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``.
 
@@ -244,7 +264,8 @@ class RunInfo:
     """Who ran what, where and when.  ``host`` holds cpus, memory_mib, accelerators, tools.
 
     ``baseline`` is what the run was compared with, empty where with nothing: the id or the folder
-    of an earlier run, or the name of a kernel of the run itself.
+    of an earlier run, or the name of a kernel of the run itself.  ``complete`` says that it came to
+    its end with every cell tried, none left out and none lost to the host.
     """
 
     id: str
@@ -256,6 +277,7 @@ class RunInfo:
     profile: str
     host: dict[str, str] = field(default_factory=dict)
     baseline: str = ""
+    complete: bool = False
 
 
 @dataclass(frozen=True)

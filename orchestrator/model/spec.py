@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.model.judging import Judging
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
+from orchestrator.model.nightly import NightlySpec
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 #: How a series is applied: all context must match; by a three-way merge where it does not; or
@@ -323,6 +324,7 @@ class LabConfig:
     known_issues: tuple[KnownIssue, ...] = ()
     messages: MessageRules = MessageRules()
     judging: Judging = field(default_factory=Judging)
+    nightly: NightlySpec = field(default_factory=NightlySpec)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from orchestrator import HOME
 from orchestrator.model.errors import UserError
 from orchestrator.model.formats import parse_size_mib
 from orchestrator.model.names import BOOT, CLI_KERNEL, HOST_PLACE, is_named, nearest
+from orchestrator.model.nightly import NightlySpec
 from orchestrator.model.spec import (
     STRICT,
     ConfigSpec,
@@ -36,6 +37,7 @@ from orchestrator.plan.judging import read_judging
 from orchestrator.plan.kernels import resolve_series, resolve_source
 from orchestrator.plan.known_issue import read_known_issue
 from orchestrator.plan.manifest import CAPABILITIES, RESERVED_FAMILIES, read_workloads
+from orchestrator.plan.nightly import read_nightly
 from orchestrator.plan.problems import ConfigError, KeyPath, Problems, suggest
 from orchestrator.plan.schema import LAB_SCHEMA, check
 from orchestrator.plan.selftests import named
@@ -45,7 +47,7 @@ __all__ = ["ConfigError", "init_text", "load_config"]
 
 FRAGMENT_FOLDER = "kernel-configs"
 
-RESERVED_KERNELS = (CLI_KERNEL, "latest", "none")
+RESERVED_KERNELS = (CLI_KERNEL, "latest", "last-clean", "none")
 
 # What the schema says of a list of names.
 _NAMES = "a list of names, such as [default]"
@@ -129,6 +131,7 @@ class _Reader:
             known_issues=tuple(self._known_issue(view) for view in top.items("known_issues")),
             messages=self._messages(top),
             judging=read_judging(top.child("judging")),
+            nightly=self._nightly(top.child("nightly")),
         )
 
     # ------------------------------------------------------------ problems
@@ -341,6 +344,12 @@ class _Reader:
         rules = view.child("messages")
         allows, forbids = (regexes(rules, key, self.problems) for key in ("allows", "forbids"))
         return MessageRules(allows=allows, forbids=forbids)
+
+    def _nightly(self, view: View) -> NightlySpec:
+        profiles = list(self.top.child("profiles").data)
+        if (name := view.text("profile")) and name not in profiles:
+            self._unknown(view.at("profile"), "profile", name, profiles)
+        return read_nightly(view, self.problems)
 
     def _known_issue(self, view: View) -> KnownIssue:
         ways = ("signature", "title", "case")

@@ -164,7 +164,7 @@ def _case_ids(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in connection.execute("SELECT DISTINCT id FROM cases"))
 
 
-def rows_of(db: Path, query: str, values: tuple[object, ...]) -> list[Any]:
+def rows_of(db: Path, query: str, values: tuple[object, ...] | dict[str, object]) -> list[Any]:
     """What a query finds in a history; nothing where there is none yet.
 
     :raises UserError: the file is no history of ours, or a newer lab's.

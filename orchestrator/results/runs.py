@@ -14,18 +14,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.model import codec, lookup
-from orchestrator.model.errors import HostError, UserError
+from orchestrator.model.errors import EXIT_OK, HostError, UserError
 from orchestrator.model.spec import Plan, ShapeSpec
 
 SHAPE = "shape.json"
 RESULTS = "results.json"
 LATEST = "latest"
 LAST_FAILED = "last-failed"
+LAST_CLEAN = "last-clean"
 _NTH = re.compile(r"@([0-9]{1,6})")
 _NO_RUN_YET = "start one with `lab run`"
+_BASELINE = re.compile(rb'"baseline": ("(?:[^"\\]|\\.){0,1000}")')
 # results.json begins with who ran what and when: this many bytes of it hold the instant.
 _HEAD = 4096
 _STARTED = re.compile(rb'"started": "([^"\\]{1,40})"')
+_STATUS = re.compile(rb'"exit_status": ([0-9]{1,3})\b')
 
 
 def keep_shapes(plan: Plan, folder: Path) -> None:
@@ -72,7 +75,9 @@ def list_runs(reports: Path) -> tuple[Path, ...]:
         sorted(
             entry
             for entry in reports.iterdir()
-            if not entry.is_symlink() and (entry / RESULTS).is_file()
+            if not entry.name.startswith(".")
+            and not entry.is_symlink()
+            and (entry / RESULTS).is_file()
         )
     )
 
@@ -81,8 +86,8 @@ def find_run(reports: Path, name: str) -> Path:
     """The folder of the run that ``name`` means.
 
     That is ``latest`` or ``@1``, the runs that began before it as ``@2``, ``@3`` and so on,
-    ``last-failed``, an id, the path of a run, the start of an id, or what fits one id alone
-    (:func:`orchestrator.model.lookup.fits`; the parts of an id are divided by dashes).
+    ``last-failed``, ``last-clean``, an id, the path of a run, the start of an id, or what fits one
+    id alone (:func:`orchestrator.model.lookup.fits`; the parts of an id are divided by dashes).
 
     :raises UserError: there is none, or several fit.
     """
@@ -92,7 +97,7 @@ def find_run(reports: Path, name: str) -> Path:
     if found:
         raise several_runs(name, found)
     names = spellings(reports)
-    newest = ", ".join(names[2:][-3:])
+    newest = ", ".join(names[3:][-3:])
     raise UserError(
         f"no run {name!r} in {reports}, and no folder of that name with a {RESULTS}",
         f"{lookup.near(name, names) or f'the newest are: {newest}'}" if names else _NO_RUN_YET,
@@ -102,19 +107,21 @@ def find_run(reports: Path, name: str) -> Path:
 def spellings(reports: Path) -> tuple[str, ...]:
     """What the runs below ``reports`` may be called, the ids last and the newest of them last."""
     ids = tuple(run.name for run in list_runs(reports))
-    return (LATEST, LAST_FAILED, *ids) if ids else ()
+    return (LATEST, LAST_FAILED, LAST_CLEAN, *ids) if ids else ()
 
 
 def runs_called(reports: Path, name: str) -> tuple[Path, ...]:
     """The folders of the runs that ``name`` fits, as :func:`find_run` understands it.
 
-    :raises UserError: ``name`` is ``latest``, ``last-failed`` or of the form ``@N``, and there is
-        no such run.
+    :raises UserError: ``name`` is ``latest``, ``last-failed``, ``last-clean`` or of the form
+        ``@N``, and there is no such run.
     """
     if name == LATEST:
         return (_latest(reports),)
     if name == LAST_FAILED:
         return (_last_failed(reports),)
+    if name == LAST_CLEAN:
+        return (_last_clean(reports),)
     if match := _NTH.fullmatch(name):
         return (_nth(reports, int(match[1])),)
     by_id = {run.name: run for run in list_runs(reports)}
@@ -154,20 +161,32 @@ def newest_first(reports: Path) -> tuple[Path, ...]:
     :raises UserError: there is no run.
     """
     first = _latest(reports)
-    since = _began(first)
-    others = (run for run in _by_age(reports) if run.resolve() != first.resolve())
-    return (first, *(run for run in others if _began(run) <= since))
+    since = began(first)
+    others = (run for run in by_age(reports) if run.resolve() != first.resolve())
+    return (first, *(run for run in others if began(run) <= since))
 
 
-def _by_age(reports: Path) -> list[Path]:
+def by_age(reports: Path) -> list[Path]:
     """The runs below ``reports``, the newest first; what its user has called them tells no age."""
-    return sorted(list_runs(reports), key=lambda run: (_began(run), run.name), reverse=True)
+    return sorted(list_runs(reports), key=lambda run: (began(run), run.name), reverse=True)
 
 
-def _began(folder: Path) -> str:
+def began(folder: Path) -> str:
     """When a run began; empty where its results.json tells nothing."""
     match = _STARTED.search(_head(folder))
     return match[1].decode(errors="replace") if match else ""
+
+
+def baseline_of(folder: Path) -> str:
+    """What a stored run was compared with, as :class:`.RunInfo` has it; empty where unreadable."""
+    match = _BASELINE.search(_head(folder))
+    if match is None:  # of a long command line the head ends before it
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+            return str(
+                json.loads((folder / RESULTS).read_text(encoding="utf-8"))["run"]["baseline"]
+            )
+        return ""
+    return str(json.loads(match[1]))
 
 
 def has_ended(folder: Path) -> bool:
@@ -195,7 +214,7 @@ def _nth(reports: Path, n: int) -> Path:
 
 
 def _last_failed(reports: Path) -> Path:
-    for folder in dict.fromkeys((*_by_age(reports), _latest(reports))):
+    for folder in dict.fromkeys((*by_age(reports), _latest(reports))):
         if has_failed(folder):
             return folder
     raise UserError(f"no run in {reports} has a case that failed", "`lab history` lists the runs")
@@ -208,6 +227,27 @@ def has_failed(folder: Path) -> bool:
         return bool(summary["fail"] or summary["error"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False  # what is no run of ours is none that failed
+
+
+def _last_clean(reports: Path) -> Path:
+    for folder in by_age(reports):
+        if is_clean(folder):
+            return folder
+    raise UserError(
+        f"no run in {reports} is clean and complete", "that is exit status 0 with no cell left out"
+    )
+
+
+def is_clean(folder: Path) -> bool:
+    """Whether a stored run ended with 0 and is complete; an older lab's tells nothing of that."""
+    status = _STATUS.search(_head(folder))
+    if status is not None and int(status[1]) != EXIT_OK:
+        return False  # most that are not are known without reading all of it
+    try:
+        run = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["run"]
+        return run["exit_status"] == EXIT_OK and run.get("complete") is True
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def update_latest(reports: Path, folder: Path) -> None:
@@ -275,6 +315,20 @@ def clear_folder(reports: Path, folder: Path) -> None:
     if folder.parent == reports:
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def copy_results(folder: Path, to: Path) -> None:
+    """Copy a run's results.json, in one step: alone it can be compared with.
+
+    :raises HostError: when it cannot be written.
+    """
+    fresh = to / f".{RESULTS}.{os.getpid()}.tmp"
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / RESULTS, fresh)
+        fresh.replace(to / RESULTS)
+    except OSError as error:
+        raise HostError(f"cannot keep the baseline in {to}: {error.strerror}") from error
 
 
 def run_id(reports: Path, folder: Path) -> str:

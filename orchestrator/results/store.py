@@ -124,11 +124,13 @@ def _replace_file(target: Path, content: str) -> None:
 # ---------------------------------------------------------------- load
 
 
-def load(where: Path) -> RunResult:
+def load(where: Path, *, evidence: bool = True) -> RunResult:
     """Read a run back from its folder or its results.json.
 
     A missing or unfit evidence file costs the traces and plots, not the run: it is told in
     ``problems``.
+
+    :param evidence: False leaves out the texts of hits and the samples, which are most of it.
 
     :raises UserError: no such file, not ours, cut short, or written by a newer lab.
     """
@@ -156,7 +158,7 @@ def load(where: Path) -> RunResult:
         raise UserError(
             f"{path}: {error}", "the file was changed or damaged: run again, or restore it"
         ) from error
-    return _with_evidence(run, path.parent)
+    return _with_evidence(run, path.parent) if evidence else run
 
 
 def _read_json(path: Path) -> Any:

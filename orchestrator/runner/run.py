@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import compare, kernel_regressed
 from orchestrator.judge.each_patch import each_patch, status_with
-from orchestrator.judge.outcome import exit_status
+from orchestrator.judge.outcome import exit_status, is_complete
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.kernel.build import asked
 from orchestrator.kernel.build.request import require_tools
@@ -29,7 +29,7 @@ from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
 from orchestrator.plan.matrix import Selection
-from orchestrator.results import runs, store
+from orchestrator.results import clean, runs, store
 from orchestrator.results.unfinished import LOG, going_on
 from orchestrator.runner import local, record, retry
 from orchestrator.runner.context import (
@@ -242,6 +242,7 @@ class Book:
         comparison = self._compared(draft, against)
         draft = replace(draft, each_patch=each_patch(draft, comparison))
         final = replace(draft, run=replace(draft.run, exit_status=status(draft, comparison)))
+        final = replace(final, run=replace(final.run, complete=is_complete(final)))
         record.finish(self.places, final, self.folder, comparison)
         keep_budget(self.places.cache)
         return Done(final, comparison, self.folder, time.monotonic() - self.began)
@@ -317,12 +318,13 @@ def choose_baseline(
 ) -> tuple[Baseline, Selection]:
     """A baseline is a kernel of lab.yaml, run beside the others, or an earlier run.
 
-    Gives it, and the selection with it.
+    Gives it, and the selection with it; of ``last-clean`` the plan decides (:func:`last_clean`).
 
     :raises UserError: when there is neither such a run nor such a kernel.
     """
-    if name is None or name == "none":
+    if name in (None, "none", runs.LAST_CLEAN):  # of the last, the plan is asked: last_clean()
         return Baseline(), selection
+    assert name is not None
     if any(kernel.name == name for kernel in config.kernels):
         return Baseline(name=name), replace(selection, baseline=name)
     try:
@@ -333,8 +335,23 @@ def choose_baseline(
         raise UserError(
             f"--baseline {name}: {error.message}", f"name a run, or one of the kernels {kernels}"
         ) from error
+    return _earlier(places, folder, earlier), selection
+
+
+def last_clean(places: Places, plan: Plan, beside: Iterable[Path] = ()) -> Baseline:
+    """The last clean and complete run that tried what a plan is to try; none where none did.
+
+    :param beside: folders of runs elsewhere that count too.
+    :raises UserError: when it cannot be read.
+    """
+    folder = clean.last_clean(places.reports, plan, beside)
+    return Baseline() if folder is None else _earlier(places, folder, store.load(folder))
+
+
+def _earlier(places: Places, folder: Path, run: RunResult) -> Baseline:
+    folder = folder.resolve()
     below = folder.parent == places.reports.resolve()
-    return Baseline(earlier, folder.name if below else str(folder)), selection
+    return Baseline(run, folder.name if below else str(folder))
 
 
 def check_baseline(plan: Plan) -> None:

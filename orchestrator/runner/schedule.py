@@ -170,6 +170,7 @@ class Schedule:
         self._builds = {build.id: build for build in plan.builds}
         self._rank = {build.id: rank for rank, build in enumerate(plan.builds)}
         self._cells = {cell.id: cell for cell in plan.cells}
+        self._place = {cell.id: place for place, cell in enumerate(plan.cells)}
         self._open_builds = [build for build in plan.builds if build.id not in done]
         self._open_cells = {cell.id for cell in plan.cells if cell.id not in done}
         self._ready: set[str] = set()
@@ -278,7 +279,7 @@ class Schedule:
         if event.verdict is Verdict.PASS:
             for cell in cells:
                 later = _PREFIXES if cell.build.kernel.prefix_of else 0
-                self._queue(later + self._rank[event.build], Boot(cell))
+                self._queue(later + self._place[cell.id], Boot(cell))
             return ()
         failed = event.verdict is Verdict.FAIL
         why = "its build failed" if failed else "its build could not be made"

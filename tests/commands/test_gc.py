@@ -64,3 +64,24 @@ def test_for_scripts(lab, cache):
 )  # fmt: skip
 def test_size_text(size, text):
     assert size_text(size) == text
+
+
+def test_old_runs_beside_the_cache_or_alone(lab, cache, stored):
+    told = lab("gc", "--reports", "--keep-reports", "1", "--dry-run").out
+    assert told.startswith("would remove run 20240105-112233-smoke, ") is False
+    assert told.endswith("; 2 runs left in " + str(stored / "reports") + "\n")
+    for name in ("20240105-112233", "20240105-142233"):
+        (stored / "reports" / f"{name}-smoke").rename(stored / "reports" / name)
+    told = lab("gc", "--keep-reports", "1", "--dry-run").out
+    assert "would remove run 20240105-112233, " in told
+    assert told.count("would free ") == 2
+    alone = json.loads(lab("gc", "--reports", "--keep-reports", "1", "--json").out)
+    assert [one["run"] for one in alone["runs"]] == ["20240105-112233"]
+    assert "cache" not in alone
+    assert not (stored / "reports" / "20240105-112233").exists()
+    assert (cache / "builds" / "abc" / "image").exists()
+    both = json.loads(lab("gc", "--keep-reports", "1", "--json").out)
+    assert (both["runs"], both["removed"]) == ([], [])
+    assert lab("gc", "--reports").out.startswith("freed 0 bytes; 1 run left in ")
+    assert lab("gc", "--reports", "--all").status == 2
+    assert lab("gc", "--keep-reports", "0").status == 2

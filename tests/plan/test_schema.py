@@ -75,6 +75,8 @@ def objects() -> Iterator[tuple[str, dict[str, Any]]]:
         "known_issue": "Known issues",
         "workload": "A workload",
         "judging": "Judging",
+        "nightly": "Nightly",
+        "mail": "Mail of a night",
     }
     messages = {"lab.yaml": "Messages of the lab and of a config"}
     for schema in (lab, manifest):

@@ -83,6 +83,19 @@ def test_the_last_that_failed(reports: Path) -> None:
         runs.find_run(reports, "last-failed")
 
 
+def test_the_last_that_was_clean_and_complete(reports: Path) -> None:
+    with pytest.raises(UserError, match="is clean and complete") as caught:
+        runs.find_run(reports, "last-clean")
+    assert "exit status 0" in caught.value.hint
+    for name, status, complete in (("1", 1, True), ("2", 0, True), ("4", 0, False)):
+        run = store.load(reports / f"20240105-{name}")
+        info = replace(run.run, exit_status=status, complete=complete)
+        store.save(replace(run, run=info), reports / f"20240105-{name}")
+    assert runs.find_run(reports, "last-clean").name == "20240105-2"
+    (reports / "20240105-2" / "results.json").write_text('{"run": []}')
+    assert not runs.is_clean(reports / "20240105-2")
+
+
 def test_a_run_by_a_part_or_a_glob(reports: Path) -> None:
     assert runs.find_run(reports, "4").name == "20240105-4"
     assert runs.find_run(reports, "m*").name == "mine"

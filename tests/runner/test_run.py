@@ -17,11 +17,20 @@ from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
-from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, LabConfig, Plan, ShapeSpec
+from orchestrator.model.spec import (
+    Build,
+    Cell,
+    ConfigSpec,
+    KernelSpec,
+    LabConfig,
+    Plan,
+    ShapeSpec,
+    WorkloadSpec,
+)
 from orchestrator.plan.matrix import Selection
 from orchestrator.runner import Places, RunOptions, run_plan
 from orchestrator.runner.context import Context, Event, Kernel
-from orchestrator.runner.run import check_baseline, choose_baseline
+from orchestrator.runner.run import check_baseline, choose_baseline, last_clean
 from orchestrator.runner.stages import Ran, Stages
 
 
@@ -219,6 +228,8 @@ def test_a_baseline_is_a_kernel_or_a_run(places: Places) -> None:
     done = run_plan(plan_of("k"), places, stages=played())
     config = LabConfig.__new__(LabConfig)
     object.__setattr__(config, "kernels", (KernelSpec("v6.12", "debian:6.12"),))
+    none, selection = choose_baseline(places, config, Selection(), "last-clean")
+    assert (none.run, none.name, selection.baseline) == (None, "", None)
     kernel, selection = choose_baseline(places, config, Selection(), "v6.12")
     assert (kernel.run, kernel.name, selection.baseline) == (None, "v6.12", "v6.12")
     earlier, selection = choose_baseline(places, config, Selection(), "latest")
@@ -234,3 +245,26 @@ def test_everything_that_is_offered_is_there() -> None:
         assert getattr(orchestrator.runner, name)
     with pytest.raises(AttributeError):
         orchestrator.runner.nothing  # noqa: B018
+
+
+def test_the_last_clean_run_as_the_baseline(places: Places, tmp_path: Path) -> None:
+    plan = plan_of("k")
+    spec = WorkloadSpec("w/a", "w", tmp_path, "a.c")
+    plan = replace(plan, cells=tuple(replace(cell, workloads=(spec,)) for cell in plan.cells))
+    assert last_clean(places, plan).run is None
+    clean = run_plan(plan, places, stages=played())
+    assert stored(clean.folder)["run"]["complete"] is True
+    red = run_plan(plan, places, stages=played("k"), baseline=last_clean(places, plan))
+    assert (red.status, red.result.run.baseline) == (1, clean.folder.name)
+    assert stored(red.folder)["run"]["complete"] is True
+    # One night later it is red all the same.
+    assert last_clean(places, plan).name == clean.folder.name
+    elsewhere = run_plan(plan, places, RunOptions(out=tmp_path / "out"), stages=played())
+    assert last_clean(places, plan, [elsewhere.folder]).name == str(tmp_path / "out")
+
+
+def test_what_was_cut_or_only_built_is_not_complete(places: Places) -> None:
+    left = replace(plan_of("k"), time_budget=1e-9)
+    assert not stored(run_plan(left, places, stages=played()).folder)["run"]["complete"]
+    done = run_plan(plan_of("k"), places, RunOptions(boot=False), stages=played())
+    assert (done.status, stored(done.folder)["run"]["complete"]) == (0, False)

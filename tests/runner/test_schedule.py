@@ -344,3 +344,13 @@ def test_instructions_and_events_can_be_sent_elsewhere() -> None:
         NotKept("b"), BuildEnded("b", P, 1.0), CellEnded("c"), CoresFreed(1),
     ):  # fmt: skip
         assert pickle.loads(pickle.dumps(value)) == value
+
+
+def test_cells_run_in_the_plans_order_whatever_their_builds() -> None:
+    plan = plan_of(configs="ab", shapes=(SMALL, replace(SMALL, name="other")))
+    one, two, three, four = plan.cells
+    plan = replace(plan, cells=(three, one, four, two), builds=plan.builds[::-1])
+    schedule, said = after_finding(plan, 2, *(build.id for build in plan.builds))
+    assert said == [f"boot {three.id}"]
+    for ended, begun in ((three, one), (one, four), (four, two)):
+        assert told(schedule.on(CellEnded(ended.id), 1.0)) == [f"boot {begun.id}"]
