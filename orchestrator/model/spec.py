@@ -303,7 +303,10 @@ class ProfileSpec:
 
 @dataclass(frozen=True)
 class LabConfig:
-    """The whole of lab.yaml and the workload manifests, validated."""
+    """The whole of lab.yaml and the workload manifests, validated.
+
+    ``kcidb_origin`` is what reports to KCIDB call this lab; empty for the default.
+    """
 
     path: Path
     kernels: tuple[KernelSpec, ...]
@@ -316,6 +319,7 @@ class LabConfig:
     default_kernels: tuple[str, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
     messages: MessageRules = MessageRules()
+    kcidb_origin: str = ""
 
 
 @dataclass(frozen=True)

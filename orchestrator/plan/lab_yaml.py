@@ -127,6 +127,7 @@ class _Reader:
             default_kernels=default_kernels,
             known_issues=tuple(self._known_issue(view) for view in top.items("known_issues")),
             messages=self._messages(top),
+            kcidb_origin=top.text("kcidb_origin") or "",
         )
 
     # ------------------------------------------------------------ problems
