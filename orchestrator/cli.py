@@ -223,7 +223,8 @@ def compare(a: str, b: str, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", required=False)
+@click.option("--index", is_flag=True, help="Write the pages over all runs instead.")
 @click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
 @click.option("--markdown", is_flag=True, help="Only print a summary for GitHub, in its Markdown.")
 @click.option("--patchwork", is_flag=True, help="Only print a check for Patchwork, as JSON.")
@@ -234,10 +235,21 @@ def compare(a: str, b: str, **options: Any) -> int:
 @click.option("--context", default="", metavar="NAME", help="The check's name (lab-PROFILE).")
 @click.option("--kcidb", is_flag=True, help="Only print a report for KCIDB, as JSON.")
 @click.option("--origin", default="", metavar="NAME",
-              help="With --kcidb: what the lab is called there (lab.yaml's kcidb_origin).")  # fmt: skip
+              help="With --kcidb: the lab's name there (kcidb_origin of lab.yaml).")  # fmt: skip
 @json_option
-def report(run_name: str, **options: Any) -> int:
-    """Write junit.xml and index.html of a run again, from its stored results."""
+def report(run_name: str | None, index: bool, **options: Any) -> int:
+    """Write junit.xml and index.html of a run again, from its stored results.
+
+    With --index, and no RUN, the pages over all runs: reports/index.html and trends.html.
+    """
+    if index:
+        from orchestrator.commands.report import index as pages
+
+        if run_name or any(value for name, value in options.items() if name != "as_json"):
+            raise click.UsageError("--index is about all runs: it goes with --json alone")
+        return pages(options["as_json"])
+    if run_name is None:
+        raise click.UsageError("Missing argument 'RUN'.")
     from orchestrator.commands.report import ReportOptions
     from orchestrator.commands.report import report as command
 

@@ -20,7 +20,7 @@ SOURCES = sorted((HOME / "orchestrator").rglob("*.py"))
 OWNERS = {
     "yaml": {"plan.yaml_reader"},
     "jsonschema": {"plan.schema"},
-    "jinja2": {"report.html"},
+    "jinja2": {"report.pages"},
     "junit_xml": {"report.junit"},
     "sqlite3": {"results.history"},
     "fabric": {"guest.ssh"},

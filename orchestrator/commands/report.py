@@ -96,6 +96,24 @@ def report(name: str, options: ReportOptions) -> int:
     return EXIT_OK
 
 
+def index(as_json: bool) -> int:
+    """Write the pages over all runs: ``reports/index.html`` and ``trends.html``.
+
+    :raises HostError: when one cannot be written.
+    """
+    from orchestrator.runner import overview
+
+    done = overview.write(stored_places().reports)
+    if as_json:
+        files = list(map(str, done.written))
+        click.echo(json.dumps({"written": files, "passed_over": list(done.notes)}, indent=1))
+    else:
+        for note in done.notes:
+            click.echo(f"lab: passed over: {visible(note)}", err=True)
+        click.echo("\n".join(map(str, done.written)))
+    return EXIT_OK
+
+
 def _origin(places: Places) -> str:
     """What lab.yaml calls this lab in KCIDB; empty where there is none, or it has no word."""
     return load(places).kcidb_origin if places.lab_yaml.is_file() else ""

@@ -117,8 +117,10 @@ def _log_case(library: Any, report: LogReport) -> Any:
 
 
 def _tidy(document: str) -> str:
-    """Indent, and make it what two schemas take: of Jenkins' xUnit plugin (junit-10.xsd), and, suite
-    by suite, of Maven's Surefire (surefire-test-report-3.0.xsd), which is the stricter one.
+    """Indent, and take back what two schemas refuse.
+
+    These are of Jenkins' xUnit plugin (junit-10.xsd) and, suite by suite, of Maven's Surefire
+    (surefire-test-report-3.0.xsd), which is the stricter one.
     """
     root = ET.fromstring(document.encode("utf-8"))
     for element in root.iter():

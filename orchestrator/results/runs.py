@@ -155,11 +155,11 @@ def newest_first(reports: Path) -> tuple[Path, ...]:
     """
     first = _latest(reports)
     since = _began(first)
-    others = (run for run in _by_age(reports) if run.resolve() != first.resolve())
+    others = (run for run in by_age(reports) if run.resolve() != first.resolve())
     return (first, *(run for run in others if _began(run) <= since))
 
 
-def _by_age(reports: Path) -> list[Path]:
+def by_age(reports: Path) -> list[Path]:
     """The runs below ``reports``, the newest first; what its user has called them tells no age."""
     return sorted(list_runs(reports), key=lambda run: (_began(run), run.name), reverse=True)
 
@@ -195,7 +195,7 @@ def _nth(reports: Path, n: int) -> Path:
 
 
 def _last_failed(reports: Path) -> Path:
-    for folder in dict.fromkeys((*_by_age(reports), _latest(reports))):
+    for folder in dict.fromkeys((*by_age(reports), _latest(reports))):
         if has_failed(folder):
             return folder
     raise UserError(f"no run in {reports} has a case that failed", "`lab history` lists the runs")
