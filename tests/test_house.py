@@ -97,6 +97,7 @@ TESTED_IN = {
     "kernel.series.misfit": "kernel/series/test_apply",
     "kernel.source.store": "kernel/source/test_fetch",
     "model.codec": "results/test_store",
+    "model.digest": "results/test_digests",
     "model.errors": "commands/test_entry",
     "model.evidence": "evidence/test_counters",
     "model.kernel": "kernel/build/test_make",
