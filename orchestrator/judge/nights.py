@@ -100,7 +100,9 @@ def _rows(runs: Sequence[RunDigest]) -> tuple[Row, ...]:
             row += [Square(NONE)] * (at - len(row))
             row.append(_square(cell, before.get(place)))
             if cell.state in _ENDED:
-                before[place] = set(cell.failed)
+                # What was left out this time fails as far as is known.
+                left_out = {case for case in before.get(place, ()) if not cell.ran(case)}
+                before[place] = left_out | set(cell.failed)
     return tuple(
         Row(place, tuple(reversed(row + [Square(NONE)] * (len(runs) - len(row)))))
         for place, row in sorted(squares.items())
@@ -119,7 +121,7 @@ def _square(cell: CellDigest, before: set[str] | None) -> Square:
     state = cell.state
     if new and state == Verdict.FAIL.value:
         state = NEW
-    elif before and state == Verdict.PASS.value:
+    elif before and state == Verdict.PASS.value and all(map(cell.ran, before)):
         state = MENDED
     elif cell.known and state == Verdict.PASS.value:
         state = "met"
@@ -137,7 +139,12 @@ def spells(timeline: Timeline) -> tuple[Spell, ...]:
             if cell is None or cell.state not in _ENDED:
                 continue
             failed = set(cell.failed)
-            for key in [key for key in open_ if key[1] == row.place and key[0] not in failed]:
+            over = [
+                key
+                for key in open_
+                if key[1] == row.place and key[0] not in failed and cell.ran(key[0])
+            ]
+            for key in over:
                 ended.append(replace(open_.pop(key), until=run))
             for case in cell.failed:
                 key = (case, row.place)
@@ -158,8 +165,8 @@ def spells(timeline: Timeline) -> tuple[Spell, ...]:
 def rates(timeline: Timeline) -> tuple[Rate, ...]:
     """The cases that both failed and did not on one and the same kernel, the worst first.
 
-    Counted are runs in which the cell came to its end.  A kernel is the same by its sources and the
-    image that was booted, as for `lab history --flaky`.
+    Counted are runs in which the cell came to its end and ran the workload.  A kernel is the same
+    by its sources and the image that was booted, as for `lab history --flaky`.
     """
     found = []
     for row in timeline.rows:
@@ -172,8 +179,9 @@ def rates(timeline: Timeline) -> tuple[Rate, ...]:
             failed = runs = 0
             for own in by_kernel.values():
                 bad = sum(case in cell.failed for cell in own)
-                if 0 < bad < len(own):
-                    failed, runs = failed + bad, runs + len(own)
+                tried = sum(cell.ran(case) for cell in own)
+                if 0 < bad < tried:
+                    failed, runs = failed + bad, runs + tried
             if runs:
                 low, high = wilson(failed, runs)
                 strip = "".join(map(_letter, _ran(row, case)))
@@ -184,7 +192,8 @@ def rates(timeline: Timeline) -> tuple[Rate, ...]:
 def _ran(row: Row, case: str) -> Iterable[bool | None]:
     for square in reversed(row.squares):
         cell = square.cell
-        yield case in cell.failed if cell and cell.state in _ENDED else None
+        known = cell is not None and cell.state in _ENDED and cell.ran(case)
+        yield case in cell.failed if cell and known else None
 
 
 def _letter(failed: bool | None) -> str:

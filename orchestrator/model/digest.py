@@ -12,7 +12,9 @@ class CellDigest:
 
     ``state`` is a verdict, or ``none`` for a cell that was not run; ``cases`` is how many it had,
     ``failed`` those that failed, as ``WORKLOAD:CASE``, ``known`` how many are excused.
-    ``identity`` is the same for the same sources and image; empty where that is not known.
+    ``workloads`` are those that it ran, empty where that is not known: what a run left out is not
+    mended by it.  ``identity`` is the same for the same sources and image; empty where that is not
+    known.
     """
 
     kernel: str
@@ -22,6 +24,11 @@ class CellDigest:
     known: int = 0
     failed: tuple[str, ...] = ()
     identity: str = ""
+    workloads: tuple[str, ...] = ()
+
+    def ran(self, case: str) -> bool:
+        """Whether the workload of a case, ``WORKLOAD:CASE``, was run."""
+        return not self.workloads or case.partition(":")[0] in self.workloads
 
 
 @dataclass(frozen=True)

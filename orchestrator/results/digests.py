@@ -75,6 +75,7 @@ def digest_of(run: RunResult, comparison: Comparison | None = None) -> RunDigest
             sum(map(_excused, own)),
             tuple(failed[:_MOST_FAILED]),
             made_of.get(cell.id, ""),
+            tuple(dict.fromkeys(case.workload for case in own)),
         ))  # fmt: skip
     info = run.run
     return RunDigest(
@@ -187,8 +188,10 @@ def _stored(folder: Path) -> RunDigest | None:
         if data["form"] != FORM or data["of"] != _stamp(folder):
             return None
         run: dict[str, Any] = data["run"]
+        lists = ("failed", "workloads")
         cells = tuple(
-            CellDigest(**{**cell, "failed": tuple(cell["failed"])}) for cell in run["cells"]
+            CellDigest(**{**cell, **{name: tuple(cell[name]) for name in lists}})
+            for cell in run["cells"]
         )
         told = {"cells": cells, "regressions": tuple(run["regressions"]), "folder": folder.name}
         return RunDigest(**{**run, **told})

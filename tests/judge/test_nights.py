@@ -49,6 +49,22 @@ def test_what_did_not_come_to_its_end_breaks_nothing() -> None:
     assert (spell.case, spell.first, spell.until, spell.runs) == ("w:a", "r1", "", 2)
 
 
+def test_a_run_of_one_workload_mends_no_other() -> None:
+    """`lab rerun`, and `lab run --workload`, are runs of the same cell."""
+    whole, part = ("w", "v"), ("v",)
+    found = line(
+        night(1, cell("w:a", "v:b", workloads=whole)), night(2, cell("v:b", workloads=part)),
+        night(3, cell(workloads=part)), night(4, cell("w:a", workloads=whole)),
+        night(5, cell(workloads=whole)),
+    )  # fmt: skip
+    assert states(found) == ["fail", "fail", "pass", "fail", MENDED]
+    told = {(one.case, one.until, one.runs) for one in spells(found)}
+    assert told == {("w:a", "r5", 2), ("v:b", "r3", 2)}
+    assert [(one.case, one.failed, one.runs) for one in rates(found)] == [
+        ("w:a", 2, 3), ("v:b", 2, 5)
+    ]  # fmt: skip
+
+
 def test_cells_that_come_and_go() -> None:
     other = cell(place="kasan/arm64/small")
     found = line(night(1, cell()), night(2, cell(), other), night(3, other))
