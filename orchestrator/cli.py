@@ -275,7 +275,8 @@ def compare(a: str, b: str, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", required=False)
+@click.option("--index", is_flag=True, help="Write the pages over all runs instead.")
 @click.option("--baseline", help="A run, a kernel of the run, or none (default: as it was run).")
 @click.option("--markdown", is_flag=True, help="Only print a summary for GitHub, in its Markdown.")
 @click.option("--patchwork", is_flag=True, help="Only print a check for Patchwork, as JSON.")
@@ -284,16 +285,35 @@ def compare(a: str, b: str, **options: Any) -> int:
               help="With --mail: a Tested-by where all is well.")  # fmt: skip
 @click.option("--url", default="", help="Where the run is published; {run} in it is its id.")
 @click.option("--context", default="", metavar="NAME", help="The check's name (lab-PROFILE).")
+@click.option("--kcidb", is_flag=True, help="Only print a report for KCIDB, as JSON.")
+@click.option("--origin", default="", metavar="NAME",
+              help="With --kcidb: the lab's name there (kcidb_origin of lab.yaml).")  # fmt: skip
 @json_option
-def report(run_name: str, **options: Any) -> int:
-    """Write junit.xml and index.html of a run again, from its stored results."""
+def report(run_name: str | None, index: bool, **options: Any) -> int:
+    """Write junit.xml and index.html of a run again, from its stored results.
+
+    With --index, and no RUN, the pages over all runs: reports/index.html and trends.html.
+    """
+    if index:
+        from orchestrator.commands.report import index as pages
+
+        if run_name or any(value for name, value in options.items() if name != "as_json"):
+            raise click.UsageError("--index is about all runs: it goes with --json alone")
+        return pages(options["as_json"])
+    if run_name is None:
+        raise click.UsageError("Missing argument 'RUN'.")
     from orchestrator.commands.report import ReportOptions
     from orchestrator.commands.report import report as command
 
-    if sum(options[name] for name in ("markdown", "patchwork", "mail", "as_json")) > 1:
-        raise click.UsageError("--markdown, --patchwork, --mail or --json: one of them")
-    if options["url"] and not any(options[name] for name in ("markdown", "patchwork", "mail")):
-        raise click.UsageError("--url goes with --markdown, --patchwork or --mail")
+    printed = ("markdown", "patchwork", "mail", "kcidb")
+    if sum(options[name] for name in (*printed, "as_json")) > 1:
+        raise click.UsageError("--markdown, --patchwork, --mail, --kcidb or --json: one of them")
+    if options["url"] and not any(options[name] for name in printed):
+        raise click.UsageError("--url goes with --markdown, --patchwork, --mail or --kcidb")
+    if options["kcidb"] and options["baseline"]:
+        raise click.UsageError("--kcidb tells what a run found, without a baseline")
+    if options["origin"] and not options["kcidb"]:
+        raise click.UsageError("--origin goes with --kcidb")
     if options["tested_by"] and not options["mail"]:
         raise click.UsageError("--tested-by goes with --mail")
     if options["context"] and not options["patchwork"]:

@@ -20,7 +20,7 @@ SOURCES = sorted((HOME / "orchestrator").rglob("*.py"))
 OWNERS = {
     "yaml": {"plan.yaml_reader"},
     "jsonschema": {"plan.schema"},
-    "jinja2": {"report.html"},
+    "jinja2": {"report.pages"},
     "junit_xml": {"report.junit"},
     "sqlite3": {"results.history"},
     "fabric": {"guest.ssh"},
@@ -98,6 +98,7 @@ TESTED_IN = {
     "kernel.series.misfit": "kernel/series/test_apply",
     "kernel.source.store": "kernel/source/test_fetch",
     "model.codec": "results/test_store",
+    "model.digest": "results/test_digests",
     "model.errors": "commands/test_entry",
     "model.evidence": "evidence/test_counters",
     "model.judging": "judge/test_retried",

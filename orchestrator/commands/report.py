@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from orchestrator.commands.workspace import stored_places
+from orchestrator.commands.workspace import load, stored_places
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
 from orchestrator.judge.each_patch import each_patch, status_with
@@ -26,9 +26,10 @@ from orchestrator.model.errors import (
     UserError,
 )
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.report import mail, markdown, patchwork
+from orchestrator.report import kcidb, mail, markdown, patchwork
 from orchestrator.report.text import visible
 from orchestrator.results import runs, store
+from orchestrator.runner.context import Places
 from orchestrator.runner.record import known_noise
 
 # Without what could end a link in Markdown, or begin one's title.
@@ -44,7 +45,8 @@ class ReportOptions:
     ``baseline`` is a run or a kernel of the run; None for the one it had, ``none`` for none.  With
     ``markdown``, ``mail`` or ``patchwork`` nothing is written but standard output.  ``url`` is
     where the run's page is published, ``context`` what the check is called, ``tested_by`` who
-    stands for a clean run in its mail.
+    stands for a clean run in its mail.  ``kcidb`` prints a report to KCIDB, in the name of
+    ``origin`` where lab.yaml's is not meant.
     """
 
     baseline: str | None = None
@@ -55,6 +57,8 @@ class ReportOptions:
     tested_by: str = ""
     url: str = ""
     context: str = ""
+    kcidb: bool = False
+    origin: str = ""
 
 
 def report(name: str, options: ReportOptions) -> int:
@@ -65,6 +69,10 @@ def report(name: str, options: ReportOptions) -> int:
     places = stored_places(name)
     folder = runs.find_run(places.reports, name)
     run = store.load(folder)
+    if options.kcidb:
+        origin = options.origin or _origin(places)
+        click.echo(json.dumps(kcidb.report(run, origin, _url(options.url, run)), allow_nan=False))
+        return EXIT_OK
     comparison = _against(places.reports, run, options.baseline)
     if options.markdown or options.patchwork or options.mail:
         if options.baseline is not None:
@@ -88,6 +96,29 @@ def report(name: str, options: ReportOptions) -> int:
             click.echo(f"lab: {visible(problem)}", err=True)
         click.echo("\n".join(map(str, written)))
     return EXIT_OK
+
+
+def index(as_json: bool) -> int:
+    """Write the pages over all runs: ``reports/index.html`` and ``trends.html``.
+
+    :raises HostError: when one cannot be written.
+    """
+    from orchestrator.runner import overview
+
+    done = overview.write(stored_places().reports)
+    if as_json:
+        files = list(map(str, done.written))
+        click.echo(json.dumps({"written": files, "passed_over": list(done.notes)}, indent=1))
+    else:
+        for note in done.notes:
+            click.echo(f"lab: passed over: {visible(note)}", err=True)
+        click.echo("\n".join(map(str, done.written)))
+    return EXIT_OK
+
+
+def _origin(places: Places) -> str:
+    """What lab.yaml calls this lab in KCIDB; empty where there is none, or it has no word."""
+    return load(places).kcidb_origin if places.lab_yaml.is_file() else ""
 
 
 def _mail(run: RunResult, comparison: Comparison | None, url: str, tested_by: str) -> None:

@@ -96,3 +96,8 @@ def _within(angle: float, freedom: int) -> float:
         total += term
         term *= cosine**2 * (power + 1) / (power + 2)
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+
+def tail(t: float, freedom: int) -> float:
+    """The probability of Student's t beyond ``t`` in either direction; right to about 1e-15."""
+    return max(0.0, 1 - _within(math.atan(t / math.sqrt(freedom)), freedom))

@@ -310,7 +310,10 @@ class ProfileSpec:
 
 @dataclass(frozen=True)
 class LabConfig:
-    """The whole of lab.yaml and the workload manifests, validated."""
+    """The whole of lab.yaml and the workload manifests, validated.
+
+    ``kcidb_origin`` is what reports to KCIDB call this lab; empty for the default.
+    """
 
     path: Path
     kernels: tuple[KernelSpec, ...]
@@ -325,6 +328,7 @@ class LabConfig:
     messages: MessageRules = MessageRules()
     judging: Judging = field(default_factory=Judging)
     nightly: NightlySpec = field(default_factory=NightlySpec)
+    kcidb_origin: str = ""
 
 
 @dataclass(frozen=True)

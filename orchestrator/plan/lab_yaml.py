@@ -132,6 +132,7 @@ class _Reader:
             messages=self._messages(top),
             judging=read_judging(top.child("judging")),
             nightly=self._nightly(top.child("nightly")),
+            kcidb_origin=top.text("kcidb_origin") or "",
         )
 
     # ------------------------------------------------------------ problems

@@ -1,17 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run as one self-contained HTML page; the only importer of jinja2.
-
-The page needs nothing from the network and works without its few lines of script, which its own
-Content-Security-Policy pins by digest.  All that a guest, a patch or a compiler printed is escaped.
-"""
+"""A run as one self-contained HTML page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import quote
 
 from orchestrator.judge import grouped, outcome, own_selftests, retried, tested
@@ -19,12 +12,19 @@ from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.report import cause_text, each_patch_text, figures, plot, text, trace, view
+from orchestrator.report import (
+    cause_text,
+    each_patch_text,
+    figures,
+    pages,
+    plot,
+    text,
+    trace,
+    view,
+)
 from orchestrator.report.answer import make_answer
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_COMPILED: dict[str, bytes] = {}
 # A kernel config has 300 KB at most; anything larger below that name is none.
 _MAX_CONFIG = 4 << 20
 
@@ -55,38 +55,10 @@ def render(
     :param comparison: makes it a regression report, which leads with what got worse.
     :param changes: the comparison's measurements, judged by the noise that the history knows.
     """
-    import jinja2  # 40 ms that `lab --help` need not pay
-    from markupsafe import Markup
-
-    def finalize(value: Any) -> Any:
-        # Characters that no document may hold; what is markup already was made of clean parts.
-        if isinstance(value, str) and not isinstance(value, Markup):
-            return text.visible(value)
-        return value
-
-    class Compiled(jinja2.BytecodeCache):
-        """The templates' code, compiled once a process: that takes longer than a page's making."""
-
-        def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-            if bucket.key in _COMPILED:
-                bucket.bytecode_from_string(_COMPILED[bucket.key])
-
-        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-            _COMPILED[bucket.key] = bucket.bytecode_to_string()
-
-    environment = jinja2.Environment(
-        bytecode_cache=Compiled(),
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=finalize,
-    )
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals.update(
+    return pages.render(
+        "report.html.j2",
+        ("report.css",),
+        "report.js",
         run=run,
         whole=without_prefixes(run),
         comparison=comparison,
@@ -94,9 +66,6 @@ def render(
         causes=causes_of(run),
         config_tables=_config_tables(without_prefixes(run), folder),
         limits=Limits(),
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_digest=digest,
         href=href,
         # What the templates work out they ask of these by name: `figures.number(value)`.
         cause_text=cause_text,
@@ -113,7 +82,6 @@ def render(
         make_answer=make_answer,
         view=view,
     )
-    return environment.get_template("report.html.j2").render()
 
 
 def href(path: str) -> str:

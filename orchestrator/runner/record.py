@@ -61,11 +61,13 @@ def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison 
     :raises UserError, HostError: the history cannot be used; the reports are written by then.
     """
     from orchestrator.results import history
+    from orchestrator.runner import overview
 
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     write_reports(run, folder, comparison, changes)
     if folder.parent == places.reports:
         runs.update_latest(places.reports, folder)
+    overview.after_run(places.reports, run, folder, comparison)
     history.record(places.history, run, folder)
 
 

@@ -113,9 +113,48 @@ def test_a_check_against_a_baseline_goes_by_what_regressed(lab, stored):
     assert "## ✓ pass" in lab("report", "red", "--markdown", "--baseline", "red").out
 
 
+def test_the_pages_over_all_runs(lab, stored):
+    (stored / "reports" / "foreign").mkdir()
+    (stored / "reports" / "foreign" / "results.json").write_text("{}")
+    done = lab("report", "--index")
+    assert (done.status, done.out) == (0, f"{stored / 'reports' / 'index.html'}\n")
+    assert "passed over: foreign: " in done.err
+    page = (stored / "reports" / "index.html").read_text()
+    assert f'href="{GOOD}/index.html"' in page
+    told = json.loads(lab("report", "--index", "--json").out)
+    assert told["written"] == [str(stored / "reports" / "index.html")]
+    assert len(told["passed_over"]) == 1
+
+
+@pytest.mark.parametrize("words", [("--index", GOOD), ("--index", "--mail"), ()])
+def test_the_index_is_about_all_runs(words, lab, stored):
+    done = lab("report", *words)
+    assert (done.status, done.out) == (2, "")
+    assert "--index is about all runs" in done.err or "Missing argument 'RUN'" in done.err
+
+
+def test_kcidb_knows_this_lab_by_the_name_of_lab_yaml(lab, stored):
+    told = json.loads(lab("report", BROKEN, "--kcidb", "--url", "https://ci/{run}/").out)
+    assert told["tests"][0]["origin"] == "mm_lab"
+    assert told["tests"][0]["log_url"].startswith(f"https://ci/{BROKEN}/cells/")
+    lab_yaml = stored / "lab.yaml"
+    lab_yaml.write_text(f"kcidb_origin: our_lab\n{lab_yaml.read_text()}")
+    assert json.loads(lab("report", GOOD, "--kcidb").out)["builds"][0]["origin"] == "our_lab"
+    done = lab("report", GOOD, "--kcidb", "--origin", "mine")
+    assert json.loads(done.out)["builds"][0]["origin"] == "mine"
+    lab_yaml.write_text(lab_yaml.read_text().replace("our_lab", "Our-Lab"))
+    done = lab("report", GOOD, "--kcidb")
+    assert (done.status, done.out) == (2, "")
+    assert "small letters, digits and _" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("--kcidb", "--mail"), "one of them"),
+        (("--kcidb", "--baseline", "none"), "without a baseline"),
+        (("--kcidb", "--origin", "a-b"), "small letters, digits and _"),
+        (("--origin", "x"), "--origin goes with"),
         (("--markdown", "--patchwork"), "one of them"),
         (("--markdown", "--json"), "one of them"),
         (("--markdown", "--mail"), "one of them"),

@@ -17,17 +17,22 @@ from orchestrator.model.evidence import Measurement
 from orchestrator.model.kernel import BentHunk
 from orchestrator.model.names import Verdict
 from orchestrator.report import html, junit
+from orchestrator.results import store
 
 DATA = HOME / "tests" / "data" / "report"
 SCHEMA = etree.XMLSchema(etree.parse(str(DATA / "junit.xsd")))
+JENKINS = etree.XMLSchema(etree.parse(str(DATA / "jenkins.xsd")))
+SUREFIRE = etree.XMLSchema(etree.parse(str(DATA / "surefire.xsd")))
 
 
 def parse(run, comparison=None):
     """The document's root, after it was held against the schema."""
     text = junit.render(run, comparison)
     root = etree.fromstring(text.encode("utf-8"))
-    SCHEMA.assertValid(root)
+    for schema in (SCHEMA, JENKINS):
+        schema.assertValid(root)
     for suite in root:
+        SUREFIRE.assertValid(etree.fromstring(etree.tostring(suite)))  # Surefire has a file a suite
         found = suite.findall("testcase")
         assert suite.get("tests") == str(len(found))
         for kind, attribute in (("failure", "failures"), ("error", "errors")):
@@ -58,6 +63,35 @@ def test_golden(name, make, golden):
     run, comparison = make()
     parse(run, comparison)
     golden(name, junit.render(run, comparison))
+
+
+@pytest.mark.parametrize("path", sorted((HOME / "tests" / "data").glob("**/results.json")), ids=str)
+def test_jenkins_and_surefire_take_what_real_guests_gave(path):
+    run = store.load(path)
+    assert parse(run).findall(".//testcase")
+    assert len(parse(run, compare(run, run)))
+
+
+def test_the_schemas_refuse_what_they_should():
+    """Each against what it is there for: a schema that lets all in proves nothing."""
+    case = '<testcase name="c"{}>{}</testcase>'
+    suite = '<testsuite name="s" tests="1" failures="0" errors="0" skipped="0"{}>{}</testsuite>'
+    for schema, attributes, inside in (
+        (JENKINS, "", case.format("", "<flaky/>")),
+        (JENKINS, ' disabled="0"', ""),
+        (JENKINS, ' time="1e-05"', ""),
+        (JENKINS, "", case.format("", "<flakyFailure/>")),
+        (SUREFIRE, "", case.format("", "")),
+        (SUREFIRE, ' hostname="h"', ""),
+        (SUREFIRE, "", case.format(' time="1"', '<skipped type="t" message="m"/>')),
+        (SUREFIRE, "", case.format(' time="0.0001"', "")),
+        (SUREFIRE, "", case.format(' time="1"', '<flakyFailure type="t"/>')),
+        (SUREFIRE, "", case.format(' time="1"', '<system-out/><failure type="t"/>')),
+    ):
+        assert not schema.validate(etree.fromstring(suite.format(attributes, inside))), inside
+    flaky = '<flakyFailure type="t" message="m"><stackTrace>x</stackTrace></flakyFailure>'
+    for schema in (JENKINS, SUREFIRE):
+        schema.assertValid(etree.fromstring(suite.format("", case.format(' time="1"', flaky))))
 
 
 def test_a_suite_per_series_build_and_cell():
