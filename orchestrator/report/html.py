@@ -17,8 +17,9 @@ from urllib.parse import quote
 from orchestrator.judge import grouped, outcome, own_selftests, tested
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
+from orchestrator.judge.counts import counts_of_run
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.report import cause_text, figures, plot, text, trace, view
+from orchestrator.report import cause_text, figures, ledger_plot, plot, sections, text, trace, view
 from orchestrator.report.answer import make_answer
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
@@ -36,7 +37,9 @@ class Limits:
     lines: int = 150
     messages: int = 20
     bad: int = 30
+    open_causes: int = 3
     cases: int = 200
+    patches: int = 12
     figures: int = 60
     files: int = 50
 
@@ -102,6 +105,9 @@ def render(
         grouped=grouped,
         outcome=outcome,
         own_selftests=own_selftests,
+        counts_of_run=counts_of_run,
+        sections=sections,
+        ledger_plot=ledger_plot,
         size=plot,
         tested=tested,
         texts=text,

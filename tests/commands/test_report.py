@@ -99,7 +99,7 @@ def test_a_mail_has_a_tested_by_where_all_is_well(lab, stored):
 
 def test_a_check_against_a_baseline_goes_by_what_regressed(lab, stored):
     assert json.loads(lab("report", GOOD, "--patchwork").out) == {
-        "state": "success", "context": "lab-smoke", "description": "pass: 12 cases in 2 cells",
+        "state": "success", "context": "lab-smoke", "description": "pass: 15 cases in 2 cells",
     }  # fmt: skip
     run = sample_run.broken_run()
     cells = tuple(cell for cell in run.cells if cell.verdict is not Verdict.ERROR)
