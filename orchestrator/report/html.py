@@ -27,6 +27,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _COMPILED: dict[str, bytes] = {}
 # A kernel config has 300 KB at most; anything larger below that name is none.
 _MAX_CONFIG = 4 << 20
+_TAIL_LINES, _TAIL_WIDTH, _TAIL_BYTES = 40, 300, 16 << 10
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def render(
         changes=changes,
         causes=causes_of(run),
         config_tables=_config_tables(run, folder),
+        console_tail=lambda case, cell: _console_tail(folder, case.console or cell.console_log),
+        workloads={workload.name: workload for workload in run.workloads},
         limits=Limits(),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -142,6 +145,20 @@ def _config_tables(run: RunResult, folder: Path | None) -> tuple[ConfigTable, ..
         if key not in configs and (found := _read_config(folder, record.kernel_config)):
             configs[key] = parse_config(found)
     return config_tables(configs)
+
+
+def _console_tail(folder: Path | None, relative: str) -> str:
+    """The last lines of a console, which a page that is mailed has no file of; empty for none."""
+    try:
+        path = (folder / relative).resolve() if folder is not None and href(relative) else None
+        if folder is None or path is None or not path.is_relative_to(folder.resolve()):
+            return ""
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            lines = log.read(_TAIL_BYTES).decode("utf-8", "surrogateescape").splitlines()
+    except (OSError, ValueError):
+        return ""
+    return "\n".join(line[:_TAIL_WIDTH] for line in lines[-_TAIL_LINES:])
 
 
 def _read_config(folder: Path, relative: str) -> str:

@@ -13,7 +13,7 @@ from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import counts_of, is_known_failure
 from orchestrator.judge.outcome import BAD, cell_cases
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
+from orchestrator.model.evidence import Counter, Excerpt, Hit, Measurement, Sample
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -151,6 +151,12 @@ def arches_of(run: RunResult) -> tuple[str, ...]:
     """The architectures of the run in the order they were met."""
     names = [cell.arch for cell in run.cells] + [build.arch for build in run.builds]
     return tuple(dict.fromkeys(names))
+
+
+def numbered(excerpt: Excerpt) -> tuple[tuple[int, str], ...]:
+    """The lines of an excerpt with their numbers, tabs as eight columns."""
+    lines = excerpt.text.expandtabs(8).split("\n")
+    return tuple(enumerate(lines, excerpt.first))
 
 
 def configs_of(run: RunResult) -> tuple[str, ...]:

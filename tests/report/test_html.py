@@ -15,9 +15,9 @@ from sample_run import broken_run, good_run, rss_hit, write_files
 from orchestrator import HOME
 from orchestrator.judge.compare import FigureChange, compare
 from orchestrator.judge.noise import Noise
-from orchestrator.model.evidence import Measurement, Sample
+from orchestrator.model.evidence import Excerpt, Measurement, Sample
 from orchestrator.model.names import Verdict
-from orchestrator.model.results import Change, IssueRecord
+from orchestrator.model.results import Change, IssueRecord, WorkloadRecord
 from orchestrator.report import html, junit, view
 from orchestrator.report.answer import make_answer
 from orchestrator.results import store
@@ -428,3 +428,38 @@ def test_the_compiler_of_each_build_is_told():
     assert "<dd>Debian clang version 14.0.6</dd>" in html.render(replace(run, builds=builds), None)
     told = junit.render(replace(run, builds=builds))
     assert 'name="compiler" value="Debian clang version 14.0.6"' in told
+
+
+def test_what_is_mailed_has_the_console_the_check_and_what_it_is_about(tmp_path):
+    run = with_case(broken_run(), verdict=Verdict.FAIL, reason="swap.c:68: got 0, expected <1>")
+    case = run.cells[0].cases[0]
+    lines = Excerpt(67, "\tint a;\n\tcheck(a == <1>);\n}")
+    about = WorkloadRecord(case.workload, "Boots & waits.", "swap.c", {"swap.c:68": lines})
+    run = replace(run, workloads=(about,))
+    write_files(run, tmp_path)
+    console = "".join(f"line {n} \x1b[1m<b>\n" for n in range(100))
+    (tmp_path / run.cells[0].console_log).write_text(console)
+    found = page(run, tmp_path)
+    box = found.get_element_by_id(view.anchor(case.id))
+    assert "Boots & waits." in text_of(box)
+    assert "The check that failed: swap.c:68" in text_of(box)
+    (here,) = box.find_class("here")
+    assert here.text == "   68          check(a == <1>);\n"
+    tail = next(d for d in box.iter("details") if "console" in text_of(d.find("summary")))
+    shown = tail.find("pre").text.split("\n")
+    assert len(shown) == 40
+    assert shown[-1] == "line 99 \\x1b[1m<b>"
+    assert tail.get("open") is None
+    group = found.get_element_by_id("cells").find_class("about")
+    assert text_of(group[0]) == "Boots & waits."
+    assert "The end of the console" not in html.render(run, None)
+
+
+def test_no_console_from_outside_the_run(tmp_path):
+    folder = tmp_path / "run"
+    run = broken_run()
+    write_files(run, folder)
+    (tmp_path / "secret").write_text("SECRET\n")
+    for path in ("../secret", str(tmp_path / "secret"), "cells/../../secret"):
+        cells = tuple(replace(c, console_log=path) for c in run.cells)
+        assert "SECRET" not in html.render(replace(run, cells=cells), folder)
