@@ -19,7 +19,17 @@ from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
 from orchestrator.judge.counts import counts_of_run
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
-from orchestrator.report import cause_text, figures, ledger_plot, plot, sections, text, trace, view
+from orchestrator.report import (
+    bars,
+    cause_text,
+    figures,
+    ledger_plot,
+    plot,
+    sections,
+    text,
+    trace,
+    view,
+)
 from orchestrator.report.answer import make_answer
 from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_config
 
@@ -103,6 +113,7 @@ def render(
         script_digest=digest,
         href=href,
         # What the templates work out they ask of these by name: `figures.number(value)`.
+        bars=bars,
         cause_text=cause_text,
         figures=figures,
         grouped=grouped,

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The page's lists: what was skipped and why, what failed as known issues say, patches.  Pure."""
+"""The page's lists: causes, patches, what was skipped and why, what known issues excuse.  Pure."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import is_known_failure, is_skipped
 from orchestrator.judge.known_issues import NOT_SEEN, NOT_TRIED, SEEN
-from orchestrator.judge.outcome import cases_of
-from orchestrator.model.results import CaseResult, IssueRecord, KernelRecord, RunResult
+from orchestrator.judge.outcome import cases_of, cell_cases
+from orchestrator.model.evidence import Excerpt
+from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, KernelRecord, RunResult
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,48 @@ def _split(reason: str) -> tuple[str, str]:
 def patched(run: RunResult) -> tuple[KernelRecord, ...]:
     """The kernels that have a series."""
     return tuple(kernel for kernel in run.kernels if kernel.series)
+
+
+@dataclass(frozen=True)
+class ShownCause:
+    """A cause as the page has it.
+
+    ``cell`` is that of its first case where the cause shows that one's evidence, None where that
+    stands elsewhere: a series, a build, or a case that an earlier cause shows.
+    """
+
+    number: int
+    cause: Cause
+    cell: CellRecord | None
+    others: tuple[CaseResult, ...]
+
+
+def shown_causes(run: RunResult, causes: Sequence[Cause]) -> tuple[ShownCause, ...]:
+    """The causes with the cases whose evidence they show; no case's is shown twice."""
+    cells = {case.id: cell for cell in run.cells for case in cell_cases(run, cell)}
+    found = []
+    for number, cause in enumerate(causes, 1):
+        cell = cells.pop(cause.first.id, None)
+        found.append(ShownCause(number, cause, cell, (*cause.cases[1:], *cause.followers)))
+    return tuple(found)
+
+
+def told_above(shown: Iterable[ShownCause]) -> dict[str, int]:
+    """By case the number of the cause that shows its evidence; 0 for every other case."""
+    return defaultdict(int, {one.cause.first.id: one.number for one in shown if one.cell})
+
+
+def numbered(excerpt: Excerpt) -> tuple[tuple[int, str], ...]:
+    """The lines of an excerpt with their numbers, tabs as eight columns."""
+    lines = excerpt.text.expandtabs(8).split("\n")
+    return tuple(enumerate(lines, excerpt.first))
+
+
+def configs_of(run: RunResult) -> tuple[str, ...]:
+    """The configs of the run's cells in their order."""
+    return tuple(dict.fromkeys(cell.config for cell in run.cells))
+
+
+def workloads_of(run: RunResult) -> tuple[str, ...]:
+    """The workloads of the run's cells by name."""
+    return tuple(sorted({case.workload for cell in run.cells for case in cell.cases}))

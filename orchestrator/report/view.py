@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import counts_of, is_known_failure
 from orchestrator.judge.outcome import BAD, cell_cases
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.evidence import Counter, Excerpt, Hit, Measurement, Sample
+from orchestrator.model.evidence import Counter, Hit, Measurement, Sample
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, CaseId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -153,22 +150,6 @@ def arches_of(run: RunResult) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def numbered(excerpt: Excerpt) -> tuple[tuple[int, str], ...]:
-    """The lines of an excerpt with their numbers, tabs as eight columns."""
-    lines = excerpt.text.expandtabs(8).split("\n")
-    return tuple(enumerate(lines, excerpt.first))
-
-
-def configs_of(run: RunResult) -> tuple[str, ...]:
-    """The configs of the run's cells in their order."""
-    return tuple(dict.fromkeys(cell.config for cell in run.cells))
-
-
-def workloads_of(run: RunResult) -> tuple[str, ...]:
-    """The workloads of the run's cells by name."""
-    return tuple(sorted({case.workload for cell in run.cells for case in cell.cases}))
-
-
 def matrix(run: RunResult) -> tuple[Row, ...]:
     """Kernel x config x shape, an architecture a column; builds without a cell are in it too."""
     arches = arches_of(run)
@@ -270,35 +251,6 @@ def shown_hits(
         found.append((hit, "" if hit.text in seen else hit.text))
         seen.add(hit.text)
     return tuple(found)
-
-
-@dataclass(frozen=True)
-class ShownCause:
-    """A cause as the page has it.
-
-    ``cell`` is that of its first case where the cause shows that one's evidence, None where that
-    stands elsewhere: a series, a build, or a case that an earlier cause shows.
-    """
-
-    number: int
-    cause: Cause
-    cell: CellRecord | None
-    others: tuple[CaseResult, ...]
-
-
-def shown_causes(run: RunResult, causes: Sequence[Cause]) -> tuple[ShownCause, ...]:
-    """The causes with the cases whose evidence they show; no case's is shown twice."""
-    cells = {case.id: cell for cell in run.cells for case in cell_cases(run, cell)}
-    found = []
-    for number, cause in enumerate(causes, 1):
-        cell = cells.pop(cause.first.id, None)
-        found.append(ShownCause(number, cause, cell, (*cause.cases[1:], *cause.followers)))
-    return tuple(found)
-
-
-def told_above(shown: Iterable[ShownCause]) -> dict[str, int]:
-    """By case the number of the cause that shows its evidence; 0 for every other case."""
-    return defaultdict(int, {one.cause.first.id: one.number for one in shown if one.cell})
 
 
 def cell_place(cell: CellRecord) -> str:

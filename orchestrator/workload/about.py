@@ -55,7 +55,7 @@ def _quoted(spec: WorkloadSpec, reason: str) -> Iterable[tuple[str, Excerpt]]:
 
 
 def _lines(folder: Path, name: str, number: int) -> Excerpt:
-    """The lines around one of a file of a family, or of the library; empty where it is not there."""
+    """The lines around one of a file of a family, or of the library; empty for none."""
     for place in (folder / name, folder.parent / _LIBRARY / name):
         try:
             if place.stat().st_size > _MAX_BYTES:

@@ -103,7 +103,7 @@ def test_the_filter(browser, broken):
     assert shown(browser) == 2
     assert browser.run("document.querySelector('#filter output').textContent") == "2 shown"
     # A link to what it hides shows that all the same.
-    browser.run(f"location.hash = {FAILED!r}")
+    browser.run(f"location.hash = {PASSED!r}")
     browser.until("document.querySelector('#filter output').textContent === ''")
     assert shown(browser) == every
     browser.run("document.querySelector('a[data-show=pass]').click()")
