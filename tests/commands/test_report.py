@@ -81,7 +81,7 @@ def test_markdown_and_a_check_write_nothing(lab, stored):
     done = lab("report", BROKEN, "--markdown", "--url", "https://ci/{run}/")
     assert done.status == 0
     assert done.out.startswith("## ! error\n\n**Tested:** ")
-    assert f"(https://ci/{BROKEN}/#x" in done.out
+    assert f"(https://ci/{BROKEN}/#case=cli/" in done.out
     told = json.loads(lab("report", BROKEN, "--patchwork", "--url", "https://ci/{run}").out)
     assert told["target_url"] == f"https://ci/{BROKEN}"
     assert told["state"] == "fail"  # the host failed, but not all by itself

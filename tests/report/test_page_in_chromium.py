@@ -173,15 +173,14 @@ def test_five_thousand_cases_open_in_less_than_a_second(browser, tmp_path):
     page.write_text(html.render(run, None), "utf-8")
     browser.look(1280, 900)
     # What other programs take of the machine is not the page's: the CPU time of its main thread
-    # counts, in which it is read, laid out and run.
+    # counts, in which it is read, laid out and run.  A page that is opened from a file after
+    # about:blank has a process of its own, whose start is part of it.
     browser.call("Performance.enable", timeDomain="threadTicks")
     taken = []
     for _ in range(3):
-        before = busy(browser)
         browser.open(page.as_uri())
         browser.run("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-        taken.append(busy(browser) - before)
-    print(taken, browser.run("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+        taken.append(busy(browser))
     assert browser.run("document.querySelectorAll('#cells .case').length") == 5000
     assert min(taken) < 1.0, taken
     browser.run("press('fail')")
