@@ -11,6 +11,7 @@ from orchestrator.commands.brief import brief
 from orchestrator.commands.entry import let_go_of_stdout
 from orchestrator.commands.notify import notify as tell
 from orchestrator.judge.causes import causes_of
+from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import not_run, not_run_text
 from orchestrator.judge.own_selftests import selftest_lines
@@ -78,6 +79,7 @@ def _as_dict(
             "fail": counts.failed,
             "skip": counts.skipped,
             "error": counts.errors,
+            "known": counts_of_run(run).known,
         },
         "problems": list(run.problems),
     }
@@ -111,7 +113,7 @@ def summary_text(
         lines.append(_comparison_line(comparison))
     if left := not_run_text(run.cells):
         lines.append(left)
-    total = run.summary
+    total = counts_of_run(run)
     if total.skipped and comparison is None:
         lines += [f"note: {k.name}: {UNPROMISED}" for k in run.kernels if UNPROMISED in k.notes]
     lines.append(f"{counts_text(total)} in {seconds:.0f} s; exit status {run.run.exit_status}")

@@ -6,7 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from orchestrator.model.evidence import Counter, CrashReport, Hit, LedgerStep, Measurement, Sample
+from orchestrator.model.evidence import (
+    Counter,
+    CrashReport,
+    Excerpt,
+    Hit,
+    LedgerStep,
+    Measurement,
+    Sample,
+)
 from orchestrator.model.judging import Retried
 from orchestrator.model.kernel import (
     ApplyFailure,
@@ -291,6 +299,19 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class WorkloadRecord:
+    """What a workload is about, and of checks that failed the program's lines around them.
+
+    ``checks`` are by ``FILE:LINE`` as the case's reason has it; ``file`` is the program's name.
+    """
+
+    name: str
+    description: str = ""
+    file: str = ""
+    checks: dict[str, Excerpt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A whole run: what results.json says."""
 
@@ -303,6 +324,7 @@ class RunResult:
     schema: int = 1
     known_issues: tuple[IssueRecord, ...] = ()
     each_patch: tuple[EachPatch, ...] = ()
+    workloads: tuple[WorkloadRecord, ...] = ()
 
     @property
     def command(self) -> str:

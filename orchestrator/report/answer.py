@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The first thing that a report says: verdict, counts, the first failure.  Pure."""
+"""The first thing that a report says: verdict, what is wrong, counts.  Pure."""
 
 from __future__ import annotations
 
@@ -7,31 +7,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.judge.causes import Cause, causes_of
+from orchestrator.judge.counts import counts_of
 from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import PlacedCase, cases_of
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.formats import counted
-from orchestrator.model.names import CaseId, Verdict
+from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.report import each_patch_text
-from orchestrator.report.text import answer, changes_text, headline, verdict_counts
+from orchestrator.report.cause_text import headline
+from orchestrator.report.text import answer, changes_text
 from orchestrator.report.view import anchor, standing
+
+# Causes that the first sentence tells; the rest it counts.
+_TOLD = 2
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What is wrong in a phrase, and the HTML id of the case that shows that very thing."""
+
+    text: str
+    anchor: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The first thing the report says.  ``state`` is pass, fail, error, unfinished, interrupted."""
+    """The first thing the report says.  ``state`` is pass, fail, error, unfinished, interrupted.
+
+    ``leads`` are what to look at first, ``more`` how many further causes there are.
+    """
 
     state: str
     sentence: str
-    first: str
-    anchor: str
+    leads: tuple[Lead, ...] = ()
+    more: int = 0
 
 
 def make_answer(
     run: RunResult, comparison: Comparison | None, causes: Sequence[Cause] | None = None
 ) -> Answer:
-    """Verdict, counts and the first failure in one sentence each.
+    """Verdict, counts and what is wrong.
 
     :param causes: those of the run, where they are known already.
     """
@@ -51,41 +67,41 @@ def _with_patches(found: Answer, run: RunResult) -> Answer:
     if found.state != "pass":
         return found
     first = one.broken[0]
-    return replace(found, state="fail", first=first.case, anchor=anchor(first.case))
+    lead = Lead(each_patch_text.headline(first, one), anchor(first.case))
+    return replace(found, state="fail", leads=(lead,))
 
 
 def _own_answer(run: RunResult, causes: Sequence[Cause]) -> Answer:
     placed = tuple(p for p in cases_of(run))
-    counts = verdict_counts(tuple(p.case for p in placed))
-    state = answer(run)
+    counts = counts_of(p.case for p in placed)
     total = len(placed)
-    cells = counted(len(without_prefixes(run).cells), "cell")
-    parts = [f"{counts[Verdict.FAIL]} of {total} cases failed" if counts[Verdict.FAIL] else ""]
-    if counts[Verdict.ERROR]:
-        parts.append(f"{counts[Verdict.ERROR]} could not be judged because the host failed")
+    parts = [f"{counts.failed} of {total} cases failed" if counts.failed else ""]
+    if counts.errors:
+        parts.append(f"{counts.errors} could not be judged because the host failed")
     sentence = ", ".join(filter(None, parts)) or (
-        f"{counts[Verdict.PASS]} cases passed, none failed" if total else "no case was executed"
+        f"{counts.passed} cases passed, none failed" if total else "no case was executed"
     )
-    if counts[Verdict.SKIP]:
-        sentence += f", {counts[Verdict.SKIP]} skipped"
+    if counts.known:
+        sentence += f", {counted(counts.known, 'known failure')}"
+    if counts.skipped:
+        sentence += f", {counts.skipped} skipped"
     sentence += _met_words(placed)
     if not run.run.finished:
         sentence = f"the run did not finish; so far {sentence}"
-    if not causes:
-        return Answer(state, f"{sentence}, in {cells}.", "", "")
-    first = next(p for p in placed if p.case.id == causes[0].first.id)
-    return Answer(
-        state, f"{sentence}, in {cells}.", _with_family(first, placed), anchor(first.case.id)
-    )
+    cells = counted(len(without_prefixes(run).cells), "cell")
+    return Answer(answer(run), f"{sentence}, in {cells}.", *_leads(causes))
+
+
+def _leads(causes: Sequence[Cause]) -> tuple[tuple[Lead, ...], int]:
+    told = causes[:_TOLD]
+    leads = tuple(Lead(headline(cause), anchor(cause.first.id)) for cause in told)
+    return leads, len(causes) - len(told)
 
 
 def _met_words(placed: tuple[PlacedCase, ...]) -> str:
-    """How many cases pass only because lab.yaml foresees them; empty where none does."""
-    found = [standing(p.case).words for p in placed if standing(p.case).state == "met"]
-    counts = {"fail as expected": found.count("as expected"),
-              "have known issues alone": found.count("known issue")}  # fmt: skip
-    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-    return f" ({told}: counted as passed)" if told else ""
+    """How many cases pass only because they fail as lab.yaml expects; empty where none does."""
+    count = sum(standing(p.case).words == "as expected" for p in placed)
+    return f" ({count} fail as expected: counted as passed)" if count else ""
 
 
 def _comparison_answer(
@@ -98,32 +114,12 @@ def _comparison_answer(
         state = "unfinished" if not run.run.finished else "pass"
         errors = any(c.after is not None and c.after.verdict is Verdict.ERROR
                      for c in comparison.cases)  # fmt: skip
-        return Answer("error" if errors and state == "pass" else state, sentence, "", "")
-    item = by_cause(regressed, causes)[0].items[0]
-    if item.after is None:
-        return Answer("fail", sentence, "", "")
-    state = "error" if item.after.verdict is Verdict.ERROR else "fail"
-    siblings = tuple(PlacedCase("", c.key, c.after) for c in regressed if c.after is not None)
-    first = PlacedCase("", item.key, item.after)
-    return Answer(state, sentence, _with_family(first, siblings), anchor(item.after.id))
-
-
-def _with_family(first: PlacedCase, placed: tuple[PlacedCase, ...]) -> str:
-    """The first failure with what its workload's other failing cases add.
-
-    A counter that drifts and the report the kernel prints about it are two cases of one workload.
-    """
-    place = (CaseId.parse(first.case.id).cell, first.case.workload)
-    family = [
-        p.case
-        for p in placed
-        if p.case.verdict is first.case.verdict
-        and (CaseId.parse(p.case.id).cell, p.case.workload) == place
-    ]
-    merged = replace(
-        first.case,
-        hits=tuple(hit for case in family for hit in case.hits),
-        ledger=tuple(step for case in family for step in case.ledger),
-        counters=tuple(counter for case in family for counter in case.counters),
-    )
-    return f"{first.case.id}: {headline(merged)}"
+        return Answer("error" if errors and state == "pass" else state, sentence)
+    groups = by_cause(regressed, causes)
+    after = groups[0].items[0].after
+    state = "error" if after is not None and after.verdict is Verdict.ERROR else "fail"
+    leads, more = _leads([group.cause for group in groups if group.cause is not None])
+    if not leads and after is not None:
+        # It is there and does not fail: a skip of what ran before.
+        leads = (Lead(f"{after.id}: {regressed[0].reason}", anchor(after.id)),)
+    return Answer(state, sentence, leads, more)

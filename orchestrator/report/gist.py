@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from orchestrator.judge.causes import Cause, causes_of
+from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.outcome import summary_of
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.signs import CauseKind
@@ -61,13 +62,15 @@ def _why(run: RunResult, comparison: Comparison | None, status: int) -> tuple[st
 
 
 def _tried(run: RunResult) -> str:
-    """``1257 cases in 2 cells``; ``2 builds`` of what boots nothing."""
+    """``1257 cases in 2 cells, 14 known failures``; ``2 builds`` of what boots nothing."""
     run = without_prefixes(run)
     cells = [cell for cell in run.cells if cell.cases]
     if not cells:
         good = sum(build.verdict is Verdict.PASS for build in run.builds)
         return counted(good, "build")
-    return f"{counted(run.summary.passed, 'case')} in {counted(len(cells), 'cell')}"
+    counts = counts_of_run(run)
+    known = f", {counted(counts.known, 'known failure')}" if counts.known else ""
+    return f"{counted(counts.passed, 'case')} in {counted(len(cells), 'cell')}{known}"
 
 
 def _failed(run: RunResult, comparison: Comparison | None) -> str:

@@ -10,14 +10,18 @@ from urllib.parse import quote
 from orchestrator.judge import grouped, outcome, own_selftests, retried, tested
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import FigureChange
+from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunResult
 from orchestrator.report import (
+    bars,
     cause_text,
     each_patch_text,
     figures,
+    ledger_plot,
     pages,
     plot,
+    sections,
     text,
     trace,
     view,
@@ -27,6 +31,7 @@ from orchestrator.report.kconfig_diff import ConfigTable, config_tables, parse_c
 
 # A kernel config has 300 KB at most; anything larger below that name is none.
 _MAX_CONFIG = 4 << 20
+_TAIL_LINES, _TAIL_WIDTH, _TAIL_BYTES = 40, 300, 16 << 10
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class Limits:
     lines: int = 150
     messages: int = 20
     bad: int = 30
+    open_causes: int = 3
     cases: int = 200
+    patches: int = 12
     figures: int = 60
     files: int = 50
 
@@ -65,9 +72,12 @@ def render(
         changes=changes,
         causes=causes_of(run),
         config_tables=_config_tables(without_prefixes(run), folder),
+        console_tail=lambda case, cell: _console_tail(folder, case.console or cell.console_log),
+        workloads={workload.name: workload for workload in run.workloads},
         limits=Limits(),
         href=href,
         # What the templates work out they ask of these by name: `figures.number(value)`.
+        bars=bars,
         cause_text=cause_text,
         figures=figures,
         grouped=grouped,
@@ -75,6 +85,9 @@ def render(
         own_selftests=own_selftests,
         patches=each_patch_text,
         retried=retried,
+        counts_of_run=counts_of_run,
+        sections=sections,
+        ledger_plot=ledger_plot,
         size=plot,
         tested=tested,
         texts=text,
@@ -108,6 +121,20 @@ def _config_tables(run: RunResult, folder: Path | None) -> tuple[ConfigTable, ..
         if key not in configs and (found := _read_config(folder, record.kernel_config)):
             configs[key] = parse_config(found)
     return config_tables(configs)
+
+
+def _console_tail(folder: Path | None, relative: str) -> str:
+    """The last lines of a console, which a page that is mailed has no file of; empty for none."""
+    try:
+        path = (folder / relative).resolve() if folder is not None and href(relative) else None
+        if folder is None or path is None or not path.is_relative_to(folder.resolve()):
+            return ""
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            lines = log.read(_TAIL_BYTES).decode("utf-8", "surrogateescape").splitlines()
+    except (OSError, ValueError):
+        return ""
+    return "\n".join(line[:_TAIL_WIDTH] for line in lines[-_TAIL_LINES:])
 
 
 def _read_config(folder: Path, relative: str) -> str:

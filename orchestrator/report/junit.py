@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from orchestrator.judge.counts import counts_of
 from orchestrator.judge.outcome import (
     build_case,
     cases_of,
@@ -40,6 +41,7 @@ from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
     counter_line,
+    counts_text,
     excerpt,
     headline,
     visible,
@@ -302,6 +304,7 @@ class _Maker:
             "shape": cell.shape,
             "accelerator": cell.accelerator,
             "verdict": cell.verdict.value,
+            "counts": counts_text(counts_of(cases)),
             "boot_seconds": f"{cell.boot_seconds:.1f}",
             "page_size": str(cell.page_size),
             "qemu_command": cell.qemu_command,

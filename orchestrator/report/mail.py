@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 
 from orchestrator.judge.causes import Cause, causes_of
+from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.grouped import causes_to_tell
 from orchestrator.judge.outcome import not_run_text
 from orchestrator.judge.own_selftests import selftest_lines
@@ -95,7 +96,7 @@ def _result(run: RunResult, comparison: Comparison | None, url: str) -> str:
     for cell in run.cells:
         name = "/".join(filter(None, (cell.config, cell.shape))) or "on the host"
         cells.setdefault(name, {})[cell.arch] = None
-    counts = counts_text(run.summary)
+    counts = counts_text(counts_of_run(run))
     meaning = EXIT_MEANING.get(run.run.exit_status, "")
     lines = [*_field("result", f"{counts}: {meaning}" if run.run.finished else f"{counts}; cut")]
     if comparison is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.judge.causes import Cause, causes_of
+from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.grouped import by_cause, causes_to_tell
 from orchestrator.judge.known_issues import NOT_SEEN
 from orchestrator.judge.outcome import not_run_text
@@ -115,12 +116,12 @@ def _tested(run: RunResult) -> list[str]:
 
 
 def _counts(run: RunResult) -> str:
-    total = run.summary
-    numbers = (total.passed, total.failed, total.skipped, total.errors)
+    total = counts_of_run(run)
+    numbers = (total.passed, total.failed, total.known, total.skipped, total.errors)
     row = " | ".join(map(str, numbers))
     return (
-        "| pass | fail | skip | error | exit status |\n|--:|--:|--:|--:|:--|\n"
-        f"| {row} | {view.exit_words(run)} |"
+        "| pass | fail | known failures | skipped | error | exit status |\n"
+        f"|--:|--:|--:|--:|--:|:--|\n| {row} | {view.exit_words(run)} |"
     )
 
 

@@ -14,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 8, 24, 32
 _SHOWN = ("RssAnon", "VmSwap")
 _MAX_LINES = 6
 _MAX_POINTS = 160
+# Fewer samples hide what happened between them: a plot of four says that a counter never rose.
+_FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Plot:
 
 
 def plot(samples: tuple[Sample, ...]) -> Plot | None:
-    """The plot of RssAnon and VmSwap (of every process that was sampled); None without two samples.
+    """The plot of RssAnon and VmSwap (of every process that was sampled); None below 20 samples.
 
     A series longer than 160 samples is thinned to the least and greatest of each stretch, so that
     no peak is lost.
@@ -55,7 +57,7 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
     shown = [name for name in names if name.startswith(_SHOWN)]
     shown.sort(key=lambda name: (not name.startswith(_SHOWN[0]), name))
     shown = shown[:_MAX_LINES]
-    if len(usable) < 2 or not shown:
+    if len(usable) < _FEWEST or not shown:
         return None
     begin, end = usable[0].seconds, usable[-1].seconds
     values = [s.values[name] for name in shown for s in usable if name in s.values]

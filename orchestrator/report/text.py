@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter as Counts
+from collections import Counter as Tally
 from collections.abc import Sequence
 
+from orchestrator.judge.counts import Counts
 from orchestrator.judge.known_issues import NOT_SEEN, SEEN
 from orchestrator.judge.outcome import counter_drift, decisive, ledger_drift
 from orchestrator.model.evidence import Counter, LedgerStep
 from orchestrator.model.formats import CONTROLS, counted
 from orchestrator.model.kernel import BentHunk, PatchState
-from orchestrator.model.names import CellId, Verdict
+from orchestrator.model.names import CellId
 from orchestrator.model.results import (
     CaseResult,
     Change,
     Comparison,
     IssueRecord,
     RunResult,
-    Summary,
 )
 
 # Not allowed in XML 1.0 (section 2.2), or discouraged there; the lone surrogates are what Python
@@ -156,14 +156,36 @@ def issue_standing(issue: IssueRecord, run: RunResult) -> str:
     return "not tried: no workload that it speaks of ran to its end on a kernel in its range"
 
 
-def counts_text(total: Summary) -> str:
-    """``701 pass, 78 fail, 6 skip, 0 error``."""
-    return f"{total.passed} pass, {total.failed} fail, {total.skipped} skip, {total.errors} error"
+def count_parts(counts: Counts) -> tuple[tuple[str, int, str], ...]:
+    """Of each outcome its name, how many, and both in words: ``known``, 6, ``6 known failures``.
+
+    Known failures are told only where there are some.
+    """
+    known = ("known", counts.known, counted(counts.known, "known failure"))
+    return (
+        ("pass", counts.passed, f"{counts.passed} pass"),
+        ("fail", counts.failed, f"{counts.failed} fail"),
+        *((known,) if counts.known else ()),
+        ("skip", counts.skipped, f"{counts.skipped} skipped"),
+        ("error", counts.errors, f"{counts.errors} error"),
+    )
+
+
+def counts_text(counts: Counts) -> str:
+    """``701 pass, 78 fail, 6 known failures, 0 skipped, 0 error``."""
+    return ", ".join(words for _, _, words in count_parts(counts))
+
+
+def found_text(counts: Counts) -> str:
+    """The same, worst first, and only what there is of it: ``78 fail, 699 pass``."""
+    told = {name: words for name, count, words in count_parts(counts) if count}
+    order = ("fail", "error", "known", "skip", "pass")
+    return ", ".join(told[name] for name in order if name in told)
 
 
 def changes_text(comparison: Comparison) -> str:
     """``8 regressed, 1 new, 8 unchanged``: what there is of each change; empty for no case."""
-    counts = Counts(item.change for item in comparison.cases)
+    counts = Tally(item.change for item in comparison.cases)
     return ", ".join(f"{counts[change]} {change.value}" for change in Change if counts[change])
 
 
@@ -174,9 +196,3 @@ def answer(run: RunResult) -> str:
     if run.run.exit_status == 0:
         return "pass"
     return {1: "fail", 130: "interrupted"}.get(run.run.exit_status, "error")
-
-
-def verdict_counts(cases: tuple[CaseResult, ...]) -> dict[Verdict, int]:
-    """How many of ``cases`` came to which verdict, in the order fail, error, skip, pass."""
-    order = (Verdict.FAIL, Verdict.ERROR, Verdict.SKIP, Verdict.PASS)
-    return {verdict: sum(c.verdict is verdict for c in cases) for verdict in order}

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
+from orchestrator.judge.counts import counts_of, is_known_failure
 from orchestrator.judge.outcome import BAD, cell_cases
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.arch import ARCHES
@@ -22,7 +23,7 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.report.plot import Plot, plot
-from orchestrator.report.text import EXIT_MEANING, verdict_counts
+from orchestrator.report.text import EXIT_MEANING, found_text
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Group:
     verdict: Verdict
     cases: tuple[CaseResult, ...]
 
+    @property
+    def state(self) -> str:
+        """How it stands as a whole: a known failure among passes is ``met``, as in a cell."""
+        met = self.verdict not in BAD and any(standing(c).state == "met" for c in self.cases)
+        return "met" if met else self.verdict.value
+
 
 @dataclass(frozen=True)
 class ShownCase:
@@ -75,8 +82,16 @@ class Pair:
 
 
 def anchor(identity: str) -> str:
-    """An HTML id for a case or cell; ids hold slashes, colons and whatever a workload printed."""
-    return "x" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    """The HTML id of a case, ``case=KERNEL/CONFIG/ARCH/SHAPE:WORKLOAD:CASE``, or of a cell.
+
+    A browser looks for the fragment of an address as it stands before it decodes it (HTML, "find a
+    potential indicated element"): so what a workload printed is escaped as in an address.
+    """
+    return f"case={quote(identity.encode('utf-8', 'surrogatepass'), safe=_PLAIN)}"
+
+
+# What may stand in the fragment of an address as it is (RFC 3986, section 3.5).
+_PLAIN = "/:@!$()*+,;=?"
 
 
 @dataclass(frozen=True)
@@ -91,8 +106,8 @@ def standing(result: CaseResult | BuildRecord) -> Standing:
     """How a case or a build stands."""
     if result.expected and result.verdict is Verdict.PASS:
         return Standing("met", "as expected")
-    if isinstance(result, CaseResult) and result.known and result.verdict is Verdict.PASS:
-        return Standing("met", "known issue")
+    if isinstance(result, CaseResult) and is_known_failure(result):
+        return Standing("met", "known failure")
     return Standing(result.verdict.value, result.verdict.value)
 
 
@@ -100,9 +115,10 @@ def cell_standing(run: RunResult, cell: CellRecord) -> Standing:
     """How a cell stands; one whose build or series fails as expected is met, and not skipped."""
     if cell.verdict is Verdict.PASS:
         words = {s.words for case in cell_cases(run, cell) if (s := standing(case)).state == "met"}
-        for word in ("as expected", "known issue"):
-            if word in words:
-                return Standing("met", word)
+        if "as expected" in words:
+            return Standing("met", "as expected")
+        if "known failure" in words:
+            return Standing("met", "pass")
     place = (cell.kernel, cell.config, cell.arch)
     met = any((b.kernel, b.config, b.arch) == place and b.expected for b in run.builds)
     met |= any(k.name == cell.kernel and k.failure and k.expected for k in run.kernels)
@@ -199,8 +215,8 @@ def cell_counts(run: RunResult, cell: CellRecord) -> str:
 
 
 def count_words(cases: tuple[CaseResult, ...]) -> str:
-    """How many cases came to which verdict, worst first."""
-    return ", ".join(f"{n} {verdict.value}" for verdict, n in verdict_counts(cases).items() if n)
+    """How many cases came to what, worst first."""
+    return found_text(counts_of(cases))
 
 
 def groups(run: RunResult, cell: CellRecord) -> tuple[Group, ...]:
@@ -227,14 +243,31 @@ def shown_cases(group: Group) -> tuple[ShownCase, ...]:
     return tuple(found)
 
 
-def shown_hits(case: CaseResult, limit: int) -> tuple[tuple[Hit, str], ...]:
-    """Hits with the text to show: empty where an earlier one of the case shows the same."""
+def shown_hits(
+    case: CaseResult, limit: int, first: tuple[Hit, ...] = ()
+) -> tuple[tuple[Hit, str], ...]:
+    """Hits with the text to show: empty where an earlier one of the case shows the same.
+
+    :param first: those that come before the others.
+    """
     seen: set[str] = set()
     found = []
-    for hit in case.hits[:limit]:
+    for hit in (*first, *(h for h in case.hits if not any(h is one for one in first)))[:limit]:
         found.append((hit, "" if hit.text in seen else hit.text))
         seen.add(hit.text)
     return tuple(found)
+
+
+def cell_place(cell: CellRecord) -> str:
+    """Where a cell ran, and how long its guest took to come up; empty where none came."""
+    if on_host(cell):
+        return "on the host, no guest"
+    if not cell.boot_seconds:
+        return cell.accelerator
+    told = f"{cell.accelerator}, boot {cell.boot_seconds:.1f} s"
+    if cell.restore_seconds:
+        told += f", then a copy of the guest for each workload in {cell.restore_seconds:.1f} s"
+    return told
 
 
 def accelerator_note(cell: CellRecord) -> str:

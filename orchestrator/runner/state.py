@@ -21,6 +21,7 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.model.spec import Cell, Plan
+from orchestrator.workload.about import workload_records
 
 log = logging.getLogger("lab.run")
 
@@ -97,4 +98,7 @@ class RunState:
         cells = tuple(self.cells[one.id] for one in plan.cells if one.id in self.cells)
         found = replace(self.records(info.command), builds=builds, cells=cells)
         total = summary_of(found)
-        return RunResult(info, found.kernels, found.builds, cells, total, found.problems)
+        return RunResult(
+            info, found.kernels, found.builds, cells, total, found.problems,
+            workloads=workload_records(plan, cells),
+        )  # fmt: skip

@@ -81,7 +81,7 @@ def test_markdown_and_a_check_write_nothing(lab, stored):
     done = lab("report", BROKEN, "--markdown", "--url", "https://ci/{run}/")
     assert done.status == 0
     assert done.out.startswith("## ! error\n\n**Tested:** ")
-    assert f"(https://ci/{BROKEN}/#x" in done.out
+    assert f"(https://ci/{BROKEN}/#case=cli/" in done.out
     told = json.loads(lab("report", BROKEN, "--patchwork", "--url", "https://ci/{run}").out)
     assert told["target_url"] == f"https://ci/{BROKEN}"
     assert told["state"] == "fail"  # the host failed, but not all by itself
@@ -99,7 +99,7 @@ def test_a_mail_has_a_tested_by_where_all_is_well(lab, stored):
 
 def test_a_check_against_a_baseline_goes_by_what_regressed(lab, stored):
     assert json.loads(lab("report", GOOD, "--patchwork").out) == {
-        "state": "success", "context": "lab-smoke", "description": "pass: 12 cases in 2 cells",
+        "state": "success", "context": "lab-smoke", "description": "pass: 15 cases in 2 cells",
     }  # fmt: skip
     run = sample_run.broken_run()
     cells = tuple(cell for cell in run.cells if cell.verdict is not Verdict.ERROR)

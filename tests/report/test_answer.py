@@ -3,19 +3,46 @@
 
 from dataclasses import replace
 
-from sample_run import broken_run
+from sample_run import broken_run, good_run
 
+from orchestrator.judge.causes import causes_of
+from orchestrator.model.names import Verdict
 from orchestrator.report.answer import make_answer
 
 
-def test_the_first_failure_names_hit_and_counter():
-    run = broken_run()
+def alone(run):
+    """The kernel under test in one cell, without the build and the series that fail too."""
     run = replace(run, kernels=run.kernels[:1], builds=run.builds[:2], cells=run.cells[:1])
-    run = replace(run, run=replace(run.run, exit_status=1))
-    answer = make_answer(run, None)
+    return replace(run, run=replace(run.run, exit_status=1))
+
+
+def test_it_leads_with_the_causes_and_each_leads_to_the_case_that_shows_it():
+    answer = make_answer(alone(broken_run()), None)
     assert answer.state == "fail"
-    assert answer.first == (
-        "cli/default/x86_64/small:ledger/swap:kernel-log: "
-        "WARNING at mm/userfaultfd.c in move_swap_pte (and 2 other kinds of hit); "
-        "RssAnon +64 and VmSwap -64 pages off the page walk at step 'moved' (pid 213)"
+    case = "case=cli/default/x86_64/small:ledger/swap"
+    assert [(lead.text, lead.anchor) for lead in answer.leads] == [
+        ("WARNING at mm/userfaultfd.c in move_swap_pte in ledger/swap", f"{case}:kernel-log"),
+        (
+            "BUG: Bad rss-counter state type:MM_ANONPAGES, above zero at exit in ledger/swap",
+            f"{case}:kernel-log",
+        ),
+    ]
+    assert answer.more == len(causes_of(alone(broken_run()))) - 2
+    assert answer.sentence == "2 of 9 cases failed, in 1 cell."
+
+
+def known(verdict):
+    case = good_run().cells[0].cases[1]
+    return replace(case, verdict=verdict, known="it is known", judged="fail: so")
+
+
+def test_known_failures_are_neither_passes_nor_skips():
+    run = good_run()
+    first = run.cells[0]
+    cases = (first.cases[0], known(Verdict.SKIP), known(Verdict.PASS), *first.cases[3:])
+    run = replace(run, cells=(replace(first, cases=cases), *run.cells[1:]))
+    answer = make_answer(run, None)
+    assert answer.sentence == (
+        "13 cases passed, none failed, 2 known failures, 1 skipped, in 2 cells."
     )
+    assert answer.leads == ()

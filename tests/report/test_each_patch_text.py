@@ -104,7 +104,7 @@ def test_on_the_page() -> None:
     assert page.xpath(f"//*[@id='{goal}']")
     text = "".join(page.xpath("//section[@id='matrix']")[0].itertext())
     assert "cli@patch-1" not in text
-    assert 'id="patches"' not in html.render(replace(run, each_patch=()), None)
+    assert 'id="each-patch"' not in html.render(replace(run, each_patch=()), None)
 
 
 def test_in_junit() -> None:

@@ -18,12 +18,12 @@ def ended(run: RunResult, status: int) -> RunResult:
 
 def test_the_first_word_is_the_exit_status() -> None:
     good, broken = sample_run.good_run(), sample_run.broken_run()
-    assert gist(good, None) == "pass: 12 cases in 2 cells"
+    assert gist(good, None) == "pass: 15 cases in 2 cells"
     told = gist(ended(broken, 1), None)
     assert told.startswith("FAIL: WARNING at mm/userfaultfd.c in move_swap_pte in ledger/swap and ")
     assert told.endswith(", 4 cases fail")
     assert gist(ended(broken, 3), None).startswith("ERROR: ledger/swap:counters: QEMU ended")
-    assert gist(ended(good, 130), None) == "interrupted: 12 cases in 2 cells so far"
+    assert gist(ended(good, 130), None) == "interrupted: 15 cases in 2 cells so far"
 
 
 def test_against_a_baseline_what_regressed_counts() -> None:

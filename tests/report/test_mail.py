@@ -22,7 +22,7 @@ def test_what_was_tested_is_said_first():
     assert lines[2] == "  base      debian:6.12 (6.12.48)"
     assert lines[3].startswith("  patches   1/2 9f2c1d4e5b6a ")
     assert "  configs   default/small (x86_64, arm64)" in lines
-    assert "  result    12 pass, 0 fail, 1 skip, 0 error: all as expected" in lines
+    assert "  result    15 pass, 0 fail, 1 skipped, 0 error: all as expected" in lines
 
 
 def test_sentences_keep_to_the_columns_and_what_is_pasted_is_whole():

@@ -104,12 +104,13 @@ def test_what_it_says() -> None:
     run = sample_run.broken_run()
     text = render(run, None, "https://ci/run/index.html")
     assert text.startswith("## ! error\n\n**Tested:** `cli: 2 patches on 6.12.48: ")
-    total = run.summary
-    counts = f"| {total.passed} | {total.failed} | {total.skipped} | {total.errors} |"
-    assert f"\n{counts} 3, the host failed |\n" in text
+    head = "| pass | fail | known failures | skipped | error | exit status |"
+    assert f"\n{head}\n" in text
+    assert "\n| 11 | 4 | 0 | 0 | 1 | 3, the host failed |\n" in text
     assert "- **fail** `WARNING at mm/userfaultfd.c in move_swap_pte in ledger/swap`\n" in text
     assert "again: `lab rerun 20240105-142233-smoke " in text
-    assert "[all about this case](https://ci/run/index.html#x5fcf6f01fafd)" in text
+    case = "case=cli/default/x86_64/small:ledger/swap:kernel-log"
+    assert f"[all about this case](https://ci/run/index.html#{case})" in text
     assert text.rstrip().endswith("[Report](https://ci/run/index.html)")
     report = next(str(found.text_content()) for found in read(text).iter("pre"))
     assert report.rstrip("\n") == excerpt(sample_run.warn_hit().text, 30)
@@ -145,7 +146,7 @@ def test_a_clean_run_has_no_failures() -> None:
     text = render(sample_run.good_run(), None)
     assert text.startswith("## ✓ pass\n")
     assert "What did not pass" not in text
-    assert "| `cli/default/small` | `✓ 6 pass` | `✓ 1 skip, 6 pass` |" in text
+    assert "| `cli/default/small` | `✓ 6 pass` | `✓ 1 skipped, 6 pass` |" in text
 
 
 def test_it_is_cut_where_github_would_drop_it() -> None:

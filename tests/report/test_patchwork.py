@@ -45,7 +45,7 @@ def test_fields_are_such_as_patchwork_takes() -> None:
     assert check(RUN, None, "https://ci/1") == {
         "state": "success",
         "context": "lab-smoke",
-        "description": "pass: 12 cases in 2 cells",
+        "description": "pass: 15 cases in 2 cells",
         "target_url": "https://ci/1",
     }
     other = replace(RUN, run=replace(RUN.run, profile="mein Profil/ö"))

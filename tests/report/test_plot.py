@@ -13,7 +13,7 @@ def test_plot_geometry():
     assert [line.name for line in drawn.lines] == ["RssAnon", "VmSwap"]
     assert [tick.label for tick in drawn.y_ticks] == ["0", "50", "100", "150"]
     assert drawn.x_ticks[0].label == "0"
-    assert "13 samples over 3.0 s: RssAnon from 18 to 146 pages, 82 at the end" in drawn.summary
+    assert "26 samples over 3.1 s: RssAnon from 18 to 146 pages, 82 at the end" in drawn.summary
     for line in drawn.lines:
         for point in " ".join(line.pieces).split():
             x, y = map(float, point.split(","))
@@ -26,8 +26,10 @@ def test_plot_geometry():
     [
         (),
         (Sample(0, {"RssAnon": 1}),),
-        (Sample(0, {"nr_free": 1}), Sample(1, {"nr_free": 2})),
-        (Sample(float("nan"), {"RssAnon": 1}), Sample(1, {"RssAnon": 2})),
+        tuple(Sample(n, {"nr_free": n}) for n in range(30)),
+        (Sample(float("nan"), {"RssAnon": 1}), *(Sample(n, {"RssAnon": 2}) for n in range(19))),
+        # What four samples miss makes them say that nothing happened.
+        samples()[:19],
     ],
 )
 def test_nothing_to_plot(given):
@@ -35,11 +37,11 @@ def test_nothing_to_plot(given):
 
 
 def test_plot_of_odd_samples():
-    flat = plot((Sample(5, {"RssAnon": 0}), Sample(5, {"RssAnon": 0})))
+    flat = plot((Sample(5, {"RssAnon": 0}),) * 20)
     assert flat.lines[0].pieces
-    gap = plot(tuple(Sample(n, {"RssAnon": n} if n != 2 else {}) for n in range(5)))
+    gap = plot(tuple(Sample(n, {"RssAnon": n} if n != 2 else {}) for n in range(25)))
     assert len(gap.lines[0].pieces) == 2
-    below = plot((Sample(0, {"VmSwap": -3}), Sample(1, {"VmSwap": 10**15})))
+    below = plot((Sample(0, {"VmSwap": -3}),) * 19 + (Sample(1, {"VmSwap": 10**15}),))
     assert below.y_ticks[-1].label.endswith("T")
     spike = [Sample(n, {"RssAnon": 7}) for n in range(5000)]
     spike[2345] = Sample(2345, {"RssAnon": 9999})

@@ -131,7 +131,7 @@ def samples(drift: int = 0) -> tuple[Sample, ...]:
     for at, (anon, out) in enumerate(zip(rss, swap, strict=True)):
         moved = drift if at >= 7 else 0
         values = {"RssAnon": anon + moved, "VmSwap": max(0, out - moved), "RssFile": 210}
-        found.append(Sample(at * 0.25, values))
+        found += [Sample(at * 0.25, values), Sample(at * 0.25 + 0.125, values)]
     return tuple(found)
 
 
