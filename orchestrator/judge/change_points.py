@@ -7,7 +7,8 @@ narrowest-over-threshold selection (R. Baranowski, Y. Chen, P. Fryzlewicz, J. R.
 of the intervals that show a change the narrowest says where.  The threshold is that of Bonferroni
 over all splits of all intervals (as K. J. Worsley, J. Am. Stat. Assoc. 74, 1979, bounds it for
 one): of series of independent normal values without a change at most :data:`FALSE_ALARMS` get one,
-whatever their length and spread.  A single wild value is no change: a level is four runs at least.
+whatever their length and spread (three times as many where 3 in 100 lie wildly off).  A single
+wild value is no change: a level is four runs at least.
 """
 
 from __future__ import annotations

