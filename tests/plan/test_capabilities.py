@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from orchestrator.commands.summary import summary_text
-from orchestrator.model.results import Comparison, KernelRecord, RunInfo, RunResult, Summary
+from orchestrator.model.names import Verdict
+from orchestrator.model.results import (
+    CaseResult,
+    CellRecord,
+    Comparison,
+    KernelRecord,
+    RunInfo,
+    RunResult,
+    Summary,
+)
 from orchestrator.model.spec import KernelSpec
 from orchestrator.plan.capabilities import UNPROMISED, unpromised
 
@@ -33,7 +42,13 @@ def test_the_end_of_a_run_tells_it_where_something_was_skipped() -> None:
 
     def text(skipped: int, compared: Comparison | None = None) -> str:
         kernels = (KernelRecord("cli", "path:../linux", "6.13.0", notes=(UNPROMISED,)),)
-        run = RunResult(info, kernels, (), (), Summary(1, 0, skipped, 0))
+        place = "cli/c/x86_64/s"
+        cases = tuple(
+            CaseResult(f"{place}:f/a:{n}", "f/a", str(n), Verdict.SKIP, "no such feature")
+            for n in range(skipped)
+        )
+        cell = CellRecord(place, "cli", "c", "x86_64", "s", "tcg", Verdict.PASS, 1.0, cases)
+        run = RunResult(info, kernels, (), (cell,), Summary(1, 0, skipped, 0))
         return summary_text(run, compared, Path("/r"), 1.0)
 
     assert f"note: cli: {UNPROMISED}" in text(3)

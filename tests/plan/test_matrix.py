@@ -526,6 +526,8 @@ def test_plan_to_dict() -> None:
         "source": "debian:6.12",
         "series": None,
         "apply": "strict",
+        "patches": None,
+        "prefix_of": None,
         "config": "default",
         "fragments": ["base", "thp"],
         "dotconfig": None,

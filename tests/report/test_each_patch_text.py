@@ -88,14 +88,14 @@ def test_what_leads() -> None:
     good = make_answer(whole("+++"), None)
     assert good.state == "pass"
     assert good.sentence == "4 cases passed, none failed, in 1 cell."
-    assert gist(whole("+++"), None) == "pass: 1 case in 1 cell"
+    assert gist(whole("+++"), None) == "pass: 4 cases in 1 cell"
     assert "series" not in good.sentence
 
 
 def test_on_the_page() -> None:
     run = whole()
     page = etree.HTML(html.render(run, None))
-    (section,) = page.xpath("//section[@id='patches']")
+    (section,) = page.xpath("//section[@id='each-patch']")
     table = section.find(".//table")
     assert [" ".join(row.itertext()).split()[:3] for row in table[1:]][1] == ["2", "yes", "0/1"]
     assert WRONG in "".join(section.itertext())

@@ -100,7 +100,7 @@ def test_whatever_was_printed_is_escaped():
     assert text.count("<script>") == 1
     text.encode("utf-8")
     assert "\x1b" not in text
-    assert all("alert" not in href for href in re.findall(r'href="([^"]*)"', text))
+    assert all("<" not in href for href in re.findall(r'href="([^"]*)"', text))
 
 
 def test_the_sample_runs():
