@@ -68,6 +68,7 @@ TESTED_IN = {
     "commands.init": "commands/test_history",
     "commands.list": "commands/test_history",
     "commands.options": "commands/test_entry",
+    "commands.stored": "commands/test_entry",
     "commands.summary": "commands/test_run",
     "commands.telling": "commands/test_nightly",
     "commands.workspace": "commands/test_entry",

@@ -28,6 +28,7 @@ from makespan import makespan
 from marks import put_between, work_folder
 
 from orchestrator.model.arch import ARCHES as KNOWN_ARCHES
+from orchestrator.model.spec import HOST_CONFIG
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import Selection, make_plan
 
@@ -106,11 +107,15 @@ def added(cases: Iterable[Mapping[str, Any]], patterns: Sequence[str]) -> Sum:
 def table(results: Mapping[str, Any], script: str) -> list[str]:
     """The table of docs/mm-ci.md, as lines: theirs, ours, and both architectures."""
     by_arch = {
-        arch: [case for cell in results["cells"] if cell["arch"] == arch for case in cell["cases"]]
+        arch: [
+            case
+            for cell in results["cells"]
+            if cell["arch"] == arch and not _on_host(cell)
+            for case in cell["cases"]
+        ]
         for arch in ARCHES
     }
-    host = [case for cell in results["cells"] if cell["arch"] not in ARCHES
-            for case in cell["cases"]]  # fmt: skip
+    host = [case for cell in results["cells"] if _on_host(cell) for case in cell["cases"]]
     lines = ["| theirs | ours | x86_64 | arm64 |", "|---|---|---|---|"]
     for theirs, patterns in BESIDES:
         ours = ", ".join(f"`{pattern}`" for pattern in patterns)
@@ -124,6 +129,10 @@ def table(results: Mapping[str, Any], script: str) -> list[str]:
         lines.append(_row(f"`-t {group}`", ", ".join(f"`{name}`" for name in programs), by_arch,
                           patterns))  # fmt: skip
     return lines
+
+
+def _on_host(cell: Mapping[str, Any]) -> bool:
+    return bool(cell["config"] == HOST_CONFIG.name)
 
 
 def _row(

@@ -27,13 +27,13 @@ def case(workload: str, verdict: str, seconds: float = 1.0, known: str = "") -> 
 
 RESULTS = {
     "cells": [
-        {"arch": "", "cases": [case("host/vma/main/plain", "pass")]},
-        {"arch": "x86_64", "cases": [
+        {"arch": "x86_64", "config": "host", "cases": [case("host/vma/main/plain", "pass")]},
+        {"arch": "x86_64", "config": "selftests", "cases": [
             case("kselftest/mm/uffd-stress/anon", "pass", 12.4),
             case("kselftest/mm/uffd-unit-tests", "fail"),
             case("kselftest/mm/hugepage-mmap", "skip", 0.0, "why"),
         ]},
-        {"arch": "arm64", "cases": [
+        {"arch": "arm64", "config": "selftests", "cases": [
             case("kunit/slub_test", "pass", 2.0), case("kselftest/mm/hugepage-mmap", "skip", 0.0),
         ]},
     ]
