@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.spec import WorkloadSpec
@@ -23,6 +24,13 @@ settings.register_profile("ci", max_examples=300, deadline=None)
 # A developer's own defaults are no matter of the tests, in their processes neither.
 os.environ["LAB_CONFIG"] = "none"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _not_cancelled() -> Iterator[None]:
+    """A lab that was stopped starts nothing any more; the next test is another lab."""
+    yield
+    process._cancelled.clear()
 
 
 @pytest.fixture(scope="session")

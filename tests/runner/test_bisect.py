@@ -142,6 +142,7 @@ def test_a_budget_that_is_spent_is_told(places: Places) -> None:
 
 
 def test_an_interrupted_search_goes_on(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a real one stops are all children of this process, and the search goes on in it here.
     monkeypatch.setattr("orchestrator.host.process.cancel", lambda: None)
     played = Played(lambda place: place >= 3)
     usual = played.run
