@@ -68,6 +68,23 @@ def test_a_kernel_whose_sources_are_not_known_is_compared_with_none(tmp_path):
     assert earlier(tmp_path / "h", tree="") is None
 
 
+def test_a_failure_that_was_expected_did_not_pass(tmp_path):
+    """Its verdict is a pass; a case that fails each time is not flaky for it."""
+    db = tmp_path / "history.sqlite"
+    remember(db, ("fail", "a"))
+    run = run_of(9, Verdict.PASS)
+    cells = tuple(
+        replace(cell, cases=tuple(
+            replace(case, reason="RssAnon drifts", expected="it drifts")
+            if case.id == f"cli/{CASE}" else case for case in cell.cases
+        ))
+        for cell in run.cells
+    )  # fmt: skip
+    history.record(db, replace(run, cells=cells))
+    assert earlier(db) == EarlierRuns(0, 1, 0, 0)
+    assert steadiness.flaky(db) == ()
+
+
 def test_another_image_of_the_same_sources_is_another_kernel(tmp_path):
     run = run_of(1, Verdict.PASS)
     builds = tuple(replace(build, image_sha256="other") for build in run.builds)
