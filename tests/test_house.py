@@ -107,6 +107,7 @@ TESTED_IN = {
     "model.nightly": "plan/test_nightly",
     "model.results": "report/test_html",
     "model.spec": "plan/test_lab_yaml",
+    "judge.rates": "judge/test_sequential",
     "plan.defined": "commands/test_complete",
     "plan.known_issue": "judge/test_known_issues",
     "plan.select": "plan/test_matrix",

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from orchestrator.judge.rates import RATES, log, times
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -44,8 +46,6 @@ class Search:
     place: int | None
 
 
-# Rates before the culprit and from it on: what the mixture is of.
-_RATES = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1.0)
 # Weight of "always, and never before": of any case (with more the wrong patch is named too often
 # where one fails at 70 % with it and 20 % without), and of one that always comes to the same.
 _CLEAR = 0.1
@@ -103,7 +103,7 @@ def _weighed(
         counts = (before_failed, before_passed, all_failed - before_failed,
                   all_passed - before_passed)  # fmt: skip
         logs = [
-            weight + sum(_times(n, one) for n, one in zip(counts, ratios, strict=True))
+            weight + sum(times(n, one) for n, one in zip(counts, ratios, strict=True))
             for weight, _, ratios in mixture
         ]
         most = max(logs)
@@ -132,13 +132,13 @@ def _mixture(
 
     These are of a failure and a pass before, and of a failure and a pass from it on.
     """
-    pairs = [(low, high) for low in _RATES for high in _RATES if low < high]
+    pairs = [(low, high) for low in RATES for high in RATES if low < high]
     share = (1 - clear) / (len(pairs) - 1)
     return tuple(
         (
             math.log(clear if pair == (0.0, 1.0) else share),
             pair,
-            (_log(pair[0]), _log(1 - pair[0]), _log(pair[1]), _log(1 - pair[1])),
+            (log(pair[0]), log(1 - pair[0]), log(pair[1]), log(1 - pair[1])),
         )
         for pair in pairs
     )
@@ -159,12 +159,3 @@ def _gains(weighed: Sequence[tuple[float, float, float]]) -> list[float]:
 
 def _entropy(rate: float) -> float:
     return -sum(p * math.log(p) for p in (rate, 1 - rate) if p > 0)
-
-
-def _log(rate: float) -> float:
-    return math.log(rate) if rate > 0 else -math.inf
-
-
-def _times(count: int, logarithm: float) -> float:
-    """What did not happen tells nothing, however impossible it was."""
-    return count * logarithm if count else 0.0

@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from orchestrator.judge.rates import RATES, log, times
 from orchestrator.model.judging import Decision, ErrorRates
 
 
@@ -41,8 +42,6 @@ class Decided:
     failed_base: int
 
 
-# What rates the alternatives have; both ends are failures that are not random.
-_RATES = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1.0)
 # The likeliest by far: it fails with the series and never without.
 _CLEAR = 0.5
 
@@ -96,8 +95,8 @@ def _after(both: int, only: int, base: int, none: int, rates: ErrorRates) -> Dec
 def _worse(both: int, only: int, base: int, none: int) -> float:
     """Logarithm of the e-value against "fails no more often with the series"."""
     return _log_sum(
-        weight + _times(both, in_both) + _times(only, in_only) + _times(base, in_base)
-        + _times(none, in_none)
+        weight + times(both, in_both) + times(only, in_only) + times(base, in_base)
+        + times(none, in_none)
         for weight, (in_both, in_only, in_base, in_none) in _alternatives()
     )  # fmt: skip
 
@@ -109,7 +108,7 @@ def _alternatives() -> tuple[tuple[float, tuple[float, float, float, float]], ..
     That is the logarithm, for a pair in which it failed with both, with it only, without it only,
     with neither.
     """
-    others = [(p, q) for p in _RATES for q in _RATES if p > q and (p, q) != (1.0, 0.0)]
+    others = [(p, q) for p in RATES for q in RATES if p > q and (p, q) != (1.0, 0.0)]
     share = (1 - _CLEAR) / len(others)
     weighed = [((1.0, 0.0), _CLEAR), *((pair, share) for pair in others)]
     found = []
@@ -117,10 +116,10 @@ def _alternatives() -> tuple[tuple[float, tuple[float, float, float, float]], ..
         pooled = (p + q) / 2
         apart = pooled * (1 - pooled)
         ratios = (
-            _log(p * q / pooled**2),
-            _log(p * (1 - q) / apart),
-            _log((1 - p) * q / apart),
-            _log((1 - p) * (1 - q) / (1 - pooled) ** 2),
+            log(p * q / pooled**2),
+            log(p * (1 - q) / apart),
+            log((1 - p) * q / apart),
+            log((1 - p) * (1 - q) / (1 - pooled) ** 2),
         )
         found.append((math.log(weight), ratios))
     return tuple(found)
@@ -144,7 +143,7 @@ def _harmless_rates(points: float) -> tuple[tuple[tuple[float, float], float], .
 
     Half of the weight is for rates that are the same: of those the two ends count double.
     """
-    near = [(p, q) for p in _RATES for q in _RATES if p - q < points]
+    near = [(p, q) for p in RATES for q in RATES if p - q < points]
     same = [(p, q) for p, q in near if p == q]
     share = 0.5 / (len(same) + 2)
     weights = {pair: 0.5 / (len(near) - len(same)) for pair in near if pair not in same}
@@ -172,16 +171,7 @@ def _best_fit(count: int, failed: int, failed_base: int, points: float) -> float
 
 
 def _log_likelihood(count: int, failed: int, rate: float) -> float:
-    return _times(failed, _log(rate)) + _times(count - failed, _log(1 - rate))
-
-
-def _log(ratio: float) -> float:
-    return math.log(ratio) if ratio > 0 else -math.inf
-
-
-def _times(count: int, logarithm: float) -> float:
-    """What did not happen tells nothing, however impossible it was."""
-    return count * logarithm if count else 0.0
+    return times(failed, log(rate)) + times(count - failed, log(1 - rate))
 
 
 def _log_sum(terms: Iterable[float]) -> float:

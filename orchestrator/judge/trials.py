@@ -7,7 +7,7 @@ two: its base comes first, since only the two together tell whether the series i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +17,7 @@ from orchestrator.judge.sequential import Decided
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import STAGES, Verdict
 from orchestrator.model.results import CaseResult, KernelRecord
-from orchestrator.model.spec import Cell, Plan
+from orchestrator.model.spec import Cell, KernelSpec, Plan
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,22 @@ class Trial:
         return self.shown in (Shown.AGAIN, Shown.OTHERWISE)
 
 
+def by_series(kernel: KernelSpec) -> bool:
+    """Whether a kernel differs from its base by a series, and not by all that a tree has."""
+    return kernel.series is not None and not kernel.base
+
+
+def telling(
+    cases: Iterable[CaseResult], asked: CaseResult, known: Container[str]
+) -> list[CaseResult]:
+    """The cases without the failures that are known: they tell nothing of the one in question.
+
+    :param known: the ids of the cases that known issues excuse.
+    """
+    own = (asked.workload, asked.case)
+    return [case for case in cases if case.id not in known or (case.workload, case.case) == own]
+
+
 def pairs_of(trials: Iterable[Trial]) -> tuple[tuple[bool, bool], ...]:
     """Whether the case failed on the kernel under test and on its base, for each pair of trials.
 
@@ -107,7 +123,7 @@ def pairs_of(trials: Iterable[Trial]) -> tuple[tuple[bool, bool], ...]:
 def decided_answer(repeat: Repeat, found: Decided, rates: ErrorRates) -> str:
     """One sentence: what the series does to the case, by what counts, and how sure that is."""
     kernel = repeat.tested.cell.build.kernel
-    series = kernel.series is not None and not kernel.base
+    series = by_series(kernel)
     here, there = ("with the series", "without") if series else ("here", "on the base")
     count = found.pairs
     counts = f"fails {found.failed} of {count} {here}, {found.failed_base} of {count} {there}"
@@ -161,7 +177,7 @@ def answer(repeat: Repeat, trials: Iterable[Trial]) -> str:
     if tested.shown is Shown.UNKNOWN:
         return f"not known whether it fails again: {tested.reason}{counts}"
     kernel = repeat.tested.cell.build.kernel
-    series = kernel.series is not None and not kernel.base
+    series = by_series(kernel)
     name = repeat.base.cell.build.kernel.name if repeat.base else ""
     if not tested.failed:
         told = "did not fail again"

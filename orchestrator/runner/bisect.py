@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.host import process
+from orchestrator.host.cache.files import write_atomic
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.bisection import Culprit, Tried, search
 from orchestrator.judge.sequential import decide
@@ -166,10 +167,8 @@ class _Notes:
 
     def add(self, place: int, failed: bool | None) -> None:
         self.tried.append((place, failed))
-        text = json.dumps({"case": self.case, "kernels": self.kernels, "tried": self.tried})
-        new = self.path.with_suffix(".new")
-        new.write_text(text + "\n", "utf-8")
-        new.replace(self.path)
+        told = {"case": self.case, "kernels": self.kernels, "tried": self.tried}
+        write_atomic(self.path, json.dumps(told).encode())
 
 
 class _Search:

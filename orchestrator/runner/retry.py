@@ -18,7 +18,7 @@ from orchestrator.host import process
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.known_issues import settle
 from orchestrator.judge.retried import Suspect, Tally, retried_text, suspects, to_try
-from orchestrator.judge.trials import Shown, Subject, judge_trial
+from orchestrator.judge.trials import Shown, Subject, by_series, judge_trial, telling
 from orchestrator.model.errors import Interrupted, LabError
 from orchestrator.model.judging import Decision, ErrorRates, Retried
 from orchestrator.model.names import CellId, Verdict
@@ -86,9 +86,8 @@ def try_again(
 
 def _tally(one: Suspect, base: str, limits: Limits, cell: Cell, causes: Mapping[str, int]) -> Tally:
     kernel = cell.build.kernel
-    series = kernel.series is not None and not kernel.base
     cause = causes.get(one.case.id)
-    return Tally(one, limits.rates, limits.most, base, series, cause)
+    return Tally(one, limits.rates, limits.most, base, by_series(kernel), cause)
 
 
 def _keep(state: RunState, found: dict[str, Retried]) -> None:
@@ -196,14 +195,17 @@ class _Place:
         at = self._quiet(str(self.pairs))
         sides = [self._cases(cell, name, once, at)
                  for cell, once in zip(self.cells, guests, strict=True)]  # fmt: skip
+        excused = [{case.id for case in found if case.known} for found in sides]
         told = failed = False
         why = ""
         for tally in self.tallies:
             if tally.suspect.spec.name != name or tally.enough:
                 continue
             case = tally.suspect.case
-            shown = [judge_trial(case, Subject(cell), _telling(found, case))
-                     for cell, found in zip(self.cells, sides, strict=True)]  # fmt: skip
+            shown = [
+                judge_trial(case, Subject(cell), telling(found, case, known))
+                for cell, found, known in zip(self.cells, sides, excused, strict=True)
+            ]
             blind = next((one.reason for one in shown if one.shown is Shown.UNKNOWN), None)
             if blind is not None:
                 why = blind
@@ -246,9 +248,3 @@ class _Place:
 
 def _spec(cell: Cell, name: str) -> WorkloadSpec | None:
     return next((spec for spec in cell.workloads if spec.name == name), None)
-
-
-def _telling(cases: Iterable[CaseResult], asked: CaseResult) -> list[CaseResult]:
-    """The cases without the failures that are known: they tell nothing of the one in question."""
-    own = (asked.workload, asked.case)
-    return [case for case in cases if not case.known or (case.workload, case.case) == own]

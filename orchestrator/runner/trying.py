@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.judge.outcome import apply_reason, cases_of
-from orchestrator.judge.trials import Repeat, Subject, Trial, judge_trial
+from orchestrator.judge.trials import Repeat, Subject, Trial, judge_trial, telling
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
@@ -80,10 +80,9 @@ class Trying:
 
         :param found: the trial's records, which are settled here.
         """
-        asked = (self.repeat.case.workload, self.repeat.case.case)
         found.settle(self.repeat.plan)
         known = {placed.case.id for placed in cases_of(found.records()) if placed.case.known}
-        return [one for one in cases if one.id not in known or (one.workload, one.case) == asked]
+        return telling(cases, self.repeat.case, known)
 
     def _run(self, subject: Subject, ready: _Ready) -> None:
         cell = subject.cell

@@ -4,31 +4,13 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable
 
 import pytest
+from measure_bisection import searched, simulated
 
 from orchestrator.judge.bisection import Culprit, Search, Tried, search
 
 CLEAR = (Tried(0, False), Tried(8, True))
-
-
-def searched(
-    patches: int,
-    fails: Callable[[int], bool],
-    *,
-    untried: tuple[int, ...] = (),
-    deterministic: bool = False,
-    most: int = 400,
-) -> tuple[Culprit, int]:
-    """Go on until a patch is sure by 99 %: what was found, and how many trials it took."""
-    trials = [Tried(0, fails(0)), Tried(patches, fails(patches))]
-    while True:
-        found = search(patches, trials, untried, deterministic=deterministic)
-        if found.culprit.probability >= 0.99 or found.place is None or len(trials) >= most:
-            return found.culprit, len(trials)
-        trials += [Tried(found.place, fails(found.place)), Tried(0, fails(0))]
 
 
 @pytest.mark.parametrize("guilty", range(1, 9))
@@ -78,15 +60,6 @@ def test_what_is_said_to_be_deterministic_and_is_not_is_no_crash() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("rate", "base"), [(1.0, 0.0), (0.4, 0.0), (0.7, 0.2)])
 def test_a_flaky_one_is_found_and_rarely_misnamed(rate: float, base: float) -> None:
-    chance = random.Random(f"{rate} {base}")
-    wrong, took = 0, []
-    for _ in range(60):
-        guilty = chance.randint(1, 6)
-        found, trials = searched(
-            6, lambda place, at=guilty: chance.random() < (rate if place >= at else base)
-        )
-        wrong += not found.first <= guilty <= found.last
-        took.append(trials)
+    wrong, median = simulated(rate, base, 60)
     assert wrong <= 3  # 1 % is promised; three of 60 come by chance in 1 of 50 at twice that
-    assert sorted(took)[30] < 160
-    print(f"{rate:.0%} {base:.0%}: {wrong} of 60 wrong, {sorted(took)[30]} trials")
+    assert median < 160

@@ -17,7 +17,7 @@ from orchestrator.kernel.series.choose import Found, choose
 from orchestrator.kernel.series.files import FORMS
 from orchestrator.kernel.series.mail import Mail
 from orchestrator.kernel.source import store
-from orchestrator.kernel.source.git import resolve_commit
+from orchestrator.kernel.source.git import commit_range
 from orchestrator.model.errors import UserError
 from orchestrator.model.kernel import Patch, Series
 
@@ -207,13 +207,7 @@ def _from_b4(what: str) -> Found:
 
 def _from_git(where: str) -> Found:
     """Let git write the patches of a range; the repository is only read."""
-    folder, _, commits = where.rpartition("#")
-    first, dots, last = commits.partition("..")
-    repository = Path(folder).expanduser()
-    if not folder or not dots or not first or last.startswith("."):
-        raise UserError(f"git:{where} is not git:DIR#A..B", FORMS)
-    start = resolve_commit(repository, first)
-    end = resolve_commit(repository, last or "HEAD")
+    repository, start, end = commit_range(f"git:{where}", FORMS)
     done = store.git_elsewhere(
         repository, "format-patch", "--stdout", "--no-signature", "--no-color", "--full-index",
         "--binary", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-attach", "--no-notes",

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator.kernel.source import store
-from orchestrator.kernel.source.git import resolve_commit
+from orchestrator.kernel.source.git import commit_range
 from orchestrator.model.errors import UserError
 
 
@@ -29,13 +28,7 @@ def first_parents(where: str) -> tuple[str, tuple[Commit, ...]]:
     :param where: ``git:DIR#A..B``.
     :raises UserError: when it is no range, there is no such commit, or B does not follow A.
     """
-    folder, _, commits = where.removeprefix("git:").rpartition("#")
-    first, dots, last = commits.partition("..")
-    if not where.startswith("git:") or not folder or not dots or not first or last.startswith("."):
-        raise UserError(f"{where} is not git:DIR#A..B", "name a repository and two commits of it")
-    repository = Path(folder).expanduser()
-    start = resolve_commit(repository, first)
-    end = resolve_commit(repository, last or "HEAD")
+    repository, start, end = commit_range(where, "name a repository and two commits of it")
     listed = store.git_elsewhere(
         repository, "log", "--first-parent", "--reverse", "-z", "--format=%H%x00%s%x00%P",
         f"{start}..{end}",
@@ -45,6 +38,7 @@ def first_parents(where: str) -> tuple[str, tuple[Commit, ...]]:
         for name, subject, parents in zip(*(iter(listed),) * 3, strict=False)
     ]
     if not found or start not in found[0].parents[:1]:
+        first, _, last = where.rpartition("#")[2].partition("..")
         raise UserError(
             f"{where}: {last or 'HEAD'} does not follow {first} along first parents",
             "name a commit that it is built upon: `git log --first-parent` lists them",

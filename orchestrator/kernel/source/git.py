@@ -134,3 +134,16 @@ def _explain(done: process.Completed, origin: str, commit: str) -> None:
             f"{origin} does not give out commit {commit}", "name a branch or tag that is at it"
         )
     raise HostError(f"{origin}: {reason}", "try `git ls-remote` on it by hand")
+
+
+def commit_range(where: str, hint: str) -> tuple[Path, str, str]:
+    """Read ``git:DIR#A..B``: the repository and the ids of both commits; without B that is HEAD.
+
+    :raises UserError: when it is no such thing, with ``hint``; when there is no such commit.
+    """
+    folder, _, commits = where.removeprefix("git:").rpartition("#")
+    first, dots, last = commits.partition("..")
+    if not where.startswith("git:") or not folder or not dots or not first or last.startswith("."):
+        raise UserError(f"{where} is not git:DIR#A..B", hint)
+    repository = Path(folder).expanduser()
+    return repository, resolve_commit(repository, first), resolve_commit(repository, last or "HEAD")
