@@ -5,7 +5,7 @@
 Runs the workloads on the unmodified 6.12: the deterministic ones once in each of 24 cells, and 20
 times in a row on the default config of each architecture, the racing ones three times there.  What
 counts is kept per workload, by the binary that ran: one that was changed is run again, the others
-are not.  The table is written to docs/detection.md.
+are not.  The table is written to docs/detection.md; that of one family beside it.
 
 Exit status: 0 all of it is done and clean, 1 an alarm, 3 not all is done yet.
 """
@@ -33,6 +33,7 @@ HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
 START, END = "<!-- clean -->\n", "<!-- end of clean -->"
+FAMILY_START, FAMILY_END = "<!-- clean {} -->\n", "<!-- end of clean {} -->"
 
 KERNEL = "v6.12"
 ARCHES = ("x86_64", "arm64")
@@ -43,8 +44,8 @@ CONFIGS = {
 }  # fmt: skip
 REPEATS, RACES = 20, 3
 DEADLINE = 3600.0
-# The tree's own selftests have a page of their own.
-LEFT_OUT = "kselftest/"
+# The tree's own tests have pages of their own.
+LEFT_OUT = ("kselftest/", "kunit/", "host/")
 NEVER = ("guest", "hang", "host", "unfinished", "exit-status")
 # What decides whether a run is clean, besides the programs.
 JUDGES = ("orchestrator/evidence/counters.py", "kernel-configs")
@@ -127,13 +128,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=work_folder("lab-clean"))
     parser.add_argument("--only", action="append", metavar="CONFIG/ARCH/SHAPE")
+    parser.add_argument("--family", help="only workloads of it, as mm; with a table of its own")
     parser.add_argument("--minutes", type=float, default=1e9, help="start nothing after so long")
     parser.add_argument("--write", action="store_true", help="write docs/detection.md")
     parser.add_argument("--no-run", action="store_true", help="only look at what was run")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * options.minutes
-    workloads = find_workloads()
+    workloads = of_family(find_workloads(), options.family)
+    if not workloads:
+        parser.error(f"no workload is of the family {options.family}")
     record = Record(options.work)
     for step in steps():
         if options.no_run or (options.only and step.cell not in options.only):
@@ -148,7 +152,7 @@ def main() -> int:
         print(f"ALARM {run['cell']} {run['workload']}: {run['alarms'][0]}")
     print(f"{len(alarms)} alarms; not done: {len(undone)} of {len(list(steps()))} steps")
     if options.write:
-        _write(workloads, record)
+        _write(workloads, record, options.family)
     return 1 if alarms else 3 if undone else 0
 
 
@@ -159,6 +163,11 @@ def missing_in(step: Step, workloads: list[Workload], record: Record) -> list[Wo
         for workload in workloads
         if workload.races == step.races and record.in_a_row(step.cell, workload) < step.times
     ]
+
+
+def of_family(workloads: list[Workload], family: str | None) -> list[Workload]:
+    """Those of a family; all of them where none is named."""
+    return [w for w in workloads if family is None or w.name.startswith(f"{family}/")]
 
 
 def find_workloads() -> list[Workload]:
@@ -264,14 +273,16 @@ def _alarms(workloads: list[Workload], record: Record) -> list[dict[str, Any]]:
     return [run for run in found if run["alarms"]]
 
 
-def _write(workloads: list[Workload], record: Record) -> None:
-    """The table: a row a step."""
+def _write(workloads: list[Workload], record: Record, family: str | None = None) -> None:
+    """The table: a row a step that has workloads."""
     rows = [
         "| cell | workloads | clean in a row | passed | skipped | known | alarms | to |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for step in steps():
         mine = [w for w in workloads if w.races == step.races]
+        if not mine:
+            continue
         runs = [run for w in mine for run in record.of(step.cell, w)]
         done = min((record.in_a_row(step.cell, w) for w in mine), default=0)
         latest = [record.of(step.cell, w)[-1] for w in mine if record.of(step.cell, w)]
@@ -292,9 +303,11 @@ def _write(workloads: list[Workload], record: Record) -> None:
     commits = list(dict.fromkeys(run["commit"] for run in counted))
     when = f"runs of {len(commits)} commits, the last {commits[-1]}" if commits else "nothing run"
     told = [f"- {r['cell']} {r['workload']}: {r['alarms'][0]}" for r in alarms]
-    head = f"`make proof-clean`, {when}: {len(alarms)} alarms."
+    what = f"`tools/proof_clean.py --family {family}`" if family else "`make proof-clean`"
+    head = f"{what}, {when}: {len(alarms)} alarms."
     body = "\n".join([head, "", *rows, *([""] if told else []), *told])
-    put_between(PAGE, START, END, body)
+    start, end = (FAMILY_START, FAMILY_END) if family else (START, END)
+    put_between(PAGE, start.format(family), end.format(family), body)
 
 
 def _git(*words: str) -> str:

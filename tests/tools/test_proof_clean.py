@@ -84,6 +84,26 @@ def test_the_page_is_written_between_its_marks(
     assert program.START in (HOME / "docs" / "detection.md").read_text()
 
 
+def test_a_family_has_a_table_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    start, end = program.FAMILY_START.format("mm"), program.FAMILY_END.format("mm")
+    whole = f"{program.START}whole\n{program.END}\n"
+    page.write_text(f"{whole}{start}old\n{end}\n")
+    monkeypatch.setattr(program, "PAGE", page)
+    mine = program.Workload("mm/ksm", False, {"arm64": "new", "x86_64": "other"})
+    chosen = program.of_family([WORKLOAD, mine], "mm")
+    assert chosen == [mine]
+    record = program.Record(tmp_path)
+    record.add([run([]), {**run([]), "workload": mine.name}])
+    program._write(chosen, record, "mm")
+    text = page.read_text()
+    assert text.startswith(whole)
+    assert "old" not in text
+    assert f"| {CELL} | 1 of 1 deterministic | 1 of 20 | 13 | 1 | 1 | 0 | 2026-11-22 |" in text
+    assert "racing" not in text  # none of the family races: no row of none
+    assert start in (HOME / "docs" / "detection.md").read_text()
+
+
 def test_a_hang_is_an_alarm_though_it_be_known() -> None:
     hang = {
         "workload": WORKLOAD.name, "case": "hang", "verdict": "skip", "reason": "known: x",
