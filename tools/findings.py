@@ -16,6 +16,9 @@ from marks import put_between
 from plants import ABI_V2, PLANTS, Plant
 
 START, END = "<!-- plants -->\n", "<!-- end of plants -->"
+#: Those of general mm have a table of their own.
+GENERAL = "mm-"
+GENERAL_START, GENERAL_END = "<!-- plants of mm -->\n", "<!-- end of plants of mm -->"
 #: The interface of 2023 has no feature bit, and the suite says so.
 LACKED_BY_V2 = ("uffd-move/probe:feature-matches-ioctl",)
 #: Runs of the races of a plant that nothing found so far.
@@ -252,7 +255,15 @@ def summary(records: Sequence[Record], suite: str) -> list[str]:
 
 
 def page(path: Path, records: Sequence[Record], missing: Sequence[str], suite: str) -> None:
-    """Put the table between the markers of ``path``."""
+    """Put the tables between the marks of ``path``; one without a record stays as it is."""
+    for general, marks in ((False, (START, END)), (True, (GENERAL_START, GENERAL_END))):
+        mine = [r for r in records if r.plant.startswith(GENERAL) == general]
+        lacking = [name for name in missing if name.startswith(GENERAL) == general]
+        if mine:
+            put_between(path, *marks, _table(mine, lacking, suite))
+
+
+def _table(records: Sequence[Record], missing: Sequence[str], suite: str) -> str:
     rows = [
         "| plant | like | architecture | found by | message | runs | s | other cases |",
         "|---|---|---|---|---|---|---|---|",
@@ -275,7 +286,7 @@ def page(path: Path, records: Sequence[Record], missing: Sequence[str], suite: s
         names = [name.rpartition("/")[0] for name in missing if name.endswith(f"/{arch}")]
         if names:
             head.append(f"- Not run on {arch} ({len(names)}): {', '.join(names)}.")
-    put_between(path, START, END, "\n".join([*head, "", *rows]))
+    return "\n".join([*head, "", *rows])
 
 
 def _row(record: Record) -> str:

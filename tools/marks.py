@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+#: Families of the tree's own tests, which have pages of their own and no part in the suite here.
+OF_THE_TREE = ("kselftest/", "kunit/", "host/")
+
 
 def work_folder(name: str) -> Path:
     """Where a campaign keeps its records: below the user's cache (XDG Base Directory)."""

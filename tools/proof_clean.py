@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from marks import put_between, work_folder
+from marks import OF_THE_TREE, put_between, work_folder
 
 from orchestrator.workload import programs
 
@@ -44,8 +44,6 @@ CONFIGS = {
 }  # fmt: skip
 REPEATS, RACES = 20, 3
 DEADLINE = 3600.0
-# The tree's own tests have pages of their own.
-LEFT_OUT = ("kselftest/", "kunit/", "host/")
 NEVER = ("guest", "hang", "host", "unfinished", "exit-status")
 # What decides whether a run is clean, besides the programs.
 JUDGES = ("orchestrator/evidence/counters.py", "kernel-configs")
@@ -177,7 +175,7 @@ def find_workloads() -> list[Workload]:
 
     os.chdir(HOME)
     places = find_places()
-    specs = [s for s in load(places).workloads if not s.name.startswith(LEFT_OUT)]
+    specs = [s for s in load(places).workloads if not s.name.startswith(OF_THE_TREE)]
     library = programs.library_folder(specs)
     files = {
         arch: programs.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from findings import RACES, Record, Run, failures, is_named, key_of, page, suite_digest, summary
-from marks import work_folder
+from marks import OF_THE_TREE, work_folder
 from plants import ABI_V2, PLANTS, Plant
 
 HOME = Path(__file__).resolve().parent.parent
@@ -196,10 +196,12 @@ def _listed() -> list[dict[str, Any]]:
 
 
 def _wanted(workload: dict[str, Any]) -> bool:
-    """Whether a workload belongs to the suite here: neither figures nor the kernel's own tests."""
+    """Whether a workload belongs to the suite here: neither figures nor the tree's own tests."""
     if any(fnmatchcase(workload["name"], pattern) for pattern in FIGURES):
         return False
-    return not (workload["selftests"] or workload["not_ready"])
+    if workload["name"].startswith(OF_THE_TREE):
+        return False
+    return not workload["not_ready"]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from findings import END, START, Failure, Record, Run, expected, failures, key_of, page, summary
+from findings import (
+    END,
+    GENERAL_END,
+    GENERAL_START,
+    START,
+    Failure,
+    Record,
+    Run,
+    expected,
+    failures,
+    key_of,
+    page,
+    summary,
+)
 from plants import FOLDER, PLANTS, Plant
 from proof_detection import Campaign
 
@@ -190,3 +203,22 @@ def test_the_page_names_what_was_not_found(tmp_path: Path) -> None:
     assert "| `uffd-move/holes:one` | a \\| b | 1 of 1 |" in text
     assert "| **not found** |" in text
     assert summary(rows, "another")[-1] == "3 of 3 rows are of an earlier state of the suite"
+
+
+def test_plants_of_general_mm_have_a_table_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "detection.md"
+    others = f"{START}kept\n{END}\n"
+    file.write_text(f"{others}{GENERAL_START}old\n{GENERAL_END}\nafter\n")
+    failure = Failure("mm/ksm", "forked", "ksm.c:9: got 1, expected 0", 0.5)
+    found = Run("named", ("mm/ksm",), (failure,), 7, 0.5, 9.0)
+    missing = ["mm-mlock-hugetlb/arm64", "no-wake/arm64"]
+    page(file, [record(found, plant="mm-ksm-fork-keeps-counts")], missing, "suite")
+    text = file.read_text()
+    assert text.startswith(others)
+    assert text.endswith(f"{GENERAL_END}\nafter\n")
+    assert "1 of 1 plants found" in text
+    assert "Not run on arm64 (1): mm-mlock-hugetlb." in text
+    assert "old" not in text
+    real = (HOME / "docs" / "detection.md").read_text()
+    assert GENERAL_START in real
+    assert GENERAL_END in real
