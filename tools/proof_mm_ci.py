@@ -152,7 +152,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.work / "run"
     there = (folder / "results.json").exists()
-    if not there or not json.loads((folder / "results.json").read_text())["run"]["finished"]:
+    if not there or not json.loads((folder / "results.json").read_text())["run"]["complete"]:
         arches = [word for arch in options.arch for word in ("--arch", arch)]
         begin = ["-p", PROFILE, "--kernel", "v6.12", *arches, "--out", str(folder)]
         words = ["--resume", str(folder)] if there else begin
@@ -170,7 +170,7 @@ def main() -> int:
         told = [*lines, "", _footing(results, kernel), "", _times(results)]
         put_between(PAGE, START, END, "\n".join(told))
     total = results["summary"]
-    if not results["run"]["finished"]:
+    if not results["run"]["complete"]:
         return 3
     return 1 if total["fail"] or total["error"] else 0
 
@@ -216,7 +216,7 @@ def _times(results: Mapping[str, Any]) -> str:
 def _footing(results: Mapping[str, Any], kernel: Mapping[str, Any]) -> str:
     total, run = results["summary"], results["run"]
     counts = ", ".join(f"{total[word]} {word}" for word in ("pass", "fail", "skip", "error"))
-    until = f"to {run['finished']}" if run["finished"] else "and not finished"
+    until = f"to {run['finished']}" if run["complete"] else "and not finished"
     return (
         f"In all {counts}. `{run['command']}` on {kernel['version']}, {run['host']['cpus']} cores, "
         f"from {run['started']} {until}, lab {run['lab_version']}."
