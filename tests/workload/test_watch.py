@@ -266,6 +266,25 @@ def test_its_time_runs_out(run: Callable[..., WorkloadEvidence]) -> None:
     assert "sysrq-trigger" in guest.asked[1]  # the kernel is asked who is blocked
 
 
+class MovingChannel(FakeChannel):
+    """A channel whose sampler sees other pages at each look."""
+
+    def pump(self) -> bool:
+        self.stderr += b'{"t":1.0,"RssAnon":%d}\n' % len(self.stderr)
+        return True
+
+
+def test_what_still_gets_on_has_more_time(
+    run: Callable[..., WorkloadEvidence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch.pulse, "QUIET", 0.05)
+    ends = itertools.chain(itertools.repeat(None, 60), [0])
+    assert not run(FakeGuest(MovingChannel(ends), WINDOW), timeout=0.05).timed_out
+    evidence = run(FakeGuest(MovingChannel(forever()), WINDOW), timeout=0.1)
+    assert evidence.timed_out
+    assert 0.3 <= evidence.seconds < 3.0  # three times its limit, and no more
+
+
 def test_a_slow_guest_has_more_time(run: Callable[..., WorkloadEvidence]) -> None:
     guest = FakeGuest(FakeChannel(itertools.chain(itertools.repeat(None, 60), [0])), WINDOW)
     guest.slowness = 100.0
