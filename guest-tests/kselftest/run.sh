@@ -159,7 +159,7 @@ else
 	while [ "${left:-1}" -gt 1 ]; do
 		"$@" </dev/null >/tmp/said 2>&1 && break
 		say "it failed, and is tried again; it said:"
-		sed 's/^/# /' /tmp/said
+		sed 's/^/# | /' /tmp/said # no results of this run
 		left=$((left - 1))
 	done
 	if [ "${left:-1}" -gt 1 ]; then

@@ -92,7 +92,8 @@ TREE = {
     "tools/testing/selftests/mm/Makefile": "TEST_PROGS := run_vmtests.sh\n"
     "TEST_FILES := data.txt\nTEST_GEN_FILES := good wrong mended host\n"
     "TEST_GEN_PROGS_EXTENDED := rare\n"
-    "CFLAGS := -I ../../../..\ninclude ../lib.mk\n$(OUTPUT)/host: LDLIBS := -lnobodyhasthis\n",
+    "CFLAGS := -I ../../../..\ninclude ../lib.mk\n$(OUTPUT)/host: LDLIBS := -lnobodyhasthis\n"
+    "$(OUTPUT)/mended: CFLAGS += -no-pie\n",
     "tools/testing/selftests/mm/good.c": "#include <linux/new.h>\n#include <mm/shared.h>\n"
     "int main(void) { return SHARED; }\n",
     "tools/testing/selftests/mm/wrong.c": "int main(void) { return NOWHERE; }\n",
@@ -148,6 +149,9 @@ def test_what_builds_is_there_and_what_does_not_is_named(build):
     headers = subprocess.run(["readelf", "-lW", own / "good"], capture_output=True, check=True)
     assert b"LOAD" in headers.stdout
     assert b"INTERP" not in headers.stdout  # it is linked static
+    assert b"Elf file type is DYN" in headers.stdout  # and position-independent
+    fixed = subprocess.run(["readelf", "-lW", own / "mended"], capture_output=True, check=True)
+    assert b"Elf file type is EXEC" in fixed.stdout  # where its Makefile says so
 
 
 def test_it_is_built_again_only_where_its_own_files_change(build, kernel):
