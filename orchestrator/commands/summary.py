@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.commands.brief import brief
 from orchestrator.commands.entry import let_go_of_stdout
 from orchestrator.commands.notify import notify as tell
-from orchestrator.judge.causes import causes_of
+from orchestrator.judge.causes import Cause, causes_of
 from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import not_run, not_run_text
@@ -21,7 +22,15 @@ from orchestrator.model.results import Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import block, cause_to_dict
-from orchestrator.report.text import changes_text, counts_text, issue_name, issue_standing, visible
+from orchestrator.report.judgement import judgement
+from orchestrator.report.text import (
+    changes_text,
+    counts_text,
+    issue_name,
+    issue_standing,
+    printable,
+    visible,
+)
 from orchestrator.runner.run import Done
 
 SHOWN = 12
@@ -85,7 +94,10 @@ def _as_dict(
     }
     if left := not_run(run.cells):
         told["not_run"] = [cell.id for cell in left]
-    if causes := causes_of(run):
+    causes = causes_of(run)
+    if judged := judgement(run, comparison, causes).text:
+        told["judged"] = judged
+    if causes:
         told["causes"] = [cause_to_dict(cause) for cause in causes]
     if run.each_patch:
         told["each_patch"] = [plain(one) for one in run.each_patch]
@@ -102,7 +114,10 @@ def summary_text(
     """The summary as lines of text."""
     lines = ["", *(f"tested: {line}" for line in tested_lines(run))]
     lines += [f"its selftest {line}" for line in selftest_lines(run)]
-    lines += _bad_lines(run)
+    causes = causes_of(run)
+    judged = judgement(run, comparison, causes).text
+    lines += [f"judged: {printable(judged)}"] if judged else []
+    lines += _bad_lines(causes)
     lines += [line for one in run.each_patch for line in each_patch_text.lines(one)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
@@ -121,9 +136,8 @@ def summary_text(
     return "\n".join(lines)
 
 
-def _bad_lines(run: RunResult) -> list[str]:
+def _bad_lines(causes: Sequence[Cause]) -> list[str]:
     """Why it fails: some lines a cause, of those beyond the limit one each."""
-    causes = causes_of(run)
     lines = [line for cause in causes[:SHOWN] for line in block(cause)]
     return [*lines, *(block(cause)[0] for cause in causes[SHOWN:])]
 

@@ -24,6 +24,7 @@ from orchestrator.model.kernel import (
     Tested,
 )
 from orchestrator.model.names import Verdict
+from orchestrator.model.searched import Searched
 from orchestrator.model.spec import STRICT, KnownIssue
 
 
@@ -313,7 +314,11 @@ class WorkloadRecord:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A whole run: what results.json says."""
+    """A whole run: what results.json says.
+
+    ``searched`` is what a run came to that is a search, None for every other.  ``searches`` are
+    those that were made later for cases of this run; they are kept beside results.json.
+    """
 
     run: RunInfo
     kernels: tuple[KernelRecord, ...]
@@ -325,6 +330,8 @@ class RunResult:
     known_issues: tuple[IssueRecord, ...] = ()
     each_patch: tuple[EachPatch, ...] = ()
     workloads: tuple[WorkloadRecord, ...] = ()
+    searched: Searched | None = None
+    searches: tuple[Searched, ...] = ()
 
     @property
     def command(self) -> str:

@@ -62,10 +62,10 @@ def headline(finding: PatchFinding, one: EachPatch) -> str:
 
     Of a warning ``patch 2 of 4 brings a warning that patch 3 takes away: ...``.
     """
-    who = _who(finding, len(one.rows))
+    named = who(finding, len(one.rows))
     if finding.kind == "warning":
-        return f"{who} brings a warning that patch {finding.mended} takes away: {_title(finding)}"
-    told = f"{who} {_DOES[finding.kind]}"
+        return f"{named} brings a warning that patch {finding.mended} takes away: {_title(finding)}"
+    told = f"{named} {_DOES[finding.kind]}"
     if finding.mended:
         told += f", patch {finding.mended} mends it"
     elif finding.patch < len(one.rows):
@@ -78,7 +78,8 @@ def _title(finding: PatchFinding) -> str:
     return title if len(title) <= _LONGEST else f"{title[:_LONGEST]} [...]"
 
 
-def _who(finding: PatchFinding, count: int) -> str:
+def who(finding: PatchFinding, count: int) -> str:
+    """``patch 2 of 4``, or ``one of patches 2 to 3 of 4`` where it is not known which."""
     last = f"{finding.patch} of {count}"
     if finding.since == finding.patch:
         return f"patch {last}"

@@ -21,6 +21,7 @@ from orchestrator.model.kernel import PatchState
 from orchestrator.model.results import Comparison, EachPatch, KernelRecord, RunResult
 from orchestrator.report import each_patch_text, view
 from orchestrator.report.cause_text import about, headline
+from orchestrator.report.judgement import judgement
 from orchestrator.report.text import (
     EXIT_MEANING,
     changes_text,
@@ -47,9 +48,11 @@ def render(
     :param url: where the run's page is published.
     :param tested_by: who stands for it, ``NAME <MAIL>``: told only where all is well.
     """
-    parts = [*_head(run), _result(run, comparison, url)]
-    parts += [_patches(one) for one in run.each_patch]
-    causes = causes_to_tell(comparison, causes_of(run))
+    every = causes_of(run)
+    judged = judgement(run, comparison, every).text
+    parts = [*_head(run), *(["\n".join(_wrapped(_line(f"{judged}.")))] if judged else [])]
+    parts += [_result(run, comparison, url), *(_patches(one) for one in run.each_patch)]
+    causes = causes_to_tell(comparison, every)
     told: set[str] = set()
     parts += [_cause(cause, told) for cause in causes[:_CAUSES]]
     if len(causes) > _CAUSES:

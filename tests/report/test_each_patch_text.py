@@ -81,8 +81,9 @@ def test_many_places_are_counted() -> None:
 
 def test_what_leads() -> None:
     run = whole()
-    assert gist(run, None) == f"FAIL: cli cannot be bisected: {WRONG}"
+    assert gist(run, None) == f"FAIL: P{WRONG[1:]}"
     found = make_answer(run, None)
+    assert found.judged.short == f"P{WRONG[1:]}"
     assert found.state == "fail"
     assert found.sentence.endswith(f"The series of cli cannot be bisected: {WRONG}.")
     good = make_answer(whole("+++"), None)
