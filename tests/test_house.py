@@ -106,6 +106,7 @@ TESTED_IN = {
     "model.kernel": "kernel/build/test_make",
     "model.nightly": "plan/test_nightly",
     "model.results": "report/test_html",
+    "model.past": "results/test_history",
     "model.searched": "runner/test_bisect",
     "model.spec": "plan/test_lab_yaml",
     "judge.rates": "judge/test_sequential",

@@ -116,7 +116,7 @@ def summary_text(
     lines += [f"its selftest {line}" for line in selftest_lines(run)]
     causes = causes_of(run)
     judged = judgement(run, comparison, causes).text
-    lines += [f"judged: {printable(judged)}"] if judged else []
+    lines += [f"judged: {printable(judged)}"] if judged and run.searched is None else []
     lines += _bad_lines(causes)
     lines += [line for one in run.each_patch for line in each_patch_text.lines(one)]
     lines += [f"problem: {problem}" for problem in run.problems]

@@ -77,11 +77,13 @@ class Rate:
 def timelines(runs: Sequence[RunDigest], most: int = 100) -> tuple[Timeline, ...]:
     """A timeline for each profile that was run twice at least, the one with most runs first.
 
+    A search is no night.
+
     :param runs: newest first.
     """
     profiles: dict[str, list[RunDigest]] = {}
     for run in runs:
-        if run.finished and run.cells:
+        if run.finished and run.cells and not run.searched:
             profiles.setdefault(run.profile, []).append(run)
     found = [
         Timeline(profile, tuple(own[:most]), _rows(own[:most]))

@@ -37,7 +37,8 @@ class RunDigest:
 
     ``folder`` is its folder's name below reports/.  ``known`` counts what is excused by a known
     issue or expected, which ``passed`` and ``skipped`` leave out.  ``regressed`` is None where
-    there was no baseline, ``regressions`` names the first of them.
+    there was no baseline, ``regressions`` names the first of them.  ``searched`` is what a search
+    came to in few words, empty for every other run: its cases are trials, and no night's.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RunDigest:
     regressions: tuple[str, ...] = ()
     cells: tuple[CellDigest, ...] = ()
     folder: str = ""
+    searched: str = ""
 
 
 #: A run's measurements: by cell's place, then by ``WORKLOAD:CASE NAME (UNIT)``.

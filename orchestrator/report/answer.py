@@ -22,7 +22,9 @@ from orchestrator.report.view import standing
 
 @dataclass(frozen=True)
 class Answer:
-    """The first thing the report says.  ``state`` is pass, fail, error, unfinished, interrupted.
+    """The first thing the report says.
+
+    ``state`` is pass, fail, error, unfinished, interrupted or searched.
 
     ``judged`` is the judgement, empty where nothing was executed; ``sentence`` has the counts.
     """
@@ -43,7 +45,7 @@ def make_answer(
     if comparison is not None:
         found = _comparison_answer(run, comparison, causes)
     else:
-        found = Answer(answer(run), _counted(run))
+        found = Answer(answer(run), _looked(run) or _counted(run))
     found = replace(found, judged=judgement(run, comparison, causes))
     one = next((one for one in run.each_patch if one.broken), None)
     if one is None:
@@ -51,6 +53,14 @@ def make_answer(
     # A series that cannot be bisected (``--each-patch``) is told of beside what it does as a whole.
     told = f"{found.sentence} The series of {one.kernel} {each_patch_text.sentence(one)}."
     return replace(found, sentence=told, state="fail" if found.state == "pass" else found.state)
+
+
+def _looked(run: RunResult) -> str:
+    """What a search was about; empty for every other run."""
+    found = run.searched
+    if found is None:
+        return ""
+    return f"Searched for {found.case} of run {found.of} in {counted(found.trials, 'trial')}."
 
 
 def _counted(run: RunResult) -> str:

@@ -99,22 +99,30 @@ def about(finding: PatchFinding) -> tuple[str, ...]:
 
 def rows(one: EachPatch) -> tuple[ShownRow, ...]:
     """The table, a row a patch; the last row is the whole series."""
-    return tuple(_row(row, any(f.patch == row.n for f in _failing(one))) for row in one.rows)
+    gone = [f.mended for f in one.findings if f.kind == "warning"]
+    return tuple(
+        _row(row, any(f.patch == row.n for f in _failing(one)), gone.count(row.n))
+        for row in one.rows
+    )
 
 
 def _failing(one: EachPatch) -> Sequence[PatchFinding]:
     return [finding for finding in one.findings if finding.kind != "warning"]
 
 
-def _row(row: PatchRow, blamed: bool) -> ShownRow:
+def _row(row: PatchRow, blamed: bool, gone: int) -> ShownRow:
+    """A row; ``gone`` are the warnings of earlier patches that it takes away."""
     applies = {True: "yes", False: "no", None: "-"}[row.applies]
     tests = [f"{row.passed} pass"] if row.passed else []
     tests += [f"{row.failed} fail"] if row.failed else []
     short = row.built < row.builds or row.booted < row.boots or row.failed > 0
     bad = blamed or short or row.applies is False
+    warned = [f"+{row.warnings}"] if row.warnings else []
+    warned += [f"-{gone}"] if gone else []
     state = "fail" if bad else "pass" if row.builds else "none"
     return ShownRow(state, (
-        str(row.n), applies, _of(row.built, row.builds), str(row.warnings) if row.built else "-",
+        str(row.n), applies, _of(row.built, row.builds),
+        " ".join(warned) or "0" if row.built else "-",
         _of(row.booted, row.boots), ", ".join(tests) or "-", row.subject,
     ))  # fmt: skip
 

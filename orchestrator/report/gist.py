@@ -14,16 +14,19 @@ from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.report.cause_text import headline
 from orchestrator.report.judgement import judgement
-from orchestrator.report.text import first_line
+from orchestrator.report.text import SEARCH_MEANING, first_line
 
 
 def gist(run: RunResult, comparison: Comparison | None) -> str:
     """``FAIL: kernel BUG at mm/swapfile.c:1587 in 3 workloads, 25 cases fail``.
 
     ``pass: 1257 cases in 2 cells`` where all is as expected.  The first word is ``pass``, ``FAIL``,
-    ``ERROR`` or ``interrupted``, as the exit status has it.  What a guest said is in it as it is.
+    ``ERROR`` or ``interrupted``, as the exit status has it, or ``searched``.  What a guest said is
+    in it as it is.
     """
     status = run.run.exit_status
+    if run.searched is not None and status in SEARCH_MEANING:
+        return f"searched: {run.searched.short}"
     if status == EXIT_OK:
         return f"pass: {_tried(run)}{_failed(run, comparison)}"
     if status == EXIT_INTERRUPTED:

@@ -102,6 +102,8 @@ def _cut(run: RunResult) -> str:
 
 
 def _judged(run: RunResult, comparison: Comparison | None, causes: Sequence[Cause]) -> Judgement:
+    if run.searched is not None:
+        return Judgement((Piece(_begin(run.searched.answer), "search", said=True),))
     items: tuple[CaseComparison, ...] = ()
     if comparison is not None:
         items = comparison.regressed
@@ -239,7 +241,8 @@ def _sure(
         return
     searched = _search(run, cause)
     if searched is not None:
-        yield Piece(f"sure ({searched.probability:.1%})", "searches")
+        told = "; ".join(filter(None, (searched.likely, searched.sides)))
+        yield Piece(f"sure ({told})" if told else "sure", "searches")
         return
     once = _ONCE if len(cause.cases) == 1 else f"each case {_ONCE}"
     nothing = "" if comparison is not None else ", and compared with nothing"

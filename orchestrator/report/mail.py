@@ -24,6 +24,7 @@ from orchestrator.report.cause_text import about, headline
 from orchestrator.report.judgement import judgement
 from orchestrator.report.text import (
     EXIT_MEANING,
+    SEARCH_MEANING,
     changes_text,
     counts_text,
     excerpt,
@@ -100,7 +101,8 @@ def _result(run: RunResult, comparison: Comparison | None, url: str) -> str:
         name = "/".join(filter(None, (cell.config, cell.shape))) or "on the host"
         cells.setdefault(name, {})[cell.arch] = None
     counts = counts_text(counts_of_run(run))
-    meaning = EXIT_MEANING.get(run.run.exit_status, "")
+    meanings = SEARCH_MEANING if run.searched is not None else EXIT_MEANING
+    meaning = meanings.get(run.run.exit_status, "")
     lines = [*_field("result", f"{counts}: {meaning}" if run.run.finished else f"{counts}; cut")]
     if comparison is not None:
         told = changes_text(comparison) or "nothing to compare"

@@ -11,8 +11,11 @@ from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import is_known_failure, is_skipped
 from orchestrator.judge.known_issues import NOT_SEEN, NOT_TRIED, SEEN
 from orchestrator.judge.outcome import cases_of, cell_cases
+from orchestrator.judge.tested import tested_kernels
 from orchestrator.model.evidence import Excerpt
+from orchestrator.model.names import CaseId
 from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, KernelRecord, RunResult
+from orchestrator.model.searched import Searched
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,20 @@ def _split(reason: str) -> tuple[str, str]:
 
 
 def patched(run: RunResult) -> tuple[KernelRecord, ...]:
-    """The kernels that have a series."""
-    return tuple(kernel for kernel in run.kernels if kernel.series)
+    """The kernels that have a series; of a search the one in which the case failed."""
+    found = run.kernels if run.searched is None else tested_kernels(run)
+    return tuple(kernel for kernel in found if kernel.series)
+
+
+def searched_patches(run: RunResult, kernel: str) -> dict[int, tuple[Searched, ...]]:
+    """By number the patches of a kernel's series that sure searches for its cases name."""
+    own = (run.searched,) if run.searched is not None else ()
+    found: dict[int, tuple[Searched, ...]] = {}
+    for one in (*own, *run.searches):
+        if one.sure and CaseId.parse(one.case).cell.kernel == kernel:
+            for number in one.patches:
+                found[number] = (*found.get(number, ()), one)
+    return found
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,14 @@ def digest_of(run: RunResult, comparison: Comparison | None = None) -> RunDigest
         regressed=len(regressed) if comparison is not None else None,
         regressions=tuple(item.key for item in regressed)[:_MOST_REGRESSIONS],
         cells=tuple(cells),
+        searched=run.searched.short if run.searched is not None else "",
     )
 
 
 def figures_of(run: RunResult) -> Figures:
-    """A run's measurements, those of the baseline's own kernel left out."""
+    """A run's measurements, those of the baseline's own kernel left out; none of a search."""
     found: Figures = {}
-    for cell in run.cells:
+    for cell in run.cells if run.searched is None else ():
         if cell.kernel == run.run.baseline:
             continue
         place = CaseId(CellId.parse(cell.id), "", "").key.rstrip(":")
@@ -205,13 +206,13 @@ def _made(reports: Path, folder: Path) -> RunDigest:
     :raises UserError: the run cannot be read.
     """
     run = load(folder)
-    comparison = _compared(reports, run)
+    comparison = compared(reports, run)
     if run.run.finished:
         return keep(folder, run, comparison)
     return replace(digest_of(run, comparison), folder=folder.name)
 
 
-def _compared(reports: Path, run: RunResult) -> Comparison | None:
+def compared(reports: Path, run: RunResult) -> Comparison | None:
     """A run beside its baseline; None where it had none, or that is gone."""
     name = run.run.baseline
     others = [kernel.name for kernel in run.kernels if kernel.name != name]

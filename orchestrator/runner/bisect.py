@@ -32,6 +32,7 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import CellId
+from orchestrator.model.searched import BISECT, Searched, SearchStep
 from orchestrator.model.spec import KernelSpec, Plan
 from orchestrator.runner.context import Listener, Places, nobody
 from orchestrator.runner.run import Done, RunOptions, opened
@@ -40,6 +41,8 @@ from orchestrator.runner.trying import Trying
 
 #: In the run's folder: the trials so far, as ``[[PLACE, FAILED or null], ...]``.
 NOTES = "bisect.json"
+#: What a step of a series is called.
+PATCH = "patch"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Line:
 
     kernels: tuple[KernelSpec, ...]
     titles: tuple[str, ...]
-    word: str = "patch"
+    word: str = PATCH
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,8 @@ class _Search:
         self.why: dict[int, str] = {}
         self.said = "interrupted: --resume goes on"
         self.sure = False
+        self.culprit: Culprit | None = None
+        trying.state.searched = self.record
 
     @property
     def trials(self) -> list[Tried]:
@@ -242,7 +247,7 @@ class _Search:
         sure = 1 - rates.false_regressions
         while True:
             found = search(self.last, self.trials, self.left_out, deterministic=self.steady)
-            likeliest = found.culprit
+            self.culprit = likeliest = found.culprit
             self.said = self._saying(likeliest)
             self.sure = likeliest.probability >= sure
             if self.sure or found.place is None:
@@ -269,18 +274,38 @@ class _Search:
 
     def _saying(self, found: Culprit) -> str:
         """One sentence: which it is, how sure, and the counts on both sides of it."""
-        word = self.line.word
-        if found.first == found.last:
-            named = f"{word} {found.first} of {self.last} brought it: {self._title(found.first)}"
-        else:
-            named = (
-                f"one of {word} {found.first} to {found.last} of {self.last} brought it: "
-                "what lies between cannot be tried"
-            )
+        alone = found.first == found.last
+        why = self._title(found.first) if alone else "what lies between cannot be tried"
+        named = f"{self._blamed(found)} brought it: {why}"
         bad = [one.failed for one in self.trials if one.place >= found.last]
         good = [one.failed for one in self.trials if one.place < found.first]
         counts = f"fails {sum(bad)} of {len(bad)} with it, {sum(good)} of {len(good)} before"
         return f"{named} (probability {found.probability:.1%}; {counts})"
+
+    def _blamed(self, found: Culprit) -> str:
+        word = self.line.word
+        if found.first == found.last:
+            return f"{word} {found.first} of {self.last}"
+        return f"one of {word} {found.first} to {found.last} of {self.last}"
+
+    def record(self) -> Searched:
+        """What it came to by now, as the run keeps it."""
+        found, trials, steps = self.culprit, self.trials, []
+        for place, subject in enumerate(self.subjects):
+            tried = [one.failed for one in trials if one.place == place]
+            if tried or place in self.left_out:
+                steps.append(SearchStep(
+                    f"{self.line.word} {place} of {self.last}: {self._title(place)}"
+                    if place else f"without any {self.line.word}",
+                    subject.cell.id, sum(tried), len(tried), self.why.get(place, ""),
+                    found is not None and found.last == place,
+                ))  # fmt: skip
+        numbers = tuple(range(found.first, found.last + 1)) if found else ()
+        return Searched(
+            BISECT, self.said, self.sure, tuple(steps), self._blamed(found) if found else "",
+            numbers if self.line.word == PATCH else (), found.probability if found else 0.0,
+            self.repeat.case.id, self.trying.old.name,
+        )  # fmt: skip
 
 
 def _failed(trial: Trial) -> bool | None:

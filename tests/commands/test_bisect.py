@@ -39,6 +39,24 @@ def test_the_last_line_names_the_patch(world: World, lab: Callable[..., Any], gu
     assert len(world.booted) == 4
 
 
+def test_it_is_a_search_wherever_runs_are_told_of(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    failing_from(world, 3)
+    assert lab("bisect", "r1", CASE, "--quiet").out.startswith(f"searched: {CASE}: patch 3 of 4 ")
+    told = "searched: patch 3 of 4 brought it (over 99.9%)"
+    assert lab("history").out.splitlines()[1].endswith(told)
+    assert told in (folder / "reports" / "index.html").read_text()
+    own = (folder / "reports" / "latest" / "index.html").read_text()
+    assert ">Patch 3 of 4 brought it: mm: 3 (probability " in own
+    # The run that it is about tells it too.
+    page = (folder / "reports" / "r1" / "index.html").read_text()
+    assert '<a href="#searches">Patch 3 of 4</a> ' in page
+    assert "brought (over 99.9%)" in page
+    mail = " ".join(lab("report", "r1", "--mail").out.split())
+    assert "sure (over 99.9%; fails 2 of 2 with it, 0 of 2 before), tried in " in mail
+
+
 def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -> None:
     failing_from(world, 2)
     events = [json.loads(line) for line in lab("bisect", "r1", CASE, "--json").out.splitlines()]

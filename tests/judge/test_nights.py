@@ -40,6 +40,13 @@ def test_a_failure_is_new_once() -> None:
     assert states(found) == ["fail", NEW]  # of the first nobody knows since when
 
 
+def test_a_search_is_no_night() -> None:
+    search = night(2, cell("w:a"), searched="patch 1 of 2 brought it")
+    found = line(night(1, cell()), search, night(3, cell()))
+    assert states(found) == ["pass", "pass"]
+    assert spells(found) == rates(found) == ()
+
+
 def test_what_did_not_come_to_its_end_breaks_nothing() -> None:
     lost = cell("w:z", state="error")
     found = line(night(1, cell("w:a")), night(2, lost), night(3), night(4, cell("w:a")))

@@ -36,9 +36,9 @@ def test_for_a_terminal() -> None:
     assert lines(one) == [
         "each patch of cli: cannot be bisected",
         "       n  applies  builds  warnings  boots  tests   patch",
-        "       1  yes      1/1     1         1/1    1 pass  mm: change 1",
+        "       1  yes      1/1     +1        1/1    1 pass  mm: change 1",
         "       2  yes      0/1     -         -      -       mm: change 2",
-        "       3  yes      1/1     0         1/1    1 pass  mm: change 3",
+        "       3  yes      1/1     -1        1/1    1 pass  mm: change 3",
         f"FAIL   {WRONG}",
         "       mm: change 2",
         "       default/x86_64",
