@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from orchestrator.commands.brief import brief
@@ -23,6 +24,7 @@ from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import block, cause_to_dict
 from orchestrator.report.judgement import judgement
+from orchestrator.report.sources import source_lines
 from orchestrator.report.text import (
     changes_text,
     counts_text,
@@ -117,8 +119,9 @@ def summary_text(
     causes = causes_of(run)
     judged = judgement(run, comparison, causes).text
     lines += [f"judged: {printable(judged)}"] if judged and run.searched is None else []
-    lines += _bad_lines(causes)
-    lines += [line for one in run.each_patch for line in each_patch_text.lines(one)]
+    source = partial(source_lines, run)
+    lines += _bad_lines(causes, source)
+    lines += [line for one in run.each_patch for line in each_patch_text.lines(one, source)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:
@@ -136,9 +139,12 @@ def summary_text(
     return "\n".join(lines)
 
 
-def _bad_lines(causes: Sequence[Cause]) -> list[str]:
+def _bad_lines(causes: Sequence[Cause], source: Callable[[str], list[str]]) -> list[str]:
     """Why it fails: some lines a cause, of those beyond the limit one each."""
-    lines = [line for cause in causes[:SHOWN] for line in block(cause)]
+    lines = []
+    for cause in causes[:SHOWN]:
+        head, *rest = block(cause)
+        lines += [head, *(f"       {text}" for text in source(cause.first.id)), *rest]
     return [*lines, *(block(cause)[0] for cause in causes[SHOWN:])]
 
 

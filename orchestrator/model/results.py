@@ -115,7 +115,8 @@ class BuildRecord:
     """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run.
 
     ``expected`` is the title of an ``expect:`` entry that its failure met: its verdict is a pass.
-    ``toolchain`` is what was asked for, ``compiler`` what it says it is.
+    ``toolchain`` is what was asked for, ``compiler`` what it says it is.  ``sources`` are the lines
+    around its first errors, by ``FILE:LINE``.
     """
 
     id: str
@@ -138,6 +139,7 @@ class BuildRecord:
     notes: tuple[str, ...] = ()
     toolchain: str = "gcc"
     compiler: str = ""
+    sources: dict[str, Excerpt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

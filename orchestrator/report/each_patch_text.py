@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.model.formats import counted
@@ -131,8 +131,11 @@ def _of(well: int, tried: int) -> str:
     return f"{well}/{tried}" if tried else "-"
 
 
-def lines(one: EachPatch) -> list[str]:
-    """All of it as lines for a terminal: what came of it, the table, each finding."""
+def lines(one: EachPatch, source: Callable[[str], Sequence[str]] = lambda _: ()) -> list[str]:
+    """All of it as lines for a terminal: what came of it, the table, each finding.
+
+    :param source: gives the lines of source to quote of a case.
+    """
     shown = [HEAD, *(row.cells for row in rows(one))]
     widths = [max(len(cells[at]) for cells in shown) for at in range(len(HEAD))]
     told = [f"each patch of {one.kernel}: {outcome(one)}"]
@@ -142,6 +145,6 @@ def lines(one: EachPatch) -> list[str]:
     for finding in one.findings:
         word = "WARN" if finding.kind == "warning" else "FAIL"
         told.append(f"{word:5}  {headline(finding, one)}")
-        told += [f"       {text}" for text in about(finding)]
+        told += [f"       {text}" for text in (*about(finding), *source(finding.case))]
         told += [f"       again: {finding.rerun}"] if finding.rerun else []
     return told

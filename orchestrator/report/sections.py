@@ -12,7 +12,6 @@ from orchestrator.judge.counts import is_known_failure, is_skipped
 from orchestrator.judge.known_issues import NOT_SEEN, NOT_TRIED, SEEN
 from orchestrator.judge.outcome import cases_of, cell_cases
 from orchestrator.judge.tested import tested_kernels
-from orchestrator.model.evidence import Excerpt
 from orchestrator.model.names import CaseId
 from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, KernelRecord, RunResult
 from orchestrator.model.searched import Searched
@@ -120,12 +119,6 @@ def shown_causes(run: RunResult, causes: Sequence[Cause]) -> tuple[ShownCause, .
 def told_above(shown: Iterable[ShownCause]) -> dict[str, int]:
     """By case the number of the cause that shows its evidence; 0 for every other case."""
     return defaultdict(int, {one.cause.first.id: one.number for one in shown if one.cell})
-
-
-def numbered(excerpt: Excerpt) -> tuple[tuple[int, str], ...]:
-    """The lines of an excerpt with their numbers, tabs as eight columns."""
-    lines = excerpt.text.expandtabs(8).split("\n")
-    return tuple(enumerate(lines, excerpt.first))
 
 
 def configs_of(run: RunResult) -> tuple[str, ...]:

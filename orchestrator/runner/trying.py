@@ -20,6 +20,7 @@ from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.results import runs
+from orchestrator.runner import build_lines
 from orchestrator.runner.context import Context, Event, Kernel
 from orchestrator.runner.repeat import command_difference, same_kernel
 from orchestrator.runner.stages import (
@@ -120,6 +121,7 @@ class Trying:
         if built is not None:
             ready = replace(ready, note=ready.note or self._other_config(subject, built))
             kept = record_build(built, self.context, boots=self.repeat.boots)
+            kept = build_lines.with_lines(kept, kernel, self.context)
             notes = (*kept.notes, ready.note) if ready.note else kept.notes
             self.state.builds[build.id] = replace(kept, notes=notes)
             told = "cached" if built.cached else built.reason
