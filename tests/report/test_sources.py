@@ -40,6 +40,10 @@ def test_the_first_error_that_is_quoted() -> None:
     assert source_lines(sample_run.broken_run(), CASE) == []
 
 
+def test_lines_with_their_numbers() -> None:
+    assert numbered(Excerpt(8, "a\n\tb")) == ((8, "a"), (9, "        b"))
+
+
 def test_on_a_terminal_a_few_lines_and_the_marks() -> None:
     lines = [
         "    1185          if (<b>)", "    1186                  return;",
