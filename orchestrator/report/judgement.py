@@ -245,6 +245,8 @@ def _sure(
         yield Piece(f"sure ({told})" if told else "sure", "searches")
         return
     once = _ONCE if len(cause.cases) == 1 else f"each case {_ONCE}"
+    if any(case.earlier is not None and case.earlier.passed for case in cause.cases):
+        once = f"{once}, flaky in earlier runs"
     nothing = "" if comparison is not None else ", and compared with nothing"
     yield Piece(f"{once}{nothing}", anchor(cause.first.id))
 

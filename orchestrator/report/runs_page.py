@@ -13,9 +13,10 @@ from orchestrator.judge.nights import (
     NONE,
     Rate,
     Row,
-    Spell,
+    SpellGroup,
     Square,
     Timeline,
+    by_cause,
     rates,
     spells,
     timelines,
@@ -44,6 +45,7 @@ class Limits:
 
     regressions: int = 10
     spells: int = 60
+    cases: int = 60
     rates: int = 60
     places: int = 12
 
@@ -63,7 +65,7 @@ class Nights:
     """A timeline with what is told below it."""
 
     timeline: Timeline
-    spells: tuple[Spell, ...]
+    spells: tuple[SpellGroup, ...]
     rates: tuple[Rate, ...]
 
 
@@ -84,7 +86,7 @@ def render(
         left=left,
         trends=TRENDS if trends else "",
         sparks=_sparks(runs),
-        nights=[Nights(one, spells(one), rates(one)) for one in timelines(runs)],
+        nights=[Nights(one, by_cause(spells(one)), rates(one)) for one in timelines(runs)],
         limits=Limits(),
         folders={run.id: run.folder for run in runs},
         state=state,

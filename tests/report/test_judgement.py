@@ -23,6 +23,7 @@ from orchestrator.model.results import (
     CaseResult,
     CellRecord,
     Comparison,
+    EarlierRuns,
     KernelRecord,
     RunInfo,
     RunResult,
@@ -148,6 +149,13 @@ def test_without_a_baseline_nobody_is_blamed() -> None:
         "f/a:moves: moves is wrong: seen once, not tried again, and compared with nothing, "
         "tried in c/x86_64/s only"
     )
+
+
+def test_what_passed_on_the_very_kernel_before_is_flaky() -> None:
+    run = run_of({X: {MOVES: "+-"}})
+    case = replace(run.cells[1].cases[0], earlier=EarlierRuns(passed=3, failed=1))
+    run = replace(run, cells=(run.cells[0], replace(run.cells[1], cases=(case,))))
+    assert ": seen once, not tried again, flaky in earlier runs, tried in" in judged(run).text
 
 
 def test_against_another_run_it_is_what_differs() -> None:
