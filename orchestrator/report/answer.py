@@ -51,7 +51,10 @@ def make_answer(
     if one is None:
         return found
     # A series that cannot be bisected (``--each-patch``) is told of beside what it does as a whole.
-    told = f"{found.sentence} The series of {one.kernel} {each_patch_text.sentence(one)}."
+    first = each_patch_text.headline(one.broken[0], one)
+    leads = found.judged.short.lower() == first.lower()
+    what = each_patch_text.outcome(one) if leads else each_patch_text.sentence(one)
+    told = f"{found.sentence} The series of {one.kernel} {what}."
     return replace(found, sentence=told, state="fail" if found.state == "pass" else found.state)
 
 

@@ -114,16 +114,19 @@ def _judged(run: RunResult, comparison: Comparison | None, causes: Sequence[Caus
         alone = []
     told = {id(f) for cause in causes for f, _ in _findings(run, cause)}
     broken = [(f, one) for one in run.each_patch for f in one.broken if id(f) not in told]
-    count = len(causes) + len(broken) + len(alone)
+    count = len(causes) + len(broken)
     host = bool(causes) and causes[0].kind is CauseKind.ERROR
     if causes and not (host and broken):
         return _of_cause(run, comparison, causes[0], items, count - 1)
     if broken:
         return _of_patch(run, *broken[0], count - 1)
     if alone:
+        # It is there and does not fail: a skip of what ran before.
         case = alone[0].after
-        name, place = (case.id, anchor(case.id)) if case else (alone[0].key, "comparison")
-        return Judgement((Piece(f"{name}: {alone[0].reason}", place, said=True),), (), count - 1)
+        name, place = (case.id, anchor(case.id)) if case else (alone[0].key, _DIFFERS)
+        what = Piece(f"{name}: {alone[0].reason}", place, said=True)
+        also = f"and so {counted(len(alone) - 1, 'more case')}"
+        return Judgement((what,), (Piece(also, _DIFFERS),) if len(alone) > 1 else ())
     return _of_nothing(run, comparison)
 
 

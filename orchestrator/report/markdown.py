@@ -41,7 +41,7 @@ _WIDTH, _SHORT, _NARROW = 400, 200, 60  # characters: of a line, of one above th
 _REPORT_LINES = 30
 _ROWS = 20
 _FEW = 10
-_GLYPHS = {"pass": "✓", "met": "✓", "fail": "✗", "error": "!", "skip": "○"}
+_GLYPHS = {"pass": "✓", "met": "✓", "fail": "✗", "error": "!", "skip": "○", "searched": "→"}
 
 
 def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:

@@ -85,7 +85,7 @@ def test_what_leads() -> None:
     found = make_answer(run, None)
     assert found.judged.short == f"P{WRONG[1:]}"
     assert found.state == "fail"
-    assert found.sentence.endswith(f"The series of cli cannot be bisected: {WRONG}.")
+    assert found.sentence.endswith("The series of cli cannot be bisected.")
     good = make_answer(whole("+++"), None)
     assert good.state == "pass"
     assert good.sentence == "4 cases passed, none failed, in 1 cell."

@@ -188,6 +188,16 @@ def test_a_pass() -> None:
     assert judged(run_of({X: {MOVES: " +"}}, baseline="")).text == "No case failed: tried on x86_64"
 
 
+def test_what_regressed_without_a_failure_is_named_and_no_cause() -> None:
+    found = judged(run_of({X: {MOVES: "+s", "f/b:x": "+s", "f/c:y": "++"}}))
+    assert found.text == (
+        f"cli/{X}:{MOVES}: skipped, but ran on the baseline: moves is wrong: and so 1 more case"
+    )
+    assert found.more == 0
+    both = judged(run_of({X: {MOVES: "+-", "f/b:x": "+s"}}))
+    assert "more" not in both.text
+
+
 def test_known_failures_alone_are_told() -> None:
     run = run_of({X: {MOVES: "+k", "f/b:x": "++"}})
     assert judged(run).text == "The series breaks nothing: tried on x86_64, 1 known failure"
