@@ -88,10 +88,7 @@ def _reach(run: Found, kernel: str, failing: Mapping[Place, set[_Name]]) -> Reac
     found = _built(run, kernel) if built else _passed(run, kernel, names)
     passing = {place: own for place, own in found.items() if place not in failing}
     axes = [_axis(at, failing, passing) for at in range(len(AXES))] if failing else []
-    told = all(
-        any(axis.passing and place[at] not in axis.failing for at, axis in enumerate(axes))
-        for place in passing
-    )
+    told = all(any(place[at] in axis.passing for at, axis in enumerate(axes)) for place in passing)
     # What has no shape, as a build, has none to tell.
     applying = tuple(axis for axis in axes if axis.failing != (NOT_ANY,))
     return Reach(applying, len(failing), len(failing) + len(passing), told)

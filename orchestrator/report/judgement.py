@@ -7,7 +7,7 @@ that shows it, to which the page links.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.judge.causes import Cause
@@ -15,7 +15,7 @@ from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import executed
 from orchestrator.judge.prefixes import without_prefixes
-from orchestrator.judge.reach import Axis, Reach, reach_of, reach_of_case
+from orchestrator.judge.reach import Reach, reach_of, reach_of_case
 from orchestrator.judge.retried import counts_text
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.errors import EXIT_INTERRUPTED
@@ -33,11 +33,10 @@ from orchestrator.model.results import (
 from orchestrator.model.searched import Searched
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import headline, titled
+from orchestrator.report.reach_text import listed, where
 from orchestrator.report.text import first_line
 from orchestrator.report.view import anchor
 
-# Values of an axis that are named; of more their number is told.
-_NAMED = 3
 _BREAKS = {CauseKind.REPORT: "brings", CauseKind.COUNTER: "brings"}
 _DIFFERS = "comparison"
 _ONCE = "seen once, not tried again"
@@ -91,7 +90,7 @@ def judgement(run: RunResult, comparison: Comparison | None, causes: Sequence[Ca
     :param causes: all of the run's.
     """
     found = _judged(run, comparison, causes)
-    cut = _cut(run)
+    cut = _cut(run) if run.searched is None else ""  # a search says so itself
     return Judgement((Piece(cut), *found.what), found.how, found.more) if cut else found
 
 
@@ -158,6 +157,11 @@ def _of_cause(
     unit = "build" if cause.kind is CauseKind.BUILD else "cell"
     how = (*_sure(run, comparison, cause, items), *_where(reach_of(run, cause), unit))
     return Judgement(what, how, more)
+
+
+def _where(found: Reach, unit: str) -> Iterator[Piece]:
+    for text, proof in where(found, unit):
+        yield Piece(text, anchor(proof) if proof else "")
 
 
 def _who(run: RunResult, comparison: Comparison | None, cause: Cause) -> Piece | None:
@@ -275,50 +279,6 @@ def sure_text(found: Retried) -> str:
     return f"not sure ({found.decision.value}: {counts})"
 
 
-# ---------------------------------------------------------------- where
-
-
-def _where(found: Reach, unit: str) -> Iterator[Piece]:
-    """On which architectures, configs and shapes; of what was not tried nothing is claimed."""
-    if found.tried == 1:
-        arch, config, *shape = (axis.failing[0] for axis in found.axes)
-        yield Piece(f"tried in {'/'.join((config, arch, *shape))} only")
-        return
-    for axis in found.axes:
-        text = _axis_text(axis)
-        if text:
-            yield Piece(text, anchor(axis.proof) if axis.proof else "")
-    if not found.told:
-        yield Piece(f"in {found.failed} of {found.tried} {unit}s that were tried")
-    for axis in found.axes[:1]:
-        if axis.tried == 1:
-            yield Piece(f"tried on {axis.failing[0]} only")
-
-
-_IN = {
-    "architecture": ("on ", "on ", "architectures"),
-    "config": ("with config ", "with configs ", "configs"),
-    "shape": ("in shape ", "in shapes ", "shapes"),
-}
-
-
-def _axis_text(axis: Axis) -> str:
-    one, several, plural = _IN[axis.name]
-    count = len(axis.failing)
-    if axis.passing:
-        names = f"{count} of {axis.tried} {plural}" if count > _NAMED else _and(axis.failing)
-        return f"only {one if count == 1 else several}{names}"
-    if count < 2 or count < axis.tried:
-        return ""
-    every = f"both {plural}" if count == 2 else f"all {count} {plural}"
-    return f"{'on' if axis.name == 'architecture' else 'in'} {every}"
-
-
-def _and(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
 # ---------------------------------------------------------------- a patch of a series, or nothing
 
 
@@ -329,8 +289,8 @@ def _of_patch(run: RunResult, finding: PatchFinding, one: EachPatch, more: int) 
     sure = {"build": (), "boot": (Piece(_ONCE, shown),),
             "test": (Piece("seen once, in a workload that is deterministic", shown),)}  # fmt: skip
     unit = "build" if CaseId.parse(finding.case).workload == BUILD else "cell"
-    where = _where(reach_of_case(run, finding.case), unit)
-    return Judgement((what,), (*sure[finding.kind], *where), more)
+    places = _where(reach_of_case(run, finding.case), unit)
+    return Judgement((what,), (*sure[finding.kind], *places), more)
 
 
 def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
@@ -344,11 +304,11 @@ def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
     arches = dict.fromkeys(cell.arch for cell in tested if any(map(executed, cell.cases)))
     if not arches:
         return Judgement()
-    where = Piece(f"tried on {_and(arches)}", "matrix")
+    tried = Piece(f"tried on {listed(arches)}", "matrix")
     known = counts_of_run(run).known
     also = [Piece(counted(known, "known failure"), "known")] if known else []
     if comparison is None:
-        return Judgement((Piece("No case failed"),), (where, *also))
+        return Judgement((Piece("No case failed"),), (tried, *also))
     flaky = [item.after for item in comparison.cases if item.change is Change.FLAKY and item.after]
     if flaky:
         first = flaky[0]
@@ -361,4 +321,4 @@ def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
     kernels = dict.fromkeys(cell.kernel for cell in tested)
     series = all(_by_series(run, comparison, kernel) for kernel in kernels)
     what = Piece("The series breaks nothing", "patches") if series else Piece("Nothing regressed")
-    return Judgement((what,), (where, *also))
+    return Judgement((what,), (tried, *also))

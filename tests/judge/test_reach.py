@@ -57,6 +57,13 @@ def test_what_differs_in_two_things_claims_neither() -> None:
     assert (found.failed, found.tried, found.told) == (1, 2, False)
 
 
+def test_a_value_that_stands_beside_no_failing_cell_is_not_told_by_its_axis() -> None:
+    found = reach({f"k/{X}/s": "-", f"c/{X}/s": "+", f"m/{A}/s": "+"})
+    config = found.axes[1]
+    assert (config.failing, config.passing, config.tried) == (("k",), ("c",), 3)
+    assert not found.told
+
+
 def test_two_things_that_only_together_break_it_are_not_told_by_the_axes() -> None:
     found = reach({f"k/{X}/s": "-", f"c/{A}/s": "-", f"c/{X}/s": "+", f"k/{A}/s": "+"})
     assert (found.failed, found.tried, found.told) == (2, 4, False)

@@ -229,6 +229,15 @@ def test_a_run_that_was_cut_says_so_first() -> None:
     assert judged(cut).text.startswith("The run did not finish; so far: The series breaks f/a:")
 
 
+def test_a_search_is_its_answer() -> None:
+    (found,) = searches()
+    run = replace(run_of({X: {MOVES: "+-"}}), searched=found)
+    assert judged(run).text == "Patch 2 of 3 brought it"
+    stopped = replace(found, answer="interrupted: --resume goes on", sure=False)
+    cut = replace(run, searched=stopped, run=replace(run.run, exit_status=130))
+    assert judged(cut).text == "Interrupted: --resume goes on"
+
+
 def test_nothing_that_was_executed_is_no_judgement() -> None:
     assert judged(run_of({}, baseline="")).text == ""
 
