@@ -121,6 +121,7 @@ TESTED_IN = {
     "runner.collector": "runner/test_cell",
     "runner.in_guest": "runner/test_cell",
     "runner.repeat": "commands/test_rerun",
+    "runner.searching": "runner/test_bisect",
     "runner.standing": "runner/test_cell",
     "runner.state": "runner/test_local",
     "runner.trying": "runner/test_trials",

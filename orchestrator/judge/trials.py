@@ -58,6 +58,12 @@ class Repeat:
         """The kernel that tells whether the series is to blame."""
         return self.subjects[0] if self.subjects[0].is_base else None
 
+    @property
+    def steady(self) -> bool:
+        """Whether what is run comes to the same each time."""
+        workloads = self.tested.cell.workloads
+        return bool(workloads) and all(spec.deterministic for spec in workloads)
+
 
 # ---------------------------------------------------------------- what the trials come to
 
@@ -87,6 +93,13 @@ class Trial:
     def failed(self) -> bool:
         """Whether the kernel failed."""
         return self.shown in (Shown.AGAIN, Shown.OTHERWISE)
+
+    @property
+    def case_failed(self) -> bool | None:
+        """Whether the case itself failed; None where the trial tells nothing of it."""
+        if self.shown is Shown.AGAIN:
+            return True
+        return False if self.passed else None
 
 
 def by_series(kernel: KernelSpec) -> bool:

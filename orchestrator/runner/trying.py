@@ -7,14 +7,17 @@ the state of a run.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.host import process
 from orchestrator.judge.outcome import apply_reason, cases_of
 from orchestrator.judge.trials import Repeat, Subject, Trial, judge_trial, telling
+from orchestrator.model.errors import Interrupted
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
@@ -53,6 +56,17 @@ class Trying:
         self.stages = stages
         self.state = RunState()
         self.ready: dict[str, _Ready] = {}
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """A with block of trials: what goes wrong in it is the state's to tell, and ends it."""
+        try:
+            yield
+        except (KeyboardInterrupt, Interrupted):
+            self.state.interrupted = True
+            process.cancel()
+        except Exception as error:
+            self.state.explain("", error)
 
     def attempt(self, subject: Subject) -> Trial:
         """Try the case once on a subject's kernel, which is found or built first."""
@@ -131,7 +145,7 @@ class Trying:
 
     def _other_config(self, subject: Subject, built: BuildResult) -> str:
         """A note where the base could not be had with the config that the run's kernel has."""
-        if subject.is_base or built.kernel_config is None:
+        if subject.is_base or self.repeat.base is None or built.kernel_config is None:
             return ""
         base_built = next((one.built for one in self.ready.values() if one.built), None)
         if base_built is None or base_built.kernel_config is None:

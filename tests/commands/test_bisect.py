@@ -13,14 +13,14 @@ import pytest
 from rerun_world import CASE, World, make_world
 
 from orchestrator.model.names import Verdict
-from orchestrator.runner import bisect
+from orchestrator.runner import searching
 
 PATCHES = 4
 
 
 @pytest.fixture
 def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(folder, monkeypatch, bisect, PATCHES)
+    return make_world(folder, monkeypatch, searching, PATCHES)
 
 
 def failing_from(world: World, guilty: int) -> None:
