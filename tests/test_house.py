@@ -104,6 +104,7 @@ TESTED_IN = {
     "model.evidence": "evidence/test_counters",
     "model.judging": "judge/test_retried",
     "model.kernel": "kernel/build/test_make",
+    "model.narrowing": "plan/test_changes",
     "model.nightly": "plan/test_nightly",
     "model.results": "report/test_html",
     "model.spec": "plan/test_lab_yaml",

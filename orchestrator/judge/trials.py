@@ -81,13 +81,15 @@ class Shown(str, Enum):
 class Trial:
     """One run of one subject; ``reason`` is one line on what failed or why nothing is known.
 
-    ``passed`` tells that the case itself passed, whatever else failed.
+    ``passed`` tells that the case itself passed, whatever else failed; ``skipped`` is why it was
+    left out where others of its workload ran, empty where it was not.
     """
 
     subject: Subject
     shown: Shown
     reason: str = ""
     passed: bool = False
+    skipped: str = ""
 
     @property
     def failed(self) -> bool:
@@ -170,7 +172,8 @@ def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult])
         return Trial(subject, Shown.UNKNOWN, _line(wrong[0]))
     staged = case.workload in STAGES
     if any(c.verdict is Verdict.PASS if staged else executed(c) for c in cases if not c.known):
-        return Trial(subject, Shown.NO, passed=True)
+        left_out = own and all(c.verdict is Verdict.SKIP for c in own)
+        return Trial(subject, Shown.NO, passed=True, skipped=_line(own[0]) if left_out else "")
     skipped = next((c for c in cases if c.verdict is Verdict.SKIP), None)
     return Trial(subject, Shown.UNKNOWN, _line(skipped) if skipped else "no case was executed")
 

@@ -86,7 +86,7 @@ class World:
     def same_kernel(self, subject: Subject, *_: Any) -> tuple[Any, BuildResult, str]:
         spec = subject.cell.build.kernel
         tree = KernelTree(spec, "6.12.117", "a", "b")
-        kernel = SimpleNamespace(tree=tree, slot="", source=spec.source)
+        kernel = SimpleNamespace(tree=tree, slot="", source=spec.source, exact=True)
         built = BuildResult(subject.cell.build, Verdict.PASS, "", 0.0, True, Path("i"), "sha")
         return kernel, built, ""
 
