@@ -121,6 +121,7 @@ TESTED_IN = {
     "report.view": "report/test_html",
     "runner.collector": "runner/test_cell",
     "runner.in_guest": "runner/test_cell",
+    "runner.narrowed": "commands/test_narrow",
     "runner.repeat": "commands/test_rerun",
     "runner.searching": "runner/test_bisect",
     "runner.standing": "runner/test_cell",

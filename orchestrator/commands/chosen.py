@@ -102,18 +102,20 @@ class Failing:
     case: CaseResult
 
     def repeat(self, *, on: str | None = None, with_base: bool = True) -> Repeat:
-        """What is tried: the guest has the shape that it had in the run.
+        """What is tried: the guest as it was in the run.
 
         :param on: another kernel of lab.yaml.
         :param with_base: whether the kernel that it is set beside is tried too.
         :raises UserError: when lab.yaml lacks what it takes.
         """
+        from orchestrator.runner.narrowed import original, with_changes
         from orchestrator.runner.repeat import make_repeat
 
-        shape = runs.stored_shape(self.folder, str(CaseId.parse(self.case.id).cell))
-        return make_repeat(
-            self.config, self.run, self.case, on=on, shape=shape, with_base=with_base
-        )
+        was = original(self.folder, self.case)
+        case = was or self.case
+        shape = runs.stored_shape(self.folder, str(CaseId.parse(case.id).cell))
+        found = make_repeat(self.config, self.run, case, on=on, shape=shape, with_base=with_base)
+        return found if was is None else with_changes(found, self.case, self.run, self.folder)
 
     def options(self, typed: Options) -> RunOptions:
         """How the trials are run, as the command line has it.

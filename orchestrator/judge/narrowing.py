@@ -241,6 +241,18 @@ def sentence(found: Narrowed) -> str:
     return "; ".join([*parts, *_arches(found)])
 
 
+def in_words(changes: Sequence[Change]) -> str:
+    """The changes that are made together: ``one CPU, without the fragments thp and ksm``."""
+    told = []
+    for axis in dict.fromkeys(one.axis for one in changes):
+        own = [one for one in changes if one.axis == axis]
+        if axis in _NOUNS and len(own) > 1:
+            told.append(f"without {_listed(own)[0]}")
+        else:
+            told += [one.told for one in own]
+    return ", ".join(told) or "as it was"
+
+
 def _apart(changes: Iterable[Change]) -> list[Change]:
     """Without architectures, of which there are words of their own."""
     return [one for one in changes if one.axis != ARCH]

@@ -107,7 +107,7 @@ def narrow(
     plan = replace(repeat.plan, builds=(cell.build,), cells=(cell,), baseline=None)
     alone = replace(repeat, subjects=(subject,), plan=plan)
     wanted = {*axes, *((FRAGMENTS,) if SYMBOLS in axes else ())}
-    changes = tuple(one for one in _changes(alone) if one.axis in wanted)
+    changes = tuple(one for one in all_changes(alone) if one.axis in wanted)
     looking, done = carry_out(
         alone, old, places, options,
         lambda trying, notes: _Narrowing(alone, changes, trying, notes, most, rates),
@@ -118,7 +118,7 @@ def narrow(
     return NarrowedDown(looking.said, done, looking.found, tuple(looking.rows()), looking.sure)
 
 
-def _changes(repeat: Repeat) -> Iterator[Change]:
+def all_changes(repeat: Repeat) -> Iterator[Change]:
     """All that can be changed, in the order in which it is tried."""
     cell = repeat.tested.cell
     if repeat.boots:  # what is built does not depend on it
@@ -287,7 +287,7 @@ class _Narrowing:
         return [one for one in self.changes if one.name in names]
 
     def _told(self, names: Names) -> str:
-        return ", ".join(one.told for one in self._made(names)) or "as it was"
+        return narrowing.in_words(self._made(names))
 
     def rows(self) -> Iterator[Row]:
         """All that was tried, in its order."""

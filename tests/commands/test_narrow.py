@@ -13,7 +13,9 @@ from rerun_world import CASE, World, make_world
 
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Cell
-from orchestrator.runner import searching
+from orchestrator.results.runs import stored_shape
+from orchestrator.runner import searching, trials
+from orchestrator.runner.stages import Stages
 
 
 @pytest.fixture
@@ -26,13 +28,9 @@ def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         played.script["cli"] = [Verdict.FAIL if cell.shape.cpus == 2 else Verdict.PASS]
         return usual(cell, *rest)
 
-    monkeypatch.setattr(
-        searching, "Stages", lambda: searching_stages(compile=lambda *_: None, run=run_cell)
-    )
+    for engine in (searching, trials):
+        monkeypatch.setattr(engine, "Stages", lambda: Stages(compile=lambda *_: None, run=run_cell))
     return played
-
-
-searching_stages = searching.Stages
 
 
 def test_the_last_line_is_the_statement_and_a_table_stands_before_it(
@@ -90,3 +88,24 @@ def test_words_that_are_wrong(world: World, lab: Callable[..., Any]) -> None:
     assert lab("narrow", "r1", CASE, "--axis", "colour").status == 2
     assert lab("narrow", "r1", "nobody").status == 2
     assert lab("narrow", "r1", CASE, "--resume", "nobody").status == 2
+
+
+def test_a_case_of_a_changed_guest_is_repeated_in_that_guest(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    assert lab("narrow", "r1", CASE, "--plain", "--axis", "shape").status == 0
+    (made,) = [one.name for one in (folder / "reports").iterdir() if one.name.startswith("20")]
+    case = "cli/default/x86_64/small@half-memory:fam/one:counters"
+    done = lab("rerun", made, case, "--plain", "--no-base")
+    assert done.status == 1, done
+    assert done.out.splitlines()[-1] == f"{case}: fails again"
+    shape = stored_shape(folder / "reports/latest", case.partition(":")[0])
+    assert shape is not None
+    assert (shape.name, shape.memory_mib) == ("small@half-memory", 512)
+    # The guest as it was is repeated as ever, and a name that nothing was tried by is told.
+    assert lab("rerun", made, CASE, "--plain", "--no-base").status == 1
+    notes = folder / "reports" / made / "narrow.json"
+    notes.write_text(json.dumps(json.loads(notes.read_text()) | {"tried": []}))
+    lost = lab("rerun", made, case, "--plain", "--no-base")
+    assert lost.status == 2
+    assert "no change that" in lost.err

@@ -9,7 +9,15 @@ from collections.abc import Collection
 import pytest
 from measure_narrowing import Fails, names, narrowed, needing, simulated
 
-from orchestrator.judge.narrowing import Effect, Names, Narrowed, effect_of, search, sentence
+from orchestrator.judge.narrowing import (
+    Effect,
+    Names,
+    Narrowed,
+    effect_of,
+    in_words,
+    search,
+    sentence,
+)
 from orchestrator.model.narrowing import (
     ARCH,
     BOOT_ARGS,
@@ -144,6 +152,12 @@ def test_architectures_have_words_of_their_own() -> None:
     assert said(True) == "on both architectures"
     assert said(False) == "not on arm64"
     assert said(None) == "cannot be tried on arm64"
+
+
+def test_changes_that_are_made_together_are_told_in_words() -> None:
+    assert in_words([]) == "as it was"
+    assert in_words([CPUS, DISK, THP]) == "one CPU, without the swap disk, without the fragment thp"
+    assert in_words([CPUS, *FOUR]) == "one CPU, without the fragments uffd, thp, swap and ksm"
 
 
 def test_every_small_case_is_told_rightly() -> None:

@@ -142,7 +142,7 @@ def test_one_sentence_and_a_row_for_each_change(places: Places) -> None:
     assert rows["as it was"] == (1, 1, None)
     assert rows["one CPU"] == (0, 1, Effect.GONE)
     assert rows["without the fragment thp"] == (0, 1, Effect.GONE)
-    assert rows["without the swap disk, without the fragment swap, without the fragment ksm"] == (
+    assert rows["without the swap disk, without the fragments swap and ksm"] == (
         1, 1, Effect.STILL,
     )  # fmt: skip
     assert played.steps[0] == "c/x86_64/s"
