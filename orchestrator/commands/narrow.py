@@ -45,7 +45,8 @@ def narrow(words: tuple[str, ...], options: Options, how: NarrowOptions) -> int:
     with progress.listener(repeat.plan, shown, sys.stdout, chosen.places.history) as listener:
         ended = engine.narrow(
             repeat, chosen.folder, chosen.places, given, most=how.trials,
-            rates=chosen.config.judging.rates, axes=how.axes, listener=listener,
+            rates=chosen.config.judging.rates, axes=how.axes, configs=chosen.config.configs,
+            listener=listener,
         )  # fmt: skip
     said = f"{repeat.case.id}: {visible(ended.said)}"
     if options.as_json:

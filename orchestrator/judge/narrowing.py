@@ -129,15 +129,22 @@ class _Look:
         left_out = self._group([one for one in guest if not one.alone], frozenset())
         self._alone(one for one in guest if one.alone)
         fragments = [one for one in self.changes if one.axis == FRAGMENTS]
-        self._group(fragments, left_out)
+        # What takes away a thing that is needed would only spoil the group.
+        apart = [one for one in fragments if one.alone or any(map(self._matters, one.includes))]
+        self._group([one for one in fragments if one not in apart], left_out)
+        self._alone(apart)
         self._alone(one for one in self.changes if one.axis == ARCH)
         for fragment in fragments:
-            effect = self.sorted[fragment.name]
             own = [one for one in self.changes if one.of == fragment.name]
-            if own and effect in (Effect.GONE, Effect.RARER):
+            if own and self._matters(fragment.name):
                 # All of them together is the fragment left out.
+                effect = self.sorted[fragment.name]
                 self.effects.setdefault(frozenset(one.name for one in own), effect)
                 self._group(own, frozenset())
+
+    def _matters(self, name: str) -> bool:
+        """Whether a change by itself is known to be felt."""
+        return self.sorted.get(name) in (Effect.GONE, Effect.RARER)
 
     def narrowed(self, ahead: Names | None) -> Narrowed:
         """What is known by now."""

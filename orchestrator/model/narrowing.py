@@ -20,9 +20,11 @@ class Change:
     """One change; ``name`` tells it from all others, and stands in the ids of changed cells.
 
     ``thing`` is what the guest has no more, as a sentence names it; ``told`` the change in words.
-    One that is ``alone`` puts something else in the place of a thing, and is not combined with
-    others.  ``blocked`` says why it cannot be tried, where that is known beforehand.
-    ``of`` is, for a symbol, the name of the change that leaves out its fragment.
+    One that is ``alone`` is not combined with others: it puts something else in the place of a
+    thing, or leaves the workload with nothing to do as far as lab.yaml tells.  ``blocked`` says why
+    it cannot be tried, where that is known beforehand.
+    ``of`` is, for a symbol, the name of the change that leaves out its fragment; ``includes`` names
+    changes to the guest that come with it.
 
     What it does stands in the rest: fields of the shape that change; the words that are left out
     (a boot argument, a fragment's path, a symbol), or the places of those of the workload's; words
@@ -36,6 +38,7 @@ class Change:
     alone: bool = False
     blocked: str = ""
     of: str = ""
+    includes: tuple[str, ...] = ()
     shape: tuple[tuple[str, int | str | None], ...] = ()
     drop: str = ""
     places: tuple[int, ...] = ()

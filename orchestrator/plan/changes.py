@@ -38,6 +38,13 @@ _SYMBOL_OF = {
     "numa": "NUMA",
     "hugepages": "HUGETLBFS",
 }
+# What a guest has no more without a symbol: names of its changes.
+_WITH = {
+    "SWAP": ("no-swap-disk", "no-zram"),
+    "ZRAM": ("no-zram",),
+    "NUMA": ("1-node",),
+    "SMP": ("1-cpu",),
+}
 _MARK = "@"
 _LONGEST = 60
 _HARMLESS = re.compile(r"[^A-Za-z0-9._=,-]+")
@@ -62,23 +69,38 @@ def guest_changes(cell: Cell) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def fragment_changes(cell: Cell, fragments: Mapping[Path, Collection[str]]) -> tuple[Change, ...]:
+def fragment_changes(
+    cell: Cell, fragments: Mapping[Path, Collection[str]], configs: Iterable[ConfigSpec] = ()
+) -> tuple[Change, ...]:
     """Leaving out each fragment.
 
     :param fragments: those that can be left out, each with the symbols that it switches on.
+    :param configs: those of lab.yaml, which tell what a kernel lacks without which fragment.
     """
     needs = [need for spec in cell.workloads for need in spec.needs]
+    idle = _idle_without(cell, configs)
     found = []
     for path, symbols in fragments.items():
         need = next((n for n in needs if _symbol(n) in symbols), "")
         found.append(
             Change(
                 _named("no", path.stem), FRAGMENTS, path.stem,
-                f"without the fragment {path.stem}", drop=str(path),
+                f"without the fragment {path.stem}", drop=str(path), alone=path.stem in idle,
                 blocked=f"its workload needs {need}" if need else "",
+                includes=tuple(dict.fromkeys(n for s in symbols for n in _WITH.get(s, ()))),
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _idle_without(cell: Cell, configs: Iterable[ConfigSpec]) -> set[str]:
+    """Fragments without which the workloads have nothing to do, by how lab.yaml goes without.
+
+    A config there that lacks what they are about has ``userfaultfd-off`` for ``userfaultfd``.
+    """
+    words = {word for spec in cell.workloads for word in (*spec.exercises, *spec.needs)}
+    stems = (path.stem for one in configs if words & {*one.lacks} for path in one.fragments)
+    return {stem.removesuffix("-off") for stem in stems if stem.endswith("-off")}
 
 
 def symbol_changes(cell: Cell, fragment: Change, symbols: Iterable[str]) -> tuple[Change, ...]:

@@ -9,7 +9,7 @@ the change that is looked at, and serve all changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from orchestrator.model.errors import LabError, UserError
 from orchestrator.model.judging import ErrorRates
 from orchestrator.model.names import SERIES
 from orchestrator.model.narrowing import ARCH, AXES, FRAGMENTS, SYMBOLS, Change
+from orchestrator.model.spec import ConfigSpec
 from orchestrator.plan.changes import (
     arch_changes,
     changed,
@@ -85,6 +86,7 @@ def narrow(
     most: int,
     rates: ErrorRates,
     axes: Collection[str] = AXES,
+    configs: Iterable[ConfigSpec] = (),
     listener: Listener = nobody,
     stages: Stages | None = None,
 ) -> NarrowedDown:
@@ -95,6 +97,7 @@ def narrow(
     :param options: of these ``out``, ``resume``, ``jobs``, ``seed`` and ``command``.
     :param axes: what may be changed, of :data:`.AXES`; symbols are those of fragments that matter,
         so that fragments are tried with them.
+    :param configs: those of lab.yaml, by which some steps are saved.
     :raises UserError: when the case has no guest, a workload does not compile or a fragment cannot
         be read, or the run's folder cannot be that or is of another search.
     :raises HostError: when the folder cannot be made or the results cannot be written.
@@ -107,7 +110,7 @@ def narrow(
     plan = replace(repeat.plan, builds=(cell.build,), cells=(cell,), baseline=None)
     alone = replace(repeat, subjects=(subject,), plan=plan)
     wanted = {*axes, *((FRAGMENTS,) if SYMBOLS in axes else ())}
-    changes = tuple(one for one in all_changes(alone) if one.axis in wanted)
+    changes = tuple(one for one in all_changes(alone, configs) if one.axis in wanted)
     looking, done = carry_out(
         alone, old, places, options,
         lambda trying, notes: _Narrowing(alone, changes, trying, notes, most, rates),
@@ -118,13 +121,16 @@ def narrow(
     return NarrowedDown(looking.said, done, looking.found, tuple(looking.rows()), looking.sure)
 
 
-def all_changes(repeat: Repeat) -> Iterator[Change]:
-    """All that can be changed, in the order in which it is tried."""
+def all_changes(repeat: Repeat, configs: Iterable[ConfigSpec] = ()) -> Iterator[Change]:
+    """All that can be changed, in the order in which it is tried.
+
+    :param configs: see :func:`.fragment_changes`.
+    """
     cell = repeat.tested.cell
     if repeat.boots:  # what is built does not depend on it
         yield from guest_changes(cell)
     symbols = _symbols(repeat)
-    fragments = fragment_changes(cell, symbols)
+    fragments = fragment_changes(cell, symbols, configs)
     yield from fragments
     yield from arch_changes(cell, ARCHES)
     for fragment in fragments:
@@ -185,7 +191,7 @@ class _Narrowing:
                 more = f": {told}" if told else ""
                 self.said = f"not finished after {self.most} trials{more} ({counts})"
                 return
-            self.said = INTERRUPTED
+            self.said = f"{INTERRUPTED}; so far: {told}" if told else INTERRUPTED
             self._step(self.found.next)
 
     def _repeats(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 from measure_narrowing import Fails, names, narrowed, needing, simulated
@@ -119,6 +120,25 @@ def test_what_is_known_not_to_be_tried_costs_no_trial() -> None:
     found, steps = found_by(needing("no-thp"), (blocked, THP, KSM))
     assert names(found.cannot) == {"no-uffd"}
     assert all("no-uffd" not in step for step in steps)
+
+
+def test_what_takes_away_a_thing_that_is_needed_does_not_spoil_its_group() -> None:
+    swap = replace(SWAP, includes=("no-swap-disk", "no-zram"))
+    found, steps = found_by(needing("no-swap-disk", "no-swap"), (CPUS, DISK, UFFD, THP, swap, KSM))
+    assert names(found.needed) == {"no-swap-disk", "no-swap"}
+    assert steps[-2:] == [
+        frozenset({"1-cpu", "no-uffd", "no-thp", "no-ksm"}), frozenset({"no-swap"}),
+    ]  # fmt: skip
+    # Where the disk does not matter it is one of the group.
+    _, steps = found_by(lambda _: True, (CPUS, DISK, UFFD, THP, swap, KSM))
+    assert len(steps) == 2
+
+
+def test_a_fragment_that_is_to_be_tried_alone_is() -> None:
+    alone = replace(UFFD, alone=True)
+    found, steps = found_by(lambda gone: None if "no-uffd" in gone else True, (alone, THP, KSM))
+    assert steps == [frozenset({"no-thp", "no-ksm"}), frozenset({"no-uffd"})]
+    assert (names(found.free), names(found.cannot)) == ({"no-thp", "no-ksm"}, {"no-uffd"})
 
 
 def test_changes_that_cannot_be_made_together_are_still_told_one_by_one() -> None:

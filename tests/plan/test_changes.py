@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import HOME
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.narrowing import ARCH, BOOT_ARGS, FRAGMENTS, SHAPE, TIME, WORKLOAD, Change
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSpec, WorkloadSpec
 from orchestrator.plan.capabilities import promised
@@ -19,6 +21,7 @@ from orchestrator.plan.changes import (
     switched_off,
     symbol_changes,
 )
+from orchestrator.plan.lab_yaml import load_config
 
 HERE = Path("/run/narrow")
 FRAGMENTS_OF = {
@@ -141,6 +144,18 @@ def test_a_fragment_is_left_out_and_nothing_is_promised_then() -> None:
     assert old.build.config.folder == "c"
     both = after(old, thp, swap, by_name(guest_changes(old))["1-cpu"])
     assert both.id == "k/c@no-thp+no-swap/x86_64/s@1-cpu"
+
+
+def test_lab_yaml_tells_without_which_fragment_a_workload_is_idle() -> None:
+    spec = WorkloadSpec("f/a", "f", Path("f"), "a.c", exercises=("uffd-move",))
+    uffd = {Path("/c/userfaultfd.config"): ("USERFAULTFD",), **FRAGMENTS_OF}
+    configs = load_config(HOME / "lab.yaml", tuple(ARCHES)).configs
+    found = fragment_changes(cell(spec=spec), uffd, configs)
+    assert [one.thing for one in found if one.alone] == ["userfaultfd"]
+    assert not any(one.alone for one in fragment_changes(cell(), uffd, configs))
+    assert {one.thing: one.includes for one in found} == {
+        "userfaultfd": (), "thp": (), "swap": ("no-swap-disk", "no-zram"),
+    }  # fmt: skip
 
 
 def test_symbols_are_switched_off_by_a_fragment_of_their_own() -> None:
