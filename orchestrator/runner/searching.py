@@ -137,7 +137,7 @@ def carry_out(
             # What is tried may have come up on the way.
             done = replace(book, plan=trying.repeat.plan).close(
                 trying.state, context, boots=repeat.boots,
-                status=lambda *_: _status(trying.state, looking.sure),
+                status=lambda *_: _status(trying.state, looking.sure), searching=True,
             )  # fmt: skip
     return looking, done
 

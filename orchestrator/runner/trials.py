@@ -92,8 +92,9 @@ def run_trials(
                 said = decided_answer(repeat, decided, rates)
             tries.note(f"again from {old.name}: {said}")
             done = book.close(
-                tries.state, context, boots=repeat.boots, status=lambda *_: _status(tries, decided)
-            )
+                tries.state, context, boots=repeat.boots,
+                status=lambda *_: _status(tries, decided), searching=decided is not None,
+            )  # fmt: skip
             return Answered(said, tuple(tries.trials), done, decided)
 
 

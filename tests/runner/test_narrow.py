@@ -30,6 +30,7 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.results.runs import is_clean
 from orchestrator.runner.context import Context, Kernel, Places
 from orchestrator.runner.narrow import NOTES, NarrowedDown, narrow
 from orchestrator.runner.run import RunOptions
@@ -138,6 +139,7 @@ def test_one_sentence_and_a_row_for_each_change(places: Places) -> None:
         "fragments swap and ksm do not matter (fails 1 of 1 as it was)"
     )
     assert (found.done.status, found.sure) == (0, True)
+    assert not is_clean(found.done.folder)  # a case failed in it
     rows = {row.told: (row.failed, row.trials, row.effect) for row in found.rows}
     assert rows["as it was"] == (1, 1, None)
     assert rows["one CPU"] == (0, 1, Effect.GONE)
