@@ -44,7 +44,7 @@ def bisect(words: tuple[str, ...], options: Options, how: BisectOptions) -> int:
     from orchestrator.report.text import visible
     from orchestrator.runner import bisect as engine
 
-    found = failing(words)
+    found = failing(words, options.resume, engine.NOTES)
     repeat, earlier = found.repeat(with_base=how.range is None), found.run
     line, merges = (_patches(repeat, earlier), {}) if how.range is None else _commits(how.range)
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)

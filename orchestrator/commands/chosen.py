@@ -128,11 +128,19 @@ class Failing:
         return RunOptions(out=typed.out, resume=found, jobs=typed.jobs, command=command_line())
 
 
-def failing(words: tuple[str, ...]) -> Failing:
+def failing(words: tuple[str, ...], resume: str | None = None, notes: str = "") -> Failing:
     """The case that the words of a command mean which tries it again (:func:`first_failing`).
 
+    :param resume: a search that goes on: without words its own case is meant.
+    :param notes: what the notes of such a search are called.
     :raises UserError: when the run or the case is unknown, or lab.yaml is wrong.
     """
     places = stored_places()
     config = load(places)
-    return Failing(places, config, *first_failing(places.reports, words))
+    if words or resume is None:
+        return Failing(places, config, *first_failing(places.reports, words))
+    from orchestrator.runner.searching import searched
+
+    folder = runs.find_run(places.reports, resume)
+    run = store.load(folder)
+    return Failing(places, config, folder, run, cases.find_case(run, searched(folder / notes)))

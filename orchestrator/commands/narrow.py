@@ -38,7 +38,7 @@ def narrow(words: tuple[str, ...], options: Options, how: NarrowOptions) -> int:
     from orchestrator.report.text import visible
     from orchestrator.runner import narrow as engine
 
-    chosen = failing(words)
+    chosen = failing(words, options.resume, engine.NOTES)
     repeat = chosen.repeat(with_base=False)
     given = chosen.options(options)
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)

@@ -110,12 +110,12 @@ def narrow(
     plan = replace(repeat.plan, builds=(cell.build,), cells=(cell,), baseline=None)
     alone = replace(repeat, subjects=(subject,), plan=plan)
     wanted = {*axes, *((FRAGMENTS,) if SYMBOLS in axes else ())}
-    changes = tuple(one for one in all_changes(alone, configs) if one.axis in wanted)
+    changes = tuple(all_changes(alone, configs))
     looking, done = carry_out(
         alone, old, places, options,
-        lambda trying, notes: _Narrowing(alone, changes, trying, notes, most, rates),
+        lambda trying, notes: _Narrowing(alone, changes, wanted, trying, notes, most, rates),
         notes=NOTES,
-        about=[one.name for one in changes],
+        about=[cell.build.kernel.source, f"{cell.build.kernel.series}", *(c.name for c in changes)],
         compiled=(cell,), listener=listener, stages=stages,
     )  # fmt: skip
     return NarrowedDown(looking.said, done, looking.found, tuple(looking.rows()), looking.sure)
@@ -159,12 +159,12 @@ class _Narrowing:
     """The search while it goes on."""
 
     def __init__(
-        self, repeat: Repeat, changes: tuple[Change, ...], trying: Trying, notes: Notes,
-        most: int, rates: ErrorRates,
+        self, repeat: Repeat, changes: tuple[Change, ...], axes: Collection[str], trying: Trying,
+        notes: Notes, most: int, rates: ErrorRates,
     ) -> None:  # fmt: skip
         self.repeat = repeat
         self.changes = changes
-        self.by_name = {one.name: one for one in changes}
+        self.axes = axes
         self.trying = trying
         self.notes = notes
         self.most = most
@@ -220,14 +220,13 @@ class _Narrowing:
             self._try(names)
 
     def _open(self) -> list[Change]:
-        """The changes that can still be made: not those of a kernel whose sources have changed."""
+        """The changes of the axes; no kernel is built of sources that have changed since."""
         ready = self.trying.ready.get(self.repeat.tested.cell.build.id)
+        own = [one for one in self.changes if one.axis in self.axes]
         if ready is None or ready.kernel.exact:
-            return list(self.changes)
+            return own
         why = f"the sources are not what they were in {self.trying.old.name}"
-        return [
-            replace(one, blocked=one.blocked or why) if one.builds else one for one in self.changes
-        ]
+        return [replace(one, blocked=one.blocked or why) if one.builds else one for one in own]
 
     # ------------------------------------------------------------ trials
 

@@ -85,6 +85,19 @@ class Notes:
         return note
 
 
+def searched(path: Path) -> str:
+    """The id of the case that the notes of a search are about.
+
+    :raises UserError: when they are none.
+    """
+    try:
+        return str(json.loads(path.read_text("utf-8"))["case"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path.parent.name} is no search that could go on", "name its RUN and CASE"
+        ) from error
+
+
 class Search(Protocol):
     """A search that :func:`carry_out` has go on: ``sure`` tells that it came to an answer."""
 

@@ -48,6 +48,17 @@ def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -
     assert event["left_out"] == []
 
 
+def test_without_words_a_search_goes_on_with_its_own_case(
+    world: World, lab: Callable[..., Any]
+) -> None:
+    failing_from(world, 2)
+    assert lab("bisect", "r1", CASE, "--plain", "--trials", "2").status == 1
+    done = lab("bisect", "--plain", "--resume", "latest")
+    assert done.status == 0, done
+    assert done.out.splitlines()[-1].startswith(f"{CASE}: patch 2 of 4 brought it: mm: 2 ")
+    assert len(world.booted) == 4
+
+
 def test_what_does_not_fail_again_is_no_search(world: World, lab: Callable[..., Any]) -> None:
     done = lab("bisect", "r1", CASE, "--plain")
     assert done.status == 1

@@ -79,9 +79,13 @@ def test_a_budget_that_is_spent_and_one_that_goes_on(world: World, lab: Callable
     done = lab("narrow", "r1", CASE, "--plain", "--axis", "shape", "--trials", "2")
     assert done.status == 1
     assert "not finished after 2 trials: needs two CPUs" in done.out
-    again = lab("narrow", "r1", CASE, "--plain", "--axis", "shape", "--resume", "latest")
-    assert again.status == 0
+    again = lab("narrow", "--plain", "--axis", "shape", "--resume", "latest")
+    assert again.status == 0, again
+    assert again.out.splitlines()[-1].startswith(f"{CASE}: needs two CPUs; ")
     assert len(world.booted) == 4
+    assert lab("narrow", "r1", CASE, "--axis", "shape", "--resume", "latest").status == 0
+    none = lab("narrow", "--resume", "r1")
+    assert (none.status, "r1 is no search that could go on" in none.err) == (2, True)
 
 
 def test_words_that_are_wrong(world: World, lab: Callable[..., Any]) -> None:

@@ -328,8 +328,22 @@ def test_an_interrupted_search_goes_on(places: Places, monkeypatch: pytest.Monke
 def test_the_notes_of_another_search_are_refused(places: Places) -> None:
     done = found_by(Played(), places, axes=(SHAPE,)).done
     assert json.loads((done.folder / NOTES).read_text())["tried"][0] == ["", True, ""]
+    (places.fragments / "swap.config").write_text("CONFIG_SWAP=y\n")
     with pytest.raises(UserError, match="searched something else"):
         found_by(Played(), places, resume=done.folder)
+
+
+def test_a_search_goes_on_with_other_axes(places: Places) -> None:
+    played = Played(lambda cell: has(cell, "thp") and cell.shape.cpus == 2)
+    first = found_by(played, places, axes=(SHAPE,))
+    assert first.said.startswith("needs two CPUs; ")
+    steps = len(played.steps)
+    second = found_by(played, places, axes=(SHAPE, FRAGMENTS), resume=first.done.folder)
+    assert second.said.startswith("needs two CPUs and the fragment thp; ")
+    assert len(played.steps) == len(set(played.steps)) > steps
+    # What is of no axis that was asked for is not told.
+    third = found_by(played, places, axes=(FRAGMENTS,), resume=first.done.folder)
+    assert third.said.startswith("needs the fragment thp; ")
 
 
 def test_what_has_no_guest_is_refused(places: Places) -> None:
