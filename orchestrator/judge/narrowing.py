@@ -14,7 +14,7 @@ whether the failure needs it, and is told apart.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from orchestrator.judge.sequential import decide
@@ -121,10 +121,12 @@ class _Look:
     def __init__(self, changes: tuple[Change, ...], effects: Mapping[Names, Effect]) -> None:
         self.changes = changes
         self.effects = dict(effects)
-        self.sorted: dict[str, Effect] = {one.name: Effect.CANNOT for one in changes if one.blocked}
+        self.sorted: dict[str, Effect] = {}
         self.either: list[tuple[str, ...]] = []
 
     def all(self) -> None:
+        """Sort every change; of symbols those whose fragment matters."""
+        self._block(one for one in self.changes if not one.of)
         guest = [one for one in self.changes if not one.builds]
         left_out = self._group([one for one in guest if not one.alone], frozenset())
         self._alone(one for one in guest if one.alone)
@@ -138,6 +140,7 @@ class _Look:
             own = [one for one in self.changes if one.of == fragment.name]
             if own and self._matters(fragment.name):
                 # All of them together is the fragment left out.
+                self._block(own)
                 effect = self.sorted[fragment.name]
                 self.effects.setdefault(frozenset(one.name for one in own), effect)
                 self._group(own, frozenset())
@@ -168,6 +171,9 @@ class _Look:
         if names not in self.effects:
             raise _Ask(names)
         return self.effects[names]
+
+    def _block(self, changes: Iterable[Change]) -> None:
+        self.sorted |= {one.name: Effect.CANNOT for one in changes if one.blocked}
 
     def _alone(self, changes: Iterable[Change]) -> None:
         for one in changes:
@@ -240,7 +246,7 @@ def sentence(found: Narrowed) -> str:
         parts.append("needs nothing of what was tried")
     if rarer := _listed(_apart(found.rarer)):
         parts.append(f"fails less often without {_and(rarer)}")
-    free = _apart(found.free)
+    free = _at_once(_apart(found.free))
     if free:
         parts.append(f"{_and(_listed(free))} {'does' if _is_one(free) else 'do'} not matter")
     if cannot := _listed(_apart(found.cannot)):
@@ -263,6 +269,15 @@ def in_words(changes: Sequence[Change]) -> str:
 def _apart(changes: Iterable[Change]) -> list[Change]:
     """Without architectures, of which there are words of their own."""
     return [one for one in changes if one.axis != ARCH]
+
+
+def _at_once(changes: Sequence[Change]) -> list[Change]:
+    """Several changes to one thing as one: neither half nor twice the memory matters."""
+    told = {}
+    for one in changes:
+        several = one.about and sum(other.about == one.about for other in changes) > 1
+        told[one.about if several else one.name] = replace(one, thing=one.about) if several else one
+    return list(told.values())
 
 
 def _is_one(changes: Sequence[Change]) -> bool:

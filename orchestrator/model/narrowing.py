@@ -23,6 +23,7 @@ class Change:
     One that is ``alone`` is not combined with others: it puts something else in the place of a
     thing, or leaves the workload with nothing to do as far as lab.yaml tells.  ``blocked`` says why
     it cannot be tried, where that is known beforehand.
+    ``about`` is what several changes to one thing are told by where none of them matters.
     ``of`` is, for a symbol, the name of the change that leaves out its fragment; ``includes`` names
     changes to the guest that come with it.
 
@@ -37,6 +38,7 @@ class Change:
     told: str
     alone: bool = False
     blocked: str = ""
+    about: str = ""
     of: str = ""
     includes: tuple[str, ...] = ()
     shape: tuple[tuple[str, int | str | None], ...] = ()

@@ -45,6 +45,7 @@ _WITH = {
     "NUMA": ("1-node",),
     "SMP": ("1-cpu",),
 }
+_MEMORY = "the amount of memory"
 _MARK = "@"
 _LONGEST = 60
 _HARMLESS = re.compile(r"[^A-Za-z0-9._=,-]+")
@@ -160,10 +161,10 @@ def _of_shape(shape: ShapeSpec, needs: Collection[str]) -> Iterator[Change]:
     memory = shape.memory_mib
     if memory // 2 >= LEAST_MEMORY:
         yield Change("half-memory", SHAPE, f"more than {memory // 2} MiB of memory",
-                     f"{memory // 2} MiB of memory", alone=True,
+                     f"{memory // 2} MiB of memory", alone=True, about=_MEMORY,
                      shape=(("memory_mib", memory // 2),))  # fmt: skip
     yield Change("twice-memory", SHAPE, f"less than {memory * 2} MiB of memory",
-                 f"{memory * 2} MiB of memory", alone=True,
+                 f"{memory * 2} MiB of memory", alone=True, about=_MEMORY,
                  shape=(("memory_mib", memory * 2),))  # fmt: skip
 
 

@@ -179,8 +179,9 @@ class _Narrowing:
         """Search; there may be nothing to narrow."""
         if not self._repeats():
             return
+        changes = self._open()
         while True:
-            self.found = narrowing.search(self._open(), self._effects())
+            self.found = narrowing.search(changes, self._effects())
             unchanged = self._failed(frozenset())
             counts = f"fails {sum(unchanged)} of {len(unchanged)} as it was"
             told = narrowing.sentence(self.found)
@@ -221,9 +222,8 @@ class _Narrowing:
 
     def _open(self) -> list[Change]:
         """The changes of the axes; no kernel is built of sources that have changed since."""
-        ready = self.trying.ready.get(self.repeat.tested.cell.build.id)
         own = [one for one in self.changes if one.axis in self.axes]
-        if ready is None or ready.kernel.exact:
+        if self.trying.prepared(self.repeat.tested).kernel.exact:
             return own
         why = f"the sources are not what they were in {self.trying.old.name}"
         return [replace(one, blocked=one.blocked or why) if one.builds else one for one in own]
@@ -304,8 +304,8 @@ class _Narrowing:
                 tuple(one.name for one in self._made(names)), self._told(names), sum(failed),
                 len(failed), effects.get(names), why[0] if why else "",
             )  # fmt: skip
-        for one in self._open():
-            if one.blocked and not one.of:
+        for one in self.found.cannot:
+            if one.blocked:
                 yield Row((one.name,), one.told, 0, 0, Effect.CANNOT, one.blocked)
 
 

@@ -35,7 +35,7 @@ from orchestrator.runner.state import RunState
 
 
 @dataclass(frozen=True)
-class _Ready:
+class Ready:
     """A subject's kernel and build; ``built`` is None where it does not apply or was not wanted."""
 
     kernel: Kernel
@@ -55,7 +55,7 @@ class Trying:
         self.context = context
         self.stages = stages
         self.state = RunState()
-        self.ready: dict[str, _Ready] = {}
+        self.ready: dict[str, Ready] = {}
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -71,7 +71,7 @@ class Trying:
     def attempt(self, subject: Subject) -> Trial:
         """Try the case once on a subject's kernel, which is found or built first."""
         cell, found = subject.cell, RunState()
-        ready = self._prepared(subject)
+        ready = self.prepared(subject)
         found.kernels[cell.build.kernel.name] = self.state.kernels[cell.build.kernel.name]
         if cell.on_host and ready.kernel.tree.failure is None:
             self._run(subject, ready)
@@ -98,7 +98,7 @@ class Trying:
         known = {placed.case.id for placed in cases_of(found.records()) if placed.case.known}
         return telling(cases, self.repeat.case, known)
 
-    def _run(self, subject: Subject, ready: _Ready) -> None:
+    def _run(self, subject: Subject, ready: Ready) -> None:
         cell = subject.cell
         # The last trial is the one that is shown: it is the one that did not pass.
         shutil.rmtree(self.context.folder / runs.cell_folder(cell.id), ignore_errors=True)
@@ -118,15 +118,15 @@ class Trying:
         self.state.cells[cell.id] = done
         self.state.as_ran[cell.id] = ran.cell
 
-    def _prepared(self, subject: Subject) -> _Ready:
+    def prepared(self, subject: Subject) -> Ready:
         """Find or build a subject's kernel, once."""
         build = subject.cell.build
         if build.id in self.ready:
             return self.ready[build.id]
         if self.repeat.case.workload == SERIES or subject.cell.on_host:
-            ready = _Ready(self.stages.prepare(build.kernel, self.context), None, "")
+            ready = Ready(self.stages.prepare(build.kernel, self.context), None, "")
         else:
-            ready = _Ready(*same_kernel(subject, self.old, self.context, self.stages))
+            ready = Ready(*same_kernel(subject, self.old, self.context, self.stages))
         kernel, built = ready.kernel, ready.built
         self.state.kernels[build.kernel.name] = record_kernel(kernel, build.kernel)
         if kernel.tree.failure is not None:

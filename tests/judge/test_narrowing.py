@@ -120,6 +120,13 @@ def test_what_is_known_not_to_be_tried_costs_no_trial() -> None:
     found, steps = found_by(needing("no-thp"), (blocked, THP, KSM))
     assert names(found.cannot) == {"no-uffd"}
     assert all("no-uffd" not in step for step in steps)
+    # Of symbols where their fragment matters, and no others.
+    symbols = tuple(replace(one, blocked="its workload needs it") for one in SYMBOLS_OF_THP[:1])
+    others = tuple(replace(one, of=blocked.name) for one in symbols)
+    found, _ = found_by(needing("no-thp", "no-B"), (blocked, THP, *symbols, *SYMBOLS_OF_THP[1:]))
+    assert names(found.cannot) == {"no-uffd", "no-A"}
+    found, _ = found_by(needing("no-thp"), (blocked, THP, *others))
+    assert names(found.cannot) == {"no-uffd"}
 
 
 def test_what_takes_away_a_thing_that_is_needed_does_not_spoil_its_group() -> None:
@@ -172,6 +179,17 @@ def test_architectures_have_words_of_their_own() -> None:
     assert said(True) == "on both architectures"
     assert said(False) == "not on arm64"
     assert said(None) == "cannot be tried on arm64"
+
+
+def test_what_neither_more_nor_less_of_matters_is_told_once() -> None:
+    half, twice = (
+        Change(name, SHAPE, f"{name} memory", name, alone=True, about="the amount of memory")
+        for name in ("half", "twice")
+    )
+    found, _ = found_by(needing("1-cpu"), (CPUS, half, twice))
+    assert sentence(found) == "needs two CPUs; the amount of memory does not matter"
+    found, _ = found_by(needing("twice"), (CPUS, half, twice))
+    assert sentence(found) == "needs twice memory; two CPUs and half memory do not matter"
 
 
 def test_changes_that_are_made_together_are_told_in_words() -> None:
