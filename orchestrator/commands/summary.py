@@ -38,12 +38,15 @@ from orchestrator.runner.run import Done
 SHOWN = 12
 
 
-def print_end(done: Done, shown: str, notify: bool | None, answer: str = "") -> None:
+def print_end(
+    done: Done, shown: str, notify: bool | None, answer: str = "", table: str = ""
+) -> None:
     """Tell what a run came to, and notify: the last words of a command.
 
     :param shown: how it was shown while it went on; ``quiet`` leaves one line.
     :param notify: as the command line says; see :func:`orchestrator.commands.notify.wanted`.
     :param answer: a rerun's answer, which is its last line.
+    :param table: lines for a terminal that stand before it.
     """
     line = brief(done.result, done.comparison, done.folder, done.seconds, answer)
     try:
@@ -52,8 +55,9 @@ def print_end(done: Done, shown: str, notify: bool | None, answer: str = "") -> 
         else:
             as_json = shown == "json"
             print_summary(done.result, done.comparison, done.folder, done.seconds, as_json)
-            if answer and not as_json:
-                print(answer, flush=True)
+            if not as_json:
+                for text in filter(None, (table, answer)):
+                    print(text, flush=True)
     except BrokenPipeError:
         let_go_of_stdout()  # `lab run | head -1`: the exit status is the run's all the same
     if shown != "json":

@@ -13,14 +13,14 @@ import pytest
 from rerun_world import CASE, World, make_world
 
 from orchestrator.model.names import Verdict
-from orchestrator.runner import bisect
+from orchestrator.runner import searching
 
 PATCHES = 4
 
 
 @pytest.fixture
 def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(folder, monkeypatch, bisect, PATCHES)
+    return make_world(folder, monkeypatch, searching, PATCHES)
 
 
 def failing_from(world: World, guilty: int) -> None:
@@ -64,6 +64,17 @@ def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -
     assert (event["culprit"]["first"], event["culprit"]["last"]) == (2, 2)
     assert event["trials"][:2] == [[0, False], [4, True]]
     assert event["left_out"] == []
+
+
+def test_without_words_a_search_goes_on_with_its_own_case(
+    world: World, lab: Callable[..., Any]
+) -> None:
+    failing_from(world, 2)
+    assert lab("bisect", "r1", CASE, "--plain", "--trials", "2").status == 1
+    done = lab("bisect", "--plain", "--resume", "latest")
+    assert done.status == 0, done
+    assert done.out.splitlines()[-1].startswith(f"{CASE}: patch 2 of 4 brought it: mm: 2 ")
+    assert len(world.booted) == 4
 
 
 def test_what_does_not_fail_again_is_no_search(world: World, lab: Callable[..., Any]) -> None:

@@ -30,6 +30,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.results import store
+from orchestrator.results.runs import is_clean
 from orchestrator.runner.bisect import NOTES, Bisected, Line, bisect
 from orchestrator.runner.context import Context, Kernel, Places
 from orchestrator.runner.run import RunOptions
@@ -100,6 +101,7 @@ def test_of_a_deterministic_failure_each_patch_is_found(places: Places, guilty: 
     assert (found.culprit.first, found.culprit.last) == (guilty, guilty)
     assert found.said.startswith(f"patch {guilty} of 5 brought it: mm: {guilty} (probability ")
     assert found.done.status == 0
+    assert not is_clean(found.done.folder)  # a case failed in it
     assert len(played.tried) <= 2 + 3
     # Both sides stand in the run that is left.
     stored = json.loads((found.done.folder / "results.json").read_text())
