@@ -320,9 +320,12 @@ class _Narrowing:
             note = row.why or (row.effect.value if row.effect else "")
             guilty = len(names) == 1 and names <= needed
             steps.append(SearchStep(row.told, cell, row.failed, row.trials, note, guilty))
+        found = self.found
+        least = Narrowed(needed=found.needed, rarer=found.rarer, either=found.either)
         return Searched(
-            NARROW, self.said, self.sure, tuple(steps), case=self.repeat.case.id,
-            of=self.trying.old.name,
+            NARROW, self.said, self.sure, tuple(steps),
+            narrowing.sentence(least) if self.sure else "",
+            case=self.repeat.case.id, of=self.trying.old.name,
         )  # fmt: skip
 
 

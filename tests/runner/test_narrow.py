@@ -166,7 +166,12 @@ def test_the_run_keeps_what_was_searched(places: Places) -> None:
     found = store.load(ended.done.folder).searched
     assert found == ended.done.result.searched
     assert found is not None
-    assert (found.kind, found.answer, found.sure, found.blamed) == (NARROW, ended.said, True, "")
+    assert (found.kind, found.answer, found.sure, found.blamed) == (
+        NARROW,
+        ended.said,
+        True,
+        "needs the swap disk",
+    )
     assert (found.case, found.of) == ("k/c/x86_64/s:f/a:moves", "r1")
     assert found.steps[0].place == "as it was"
     assert [step.trials for step in found.steps] == [row.trials for row in ended.rows]
