@@ -30,7 +30,7 @@ from orchestrator.model.results import (
     PatchFinding,
     RunResult,
 )
-from orchestrator.model.searched import Searched
+from orchestrator.model.searched import BISECT, NARROW, Searched
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import headline, titled
 from orchestrator.report.reach_text import listed, where
@@ -155,7 +155,9 @@ def _of_cause(
     if cause.first.workload == SERIES:
         return Judgement(what, (), more)
     unit = "build" if cause.kind is CauseKind.BUILD else "cell"
-    how = (*_sure(run, comparison, cause, items), *_where(reach_of(run, cause), unit))
+    narrowed = _search(run, cause, NARROW)
+    needs = (Piece(narrowed.blamed, "searches"),) if narrowed is not None else ()
+    how = (*_sure(run, comparison, cause, items), *_where(reach_of(run, cause), unit), *needs)
     return Judgement(what, how, more)
 
 
@@ -202,10 +204,11 @@ def _findings(run: RunResult, cause: Cause) -> list[tuple[PatchFinding, EachPatc
     ]  # fmt: skip
 
 
-def _search(run: RunResult, cause: Cause) -> Searched | None:
-    """The search that says which patch brought a case of this cause."""
+def _search(run: RunResult, cause: Cause, kind: str = BISECT) -> Searched | None:
+    """The search that says which patch brought a case of this cause, or what the case needs."""
     ids = {case.id for case in cause.cases}
-    return next((s for s in run.searches if s.sure and s.blamed and s.case in ids), None)
+    sure = (one for one in run.searches if one.kind == kind and one.sure and one.blamed)
+    return next((one for one in sure if one.case in ids), None)
 
 
 def _by_series(run: RunResult, comparison: Comparison, kernel: str) -> bool:

@@ -29,7 +29,7 @@ from orchestrator.model.results import (
     RunResult,
     Summary,
 )
-from orchestrator.model.searched import BISECT, Searched
+from orchestrator.model.searched import BISECT, NARROW, Searched
 from orchestrator.report import html, mail, markdown
 from orchestrator.report.judgement import Judgement, judgement
 from orchestrator.report.view import anchor
@@ -299,6 +299,16 @@ def test_a_search_for_a_case_of_the_run_names_the_patch() -> None:
     assert found.pieces[0].anchor == "searches"
     unsure = replace(run, searches=tuple(searches(sure=False)))
     assert judged(unsure).text.startswith("f/a:moves: ")
+
+
+def test_what_a_case_needs_by_a_later_search_is_told_last() -> None:
+    found = replace(searches()[0], kind=NARROW, blamed="needs two CPUs", patches=())
+    run = replace(run_of({X: {MOVES: "+-"}}, REGRESSION), searches=(found, *searches()))
+    told = judged(run)
+    assert told.text.startswith("Patch 2 of 3 breaks f/a:moves: moves is wrong: sure (fails 7 of 9")
+    assert told.text.endswith(", tried in c/x86_64/s only, needs two CPUs")
+    assert told.how[-1].anchor == "searches"
+    assert found.short == "needs two CPUs"
 
 
 def test_all_four_say_it_and_the_page_links_to_what_it_quotes() -> None:
