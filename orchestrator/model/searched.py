@@ -33,10 +33,10 @@ class Searched:
     """A search of ``kind`` ``bisect`` or ``narrow``: its ``answer`` in a sentence, its ``steps``.
 
     ``sure`` says that the answer is as sure as was asked for.  ``blamed`` names what is to blame in
-    few words (``patch 2 of 3``, ``needs two CPUs``), empty where nothing is; ``patches`` are its numbers in the series,
-    ``probability`` is how likely it is, 0 where nobody counted.  ``case`` is the id of the case
-    that was searched for, ``of`` the run that it failed in, ``run`` the one that the search is
-    stored as: empty in that run itself.
+    few words (``patch 2 of 3``, ``needs two CPUs``), empty where nothing is; ``patches`` are its
+    numbers in the series, ``probability`` is how likely it is, 0 where nobody counted.  ``case`` is
+    the id of the case that was searched for, ``of`` the run that it failed in, ``run`` the one that
+    the search is stored as: empty in that run itself.
     """
 
     kind: str

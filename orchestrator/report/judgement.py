@@ -207,9 +207,8 @@ def _findings(run: RunResult, cause: Cause) -> list[tuple[PatchFinding, EachPatc
 def _search(run: RunResult, cause: Cause, kind: str = BISECT) -> Searched | None:
     """The search that says which patch brought a case of this cause, or what the case needs."""
     ids = {case.id for case in cause.cases}
-    return next(
-        (s for s in run.searches if s.kind == kind and s.sure and s.blamed and s.case in ids), None
-    )
+    sure = (one for one in run.searches if one.kind == kind and one.sure and one.blamed)
+    return next((one for one in sure if one.case in ids), None)
 
 
 def _by_series(run: RunResult, comparison: Comparison, kernel: str) -> bool:
