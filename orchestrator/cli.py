@@ -31,6 +31,7 @@ from orchestrator.commands.options import (
 )
 from orchestrator.commands.stored import COMMANDS
 from orchestrator.model.errors import EXIT_OK
+from orchestrator.model.narrowing import AXES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -220,6 +221,28 @@ def bisect(words: tuple[str, ...], where: str | None, trials: int, **options: An
     from orchestrator.commands.bisect import bisect as command
 
     return command(words, run_options_of(options), BisectOptions(where, trials))
+
+
+@cli.command()
+@run_and_case
+@run_options
+@click.option("--axis", "axes", type=click.Choice(AXES), multiple=True,
+              help="Change only this; repeatable.")  # fmt: skip
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, metavar="N",
+              help="Stop after so many, done or not.")  # fmt: skip
+@click.option("--resume", metavar="RUN", help="Go on with a search that was interrupted.")
+def narrow(words: tuple[str, ...], axes: tuple[str, ...], trials: int, **options: Any) -> int:
+    """Find out what of its guest a failing case needs.
+
+    Without CASE the first that failed, without RUN that of the latest run.  CPUs, memory, swap,
+    boot arguments, the workload's arguments and time, fragments of the config, their symbols and
+    the architecture are changed; what takes no build comes first.  The last line says what the
+    failure needs, what does not matter, and without what the case cannot be tried.
+    """
+    from orchestrator.commands.narrow import NarrowOptions
+    from orchestrator.commands.narrow import narrow as command
+
+    return command(words, run_options_of(options), NarrowOptions(axes or AXES, trials))
 
 
 for _command in COMMANDS:

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.commands.chosen import first_failing
+from orchestrator.commands.chosen import failing
 from orchestrator.commands.run import Options
-from orchestrator.commands.workspace import command_line, load, stored_places
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import CaseId
 from orchestrator.model.results import RunResult
 from orchestrator.model.spec import KernelSpec
-from orchestrator.results import runs
 
 if TYPE_CHECKING:
     from orchestrator.judge.trials import Repeat
@@ -46,35 +43,27 @@ def bisect(words: tuple[str, ...], options: Options, how: BisectOptions) -> int:
     from orchestrator.commands.summary import print_end
     from orchestrator.report.text import visible
     from orchestrator.runner import bisect as engine
-    from orchestrator.runner.repeat import make_repeat
-    from orchestrator.runner.run import RunOptions
 
-    places = stored_places()
-    config = load(places)
-    old, earlier, case = first_failing(places.reports, words)
-    shape = runs.stored_shape(old, str(CaseId.parse(case.id).cell))
-    repeat = make_repeat(config, earlier, case, shape=shape, with_base=how.range is None)
+    found = failing(words, options.resume, engine.NOTES)
+    repeat, earlier = found.repeat(with_base=how.range is None), found.run
     line, merges = (_patches(repeat, earlier), {}) if how.range is None else _commits(how.range)
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
-    resume = runs.find_run(places.reports, options.resume) if options.resume else None
-    given = RunOptions(
-        out=options.out, resume=resume, jobs=options.jobs, command=command_line()
-    )  # fmt: skip
-    with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
-        found = engine.bisect(
-            repeat, line, old, places, given, most=how.trials, rates=config.judging.rates,
-            listener=listener,
+    given = found.options(options)
+    with progress.listener(repeat.plan, shown, sys.stdout, found.places.history) as listener:
+        ended = engine.bisect(
+            repeat, line, found.folder, found.places, given, most=how.trials,
+            rates=found.config.judging.rates, listener=listener,
         )  # fmt: skip
-    said = [f"{repeat.case.id}: {visible(found.said)}"]
-    if found.culprit and found.culprit.first == found.culprit.last in merges:
+    said = [f"{repeat.case.id}: {visible(ended.said)}"]
+    if ended.culprit and ended.culprit.first == ended.culprit.last in merges:
         said.append(
             "it is a merge; what it brought is searched by: lab bisect "
-            f"{earlier.run.id} {case.id} --range {merges[found.culprit.first]}"
+            f"{earlier.run.id} {repeat.case.id} --range {merges[ended.culprit.first]}"
         )
     if options.as_json:
-        print(json.dumps(_told(found, said)))
-    print_end(found.done, shown, options.notify, "\n".join(said))
-    return found.done.status
+        print(json.dumps(_told(ended, said)))
+    print_end(ended.done, shown, options.notify, "\n".join(said))
+    return ended.done.status
 
 
 def _patches(repeat: Repeat, earlier: RunResult) -> Line:

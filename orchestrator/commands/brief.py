@@ -31,6 +31,7 @@ def brief(
     status = run.run.exit_status
     if answer and status in (EXIT_OK, EXIT_KERNEL):
         word = "pass" if status == EXIT_OK else "FAIL"
+        word = "searched" if run.searched is not None else word
         told = f"{word}: {answer}; {_short(folder)}"
     elif status == EXIT_OK:
         told = f"{gist(run, comparison)}, {short_seconds(seconds)}"

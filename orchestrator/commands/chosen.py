@@ -6,13 +6,23 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.commands.workspace import command_line, load, stored_places
 from orchestrator.model.errors import UserError
+from orchestrator.model.names import CaseId
 from orchestrator.model.results import CaseResult, RunResult
+from orchestrator.model.spec import LabConfig
 from orchestrator.report.text import visible
 from orchestrator.results import cases, runs, store
+from orchestrator.runner.context import Places
+
+if TYPE_CHECKING:
+    from orchestrator.commands.run import Options
+    from orchestrator.judge.trials import Repeat
+    from orchestrator.runner.run import RunOptions
 
 
 @dataclass(frozen=True)
@@ -79,3 +89,58 @@ def _told(case: CaseResult, word: str) -> CaseResult:
     if case.id != word:
         click.echo(f"lab: {visible(case.id)}", err=True)
     return case
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A case that is to be tried again, its run and that one's folder, and where the lab is."""
+
+    places: Places
+    config: LabConfig
+    folder: Path
+    run: RunResult
+    case: CaseResult
+
+    def repeat(self, *, on: str | None = None, with_base: bool = True) -> Repeat:
+        """What is tried: the guest as it was in the run.
+
+        :param on: another kernel of lab.yaml.
+        :param with_base: whether the kernel that it is set beside is tried too.
+        :raises UserError: when lab.yaml lacks what it takes.
+        """
+        from orchestrator.runner.narrowed import original, with_changes
+        from orchestrator.runner.repeat import make_repeat
+
+        was = original(self.folder, self.case)
+        case = was or self.case
+        shape = runs.stored_shape(self.folder, str(CaseId.parse(case.id).cell))
+        found = make_repeat(self.config, self.run, case, on=on, shape=shape, with_base=with_base)
+        return found if was is None else with_changes(found, self.case, self.run, self.folder)
+
+    def options(self, typed: Options) -> RunOptions:
+        """How the trials are run, as the command line has it.
+
+        :raises UserError: when there is no run to resume.
+        """
+        from orchestrator.runner.run import RunOptions
+
+        found = runs.find_run(self.places.reports, typed.resume) if typed.resume else None
+        return RunOptions(out=typed.out, resume=found, jobs=typed.jobs, command=command_line())
+
+
+def failing(words: tuple[str, ...], resume: str | None = None, notes: str = "") -> Failing:
+    """The case that the words of a command mean which tries it again (:func:`first_failing`).
+
+    :param resume: a search that goes on: without words its own case is meant.
+    :param notes: what the notes of such a search are called.
+    :raises UserError: when the run or the case is unknown, or lab.yaml is wrong.
+    """
+    places = stored_places()
+    config = load(places)
+    if words or resume is None:
+        return Failing(places, config, *first_failing(places.reports, words))
+    from orchestrator.runner.searching import searched
+
+    folder = runs.find_run(places.reports, resume)
+    run = store.load(folder)
+    return Failing(places, config, folder, run, cases.find_case(run, searched(folder / notes)))

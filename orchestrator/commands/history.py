@@ -13,8 +13,9 @@ from orchestrator.commands.workspace import stored_places
 from orchestrator.model import lookup
 from orchestrator.model.codec import plain
 from orchestrator.model.names import Verdict
+from orchestrator.model.past import HistoryCase, HistoryRun
 from orchestrator.report.figures import figures
-from orchestrator.report.text import visible
+from orchestrator.report.text import printable, visible
 from orchestrator.results import history as store
 from orchestrator.results import steadiness
 from orchestrator.results.cases import near_cases
@@ -90,7 +91,7 @@ def _nothing(db: Path, wanted: str) -> str:
     return f"no case fits{f'; {near}' if near else ''}"
 
 
-def _print_runs(runs: Sequence[store.HistoryRun], left: Mapping[str, Unfinished]) -> None:
+def _print_runs(runs: Sequence[HistoryRun], left: Mapping[str, Unfinished]) -> None:
     if not runs:
         click.echo("no run yet; `lab history --rebuild` reads the stored ones again", err=True)
         return
@@ -99,16 +100,20 @@ def _print_runs(runs: Sequence[store.HistoryRun], left: Mapping[str, Unfinished]
     for run in runs:
         status = str(run.exit_status) if run.finished else "cut"
         status = "now" if run.id in left and left[run.id].going_on else status
+        numbers = [run.passed, run.failed, run.skipped, run.errors]
+        # Of a search they count trials of what it suspects.
+        counts = "  ".join(f"{'-' if run.searched else number:>4}" for number in numbers)
+        told = f": searched: {visible(printable(run.searched))}" if run.searched else ""
         click.echo(
-            f"{visible(run.id):<{width}}  {run.started:<20}  {status:>4}  {run.passed:>4}"
-            f"  {run.failed:>4}  {run.skipped:>4}  {run.errors:>4}  {visible(run.command)}"
+            f"{visible(run.id):<{width}}  {run.started:<20}  {status:>4}  {counts}"
+            f"  {visible(run.command)}{told}"
         )
     for run in runs:
         if run.id in left:
             click.echo(f"lab: {visible(left[run.id].told)}", err=True)
 
 
-def _print_cases(cases: tuple[store.HistoryCase, ...]) -> None:
+def _print_cases(cases: tuple[HistoryCase, ...]) -> None:
     width = max(len(case.run) for case in cases)
     for case in cases:
         reason = visible(case.reason).partition("\n")[0]

@@ -7,11 +7,8 @@ import json
 import sys
 from dataclasses import dataclass
 
-from orchestrator.commands.chosen import first_failing
+from orchestrator.commands.chosen import failing
 from orchestrator.commands.run import Options
-from orchestrator.commands.workspace import command_line, load, stored_places
-from orchestrator.model.names import CaseId
-from orchestrator.results import runs
 
 
 @dataclass(frozen=True)
@@ -41,28 +38,23 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
     from orchestrator.commands.summary import print_end
     from orchestrator.model.codec import plain
     from orchestrator.report.text import visible
-    from orchestrator.runner.repeat import make_repeat
-    from orchestrator.runner.run import RunOptions
     from orchestrator.runner.trials import run_trials
 
-    places = stored_places()
-    config = load(places)
-    old, earlier, case = first_failing(places.reports, words)
-    shape = runs.stored_shape(old, str(CaseId.parse(case.id).cell))
-    with_base = how.base and not how.gdb
-    repeat = make_repeat(config, earlier, case, on=how.on, shape=shape, with_base=with_base)
+    chosen = failing(words)
+    places = chosen.places
+    repeat = chosen.repeat(on=how.on, with_base=how.base and not how.gdb)
     if how.gdb:
         from orchestrator.commands.gdb import debug
         from orchestrator.host.cache.locks import using
 
         with using(places.cache):
-            return debug(places, repeat, old, options)
+            return debug(places, repeat, chosen.folder, options)
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
-    given = RunOptions(out=options.out, jobs=options.jobs, command=command_line())
+    given = chosen.options(options)
     with progress.listener(repeat.plan, shown, sys.stdout, places.history) as listener:
-        rates = config.judging.rates if how.decide else None
+        rates = chosen.config.judging.rates if how.decide else None
         found = run_trials(
-            repeat, old, places, given, most=how.trials, rates=rates, listener=listener
+            repeat, chosen.folder, places, given, most=how.trials, rates=rates, listener=listener
         )
     done = found.done
     if options.as_json:

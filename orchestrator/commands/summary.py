@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from orchestrator.commands.brief import brief
 from orchestrator.commands.entry import let_go_of_stdout
 from orchestrator.commands.notify import notify as tell
-from orchestrator.judge.causes import causes_of
+from orchestrator.judge.causes import Cause, causes_of
 from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.known_issues import NOT_TRIED
 from orchestrator.judge.outcome import not_run, not_run_text
@@ -21,18 +23,30 @@ from orchestrator.model.results import Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import block, cause_to_dict
-from orchestrator.report.text import changes_text, counts_text, issue_name, issue_standing, visible
+from orchestrator.report.judgement import judgement
+from orchestrator.report.sources import source_lines
+from orchestrator.report.text import (
+    changes_text,
+    counts_text,
+    issue_name,
+    issue_standing,
+    printable,
+    visible,
+)
 from orchestrator.runner.run import Done
 
 SHOWN = 12
 
 
-def print_end(done: Done, shown: str, notify: bool | None, answer: str = "") -> None:
+def print_end(
+    done: Done, shown: str, notify: bool | None, answer: str = "", table: str = ""
+) -> None:
     """Tell what a run came to, and notify: the last words of a command.
 
     :param shown: how it was shown while it went on; ``quiet`` leaves one line.
     :param notify: as the command line says; see :func:`orchestrator.commands.notify.wanted`.
     :param answer: a rerun's answer, which is its last line.
+    :param table: lines for a terminal that stand before it.
     """
     line = brief(done.result, done.comparison, done.folder, done.seconds, answer)
     try:
@@ -41,8 +55,9 @@ def print_end(done: Done, shown: str, notify: bool | None, answer: str = "") -> 
         else:
             as_json = shown == "json"
             print_summary(done.result, done.comparison, done.folder, done.seconds, as_json)
-            if answer and not as_json:
-                print(answer, flush=True)
+            if not as_json:
+                for text in filter(None, (table, answer)):
+                    print(text, flush=True)
     except BrokenPipeError:
         let_go_of_stdout()  # `lab run | head -1`: the exit status is the run's all the same
     if shown != "json":
@@ -85,7 +100,10 @@ def _as_dict(
     }
     if left := not_run(run.cells):
         told["not_run"] = [cell.id for cell in left]
-    if causes := causes_of(run):
+    causes = causes_of(run)
+    if judged := judgement(run, comparison, causes).text:
+        told["judged"] = judged
+    if causes:
         told["causes"] = [cause_to_dict(cause) for cause in causes]
     if run.each_patch:
         told["each_patch"] = [plain(one) for one in run.each_patch]
@@ -102,8 +120,12 @@ def summary_text(
     """The summary as lines of text."""
     lines = ["", *(f"tested: {line}" for line in tested_lines(run))]
     lines += [f"its selftest {line}" for line in selftest_lines(run)]
-    lines += _bad_lines(run)
-    lines += [line for one in run.each_patch for line in each_patch_text.lines(one)]
+    causes = causes_of(run)
+    judged = judgement(run, comparison, causes).text
+    lines += [f"judged: {printable(judged)}"] if judged and run.searched is None else []
+    source = partial(source_lines, run)
+    lines += _bad_lines(causes, source)
+    lines += [line for one in run.each_patch for line in each_patch_text.lines(one, source)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:
@@ -121,10 +143,12 @@ def summary_text(
     return "\n".join(lines)
 
 
-def _bad_lines(run: RunResult) -> list[str]:
+def _bad_lines(causes: Sequence[Cause], source: Callable[[str], list[str]]) -> list[str]:
     """Why it fails: some lines a cause, of those beyond the limit one each."""
-    causes = causes_of(run)
-    lines = [line for cause in causes[:SHOWN] for line in block(cause)]
+    lines = []
+    for cause in causes[:SHOWN]:
+        head, *rest = block(cause)
+        lines += [head, *(f"       {text}" for text in source(cause.first.id)), *rest]
     return [*lines, *(block(cause)[0] for cause in causes[SHOWN:])]
 
 

@@ -49,6 +49,7 @@ class Spell:
     """A case that failed from run ``first`` on, ``runs`` times without a break, in ``places``.
 
     ``until`` is the run in which it did not fail any more; empty where the latest still fails.
+    ``cause`` is what it failed for the last time, empty where that is not known.
     """
 
     case: str
@@ -56,6 +57,38 @@ class Spell:
     until: str
     runs: int
     places: tuple[str, ...]
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class SpellGroup:
+    """Spells alike that failed for one ``cause``: from the same run on, until the same run.
+
+    ``cause`` is empty for a spell of which it is not known: that one stands alone.
+    """
+
+    cause: str
+    spells: tuple[Spell, ...]
+
+    @property
+    def first(self) -> str:
+        """The run from which on."""
+        return self.spells[0].first
+
+    @property
+    def until(self) -> str:
+        """The run that ended it."""
+        return self.spells[0].until
+
+    @property
+    def runs(self) -> int:
+        """How many runs the longest of them has."""
+        return max(spell.runs for spell in self.spells)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All cells."""
+        return tuple(sorted({place for spell in self.spells for place in spell.places}))
 
 
 @dataclass(frozen=True)
@@ -77,11 +110,13 @@ class Rate:
 def timelines(runs: Sequence[RunDigest], most: int = 100) -> tuple[Timeline, ...]:
     """A timeline for each profile that was run twice at least, the one with most runs first.
 
+    A search is no night.
+
     :param runs: newest first.
     """
     profiles: dict[str, list[RunDigest]] = {}
     for run in runs:
-        if run.finished and run.cells:
+        if run.finished and run.cells and not run.searched:
             profiles.setdefault(run.profile, []).append(run)
     found = [
         Timeline(profile, tuple(own[:most]), _rows(own[:most]))
@@ -146,13 +181,15 @@ def spells(timeline: Timeline) -> tuple[Spell, ...]:
             ]
             for key in over:
                 ended.append(replace(open_.pop(key), until=run))
-            for case in cell.failed:
+            for number, case in enumerate(cell.failed):
                 key = (case, row.place)
                 known = open_.get(key, Spell(case, run, "", 0, (row.place,)))
-                open_[key] = replace(known, runs=known.runs + 1)
-    together: dict[tuple[str, str, str], list[Spell]] = {}
+                why = cell.cause(number) or known.cause
+                open_[key] = replace(known, runs=known.runs + 1, cause=why)
+    together: dict[tuple[str, str, str, str], list[Spell]] = {}
     for spell in (*open_.values(), *ended):
-        together.setdefault((spell.case, spell.first, spell.until), []).append(spell)
+        key_of = (spell.case, spell.first, spell.until, spell.cause)
+        together.setdefault(key_of, []).append(spell)
     order = {run.id: at for at, run in enumerate(timeline.runs)}
     merged = [
         replace(own[0], runs=max(one.runs for one in own),
@@ -160,6 +197,15 @@ def spells(timeline: Timeline) -> tuple[Spell, ...]:
         for own in together.values()
     ]  # fmt: skip
     return tuple(sorted(merged, key=lambda one: (order[one.first], one.until != "", one.case)))
+
+
+def by_cause(found: Iterable[Spell]) -> tuple[SpellGroup, ...]:
+    """Spells by what they failed for, where they began and ended together, in their order."""
+    groups: dict[tuple[str, ...], list[Spell]] = {}
+    for spell in found:
+        own = (spell.cause,) if spell.cause else ("", spell.case, *spell.places)
+        groups.setdefault((spell.first, spell.until, *own), []).append(spell)
+    return tuple(SpellGroup(own[0].cause, tuple(own)) for own in groups.values())
 
 
 def rates(timeline: Timeline) -> tuple[Rate, ...]:

@@ -69,10 +69,11 @@ def not_run_text(cells: Iterable[CellRecord]) -> str:
 def is_complete(run: RunResult) -> bool:
     """Whether every cell of a run was tried: it ended, and neither time nor the host took any.
 
-    A run without cells, which only built, is not; nor is one that had a wrong input.
+    A run without cells, which only built, is not; nor is one that had a wrong input, or a search:
+    that passes where a failure was explained.
     """
     ended = bool(run.run.finished) and run.run.exit_status in (EXIT_OK, EXIT_KERNEL)
-    return ended and bool(run.cells) and not not_run(run.cells)
+    return ended and run.searched is None and bool(run.cells) and not not_run(run.cells)
 
 
 def executed(case: CaseResult) -> bool:

@@ -182,6 +182,15 @@ def _percent(share: float) -> str:
     return f"{share * 100:g}%"
 
 
+def counts_text(found: Retried) -> str:
+    """``fails 7 of 9 with the series, 0 of 9 without``; of the base only where that was tried."""
+    here, there = ("with the series", "without") if found.series else ("here", "on the baseline")
+    counts = f"fails {found.failed} of {found.trials} {here}"
+    if found.trials_base:
+        counts += f", {found.failed_base} of {found.trials_base} {there}"
+    return counts
+
+
 def retried_text(found: Retried | None) -> str:
     """``regression: fails 7 of 9 with the series, 0 of 9 without (wrong in at most 1%)``.
 
@@ -189,10 +198,7 @@ def retried_text(found: Retried | None) -> str:
     """
     if found is None:
         return ""
-    here, there = ("with the series", "without") if found.series else ("here", "on the baseline")
-    counts = f"fails {found.failed} of {found.trials} {here}"
-    if found.trials_base:
-        counts += f", {found.failed_base} of {found.trials_base} {there}"
+    counts = counts_text(found)
     why = f" ({found.note})" if found.note else ""
     if found.steady:
         return f"{found.decision.value}: {counts}, and its workload is deterministic"

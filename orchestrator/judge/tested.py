@@ -6,6 +6,7 @@ from __future__ import annotations
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.formats import counted
 from orchestrator.model.kernel import Difference, FileChange
+from orchestrator.model.names import CaseId
 from orchestrator.model.results import Found, KernelRecord, RunResult
 
 # Files that a sentence names; the rest it counts.
@@ -76,8 +77,16 @@ def file_text(file: FileChange) -> str:
 
 
 def tested_kernels(run: Found) -> tuple[KernelRecord, ...]:
-    """The kernels that a run is about: all but the one that it compares with."""
+    """The kernels that a run is about: all but the one that it compares with.
+
+    A search is about the one in which the case failed.
+    """
     baseline = run.run.baseline if isinstance(run, RunResult) else ""
+    if isinstance(run, RunResult) and run.searched is not None:
+        wanted = CaseId.parse(run.searched.case).cell.kernel
+        found = tuple(kernel for kernel in run.kernels if kernel.name == wanted)
+        if found:
+            return found
     whole = without_prefixes(run).kernels
     return tuple(k for k in whole if k.name != baseline) or whole
 

@@ -58,6 +58,12 @@ class Repeat:
         """The kernel that tells whether the series is to blame."""
         return self.subjects[0] if self.subjects[0].is_base else None
 
+    @property
+    def steady(self) -> bool:
+        """Whether what is run comes to the same each time."""
+        workloads = self.tested.cell.workloads
+        return bool(workloads) and all(spec.deterministic for spec in workloads)
+
 
 # ---------------------------------------------------------------- what the trials come to
 
@@ -75,18 +81,27 @@ class Shown(str, Enum):
 class Trial:
     """One run of one subject; ``reason`` is one line on what failed or why nothing is known.
 
-    ``passed`` tells that the case itself passed, whatever else failed.
+    ``passed`` tells that the case itself passed, whatever else failed; ``skipped`` is why it was
+    left out where others of its workload ran, empty where it was not.
     """
 
     subject: Subject
     shown: Shown
     reason: str = ""
     passed: bool = False
+    skipped: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether the kernel failed."""
         return self.shown in (Shown.AGAIN, Shown.OTHERWISE)
+
+    @property
+    def case_failed(self) -> bool | None:
+        """Whether the case itself failed; None where the trial tells nothing of it."""
+        if self.shown is Shown.AGAIN:
+            return True
+        return False if self.passed else None
 
 
 def by_series(kernel: KernelSpec) -> bool:
@@ -157,7 +172,8 @@ def judge_trial(case: CaseResult, subject: Subject, found: Iterable[CaseResult])
         return Trial(subject, Shown.UNKNOWN, _line(wrong[0]))
     staged = case.workload in STAGES
     if any(c.verdict is Verdict.PASS if staged else executed(c) for c in cases if not c.known):
-        return Trial(subject, Shown.NO, passed=True)
+        left_out = own and all(c.verdict is Verdict.SKIP for c in own)
+        return Trial(subject, Shown.NO, passed=True, skipped=_line(own[0]) if left_out else "")
     skipped = next((c for c in cases if c.verdict is Verdict.SKIP), None)
     return Trial(subject, Shown.UNKNOWN, _line(skipped) if skipped else "no case was executed")
 

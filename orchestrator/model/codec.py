@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from orchestrator.model.evidence import Excerpt, Hit, SourceLine
-from orchestrator.model.results import CaseResult, Summary
+from orchestrator.model.results import CaseResult, RunResult, Summary
 
 T = TypeVar("T")
 
@@ -25,11 +25,12 @@ T = TypeVar("T")
 _RENAMED: dict[type, dict[str, str]] = {
     Summary: {"passed": "pass", "failed": "fail", "skipped": "skip", "errors": "error"},
 }
-# Bulky, so kept in evidence.json and not in results.json.
+# Bulky, or told later: kept beside results.json and not in it.
 _ELSEWHERE: dict[type, dict[str, Any]] = {
     Hit: {"text": ""},
     CaseResult: {"samples": ()},
     SourceLine: {"excerpt": Excerpt()},
+    RunResult: {"searches": ()},
 }
 
 

@@ -14,7 +14,8 @@ class CellDigest:
     ``failed`` those that failed, as ``WORKLOAD:CASE``, ``known`` how many are excused.
     ``workloads`` are those that it ran, empty where that is not known: what a run left out is not
     mended by it.  ``identity`` is the same for the same sources and image; empty where that is not
-    known.
+    known.  ``causes`` are the titles of what the cases fail for, ``why`` has for each of ``failed``
+    the place of its own among them, -1 for none; of an older lab's digest both are empty.
     """
 
     kernel: str
@@ -25,6 +26,13 @@ class CellDigest:
     failed: tuple[str, ...] = ()
     identity: str = ""
     workloads: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    why: tuple[int, ...] = ()
+
+    def cause(self, at: int) -> str:
+        """What the case at a place of ``failed`` fails for; empty where that is not known."""
+        number = self.why[at] if at < len(self.why) else -1
+        return self.causes[number] if 0 <= number < len(self.causes) else ""
 
     def ran(self, case: str) -> bool:
         """Whether the workload of a case, ``WORKLOAD:CASE``, was run."""
@@ -37,7 +45,8 @@ class RunDigest:
 
     ``folder`` is its folder's name below reports/.  ``known`` counts what is excused by a known
     issue or expected, which ``passed`` and ``skipped`` leave out.  ``regressed`` is None where
-    there was no baseline, ``regressions`` names the first of them.
+    there was no baseline, ``regressions`` names the first of them.  ``searched`` is what a search
+    came to in few words, empty for every other run: its cases are trials, and no night's.
     """
 
     id: str
@@ -57,6 +66,7 @@ class RunDigest:
     regressions: tuple[str, ...] = ()
     cells: tuple[CellDigest, ...] = ()
     folder: str = ""
+    searched: str = ""
 
 
 #: A run's measurements: by cell's place, then by ``WORKLOAD:CASE NAME (UNIT)``.

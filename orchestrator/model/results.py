@@ -24,6 +24,7 @@ from orchestrator.model.kernel import (
     Tested,
 )
 from orchestrator.model.names import Verdict
+from orchestrator.model.searched import Searched
 from orchestrator.model.spec import STRICT, KnownIssue
 
 
@@ -114,7 +115,8 @@ class BuildRecord:
     """A build as results.json keeps it; ``log`` and ``kernel_config`` are relative to the run.
 
     ``expected`` is the title of an ``expect:`` entry that its failure met: its verdict is a pass.
-    ``toolchain`` is what was asked for, ``compiler`` what it says it is.
+    ``toolchain`` is what was asked for, ``compiler`` what it says it is.  ``sources`` are the lines
+    around its first errors, by ``FILE:LINE``.
     """
 
     id: str
@@ -137,6 +139,7 @@ class BuildRecord:
     notes: tuple[str, ...] = ()
     toolchain: str = "gcc"
     compiler: str = ""
+    sources: dict[str, Excerpt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -313,7 +316,11 @@ class WorkloadRecord:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A whole run: what results.json says."""
+    """A whole run: what results.json says.
+
+    ``searched`` is what a run came to that is a search, None for every other.  ``searches`` are
+    those that were made later for cases of this run; they are kept beside results.json.
+    """
 
     run: RunInfo
     kernels: tuple[KernelRecord, ...]
@@ -325,6 +332,8 @@ class RunResult:
     known_issues: tuple[IssueRecord, ...] = ()
     each_patch: tuple[EachPatch, ...] = ()
     workloads: tuple[WorkloadRecord, ...] = ()
+    searched: Searched | None = None
+    searches: tuple[Searched, ...] = ()
 
     @property
     def command(self) -> str:

@@ -73,6 +73,7 @@ class ConfigSpec:
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
     ``toolchain`` compiles it.  With ``modules`` its modules are built, and in the guest.
+    ``objects`` names its build folder, where that is not its own alone.
     """
 
     name: str
@@ -87,6 +88,12 @@ class ConfigSpec:
     selftest_config: tuple[str, ...] = ()
     toolchain: Toolchain = DEFAULT_TOOLCHAIN
     modules: bool = False
+    objects: str = ""
+
+    @property
+    def folder(self) -> str:
+        """What its build folder is called in the cache."""
+        return self.objects or self.name
 
 
 @dataclass(frozen=True)

@@ -15,63 +15,59 @@ from orchestrator.model.formats import counted
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.report import each_patch_text
-from orchestrator.report.cause_text import headline
+from orchestrator.report.judgement import Judgement, judgement
 from orchestrator.report.text import answer, changes_text
-from orchestrator.report.view import anchor, standing
-
-# Causes that the first sentence tells; the rest it counts.
-_TOLD = 2
-
-
-@dataclass(frozen=True)
-class Lead:
-    """What is wrong in a phrase, and the HTML id of the case that shows that very thing."""
-
-    text: str
-    anchor: str
+from orchestrator.report.view import standing
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The first thing the report says.  ``state`` is pass, fail, error, unfinished, interrupted.
+    """The first thing the report says.
 
-    ``leads`` are what to look at first, ``more`` how many further causes there are.
+    ``state`` is pass, fail, error, unfinished, interrupted or searched.
+
+    ``judged`` is the judgement, empty where nothing was executed; ``sentence`` has the counts.
     """
 
     state: str
     sentence: str
-    leads: tuple[Lead, ...] = ()
-    more: int = 0
+    judged: Judgement = Judgement()  # noqa: RUF009 (frozen)
 
 
 def make_answer(
     run: RunResult, comparison: Comparison | None, causes: Sequence[Cause] | None = None
 ) -> Answer:
-    """Verdict, counts and what is wrong.
+    """Verdict, what is wrong, and counts.
 
     :param causes: those of the run, where they are known already.
     """
     causes = causes_of(run) if causes is None else causes
     if comparison is not None:
-        return _with_patches(_comparison_answer(run, comparison, causes), run)
-    return _with_patches(_own_answer(run, causes), run)
-
-
-def _with_patches(found: Answer, run: RunResult) -> Answer:
-    """The same with the first series that cannot be bisected (``--each-patch``)."""
+        found = _comparison_answer(run, comparison, causes)
+    else:
+        found = Answer(answer(run), _looked(run) or _counted(run))
+    found = replace(found, judged=judgement(run, comparison, causes))
     one = next((one for one in run.each_patch if one.broken), None)
     if one is None:
         return found
-    told = f"{found.sentence} The series of {one.kernel} {each_patch_text.sentence(one)}."
-    found = replace(found, sentence=told)
-    if found.state != "pass":
-        return found
-    first = one.broken[0]
-    lead = Lead(each_patch_text.headline(first, one), anchor(first.case))
-    return replace(found, state="fail", leads=(lead,))
+    # A series that cannot be bisected (``--each-patch``) is told of beside what it does as a whole.
+    first = each_patch_text.headline(one.broken[0], one)
+    leads = found.judged.short.lower() == first.lower()
+    what = each_patch_text.outcome(one) if leads else each_patch_text.sentence(one)
+    told = f"{found.sentence} The series of {one.kernel} {what}."
+    return replace(found, sentence=told, state="fail" if found.state == "pass" else found.state)
 
 
-def _own_answer(run: RunResult, causes: Sequence[Cause]) -> Answer:
+def _looked(run: RunResult) -> str:
+    """What a search was about; empty for every other run."""
+    found = run.searched
+    if found is None:
+        return ""
+    return f"Searched for {found.case} of run {found.of} in {counted(found.trials, 'trial')}."
+
+
+def _counted(run: RunResult) -> str:
+    """How many cases came to what, of a run that is compared with nothing."""
     placed = tuple(p for p in cases_of(run))
     counts = counts_of(p.case for p in placed)
     total = len(placed)
@@ -89,13 +85,7 @@ def _own_answer(run: RunResult, causes: Sequence[Cause]) -> Answer:
     if not run.run.finished:
         sentence = f"the run did not finish; so far {sentence}"
     cells = counted(len(without_prefixes(run).cells), "cell")
-    return Answer(answer(run), f"{sentence}, in {cells}.", *_leads(causes))
-
-
-def _leads(causes: Sequence[Cause]) -> tuple[tuple[Lead, ...], int]:
-    told = causes[:_TOLD]
-    leads = tuple(Lead(headline(cause), anchor(cause.first.id)) for cause in told)
-    return leads, len(causes) - len(told)
+    return f"{sentence}, in {cells}."
 
 
 def _met_words(placed: tuple[PlacedCase, ...]) -> str:
@@ -118,8 +108,4 @@ def _comparison_answer(
     groups = by_cause(regressed, causes)
     after = groups[0].items[0].after
     state = "error" if after is not None and after.verdict is Verdict.ERROR else "fail"
-    leads, more = _leads([group.cause for group in groups if group.cause is not None])
-    if not leads and after is not None:
-        # It is there and does not fail: a skip of what ran before.
-        leads = (Lead(f"{after.id}: {regressed[0].reason}", anchor(after.id)),)
-    return Answer(state, sentence, leads, more)
+    return Answer(state, sentence)

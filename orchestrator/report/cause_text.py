@@ -27,7 +27,7 @@ def headline(cause: Cause) -> str:
     ``7 cases of uffd-move/swap: swap.c:68: got 0, expected 1``.
     """
     many, cells = len(cause.cases), _cells(cause.cases)
-    title = cause.title if len(cause.title) <= _LONGEST else f"{cause.title[:_LONGEST]} [...]"
+    title = titled(cause)
     if cause.kind is CauseKind.BUILD:
         return f"{cells[0] if many == 1 else f'{many} builds'}: {title}"
     where = _places(cause.cases)
@@ -38,6 +38,11 @@ def headline(cause: Cause) -> str:
     elif len(cells) > 1:
         where = f"{where} in {len(cells)} cells"
     return f"{where}: {title}"
+
+
+def titled(cause: Cause) -> str:
+    """What is wrong, cut where it is long."""
+    return cause.title if len(cause.title) <= _LONGEST else f"{cause.title[:_LONGEST]} [...]"
 
 
 def block(cause: Cause) -> list[str]:

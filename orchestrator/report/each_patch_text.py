@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.model.formats import counted
@@ -62,10 +62,10 @@ def headline(finding: PatchFinding, one: EachPatch) -> str:
 
     Of a warning ``patch 2 of 4 brings a warning that patch 3 takes away: ...``.
     """
-    who = _who(finding, len(one.rows))
+    named = who(finding, len(one.rows))
     if finding.kind == "warning":
-        return f"{who} brings a warning that patch {finding.mended} takes away: {_title(finding)}"
-    told = f"{who} {_DOES[finding.kind]}"
+        return f"{named} brings a warning that patch {finding.mended} takes away: {_title(finding)}"
+    told = f"{named} {_DOES[finding.kind]}"
     if finding.mended:
         told += f", patch {finding.mended} mends it"
     elif finding.patch < len(one.rows):
@@ -78,7 +78,8 @@ def _title(finding: PatchFinding) -> str:
     return title if len(title) <= _LONGEST else f"{title[:_LONGEST]} [...]"
 
 
-def _who(finding: PatchFinding, count: int) -> str:
+def who(finding: PatchFinding, count: int) -> str:
+    """``patch 2 of 4``, or ``one of patches 2 to 3 of 4`` where it is not known which."""
     last = f"{finding.patch} of {count}"
     if finding.since == finding.patch:
         return f"patch {last}"
@@ -98,22 +99,30 @@ def about(finding: PatchFinding) -> tuple[str, ...]:
 
 def rows(one: EachPatch) -> tuple[ShownRow, ...]:
     """The table, a row a patch; the last row is the whole series."""
-    return tuple(_row(row, any(f.patch == row.n for f in _failing(one))) for row in one.rows)
+    gone = [f.mended for f in one.findings if f.kind == "warning"]
+    return tuple(
+        _row(row, any(f.patch == row.n for f in _failing(one)), gone.count(row.n))
+        for row in one.rows
+    )
 
 
 def _failing(one: EachPatch) -> Sequence[PatchFinding]:
     return [finding for finding in one.findings if finding.kind != "warning"]
 
 
-def _row(row: PatchRow, blamed: bool) -> ShownRow:
+def _row(row: PatchRow, blamed: bool, gone: int) -> ShownRow:
+    """A row; ``gone`` are the warnings of earlier patches that it takes away."""
     applies = {True: "yes", False: "no", None: "-"}[row.applies]
     tests = [f"{row.passed} pass"] if row.passed else []
     tests += [f"{row.failed} fail"] if row.failed else []
     short = row.built < row.builds or row.booted < row.boots or row.failed > 0
     bad = blamed or short or row.applies is False
+    warned = [f"+{row.warnings}"] if row.warnings else []
+    warned += [f"-{gone}"] if gone else []
     state = "fail" if bad else "pass" if row.builds else "none"
     return ShownRow(state, (
-        str(row.n), applies, _of(row.built, row.builds), str(row.warnings) if row.built else "-",
+        str(row.n), applies, _of(row.built, row.builds),
+        " ".join(warned) or "0" if row.built else "-",
         _of(row.booted, row.boots), ", ".join(tests) or "-", row.subject,
     ))  # fmt: skip
 
@@ -122,8 +131,11 @@ def _of(well: int, tried: int) -> str:
     return f"{well}/{tried}" if tried else "-"
 
 
-def lines(one: EachPatch) -> list[str]:
-    """All of it as lines for a terminal: what came of it, the table, each finding."""
+def lines(one: EachPatch, source: Callable[[str], Sequence[str]] = lambda _: ()) -> list[str]:
+    """All of it as lines for a terminal: what came of it, the table, each finding.
+
+    :param source: gives the lines of source to quote of a case.
+    """
     shown = [HEAD, *(row.cells for row in rows(one))]
     widths = [max(len(cells[at]) for cells in shown) for at in range(len(HEAD))]
     told = [f"each patch of {one.kernel}: {outcome(one)}"]
@@ -133,6 +145,6 @@ def lines(one: EachPatch) -> list[str]:
     for finding in one.findings:
         word = "WARN" if finding.kind == "warning" else "FAIL"
         told.append(f"{word:5}  {headline(finding, one)}")
-        told += [f"       {text}" for text in about(finding)]
+        told += [f"       {text}" for text in (*about(finding), *source(finding.case))]
         told += [f"       again: {finding.rerun}"] if finding.rerun else []
     return told

@@ -10,20 +10,23 @@ from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import counted
-from orchestrator.model.names import CaseId, Verdict
+from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import headline
-from orchestrator.report.text import first_line
+from orchestrator.report.judgement import judgement
+from orchestrator.report.text import SEARCH_MEANING, first_line
 
 
 def gist(run: RunResult, comparison: Comparison | None) -> str:
     """``FAIL: kernel BUG at mm/swapfile.c:1587 in 3 workloads, 25 cases fail``.
 
     ``pass: 1257 cases in 2 cells`` where all is as expected.  The first word is ``pass``, ``FAIL``,
-    ``ERROR`` or ``interrupted``, as the exit status has it.  What a guest said is in it as it is.
+    ``ERROR`` or ``interrupted``, as the exit status has it, or ``searched``.  What a guest said is
+    in it as it is.
     """
     status = run.run.exit_status
+    if run.searched is not None and status in SEARCH_MEANING:
+        return f"searched: {run.searched.short}"
     if status == EXIT_OK:
         return f"pass: {_tried(run)}{_failed(run, comparison)}"
     if status == EXIT_INTERRUPTED:
@@ -43,19 +46,11 @@ def _why(run: RunResult, comparison: Comparison | None, status: int) -> tuple[st
             return first_line(run.problems[0]), len(causes)
         if errors:
             return headline(errors[0]), len(causes) - 1
-    elif comparison is not None:
-        worse = {item.key for item in comparison.regressed}
-        new = [
-            cause
-            for cause in causes
-            if cause.kernel != run.run.baseline
-            and any(CaseId.parse(case.id).key in worse for case in cause.cases)
-        ]
-        if new:
-            return headline(new[0]), len(new) - 1
-    broken = [one for one in run.each_patch if one.broken]
-    if status == EXIT_KERNEL and broken and (comparison is not None or not causes):
-        return f"{broken[0].kernel} {each_patch_text.sentence(broken[0])}", len(broken) - 1
+    else:
+        judged = judgement(run, comparison, causes)
+        broken = any(one.broken for one in run.each_patch)
+        if judged.what and (comparison is None or comparison.regressed or broken):
+            return judged.short, judged.more
     if causes:
         return headline(causes[0]), len(causes) - 1
     return "nothing was executed", 0

@@ -71,7 +71,7 @@ def panels(ledger: Sequence[LedgerStep]) -> tuple[Panel, ...]:
 def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
     values = [step.pairs[at][1:] for step in steps]
     off = [name in [one for one, _, _ in step.off] for step in steps]
-    low, high, step_of_y = _range([value for pair in values for value in pair])
+    low, high, step_of_y = y_range([value for pair in values for value in pair])
 
     def y(pages: int) -> float:
         return HEIGHT - BOTTOM - (pages - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
@@ -79,7 +79,7 @@ def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
     def x(number: int) -> float:
         return LEFT + number / (len(steps) - 1) * (WIDTH - LEFT - RIGHT)
 
-    kept = _kept(off)
+    kept = kept_steps(off)
     points = {
         n: Point(x(n), y(values[n][0]), y(values[n][1]),
                  f"{n + 1}. {steps[n].step}: {name} {values[n][0]}, page walk {values[n][1]}")
@@ -97,27 +97,28 @@ def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
         name,
         steps[0].pid,
         tuple(points.values()),
-        _gaps(kept, off, points),
+        gap_polygons(kept, off, points),
         tuple(Tick(x(n), str(n + 1)) for n in range(0, len(steps), every)),
         tuple(Tick(y(round(low + n * step_of_y)), short(low + n * step_of_y)) for n in levels),
         said,
     )
 
 
-def _range(values: list[int]) -> tuple[float, float, float]:
+def y_range(values: list[int]) -> tuple[float, float, float]:
     """The lowest and the highest mark of the axis, and their distance."""
     step = nice_step(max(values) - min(0, *values), 4)
     low = math.floor(min(0, *values) / step) * step
     return low, max(low + step, math.ceil(max(values) / step) * step), step
 
 
-def _kept(off: list[bool]) -> list[int]:
+def kept_steps(off: list[bool]) -> list[int]:
+    """The steps to draw: all of few; of many every so often, and where it turns off or back."""
     every = max(1, math.ceil(len(off) / _MOST))
     turns = {n + side for n in range(1, len(off)) if off[n] != off[n - 1] for side in (-1, 0)}
     return [n for n in range(len(off)) if n % every == 0 or n in turns or n == len(off) - 1]
 
 
-def _gaps(kept: list[int], off: list[bool], points: dict[int, Point]) -> tuple[str, ...]:
+def gap_polygons(kept: list[int], off: list[bool], points: dict[int, Point]) -> tuple[str, ...]:
     """Polygons: each stretch that is off, with the step before it, where both still agree."""
     found = []
     for is_off, run in groupby(range(len(kept)), key=lambda place: off[kept[place]]):

@@ -21,8 +21,10 @@ from orchestrator.model.kernel import PatchState
 from orchestrator.model.results import Comparison, EachPatch, KernelRecord, RunResult
 from orchestrator.report import each_patch_text, view
 from orchestrator.report.cause_text import about, headline
+from orchestrator.report.judgement import judgement
 from orchestrator.report.text import (
     EXIT_MEANING,
+    SEARCH_MEANING,
     changes_text,
     counts_text,
     excerpt,
@@ -47,9 +49,11 @@ def render(
     :param url: where the run's page is published.
     :param tested_by: who stands for it, ``NAME <MAIL>``: told only where all is well.
     """
-    parts = [*_head(run), _result(run, comparison, url)]
-    parts += [_patches(one) for one in run.each_patch]
-    causes = causes_to_tell(comparison, causes_of(run))
+    every = causes_of(run)
+    judged = judgement(run, comparison, every).text
+    parts = [*_head(run), *(["\n".join(_wrapped(_line(f"{judged}.")))] if judged else [])]
+    parts += [_result(run, comparison, url), *(_patches(one) for one in run.each_patch)]
+    causes = causes_to_tell(comparison, every)
     told: set[str] = set()
     parts += [_cause(cause, told) for cause in causes[:_CAUSES]]
     if len(causes) > _CAUSES:
@@ -97,7 +101,8 @@ def _result(run: RunResult, comparison: Comparison | None, url: str) -> str:
         name = "/".join(filter(None, (cell.config, cell.shape))) or "on the host"
         cells.setdefault(name, {})[cell.arch] = None
     counts = counts_text(counts_of_run(run))
-    meaning = EXIT_MEANING.get(run.run.exit_status, "")
+    meanings = SEARCH_MEANING if run.searched is not None else EXIT_MEANING
+    meaning = meanings.get(run.run.exit_status, "")
     lines = [*_field("result", f"{counts}: {meaning}" if run.run.finished else f"{counts}; cut")]
     if comparison is not None:
         told = changes_text(comparison) or "nothing to compare"

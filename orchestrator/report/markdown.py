@@ -22,6 +22,7 @@ from orchestrator.model.results import CaseResult, Change, Comparison, EachPatch
 from orchestrator.report import each_patch_text, view
 from orchestrator.report.answer import make_answer
 from orchestrator.report.cause_text import about, headline
+from orchestrator.report.judgement import Judgement
 from orchestrator.report.text import (
     excerpt,
     first_line,
@@ -40,7 +41,7 @@ _WIDTH, _SHORT, _NARROW = 400, 200, 60  # characters: of a line, of one above th
 _REPORT_LINES = 30
 _ROWS = 20
 _FEW = 10
-_GLYPHS = {"pass": "✓", "met": "✓", "fail": "✗", "error": "!", "skip": "○"}
+_GLYPHS = {"pass": "✓", "met": "✓", "fail": "✗", "error": "!", "skip": "○", "searched": "→"}
 
 
 def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
@@ -52,7 +53,8 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
     answer = make_answer(run, comparison, every)
     before, baseline, after = answer.sentence.partition(comparison.baseline if comparison else "\0")
     head = [f"## {_GLYPHS.get(answer.state, '!')} {answer.state}", *_few(_tested(run)),
-            f"{before}{code(baseline)}{after}", _counts(run), *_matrix(run)]  # fmt: skip
+            *_judged(answer.judged, url), f"{before}{code(baseline)}{after}", _counts(run),
+            *_matrix(run)]  # fmt: skip
     head += _few([f"Problem: {code(first_line(text), _SHORT)}" for text in run.problems])
     if left := not_run_text(run.cells):
         head.append(f"{left}.")
@@ -113,6 +115,15 @@ def _few(lines: Sequence[str]) -> list[str]:
 
 def _tested(run: RunResult) -> list[str]:
     return [f"**Tested:** {code(line, _SHORT)}" for line in tested_lines(run)]
+
+
+def _judged(found: Judgement, url: str) -> list[str]:
+    """The judgement, each part of it a link to what it quotes where the page is published."""
+    parts = []
+    for piece in found.pieces:
+        text = code(piece.text, _WIDTH) if piece.said else piece.text
+        parts.append(f"[{text}]({link})" if (link := _to(piece.anchor, url)) else text)
+    return [f"**Judged:** {''.join(parts)}."] if parts else []
 
 
 def _counts(run: RunResult) -> str:
@@ -201,7 +212,11 @@ def _block(cause: Cause, url: str) -> str:
 
 def _link(case: CaseResult, url: str) -> str:
     """The case on the published page; only where that is known to be one."""
-    return f"{_href(url)}#{view.anchor(case.id)}" if url.endswith(("/", ".html")) else ""
+    return _to(view.anchor(case.id), url)
+
+
+def _to(anchor: str, url: str) -> str:
+    return f"{_href(url)}#{_href(anchor)}" if anchor and url.endswith(("/", ".html")) else ""
 
 
 def _href(url: str) -> str:

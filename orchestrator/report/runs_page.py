@@ -13,9 +13,10 @@ from orchestrator.judge.nights import (
     NONE,
     Rate,
     Row,
-    Spell,
+    SpellGroup,
     Square,
     Timeline,
+    by_cause,
     rates,
     spells,
     timelines,
@@ -24,7 +25,7 @@ from orchestrator.model.digest import RunDigest
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import counted
 from orchestrator.report import pages
-from orchestrator.report.text import EXIT_MEANING, excerpt
+from orchestrator.report.text import EXIT_MEANING, SEARCH_MEANING, excerpt
 from orchestrator.report.view import anchor
 
 #: The pages beside each other below reports/.
@@ -44,6 +45,7 @@ class Limits:
 
     regressions: int = 10
     spells: int = 60
+    cases: int = 60
     rates: int = 60
     places: int = 12
 
@@ -63,7 +65,7 @@ class Nights:
     """A timeline with what is told below it."""
 
     timeline: Timeline
-    spells: tuple[Spell, ...]
+    spells: tuple[SpellGroup, ...]
     rates: tuple[Rate, ...]
 
 
@@ -84,7 +86,7 @@ def render(
         left=left,
         trends=TRENDS if trends else "",
         sparks=_sparks(runs),
-        nights=[Nights(one, spells(one), rates(one)) for one in timelines(runs)],
+        nights=[Nights(one, by_cause(spells(one)), rates(one)) for one in timelines(runs)],
         limits=Limits(),
         folders={run.id: run.folder for run in runs},
         state=state,
@@ -107,12 +109,16 @@ def state(run: RunDigest) -> str:
         return "unfinished"
     if run.exit_status == EXIT_INTERRUPTED:
         return "interrupted"
+    if run.searched and run.exit_status in SEARCH_MEANING:
+        return "searched"
     return {EXIT_OK: "pass", EXIT_KERNEL: "fail"}.get(run.exit_status, "error")
 
 
 def meaning(run: RunDigest) -> str:
     """Its exit status in words."""
     told = EXIT_MEANING.get(run.exit_status, "unknown")
+    if state(run) == "searched":
+        told = SEARCH_MEANING[run.exit_status]
     return "not finished" if not run.finished else f"exit status {run.exit_status}: {told}"
 
 
@@ -149,12 +155,12 @@ def about(square: Square, row: Row, run: RunDigest) -> str:
 
 def _sparks(runs: Sequence[RunDigest]) -> dict[str, Spark]:
     """By run: its duration, and those of the runs of its profile before it."""
-    before: dict[str, list[float]] = {}
+    before: dict[tuple[str, bool], list[float]] = {}
     found = {}
     for run in reversed(runs):
         if not run.finished:
             continue
-        own = before.setdefault(run.profile, [])
+        own = before.setdefault((run.profile, bool(run.searched)), [])
         own.append(run.seconds)
         shown = own[-_SPARK:]
         top = max(*shown, 1.0)

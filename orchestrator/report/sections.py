@@ -11,8 +11,10 @@ from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import is_known_failure, is_skipped
 from orchestrator.judge.known_issues import NOT_SEEN, NOT_TRIED, SEEN
 from orchestrator.judge.outcome import cases_of, cell_cases
-from orchestrator.model.evidence import Excerpt
+from orchestrator.judge.tested import tested_kernels
+from orchestrator.model.names import CaseId
 from orchestrator.model.results import CaseResult, CellRecord, IssueRecord, KernelRecord, RunResult
+from orchestrator.model.searched import Searched
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,20 @@ def _split(reason: str) -> tuple[str, str]:
 
 
 def patched(run: RunResult) -> tuple[KernelRecord, ...]:
-    """The kernels that have a series."""
-    return tuple(kernel for kernel in run.kernels if kernel.series)
+    """The kernels that have a series; of a search the one in which the case failed."""
+    found = run.kernels if run.searched is None else tested_kernels(run)
+    return tuple(kernel for kernel in found if kernel.series)
+
+
+def searched_patches(run: RunResult, kernel: str) -> dict[int, tuple[Searched, ...]]:
+    """By number the patches of a kernel's series that sure searches for its cases name."""
+    own = (run.searched,) if run.searched is not None else ()
+    found: dict[int, tuple[Searched, ...]] = {}
+    for one in (*own, *run.searches):
+        if one.sure and CaseId.parse(one.case).cell.kernel == kernel:
+            for number in one.patches:
+                found[number] = (*found.get(number, ()), one)
+    return found
 
 
 @dataclass(frozen=True)
@@ -105,12 +119,6 @@ def shown_causes(run: RunResult, causes: Sequence[Cause]) -> tuple[ShownCause, .
 def told_above(shown: Iterable[ShownCause]) -> dict[str, int]:
     """By case the number of the cause that shows its evidence; 0 for every other case."""
     return defaultdict(int, {one.cause.first.id: one.number for one in shown if one.cell})
-
-
-def numbered(excerpt: Excerpt) -> tuple[tuple[int, str], ...]:
-    """The lines of an excerpt with their numbers, tabs as eight columns."""
-    lines = excerpt.text.expandtabs(8).split("\n")
-    return tuple(enumerate(lines, excerpt.first))
 
 
 def configs_of(run: RunResult) -> tuple[str, ...]:

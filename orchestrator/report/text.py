@@ -40,6 +40,8 @@ EXIT_MEANING = {
     3: "the host failed",
     130: "interrupted",
 }
+#: Those of a search (``lab bisect``) that came to its end.
+SEARCH_MEANING = {0: "what was searched for is known", 1: "not sure, or nothing to search"}
 
 
 def visible(text: str) -> str:
@@ -190,9 +192,14 @@ def changes_text(comparison: Comparison) -> str:
 
 
 def answer(run: RunResult) -> str:
-    """The verdict of the run in one word or two: what the first line of a report says."""
+    """The verdict of the run in one word or two: what the first line of a report says.
+
+    A search has none of its own: its cases are trials of what it suspects.
+    """
     if not run.run.finished:
         return "unfinished"
+    if run.searched is not None and run.run.exit_status in SEARCH_MEANING:
+        return "searched"
     if run.run.exit_status == 0:
         return "pass"
     return {1: "fail", 130: "interrupted"}.get(run.run.exit_status, "error")

@@ -23,7 +23,7 @@ from orchestrator.model.results import (
     RunResult,
 )
 from orchestrator.report.plot import Plot, plot
-from orchestrator.report.text import EXIT_MEANING, found_text
+from orchestrator.report.text import EXIT_MEANING, SEARCH_MEANING, answer, found_text
 
 
 @dataclass(frozen=True)
@@ -288,6 +288,8 @@ def exit_words(run: RunResult) -> str:
     if not run.run.finished:
         return "none yet: the run did not finish"
     status = run.run.exit_status
+    if answer(run) == "searched":
+        return f"{status}, {SEARCH_MEANING[status]}"
     return f"{status}, {EXIT_MEANING.get(status, 'unknown')}"
 
 

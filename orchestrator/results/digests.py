@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import cases_of, cell_cases, not_run
 from orchestrator.judge.tested import tested_title
@@ -38,6 +39,7 @@ FORM = 1
 MOST_RUNS = 200
 _MOST_FAILED = 300
 _MOST_REGRESSIONS = 50
+_LONGEST = 200  # characters of a cause's title
 _UNFIT = (OSError, ValueError, TypeError, LookupError, RecursionError)
 
 
@@ -63,19 +65,23 @@ def digest_of(run: RunResult, comparison: Comparison | None = None) -> RunDigest
     regressed = comparison.regressed if comparison is not None else ()
     left_out = {cell.id for cell in not_run(run.cells)}
     made_of = identities(run)
+    titles = _titles(run)
     cells = []
     for cell in run.cells:
         own = cell_cases(run, cell)
-        failed = [f"{c.workload}:{c.case}" for c in own if c.verdict is Verdict.FAIL]
+        bad = [case for case in own if case.verdict is Verdict.FAIL][:_MOST_FAILED]
+        causes = list(dict.fromkeys(titles[case.id] for case in bad if case.id in titles))
         cells.append(CellDigest(
             cell.kernel,
             CaseId(CellId.parse(cell.id), "", "").key.rstrip(":"),
             "none" if cell.id in left_out else cell.verdict.value,
             len(own),
             sum(map(_excused, own)),
-            tuple(failed[:_MOST_FAILED]),
+            tuple(f"{case.workload}:{case.case}" for case in bad),
             made_of.get(cell.id, ""),
             tuple(dict.fromkeys(case.workload for case in own)),
+            tuple(causes),
+            tuple(causes.index(titles[c.id]) if c.id in titles else -1 for c in bad),
         ))  # fmt: skip
     info = run.run
     return RunDigest(
@@ -95,13 +101,23 @@ def digest_of(run: RunResult, comparison: Comparison | None = None) -> RunDigest
         regressed=len(regressed) if comparison is not None else None,
         regressions=tuple(item.key for item in regressed)[:_MOST_REGRESSIONS],
         cells=tuple(cells),
+        searched=run.searched.short if run.searched is not None else "",
     )
 
 
+def _titles(run: RunResult) -> dict[str, str]:
+    """What each failed case fails for, by its id, in few words: its first cause."""
+    found: dict[str, str] = {}
+    for cause in causes_of(run):
+        for case in (*cause.cases, *cause.followers):
+            found.setdefault(case.id, cause.title[:_LONGEST])
+    return found
+
+
 def figures_of(run: RunResult) -> Figures:
-    """A run's measurements, those of the baseline's own kernel left out."""
+    """A run's measurements, those of the baseline's own kernel left out; none of a search."""
     found: Figures = {}
-    for cell in run.cells:
+    for cell in run.cells if run.searched is None else ():
         if cell.kernel == run.run.baseline:
             continue
         place = CaseId(CellId.parse(cell.id), "", "").key.rstrip(":")
@@ -188,9 +204,9 @@ def _stored(folder: Path) -> RunDigest | None:
         if data["form"] != FORM or data["of"] != _stamp(folder):
             return None
         run: dict[str, Any] = data["run"]
-        lists = ("failed", "workloads")
+        lists = ("failed", "workloads", "causes", "why")
         cells = tuple(
-            CellDigest(**{**cell, **{name: tuple(cell[name]) for name in lists}})
+            CellDigest(**{**cell, **{name: tuple(cell.get(name, ())) for name in lists}})
             for cell in run["cells"]
         )
         told = {"cells": cells, "regressions": tuple(run["regressions"]), "folder": folder.name}
@@ -205,13 +221,13 @@ def _made(reports: Path, folder: Path) -> RunDigest:
     :raises UserError: the run cannot be read.
     """
     run = load(folder)
-    comparison = _compared(reports, run)
+    comparison = compared(reports, run)
     if run.run.finished:
         return keep(folder, run, comparison)
     return replace(digest_of(run, comparison), folder=folder.name)
 
 
-def _compared(reports: Path, run: RunResult) -> Comparison | None:
+def compared(reports: Path, run: RunResult) -> Comparison | None:
     """A run beside its baseline; None where it had none, or that is gone."""
     name = run.run.baseline
     others = [kernel.name for kernel in run.kernels if kernel.name != name]

@@ -13,7 +13,7 @@ import os
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ from orchestrator.model import lookup
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.evidence import Counter, Measurement
 from orchestrator.model.names import GUEST, HANG, RESET, CaseId, CellId, Verdict
+from orchestrator.model.past import HistoryCase, HistoryRun
 from orchestrator.model.results import CaseResult, RunResult
+from orchestrator.results import searches
 from orchestrator.results.runs import list_runs
 from orchestrator.results.store import load
 
@@ -69,41 +71,6 @@ CREATE TABLE IF NOT EXISTS made_of (
 """
 
 
-@dataclass(frozen=True)
-class HistoryRun:
-    """A run as the history knows it.  Instants are UTC ISO 8601; ``folder`` may be gone by now."""
-
-    id: str
-    started: str
-    finished: str
-    profile: str
-    command: str
-    exit_status: int
-    lab_version: str
-    folder: str
-    passed: int
-    failed: int
-    skipped: int
-    errors: int
-
-
-@dataclass(frozen=True)
-class HistoryCase:
-    """One case of one run.  ``version`` and ``series_digest`` tell what the kernel was made of."""
-
-    run: str
-    started: str
-    id: str
-    verdict: Verdict
-    reason: str
-    seconds: float | None
-    version: str
-    series_digest: str
-    hits: tuple[str, ...] = ()
-    counters: tuple[Counter, ...] = ()
-    measurements: tuple[Measurement, ...] = ()
-
-
 def record(db: Path, run: RunResult, folder: Path | None = None) -> None:
     """Put a run into the history, replacing what it knew of it.
 
@@ -120,7 +87,11 @@ def runs(db: Path, limit: int = 20) -> tuple[HistoryRun, ...]:
 
     :raises UserError: the file is no history of ours, or a newer lab's.
     """
-    rows = rows_of(db, "SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,))
+    query = (
+        "SELECT r.*, coalesce(s.told, '') FROM runs r LEFT JOIN searches s ON s.run = r.id"
+        " ORDER BY started DESC, id DESC LIMIT ?"
+    )
+    rows = rows_of(db, query, (limit,))
     return tuple(HistoryRun(*row) for row in rows)
 
 
@@ -289,17 +260,17 @@ def _open(db: Path) -> Iterator[sqlite3.Connection]:
 def _prepare(connection: sqlite3.Connection, db: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
-        connection.execute(_MADE_OF)
-        return
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner == 0 and version == 0 and empty:
         # One by one: executescript() would commit the transaction first.
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
-        connection.execute(_MADE_OF)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        owner, version = _APPLICATION_ID, SCHEMA_VERSION
+    if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
+        for table in (_MADE_OF, searches.TABLE):
+            connection.execute(table)
         return
     if owner != _APPLICATION_ID:
         raise UserError(f"{db} is no history of the lab", "name another file, or move it away")
@@ -330,6 +301,7 @@ def as_history(run: RunResult, folder: Path | None) -> HistoryRun:
         failed=total.failed,
         skipped=total.skipped,
         errors=total.errors,
+        searched=_text(run.searched.short) if run.searched else "",
     )
 
 
@@ -338,8 +310,11 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
     connection.execute("DELETE FROM runs WHERE id = ?", (info.id,))
     connection.execute(
         "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-        astuple(replace(info, exit_status=_whole(info.exit_status) or 0)),
+        astuple(replace(info, exit_status=_whole(info.exit_status) or 0))[:-1],
     )
+    if run.searched is not None:
+        connection.execute("INSERT INTO searches VALUES (?,?)", (info.id, info.searched))
+        return
     connection.executemany(
         "INSERT INTO made_of VALUES (?,?,?)",
         [(info.id, _text(cell), identity) for cell, identity in identities(run).items()],

@@ -22,6 +22,7 @@ from orchestrator.model import codec
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.evidence import Excerpt, Hit, Sample
 from orchestrator.model.results import CellRecord, RunResult
+from orchestrator.results import searches
 from orchestrator.results.runs import RESULTS, cell_folder
 
 SCHEMA = 1
@@ -158,6 +159,7 @@ def load(where: Path, *, evidence: bool = True) -> RunResult:
         raise UserError(
             f"{path}: {error}", "the file was changed or damaged: run again, or restore it"
         ) from error
+    run = replace(run, searches=searches.read(path.parent))
     return _with_evidence(run, path.parent) if evidence else run
 
 

@@ -11,35 +11,28 @@ Each trial is noted in the run's folder, so that an interrupted search goes on w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.host import process
-from orchestrator.host.cache.files import write_atomic
-from orchestrator.host.cache.locks import using
 from orchestrator.judge.bisection import Culprit, Tried, search
 from orchestrator.judge.sequential import decide
-from orchestrator.judge.trials import Repeat, Shown, Subject, Trial
-from orchestrator.model.errors import (
-    EXIT_HOST,
-    EXIT_INTERRUPTED,
-    EXIT_KERNEL,
-    EXIT_OK,
-    Interrupted,
-    UserError,
-)
+from orchestrator.judge.trials import Repeat, Subject
+from orchestrator.model.errors import UserError
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import CellId
+from orchestrator.model.searched import BISECT, Searched, SearchStep
 from orchestrator.model.spec import KernelSpec, Plan
 from orchestrator.runner.context import Listener, Places, nobody
-from orchestrator.runner.run import Done, RunOptions, opened
+from orchestrator.runner.run import Done, RunOptions
+from orchestrator.runner.searching import INTERRUPTED, Notes, carry_out
 from orchestrator.runner.stages import Stages
 from orchestrator.runner.trying import Trying
 
-#: In the run's folder: the trials so far, as ``[[PLACE, FAILED or null], ...]``.
+#: In the run's folder: the trials so far, each of a place.
 NOTES = "bisect.json"
+#: What a step of a series is called.
+PATCH = "patch"
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Line:
 
     kernels: tuple[KernelSpec, ...]
     titles: tuple[str, ...]
-    word: str = "patch"
+    word: str = PATCH
 
 
 @dataclass(frozen=True)
@@ -98,26 +91,18 @@ def bisect(
         raise UserError(
             f"there is no {line.word} to search", "name a run of a series, or a --range"
         )
-    doing = stages or Stages()
     subjects = tuple(_on(repeat, kernel, n == 0) for n, kernel in enumerate(line.kernels))
     ends = replace(repeat, subjects=(subjects[0], subjects[-1]), plan=_plan(repeat, subjects))
-    with using(places.cache):
-        doing.compile((subjects[-1].cell,), places.cache)
-        with opened(ends.plan, places, options, "") as book:
-            context = book.context(options, listener)
-            notes = _Notes.read(book.folder / NOTES, repeat.case.id, line)
-            trying = Trying(ends, old, context, doing)
-            if book.earlier is not None:
-                trying.state.take(book.earlier)
-            looking = _Search(ends, subjects, line, trying, notes)
-            found = looking.go(most, rates)
-            book.refuse_wrong_input(trying.state)
-            done = book.close(
-                trying.state, context, boots=repeat.boots,
-                status=lambda *_: _status(looking),
-            )  # fmt: skip
-    trials = tuple(Tried(place, failed) for place, failed in notes.tried if failed is not None)
-    return Bisected(looking.said, done, found, trials, tuple(sorted(looking.left_out)))
+    looking, done = carry_out(
+        ends, old, places, options,
+        lambda trying, notes: _Search(ends, subjects, line, trying, notes, most, rates),
+        notes=NOTES,
+        about=[f"{kernel.name} {kernel.source} {kernel.series or ''}" for kernel in line.kernels],
+        compiled=(subjects[-1].cell,), listener=listener, stages=stages,
+    )  # fmt: skip
+    return Bisected(
+        looking.said, done, looking.found, tuple(looking.trials), tuple(sorted(looking.left_out))
+    )
 
 
 def _on(repeat: Repeat, kernel: KernelSpec, good: bool) -> Subject:
@@ -137,87 +122,48 @@ def _plan(repeat: Repeat, subjects: Iterable[Subject]) -> Plan:
     return replace(repeat.plan, builds=builds, cells=cells, baseline=None)
 
 
-@dataclass
-class _Notes:
-    """What was tried, in its order: a place, and whether the case failed; None: not to be tried."""
-
-    path: Path
-    case: str
-    kernels: list[str]
-    tried: list[tuple[int, bool | None]] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: Path, case: str, line: Line) -> _Notes:
-        """Those of an interrupted search, or none yet.
-
-        :raises UserError: when they are of another search, or no notes.
-        """
-        names = [f"{kernel.name} {kernel.source} {kernel.series or ''}" for kernel in line.kernels]
-        if not path.exists():
-            return cls(path, case, names)
-        try:
-            known = json.loads(path.read_text("utf-8"))
-            tried = [(int(place), failed) for place, failed in known["tried"]]
-            same = (known["case"], known["kernels"]) == (case, names)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not the notes of a search", "search anew") from error
-        if not same:
-            raise UserError(f"{path.parent.name} searched something else", "search anew")
-        return cls(path, case, names, tried)
-
-    def add(self, place: int, failed: bool | None) -> None:
-        self.tried.append((place, failed))
-        told = {"case": self.case, "kernels": self.kernels, "tried": self.tried}
-        write_atomic(self.path, json.dumps(told).encode())
-
-
 class _Search:
     """The search while it goes on."""
 
     def __init__(
         self, repeat: Repeat, subjects: tuple[Subject, ...], line: Line, trying: Trying,
-        notes: _Notes,
+        notes: Notes, most: int, rates: ErrorRates,
     ) -> None:  # fmt: skip
-        self.repeat = repeat
         self.subjects = subjects
         self.line = line
         self.trying = trying
         self.notes = notes
+        self.most = most
+        self.rates = rates
         self.last = len(subjects) - 1
-        workloads = repeat.tested.cell.workloads
-        self.steady = bool(workloads) and all(spec.deterministic for spec in workloads)
-        self.left_out = {place for place, failed in notes.tried if failed is None}
-        self.why: dict[int, str] = {}
-        self.said = "interrupted: --resume goes on"
+        self.steady = repeat.steady
+        self.left_out = {int(one.what): one.why for one in notes.tried if one.failed is None}
+        self.said = INTERRUPTED
+        self.found: Culprit | None = None
         self.sure = False
+        self.culprit: Culprit | None = None
+        trying.state.searched = self.record
 
     @property
     def trials(self) -> list[Tried]:
         """What was found out, at every place."""
-        return [Tried(place, failed) for place, failed in self.notes.tried if failed is not None]
+        return [
+            Tried(int(one.what), one.failed) for one in self.notes.tried if one.failed is not None
+        ]
 
-    def go(self, most: int, rates: ErrorRates) -> Culprit | None:
-        """Search; None where there is nothing to find.  What goes wrong is the state's to tell."""
-        state = self.trying.state
-        try:
-            if not self._ends_differ(most, rates):
-                return None
-            return self._between(most, rates)
-        except (KeyboardInterrupt, Interrupted):
-            state.interrupted = True
-            process.cancel()
-        except Exception as error:
-            state.explain("", error)
-        return None
+    def go(self) -> None:
+        """Search; there may be nothing to find."""
+        if self._ends_differ():
+            self.found = self._between()
 
-    def _ends_differ(self, most: int, rates: ErrorRates) -> bool:
+    def _ends_differ(self) -> bool:
         """Try both ends in turn until it is known that the far one is worse."""
         while True:
             tested = [one.failed for one in self.trials if one.place == self.last]
             good = [one.failed for one in self.trials if one.place == 0]
             pairs = list(zip(tested, good, strict=False))
             if pairs:
-                decided = decide(pairs, rates, deterministic=self.steady)
+                decided = decide(pairs, self.rates, deterministic=self.steady)
                 if decided.decision is Decision.REGRESSION:
                     return True
                 counts = (
@@ -227,28 +173,27 @@ class _Search:
                 if decided.decision is not Decision.UNDECIDED:
                     self.said = f"nothing to search: {counts} ({decided.decision.value})"
                     return False
-                if len(self.trials) >= most:
-                    self.said = f"undecided after {most} trials: {counts}"
+                if len(self.trials) >= self.most:
+                    self.said = f"undecided after {self.most} trials: {counts}"
                     return False
             for place in (0, self.last):
                 self._try(place)
                 if place in self.left_out:
                     word = "beginning" if place == 0 else "end"
-                    why = self.why.get(place, "it cannot be tried")
-                    self.said = f"the {word} cannot be tried: {why}"
+                    self.said = f"the {word} cannot be tried: {self.left_out[place]}"
                     return False
 
-    def _between(self, most: int, rates: ErrorRates) -> Culprit:
-        sure = 1 - rates.false_regressions
+    def _between(self) -> Culprit:
+        sure = 1 - self.rates.false_regressions
         while True:
             found = search(self.last, self.trials, self.left_out, deterministic=self.steady)
-            likeliest = found.culprit
+            self.culprit = likeliest = found.culprit
             self.said = self._saying(likeliest)
             self.sure = likeliest.probability >= sure
             if self.sure or found.place is None:
                 return likeliest
-            if len(self.trials) >= most:
-                self.said = f"not sure after {most} trials: {self.said}"
+            if len(self.trials) >= self.most:
+                self.said = f"not sure after {self.most} trials: {self.said}"
                 return likeliest
             self._try(found.place)
             if not self.steady:
@@ -257,44 +202,44 @@ class _Search:
     def _try(self, place: int) -> None:
         subject = self.subjects[place]
         self.trying.tell(subject, f"{self.line.word} {place} of {self.last}: {self._title(place)}")
-        trial = self.trying.attempt(subject)
-        failed = _failed(trial)
-        if failed is None:
-            self.left_out.add(place)
-            self.why[place] = trial.reason
-        self.notes.add(place, failed)
+        note = self.notes.add(str(place), self.trying.attempt(subject))
+        if note.failed is None:
+            self.left_out[place] = note.why
 
     def _title(self, place: int) -> str:
         return self.line.titles[place - 1] if place else "none of them"
 
     def _saying(self, found: Culprit) -> str:
         """One sentence: which it is, how sure, and the counts on both sides of it."""
-        word = self.line.word
-        if found.first == found.last:
-            named = f"{word} {found.first} of {self.last} brought it: {self._title(found.first)}"
-        else:
-            named = (
-                f"one of {word} {found.first} to {found.last} of {self.last} brought it: "
-                "what lies between cannot be tried"
-            )
+        alone = found.first == found.last
+        why = self._title(found.first) if alone else "what lies between cannot be tried"
+        named = f"{self._blamed(found)} brought it: {why}"
         bad = [one.failed for one in self.trials if one.place >= found.last]
         good = [one.failed for one in self.trials if one.place < found.first]
         counts = f"fails {sum(bad)} of {len(bad)} with it, {sum(good)} of {len(good)} before"
         return f"{named} (probability {found.probability:.1%}; {counts})"
 
+    def _blamed(self, found: Culprit) -> str:
+        word = self.line.word
+        if found.first == found.last:
+            return f"{word} {found.first} of {self.last}"
+        return f"one of {word} {found.first} to {found.last} of {self.last}"
 
-def _failed(trial: Trial) -> bool | None:
-    """Whether the case failed; None where the kernel tells nothing of it."""
-    if trial.shown is Shown.AGAIN:
-        return True
-    return False if trial.passed else None
-
-
-def _status(looking: _Search) -> int:
-    """0: it is sure which; 1: nothing to search, or not sure; 3 and 130 as of a run."""
-    state = looking.trying.state
-    if state.interrupted:
-        return EXIT_INTERRUPTED
-    if state.problems:
-        return EXIT_HOST
-    return EXIT_OK if looking.sure else EXIT_KERNEL
+    def record(self) -> Searched:
+        """What it came to by now, as the run keeps it."""
+        found, trials, steps = self.culprit, self.trials, []
+        for place, subject in enumerate(self.subjects):
+            tried = [one.failed for one in trials if one.place == place]
+            if tried or place in self.left_out:
+                steps.append(SearchStep(
+                    f"{self.line.word} {place} of {self.last}: {self._title(place)}"
+                    if place else f"without any {self.line.word}",
+                    subject.cell.id, sum(tried), len(tried), self.left_out.get(place, ""),
+                    found is not None and found.last == place,
+                ))  # fmt: skip
+        numbers = tuple(range(found.first, found.last + 1)) if found else ()
+        return Searched(
+            BISECT, self.said, self.sure, tuple(steps), self._blamed(found) if found else "",
+            numbers if self.line.word == PATCH else (), found.probability if found else 0.0,
+            self.trying.repeat.case.id, self.trying.old.name,
+        )  # fmt: skip

@@ -24,6 +24,7 @@ from orchestrator.model.results import (
 )
 from orchestrator.model.spec import Build, Cell, Plan
 from orchestrator.plan import budget
+from orchestrator.runner import build_lines
 from orchestrator.runner import context as told
 from orchestrator.runner import schedule as rules
 from orchestrator.runner.context import Context, Kernel
@@ -223,8 +224,10 @@ class _Engine:
 
     def _make(self, build: Build) -> rules.Event:
         try:
-            built = self.stages.build(build, self.kernels[build.kernel.name], self.context)
+            kernel = self.kernels[build.kernel.name]
+            built = self.stages.build(build, kernel, self.context)
             record = record_build(built, self.context, boots=self.boot)
+            record = build_lines.with_lines(record, kernel, self.context)
         except Interrupted:
             raise
         except Exception as error:

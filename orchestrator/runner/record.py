@@ -15,7 +15,7 @@ from orchestrator.judge.compare import FigureChange, figure_changes
 from orchestrator.judge.noise import NoiseTable
 from orchestrator.model.errors import HostError, LabError
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.results import runs, store, unfinished
+from orchestrator.results import digests, runs, searches, store, unfinished
 from orchestrator.runner.context import Places
 
 
@@ -29,9 +29,18 @@ def write_reports(
 
     :raises HostError: when one cannot be written.
     """
+    store.save(run, folder)
+    _write_pages(run, folder, comparison, changes)
+
+
+def _write_pages(
+    run: RunResult,
+    folder: Path,
+    comparison: Comparison | None,
+    changes: tuple[FigureChange, ...],
+) -> None:
     from orchestrator.report import html, junit
 
-    store.save(run, folder)
     pages = {
         "junit.xml": junit.render(run, comparison),
         "index.html": html.render(run, folder, comparison, changes),
@@ -65,10 +74,31 @@ def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison 
 
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     write_reports(run, folder, comparison, changes)
+    if run.searched is not None:
+        _tell(places, run)
     if folder.parent == places.reports:
         runs.update_latest(places.reports, folder)
     overview.after_run(places.reports, run, folder, comparison)
     history.record(places.history, run, folder)
+
+
+def _tell(places: Places, search: RunResult) -> None:
+    """Tell the run that a search is about what it came to, and make that one's reports again.
+
+    It is one below reports/, or is not told; a search does not fail for it.
+    """
+    assert search.searched is not None
+    folder = places.reports / (search.searched.of or "-")
+    if not (folder / runs.RESULTS).is_file():
+        return
+    try:
+        searches.keep(folder, search)
+        run = store.load(folder)
+        comparison = digests.compared(places.reports, run)
+        changes = figure_changes(comparison, known_noise(places)) if comparison else ()
+        _write_pages(run, folder, comparison, changes)
+    except LabError as error:
+        logging.getLogger("lab.run").warning("%s: %s", folder.name, error.message)
 
 
 def known_noise(places: Places) -> NoiseTable:

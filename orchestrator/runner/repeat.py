@@ -96,7 +96,7 @@ def make_repeat(
         cell = replace(cell, build=replace(cell.build, config=config_spec))
     if on is None:
         cell = _on(cell, _as_run(cell.build.kernel, kernel, record, _asked_base(earlier, kernel)))
-        tested = _told(Subject(cell, record=record), earlier)
+        tested = told(Subject(cell, record=record), earlier)
     else:
         tested = Subject(cell)
     with_base &= case.workload != SERIES  # a base has none
@@ -155,7 +155,7 @@ def _on(cell: Cell, kernel: KernelSpec) -> Cell:
     return replace(cell, id=f"{build.id}/{cell.shape.name}", build=build)
 
 
-def _told(subject: Subject, earlier: RunResult) -> Subject:
+def told(subject: Subject, earlier: RunResult) -> Subject:
     """A subject with what the earlier run tells of it."""
     cell = subject.cell
     shas = (b.image_sha256 for b in earlier.builds if b.id == cell.build.id)
@@ -191,7 +191,7 @@ def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | N
         spec = replace(like, source=kernel.source)
     if spec.name == kernel.name:
         spec = replace(spec, name=BASE_KERNEL)
-    return _told(Subject(_on(tested.cell, spec), is_base=True, record=record), earlier)
+    return told(Subject(_on(tested.cell, spec), is_base=True, record=record), earlier)
 
 
 def _nearest(record: KernelRecord) -> str:

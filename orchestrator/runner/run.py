@@ -229,12 +229,14 @@ class Book:
         boots: bool,
         status: Callable[[RunResult, Comparison | None], int],
         against: RunResult | None = None,
+        searching: bool = False,
     ) -> Done:
         """Settle, leave capsules, compare, store and report: what is left once all is tried.
 
         :param boots: False for what has no guests, and so no capsules.
         :param status: gives the run's exit status.
         :param against: an earlier run to compare with; else the plan's own baseline, if any.
+        :param searching: the status tells of a search, whatever failed in it: it is no clean run.
         """
         draft = self._draft(state)
         if boots and not state.interrupted:
@@ -242,7 +244,9 @@ class Book:
         comparison = self._compared(draft, against)
         draft = replace(draft, each_patch=each_patch(draft, comparison))
         final = replace(draft, run=replace(draft.run, exit_status=status(draft, comparison)))
-        final = replace(final, run=replace(final.run, complete=is_complete(final)))
+        final = replace(
+            final, run=replace(final.run, complete=not searching and is_complete(final))
+        )
         record.finish(self.places, final, self.folder, comparison)
         keep_budget(self.places.cache)
         return Done(final, comparison, self.folder, time.monotonic() - self.began)

@@ -157,7 +157,7 @@ def build_one(wanted: Build, kernel: Kernel, context: Context) -> BuildResult:
 
     start = choose(request, context.cache, wait)
     request = replace(request, slot=start.slot)
-    jobs, names = context.values.jobs, (wanted.config.name, wanted.arch)
+    jobs, names = context.values.jobs, (wanted.config.folder, wanted.arch)
     begins = times.tell(start, kernel.slot, times.known(*names, jobs, context.cache))
     context.listener(Event("build", wanted.id, "start", begins))
     tell(0.0, "preparing the sources")

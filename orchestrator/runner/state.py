@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from orchestrator.judge.known_issues import settle
@@ -20,6 +21,7 @@ from orchestrator.model.results import (
     RunInfo,
     RunResult,
 )
+from orchestrator.model.searched import Searched
 from orchestrator.model.spec import Cell, Plan
 from orchestrator.workload.about import workload_records
 
@@ -32,7 +34,7 @@ class RunState:
 
     ``as_ran`` are the cells with their selftests, each a workload of its own, ``built`` the builds
     that they booted.  ``problems`` are sentences on what the host or the input did wrong, ``usage``
-    tells that some of it is input.
+    tells that some of it is input.  ``searched`` tells what a search has come to by now.
     """
 
     kernels: dict[str, KernelRecord] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class RunState:
     problems: list[str] = field(default_factory=list)
     usage: bool = False
     interrupted: bool = False
+    searched: Callable[[], Searched] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def explain(self, what: str, error: Exception) -> str:
@@ -101,4 +104,5 @@ class RunState:
         return RunResult(
             info, found.kernels, found.builds, cells, total, found.problems,
             workloads=workload_records(plan, cells),
+            searched=self.searched() if self.searched is not None else None,
         )  # fmt: skip

@@ -89,7 +89,7 @@ def _build_folder(built: BuildResult, kernel: Kernel, cache: Cache) -> tuple[str
     Where equal sources were built in another slot, the kernel's own may hold nothing.
     """
     arch, by = built.build.arch, built.build.config.toolchain.folder
-    own = (kernel.slot, built.build.config.name)
+    own = (kernel.slot, built.build.config.folder)
     slot, config = built.made_in if len(built.made_in) == 2 else own
     if not cache.build_folder(slot, config, arch, by).is_dir():
         slot, config = own

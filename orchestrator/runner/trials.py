@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.guest.loopback import check_loopback
-from orchestrator.host import process
 from orchestrator.host.cache.locks import using
 from orchestrator.judge.outcome import exit_status
 from orchestrator.judge.sequential import Decided, decide
@@ -23,7 +22,7 @@ from orchestrator.judge.trials import (
     decided_answer,
     pairs_of,
 )
-from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, Interrupted, UserError
+from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import SERIES, Verdict
 from orchestrator.runner.context import Context, Listener, Places, nobody
@@ -93,8 +92,9 @@ def run_trials(
                 said = decided_answer(repeat, decided, rates)
             tries.note(f"again from {old.name}: {said}")
             done = book.close(
-                tries.state, context, boots=repeat.boots, status=lambda *_: _status(tries, decided)
-            )
+                tries.state, context, boots=repeat.boots,
+                status=lambda *_: _status(tries, decided), searching=decided is not None,
+            )  # fmt: skip
             return Answered(said, tuple(tries.trials), done, decided)
 
 
@@ -114,13 +114,8 @@ class _Trials:
 
     def go(self) -> None:
         """Until a trial does not pass; what goes wrong on the way is the state's to tell."""
-        try:
+        with self.trying.guarded():
             self._all()
-        except (KeyboardInterrupt, Interrupted):
-            self.state.interrupted = True
-            process.cancel()
-        except Exception as error:
-            self.state.explain("", error)
 
     def note(self, text: str) -> None:
         """Note something at the record of the kernel under test."""
@@ -143,9 +138,7 @@ class _Trials:
 
     def decided(self, pairs: Iterable[tuple[bool, bool]], rates: ErrorRates) -> Decided:
         """What the pairs show by now."""
-        workloads = self.repeat.tested.cell.workloads
-        steady = bool(workloads) and all(spec.deterministic for spec in workloads)
-        return decide(pairs, rates, deterministic=steady)
+        return decide(pairs, rates, deterministic=self.repeat.steady)
 
     def _enough(self, rates: ErrorRates) -> bool:
         """Whether the trials decide, or tell nothing time after time."""

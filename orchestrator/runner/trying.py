@@ -7,19 +7,23 @@ the state of a run.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.host import process
 from orchestrator.judge.outcome import apply_reason, cases_of
 from orchestrator.judge.trials import Repeat, Subject, Trial, judge_trial, telling
+from orchestrator.model.errors import Interrupted
 from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import SERIES, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.results import runs
+from orchestrator.runner import build_lines
 from orchestrator.runner.context import Context, Event, Kernel
 from orchestrator.runner.repeat import command_difference, same_kernel
 from orchestrator.runner.stages import (
@@ -32,7 +36,7 @@ from orchestrator.runner.state import RunState
 
 
 @dataclass(frozen=True)
-class _Ready:
+class Ready:
     """A subject's kernel and build; ``built`` is None where it does not apply or was not wanted."""
 
     kernel: Kernel
@@ -52,12 +56,23 @@ class Trying:
         self.context = context
         self.stages = stages
         self.state = RunState()
-        self.ready: dict[str, _Ready] = {}
+        self.ready: dict[str, Ready] = {}
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """A with block of trials: what goes wrong in it is the state's to tell, and ends it."""
+        try:
+            yield
+        except (KeyboardInterrupt, Interrupted):
+            self.state.interrupted = True
+            process.cancel()
+        except Exception as error:
+            self.state.explain("", error)
 
     def attempt(self, subject: Subject) -> Trial:
         """Try the case once on a subject's kernel, which is found or built first."""
         cell, found = subject.cell, RunState()
-        ready = self._prepared(subject)
+        ready = self.prepared(subject)
         found.kernels[cell.build.kernel.name] = self.state.kernels[cell.build.kernel.name]
         if cell.on_host and ready.kernel.tree.failure is None:
             self._run(subject, ready)
@@ -84,7 +99,7 @@ class Trying:
         known = {placed.case.id for placed in cases_of(found.records()) if placed.case.known}
         return telling(cases, self.repeat.case, known)
 
-    def _run(self, subject: Subject, ready: _Ready) -> None:
+    def _run(self, subject: Subject, ready: Ready) -> None:
         cell = subject.cell
         # The last trial is the one that is shown: it is the one that did not pass.
         shutil.rmtree(self.context.folder / runs.cell_folder(cell.id), ignore_errors=True)
@@ -104,15 +119,15 @@ class Trying:
         self.state.cells[cell.id] = done
         self.state.as_ran[cell.id] = ran.cell
 
-    def _prepared(self, subject: Subject) -> _Ready:
+    def prepared(self, subject: Subject) -> Ready:
         """Find or build a subject's kernel, once."""
         build = subject.cell.build
         if build.id in self.ready:
             return self.ready[build.id]
         if self.repeat.case.workload == SERIES or subject.cell.on_host:
-            ready = _Ready(self.stages.prepare(build.kernel, self.context), None, "")
+            ready = Ready(self.stages.prepare(build.kernel, self.context), None, "")
         else:
-            ready = _Ready(*same_kernel(subject, self.old, self.context, self.stages))
+            ready = Ready(*same_kernel(subject, self.old, self.context, self.stages))
         kernel, built = ready.kernel, ready.built
         self.state.kernels[build.kernel.name] = record_kernel(kernel, build.kernel)
         if kernel.tree.failure is not None:
@@ -120,6 +135,7 @@ class Trying:
         if built is not None:
             ready = replace(ready, note=ready.note or self._other_config(subject, built))
             kept = record_build(built, self.context, boots=self.repeat.boots)
+            kept = build_lines.with_lines(kept, kernel, self.context)
             notes = (*kept.notes, ready.note) if ready.note else kept.notes
             self.state.builds[build.id] = replace(kept, notes=notes)
             told = "cached" if built.cached else built.reason
@@ -131,7 +147,7 @@ class Trying:
 
     def _other_config(self, subject: Subject, built: BuildResult) -> str:
         """A note where the base could not be had with the config that the run's kernel has."""
-        if subject.is_base or built.kernel_config is None:
+        if subject.is_base or self.repeat.base is None or built.kernel_config is None:
             return ""
         base_built = next((one.built for one in self.ready.values() if one.built), None)
         if base_built is None or base_built.kernel_config is None:

@@ -13,14 +13,14 @@ import pytest
 from rerun_world import CASE, World, make_world
 
 from orchestrator.model.names import Verdict
-from orchestrator.runner import bisect
+from orchestrator.runner import searching
 
 PATCHES = 4
 
 
 @pytest.fixture
 def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(folder, monkeypatch, bisect, PATCHES)
+    return make_world(folder, monkeypatch, searching, PATCHES)
 
 
 def failing_from(world: World, guilty: int) -> None:
@@ -39,6 +39,24 @@ def test_the_last_line_names_the_patch(world: World, lab: Callable[..., Any], gu
     assert len(world.booted) == 4
 
 
+def test_it_is_a_search_wherever_runs_are_told_of(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    failing_from(world, 3)
+    assert lab("bisect", "r1", CASE, "--quiet").out.startswith(f"searched: {CASE}: patch 3 of 4 ")
+    told = "searched: patch 3 of 4 brought it (over 99.9%)"
+    assert lab("history").out.splitlines()[1].endswith(told)
+    assert told in (folder / "reports" / "index.html").read_text()
+    own = (folder / "reports" / "latest" / "index.html").read_text()
+    assert ">Patch 3 of 4 brought it: mm: 3 (probability " in own
+    # The run that it is about tells it too.
+    page = (folder / "reports" / "r1" / "index.html").read_text()
+    assert '<a href="#searches">Patch 3 of 4</a> ' in page
+    assert "brought (over 99.9%)" in page
+    mail = " ".join(lab("report", "r1", "--mail").out.split())
+    assert "sure (over 99.9%; fails 2 of 2 with it, 0 of 2 before), tried in " in mail
+
+
 def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -> None:
     failing_from(world, 2)
     events = [json.loads(line) for line in lab("bisect", "r1", CASE, "--json").out.splitlines()]
@@ -46,6 +64,17 @@ def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -
     assert (event["culprit"]["first"], event["culprit"]["last"]) == (2, 2)
     assert event["trials"][:2] == [[0, False], [4, True]]
     assert event["left_out"] == []
+
+
+def test_without_words_a_search_goes_on_with_its_own_case(
+    world: World, lab: Callable[..., Any]
+) -> None:
+    failing_from(world, 2)
+    assert lab("bisect", "r1", CASE, "--plain", "--trials", "2").status == 1
+    done = lab("bisect", "--plain", "--resume", "latest")
+    assert done.status == 0, done
+    assert done.out.splitlines()[-1].startswith(f"{CASE}: patch 2 of 4 brought it: mm: 2 ")
+    assert len(world.booted) == 4
 
 
 def test_what_does_not_fail_again_is_no_search(world: World, lab: Callable[..., Any]) -> None:

@@ -212,7 +212,7 @@ def test_what_the_host_did_is_no_answer(
 def test_an_interrupted_one_is_kept(
     world: World, folder: Path, lab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials.process, "cancel", lambda: None)
+    monkeypatch.setattr("orchestrator.host.process.cancel", lambda: None)
     world.error = Interrupted("interrupted")
     assert lab("rerun", "r1", CASE, "--plain").status == 130
     assert stored(folder)["run"]["exit_status"] == 130

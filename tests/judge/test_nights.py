@@ -3,7 +3,7 @@
 
 import pytest
 
-from orchestrator.judge.nights import MENDED, NEW, NONE, rates, spells, timelines, wilson
+from orchestrator.judge.nights import MENDED, NEW, NONE, by_cause, rates, spells, timelines, wilson
 from orchestrator.model.digest import CellDigest, RunDigest
 
 
@@ -38,6 +38,13 @@ def test_a_failure_is_new_once() -> None:
     assert found.rows[0].squares[2].new == ("w:a",)
     found = line(night(1, cell("w:a")), night(2, cell("w:a", "w:b")))
     assert states(found) == ["fail", NEW]  # of the first nobody knows since when
+
+
+def test_a_search_is_no_night() -> None:
+    search = night(2, cell("w:a"), searched="patch 1 of 2 brought it")
+    found = line(night(1, cell()), search, night(3, cell()))
+    assert states(found) == ["pass", "pass"]
+    assert spells(found) == rates(found) == ()
 
 
 def test_what_did_not_come_to_its_end_breaks_nothing() -> None:
@@ -125,3 +132,27 @@ def test_wilsons_interval() -> None:
     assert wilson(2, 10) == (pytest.approx(0.0567, abs=1e-3), pytest.approx(0.5098, abs=1e-3))
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == 1.0
+
+
+def test_spells_of_one_cause_that_begin_and_end_together_are_one_group() -> None:
+    why = {"causes": ("a BUG", "a check"), "why": (0, 0, 1)}
+    bad = cell("w:a", "w:b", "w:c", **why)
+    arm = cell("w:a", place="default/arm64/small", causes=("a BUG",), why=(0,))
+    found = by_cause(spells(line(night(1, cell()), night(2, bad, arm), night(3, bad, arm))))
+    assert [(group.cause, [s.case for s in group.spells]) for group in found] == [
+        ("a BUG", ["w:a", "w:b"]), ("a check", ["w:c"]),
+    ]  # fmt: skip
+    assert found[0].places == ("default/arm64/small", "default/x86_64/small")
+    assert (found[0].first, found[0].until, found[0].runs) == ("r2", "", 2)
+
+
+def test_what_ends_earlier_stands_apart_and_so_does_what_has_no_cause() -> None:
+    why = {"causes": ("a BUG",), "why": (0, 0)}
+    found = by_cause(spells(line(
+        night(1, cell("w:a", "w:b", **why)), night(2, cell("w:a", causes=("a BUG",), why=(0,))),
+    )))  # fmt: skip
+    assert [(group.until, [s.case for s in group.spells]) for group in found] == [
+        ("", ["w:a"]), ("r2", ["w:b"]),
+    ]  # fmt: skip
+    old = by_cause(spells(line(night(1, cell("w:a", "w:b")), night(2, cell("w:a", "w:b")))))
+    assert [group.cause for group in old] == ["", ""]

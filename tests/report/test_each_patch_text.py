@@ -36,9 +36,9 @@ def test_for_a_terminal() -> None:
     assert lines(one) == [
         "each patch of cli: cannot be bisected",
         "       n  applies  builds  warnings  boots  tests   patch",
-        "       1  yes      1/1     1         1/1    1 pass  mm: change 1",
+        "       1  yes      1/1     +1        1/1    1 pass  mm: change 1",
         "       2  yes      0/1     -         -      -       mm: change 2",
-        "       3  yes      1/1     0         1/1    1 pass  mm: change 3",
+        "       3  yes      1/1     -1        1/1    1 pass  mm: change 3",
         f"FAIL   {WRONG}",
         "       mm: change 2",
         "       default/x86_64",
@@ -81,10 +81,11 @@ def test_many_places_are_counted() -> None:
 
 def test_what_leads() -> None:
     run = whole()
-    assert gist(run, None) == f"FAIL: cli cannot be bisected: {WRONG}"
+    assert gist(run, None) == f"FAIL: P{WRONG[1:]}"
     found = make_answer(run, None)
+    assert found.judged.short == f"P{WRONG[1:]}"
     assert found.state == "fail"
-    assert found.sentence.endswith(f"The series of cli cannot be bisected: {WRONG}.")
+    assert found.sentence.endswith("The series of cli cannot be bisected.")
     good = make_answer(whole("+++"), None)
     assert good.state == "pass"
     assert good.sentence == "4 cases passed, none failed, in 1 cell."

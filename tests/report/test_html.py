@@ -19,6 +19,7 @@ from orchestrator.model.evidence import Excerpt, Measurement, Sample
 from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Change, IssueRecord, WorkloadRecord
+from orchestrator.model.searched import BISECT, Searched, SearchStep
 from orchestrator.report import html, junit, view
 from orchestrator.report.answer import make_answer
 from orchestrator.results import store
@@ -79,14 +80,14 @@ def test_the_answer_comes_first(broken):
     words = text_of(top)
     assert "4 of 16 cases failed, 1 could not be judged because the host failed" in words
     assert "11 pass, 4 fail, 0 skipped, 1 error" in words
-    assert words.startswith("! error WARNING at mm/userfaultfd.c in move_swap_pte in ledger/swap;")
+    assert words.startswith("! error WARNING at mm/userfaultfd.c in move_swap_pte in ledger/swap: ")
     assert "Exit status 3, the host failed" in words
 
 
 def test_good_unfinished_and_empty_runs():
     run = good_run()
     assert make_answer(run, None).state == "pass"
-    assert make_answer(run, None).leads == ()
+    assert make_answer(run, None).judged.short == "No case failed"
     cut = replace(run, run=replace(run.run, finished=""))
     assert make_answer(cut, None).state == "unfinished"
     assert "did not finish" in text_of(page(cut).find_class("answer")[0])
@@ -95,6 +96,36 @@ def test_good_unfinished_and_empty_runs():
     nothing = replace(run, kernels=(), builds=(), cells=())
     assert "no case was executed" in text_of(page(nothing).find_class("answer")[0])
     page(replace(run, run=replace(run.run, exit_status=77, started="", finished="soon")))
+
+
+def test_a_search_has_its_answer_as_headline_and_its_trials_as_a_table():
+    cell = "cli/default/x86_64/small"
+    steps = (
+        SearchStep("without any patch", "", 0, 40),
+        SearchStep("patch 1 of 2: mm: one", cell, 7, 9, guilty=True),
+        SearchStep("patch 2 of 2: mm: two", "", note="it does not build"),
+    )
+    found = Searched(BISECT, "patch 1 of 2 brought it: mm: one", True, steps, "patch 1 of 2",
+                     (1,), 0.999, f"{cell}:w:c", "r1")  # fmt: skip
+    run = replace(good_run(), searched=found)
+    document = page(run)
+    top = document.find_class("answer")[0]
+    assert "searched" in top.get("class")
+    assert text_of(top.find("h1")) == "→ searched Patch 1 of 2 brought it: mm: one."
+    assert f"Searched for {cell}:w:c of run r1 in 49 trials." in text_of(top)
+    assert not top.find_class("counts")
+    table = document.get_element_by_id("search").iter("tr")
+    rows = [[text_of(cell) for cell in row] for row in table]
+    assert rows[1:] == [
+        ["without any patch", "0", "40", "", ""],
+        ["patch 1 of 2: mm: one", "7", "9", "", "✗ brings it"],
+        ["patch 2 of 2: mm: two", "\u2013", "○ not tried", "it does not build"],
+    ]  # fmt: skip
+    assert "patch 1 of 2: mm: one" in [
+        link.text for link in document.get_element_by_id("search").iter("a")
+    ]
+    # The patch that it names says so in its row.
+    assert "✗ brought (99.9%)" in text_of(document.get_element_by_id("patches"))
 
 
 def test_matrix_has_colour_and_words(broken):
@@ -136,14 +167,16 @@ def test_every_link_leads_somewhere(broken):
 
 
 def test_the_headline_leads_to_the_evidence_that_it_quotes(broken):
-    links = broken.find_class("answer")[0].findall("h1/a")
-    quotes = ["WARNING at mm/userfaultfd.c in move_swap_pte",
-              "BUG: Bad rss-counter state type:MM_ANONPAGES"]  # fmt: skip
-    for link, quote in zip(links, quotes, strict=False):
-        assert link.text.startswith(quote)
-        box = broken.get_element_by_id(link.get("href")[1:])
-        assert box.get("open") is not None
-        assert quote in [text_of(title) for title in box.find_class("t")]
+    quote = "WARNING at mm/userfaultfd.c in move_swap_pte"
+    link, once, more = broken.find_class("answer")[0].findall("h1/a")
+    assert link.text.startswith(quote)
+    box = broken.get_element_by_id(link.get("href")[1:])
+    assert box.get("open") is not None
+    assert quote in [text_of(title) for title in box.find_class("t")]
+    assert (once.text, once.get("href")) == (
+        "seen once, not tried again, and compared with nothing", link.get("href")
+    )  # fmt: skip
+    assert (more.text, more.get("href")) == ("and 6 more causes", "#bad")
 
 
 def test_a_cause_shows_the_evidence_of_its_first_case_and_links_to_the_rest(broken):

@@ -79,7 +79,7 @@ def test_a_link_opens_its_case_and_a_passing_one_too(browser, broken, fragment):
 
 def test_the_headline_leads_to_open_evidence(browser, broken):
     browser.open(broken)
-    browser.run("document.querySelector('.answer h1 a').click()")
+    browser.run("document.querySelectorAll('.answer h1 a')[1].click()")
     browser.until(f"decodeURIComponent(location.hash).slice(1) === {FAILED!r}")
     assert is_open(browser, FAILED)
     words = browser.run(f"document.getElementById({FAILED!r}).innerText")

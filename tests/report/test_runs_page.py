@@ -50,6 +50,35 @@ def test_a_run_has_its_counts_apart_and_its_links():
     assert len(rows[1].xpath(".//*[name()='polyline']")) == 1
 
 
+def test_a_search_is_neither_pass_nor_failure():
+    searches = [
+        run(3, "w:a", exit_status=0, searched="patch 2 of 3 brought it (99.9%)"),
+        run(2, "w:a", exit_status=1, searched="undecided after 9 trials"),
+    ]
+    found = page(*searches, run(1))
+    rows = found.xpath("//*[@id='all']//tbody/tr")
+    assert [row.get("class") for row in rows] == ["searched", "searched", "pass"]
+    assert "searched: patch 2 of 3 brought it (99.9%)" in words(rows[0])
+    assert "→ searched" in words(rows[0])
+    assert {words(td) for td in rows[0].xpath("td[@data-word]")[:5]} == {"\u2013"}
+    assert not found.xpath("//*[starts-with(@id, 'nights-')]")
+    assert "patch 2 of 3 brought it" in words(found.xpath("//header")[0])
+
+
+def test_what_failed_for_one_cause_is_one_row_with_its_cases_folded():
+    bad = CellDigest(
+        "v6.12", "default/x86_64/small", "fail", 9, 0, ("w:a", "w:b", "w:c"), "k",
+        causes=("BUG: <b>", "a check"), why=(0, 0, 1),
+    )  # fmt: skip
+    found = page(run(2, cells=(bad,), exit_status=1), run(1))
+    rows = found.xpath("//table[contains(@class, 'spells')]/tbody/tr")
+    assert [words(row.find_class("case")[0]) for row in rows] == [
+        "BUG: <b>2 casesw:aw:b", "a checkw:c",
+    ]  # fmt: skip
+    assert [summary.text for summary in rows[0].iter("summary")] == ["2 cases"]
+    assert not rows[1].xpath(".//details")
+
+
 def test_regressions_are_named_and_lead_to_the_baseline():
     worse = run(
         2, "w:a", baseline="r1", regressed=12, regressions=("default/x86_64/small:w:a",) * 12

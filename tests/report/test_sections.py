@@ -6,7 +6,6 @@ from dataclasses import replace
 from sample_run import broken_run, good_run
 
 from orchestrator.judge.causes import causes_of
-from orchestrator.model.evidence import Excerpt
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import IssueRecord
 from orchestrator.report import sections
@@ -66,10 +65,6 @@ def test_no_evidence_is_shown_twice():
     assert above["another"] == 0
     # A build's and a series' evidence stands in their own sections.
     assert {one.cause.first.workload for one in shown if one.cell is None} >= {"build", "series"}
-
-
-def test_lines_with_their_numbers():
-    assert sections.numbered(Excerpt(8, "a\n\tb")) == ((8, "a"), (9, "        b"))
 
 
 def test_what_can_be_chosen():

@@ -35,6 +35,12 @@ def test_a_digest_counts_what_the_run_counts():
     ]
     assert found.cells[0].failed == ("ledger/swap:counters", "ledger/swap:kernel-log")
     assert found.regressed is None
+    cell = found.cells[0]
+    assert [cell.cause(at) for at in range(3)] == [
+        "RssAnon and VmSwap do not match the page walk after the move",
+        "WARNING at mm/userfaultfd.c in move_swap_pte",
+        "",
+    ]
 
 
 def test_regressions_are_those_of_the_comparison():

@@ -19,6 +19,7 @@ from orchestrator.model.judging import ErrorRates
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.searched import BISECT
 from orchestrator.model.spec import (
     Build,
     Cell,
@@ -28,6 +29,8 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.results import store
+from orchestrator.results.runs import is_clean
 from orchestrator.runner.bisect import NOTES, Bisected, Line, bisect
 from orchestrator.runner.context import Context, Kernel, Places
 from orchestrator.runner.run import RunOptions
@@ -98,6 +101,7 @@ def test_of_a_deterministic_failure_each_patch_is_found(places: Places, guilty: 
     assert (found.culprit.first, found.culprit.last) == (guilty, guilty)
     assert found.said.startswith(f"patch {guilty} of 5 brought it: mm: {guilty} (probability ")
     assert found.done.status == 0
+    assert not is_clean(found.done.folder)  # a case failed in it
     assert len(played.tried) <= 2 + 3
     # Both sides stand in the run that is left.
     stored = json.loads((found.done.folder / "results.json").read_text())
@@ -113,6 +117,34 @@ def test_a_flaky_one_is_found_beside_the_known_good_kernel(places: Places) -> No
     assert (found.culprit.first, found.done.status) == (4, 0)
     assert found.culprit.probability >= 0.99
     assert played.tried.count(0) > 10
+
+
+def test_the_run_keeps_what_was_searched(places: Places) -> None:
+    played = Played(lambda place: "no init" if place == 2 else place >= 4)
+    done = found_by(played, places).done
+    found = store.load(done.folder).searched
+    assert found == done.result.searched
+    assert found is not None
+    assert (found.kind, found.sure, found.blamed, found.patches) == (
+        BISECT, True, "patch 4 of 5", (4,)
+    )  # fmt: skip
+    assert found.short == "patch 4 of 5 brought it (over 99.9%)"
+    assert found.answer.startswith("patch 4 of 5 brought it: mm: 4 (probability ")
+    assert (found.case, found.of) == ("k5/c/x86_64/s:f/a:moves", "r1")
+    assert found.trials == len(played.tried) - played.tried.count(2)
+    steps = {step.place: (step.failed, step.trials, step.guilty) for step in found.steps}
+    assert steps["without any patch"] == (0, 1, False)
+    assert steps["patch 4 of 5: mm: 4"] == (1, 1, True)
+    assert {step.cell for step in found.steps} <= {cell.id for cell in done.result.cells}
+    # It passes where a failure was explained: no baseline for anything.
+    assert (done.status, done.result.run.complete) == (0, False)
+
+
+def test_what_is_not_found_is_kept_as_that(places: Places) -> None:
+    found = found_by(Played(lambda _: True), places, deterministic=False).done.result.searched
+    assert found is not None
+    assert (found.sure, found.blamed, found.patches, found.likely) == (False, "", (), "")
+    assert found.short.startswith("nothing to search: ")
 
 
 def test_what_fails_before_the_case_ran_is_left_out(places: Places) -> None:

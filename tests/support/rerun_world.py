@@ -55,6 +55,11 @@ def case_of(cell: str, name: str, found: Verdict) -> CaseResult:
     return CaseResult(f"{cell}:fam/one:{name}", "fam/one", name, found, "off by 64")
 
 
+def patches_of(count: int) -> tuple[PatchState, ...]:
+    """A series of so many patches that applied."""
+    return tuple(PatchState(n, f"mm: {n}", "A", "1", True) for n in range(1, count + 1))
+
+
 class World:
     """What the played kernels do: verdicts of the case ``counters`` by kernel, one a trial."""
 
@@ -63,6 +68,7 @@ class World:
         self.booted: list[str] = []
         self.qemu = QEMU
         self.error: Exception | None = None
+        self.patches = 0
 
     def run_cell(self, cell: Cell, built: BuildResult, *_: Any) -> Ran:
         if self.error:
@@ -85,8 +91,9 @@ class World:
 
     def same_kernel(self, subject: Subject, *_: Any) -> tuple[Any, BuildResult, str]:
         spec = subject.cell.build.kernel
-        tree = KernelTree(spec, "6.12.117", "a", "b")
-        kernel = SimpleNamespace(tree=tree, slot="", source=spec.source)
+        count = (spec.patches or self.patches) if spec.series else 0
+        tree = KernelTree(spec, "6.12.117", "a", "b", patches_of(count))
+        kernel = SimpleNamespace(tree=tree, slot="", source=spec.source, exact=True)
         built = BuildResult(subject.cell.build, Verdict.PASS, "", 0.0, True, Path("i"), "sha")
         return kernel, built, ""
 
@@ -103,6 +110,7 @@ def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch, engine: Any, patch
     (family / "manifest.yaml").write_text(MANIFEST)
     (family / "x.py").write_text("")
     played = World()
+    played.patches = patches
     monkeypatch.setattr(
         engine, "Stages", lambda: Stages(compile=lambda *_: None, run=played.run_cell)
     )
@@ -115,7 +123,7 @@ def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch, engine: Any, patch
     build = BuildRecord(
         "cli/default/x86_64", "cli", "default", "x86_64", Verdict.PASS, "", 1.0, True, "sha"
     )
-    series = tuple(PatchState(n, f"mm: {n}", "A", "1", True) for n in range(1, patches + 1))
+    series = patches_of(patches)
     kernel = KernelRecord("cli", EXACT, "6.12.117", series, "d", series_origin="/a/series")
     info = RunInfo("r1", "2024-01-05T10:00:00Z", "2024-01-05T10:01:00Z", "lab run", 1, "0", "p")
     run = RunResult(info, (kernel,), (build,), (cell,), Summary(1, 1, 0, 0))

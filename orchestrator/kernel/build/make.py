@@ -107,7 +107,7 @@ def build_kernel(
         on_progress(0.0, text)
 
     config = wanted.build.config
-    place = (wanted.slot, config.name, wanted.arch.name, config.toolchain.folder)
+    place = (wanted.slot, config.folder, wanted.arch.name, config.toolchain.folder)
     objects = build_folder(cache, *place, wait)
     folder = cache.build(wanted.identity)
     with held(cache, objects, wait), workplace(folder) as work:
@@ -275,7 +275,7 @@ def _result(site: _Site, made: _Made, began: float) -> BuildResult:
         cpu_seconds=made.done.cpu_seconds if made.done else 0.0,
         steps=made.steps,
         compiler=site.wanted.compiler,
-        made_in=(site.wanted.slot, site.wanted.build.config.name),
+        made_in=(site.wanted.slot, site.wanted.build.config.folder),
     )
 
 
@@ -308,7 +308,7 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
         "mismatches": [asdict(entry) for entry in made.foretold.missed],
         "notes": made.foretold.notes,
         "warnings": [asdict(entry) for entry in warnings],
-        "made_in": [site.wanted.slot, site.wanted.build.config.name],
+        "made_in": [site.wanted.slot, site.wanted.build.config.folder],
     }
     site.cache.build_record(work).write_text(json.dumps(record, indent=1))
     folder = site.cache.build(site.wanted.identity)

@@ -133,7 +133,7 @@ def _starts(wanted: BuildRequest, cache: Cache) -> Iterator[Start]:
     arch, config = wanted.arch.name, wanted.build.config
     by = config.toolchain.folder
     for slot in sorted(cache.slots()):
-        exact = cache.build_folder(slot, config.name, arch, by)
+        exact = cache.build_folder(slot, config.folder, arch, by)
         sibling = not exact.exists()  # it will be a copy, see build_folder()
         if sibling:
             folders = [path for path in cache.build_folders(slot, "*", arch, by) if is_whole(path)]
