@@ -31,6 +31,8 @@ from orchestrator.runner.trying import Trying
 
 #: What a search that was stopped says of itself.
 INTERRUPTED = "interrupted: --resume goes on"
+# How the note begins with which a run's page tells the answer.
+_CAME_TO = "the search came to: "
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,12 @@ def searched(path: Path) -> str:
 
 
 class Search(Protocol):
-    """A search that :func:`carry_out` has go on: ``sure`` tells that it came to an answer."""
+    """A search that :func:`carry_out` has go on.
 
+    ``said`` is what it came to in a sentence, ``sure`` tells that this is an answer.
+    """
+
+    said: str
     sure: bool
 
     def go(self) -> None:
@@ -147,12 +153,21 @@ def carry_out(
             with trying.guarded():
                 looking.go()
             book.refuse_wrong_input(trying.state)
+            _note(trying, looking.said)
             # What is tried may have come up on the way.
             done = replace(book, plan=trying.repeat.plan).close(
                 trying.state, context, boots=repeat.boots,
                 status=lambda *_: _status(trying.state, looking.sure), searching=True,
             )  # fmt: skip
     return looking, done
+
+
+def _note(trying: Trying, said: str) -> None:
+    """Note at the record of the kernel under test what the search came to."""
+    cells, tested = trying.state.cells, trying.repeat.tested.cell.id
+    if tested in cells:  # an interrupted search has left a note too
+        others = (note for note in cells[tested].notes if not note.startswith(_CAME_TO))
+        cells[tested] = replace(cells[tested], notes=(*others, f"{_CAME_TO}{said}"))
 
 
 def _status(state: RunState, sure: bool) -> int:

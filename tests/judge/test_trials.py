@@ -334,3 +334,15 @@ def test_pairs_of_trials_that_tell_something(repeat: Repeat) -> None:
 )  # fmt: skip
 def test_a_decision_in_a_sentence(repeat: Repeat, found: Decided, said: str) -> None:
     assert decided_answer(repeat, found, ErrorRates()) == said
+
+
+def test_a_case_that_is_skipped_beside_others_that_ran_is_told(config: LabConfig) -> None:
+    run = run_of(CLI)
+    subject = make_repeat(config, run, find_case(run, "uffd-move/swap:kernel-log")).tested
+    asked = case("uffd-move/swap", "moves")
+    other = case("uffd-move/swap", "other", Verdict.PASS)
+    left_out = judge_trial(asked, subject, [case("uffd-move/swap", "moves", Verdict.SKIP), other])
+    assert (left_out.shown, left_out.skipped) == (Shown.NO, "why")
+    # One that stands there only when it fails was not left out.
+    assert judge_trial(asked, subject, [other]).skipped == ""
+    assert [judge_trial(asked, subject, [other]).case_failed, left_out.failed] == [False, False]

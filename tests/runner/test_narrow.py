@@ -157,6 +157,7 @@ def test_one_sentence_and_a_row_for_each_change(places: Places) -> None:
     assert verdicts["k/c/x86_64/s"] == "fail"
     assert verdicts["k/c@no-thp/x86_64/s"] == "pass"
     assert len(verdicts) == len(played.steps)
+    assert f"the search came to: {found.said}" in stored["cells"][0]["notes"]
     assert len(played.built) == len(set(played.built))
     assert (found.done.folder / "cells/k__c__x86_64__s@1-cpu/shape.json").is_file()
 
@@ -342,6 +343,8 @@ def test_an_interrupted_search_goes_on(places: Places, monkeypatch: pytest.Monke
     second = found_by(played, places, resume=first.done.folder)
     assert played.steps == steps
     assert second.said == whole.said
+    told = [note for note in second.done.result.cells[0].notes if note.startswith("the search")]
+    assert told == [f"the search came to: {whole.said}"]
     assert second.done.folder == first.done.folder
     # What the first part found stands there still.
     assert {cell.id for cell in second.done.result.cells} == {f"k/{step}" for step in steps}
