@@ -212,7 +212,8 @@ class BuildResult:
     ``made_in`` is the slot and the config of the build folder that it was compiled in: equal
     sources may have another slot.  Empty where not known.  ``steps`` counts the compiles and links
     that make told of.  ``compiler`` is the first line of what it says to ``--version``.
-    ``modules`` is the archive of what the guest has below /lib/modules, None without any.
+    ``modules`` is the archive of what the guest has below /lib/modules, None without any;
+    ``coverage`` that of the compiler's notes on what is counted (gcov).
     """
 
     build: Build
@@ -235,3 +236,4 @@ class BuildResult:
     steps: int = 0
     compiler: str = ""
     modules: Path | None = None
+    coverage: Path | None = None

@@ -154,6 +154,7 @@ class CellRecord:
 
     ``restore_seconds`` is what a workload's own copy of the guest took until its login, the median;
     0 where the workloads shared a guest.  ``loops`` are the workloads that had a budget.
+    ``coverage`` is the file that tells what of the kernel they ran, where that was counted.
     """
 
     id: str
@@ -172,6 +173,7 @@ class CellRecord:
     notes: tuple[str, ...] = ()
     restore_seconds: float = 0.0
     loops: tuple[LoopRecord, ...] = ()
+    coverage: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ class ConfigSpec:
     With ``build_mismatched`` it is built although a symbol of the user's own did not take.
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
     ``toolchain`` compiles it.  With ``modules`` its modules are built, and in the guest.
+    ``coverage`` are patterns of C files that are compiled so that what of them ran is counted.
     """
 
     name: str
@@ -87,6 +88,7 @@ class ConfigSpec:
     selftest_config: tuple[str, ...] = ()
     toolchain: Toolchain = DEFAULT_TOOLCHAIN
     modules: bool = False
+    coverage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
 from orchestrator.report.text import bent_lines
 from orchestrator.results.runs import cell_folder
-from orchestrator.runner import capsule, cell, host_cell, symbolize
+from orchestrator.runner import capsule, cell, coverage, host_cell, symbolize
 from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.runner.standing import Once, standing
@@ -259,6 +259,8 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
     """
     whole = expand_cell(wanted, kernel, context)
     record = cell.run_cell(whole, built, context)
+    names = [spec.name for spec in whole.workloads]
+    record = coverage.with_coverage(record, names, built, kernel, context)
     return Ran(symbolize.with_lines(record, built, kernel, context), whole)
 
 
