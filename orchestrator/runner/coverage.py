@@ -31,8 +31,8 @@ from orchestrator.model.coverage import (
     from_text,
 )
 from orchestrator.model.errors import HostError, Interrupted, LabError
-from orchestrator.model.kernel import BuildResult
-from orchestrator.model.results import CellRecord
+from orchestrator.model.kernel import AddedLine, BuildResult
+from orchestrator.model.results import CellRecord, CoveredLine
 from orchestrator.results import runs
 from orchestrator.runner import reached
 from orchestrator.runner.context import Context, Event, Kernel
@@ -42,6 +42,8 @@ log = logging.getLogger("lab.coverage")
 #: In a cell's folder: the counts of each workload until they are read, and what came of them.
 COUNTS, SUMMED = "coverage", "coverage.json"
 _DEADLINE = 300.0
+# Of the workloads that ran a line, so many are named.
+_NAMED = 5
 
 
 def keep(folder: Path, stem: str, archive: bytes) -> None:
@@ -84,7 +86,24 @@ def with_coverage(
             log.error("coverage of %s", record.id, exc_info=error)
         why = error.message if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
         return replace(record, notes=(*record.notes, f"no coverage: {why}"))
-    return replace(record, coverage=f"{runs.cell_folder(record.id)}/{SUMMED}")
+    file = f"{runs.cell_folder(record.id)}/{SUMMED}"
+    return replace(record, coverage=file, covered=covered_lines(found, kernel.tree.added))
+
+
+def covered_lines(found: Coverage, added: Iterable[AddedLine]) -> tuple[CoveredLine, ...]:
+    """Of the lines that a series adds, those that have code in what was counted, and who ran them.
+
+    A statement of several lines has its code at one of them, mostly the first.
+    """
+    told = []
+    for one in added:
+        code = found.files.get(one.file)
+        if code is not None and one.line in code.lines:
+            ran = found.workloads_of(one.file, (one.line,))
+            told.append(
+                CoveredLine(one.patch, one.file, one.line, one.text, len(ran), ran[:_NAMED])
+            )
+    return tuple(told)
 
 
 def _read(

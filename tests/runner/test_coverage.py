@@ -15,7 +15,7 @@ from sample_run import good_run
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage as compiled
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
-from orchestrator.model.kernel import BuildResult, KernelTree
+from orchestrator.model.kernel import AddedLine, BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
@@ -68,7 +68,8 @@ def go(tmp_path: Path, archives: dict[str, bytes], config: ConfigSpec = CONFIG) 
         Build("k/coverage/x86_64", SPEC, config, "x86_64"), Verdict.PASS, "", 1.0, False,
         coverage=notes if notes.exists() else None,
     )  # fmt: skip
-    kernel = Kernel(KernelTree(SPEC, "6.12.117", "b", "t"), "slot", "x", True)
+    added = tuple(AddedLine(1, "mm/x.c", n, PROGRAM.split("\n")[n - 1]) for n in (3, 4, 7))
+    kernel = Kernel(KernelTree(SPEC, "6.12.117", "b", "t", added=added), "slot", "x", True)
     context = Context(RunValues("r", 2), Machine(Cache(tmp_path / "c"), tmp_path, tmp_path))
     return coverage.with_coverage(record, WORKLOADS, built, kernel, context)
 
@@ -85,6 +86,15 @@ def test_what_ran_is_told_and_remembered(tmp_path: Path, archive: bytes) -> None
     (reach,) = reached.known(Cache(tmp_path / "c"))
     assert (reach.workload, reach.kernel) == ("uffd-move/basic", "6.12.117")
     assert [one.name for one in reach.functions["mm/x.c"]] == ["main"]
+
+
+def test_of_a_series_each_line_with_code_is_told(tmp_path: Path, archive: bytes) -> None:
+    never, ran = go(tmp_path, {WORKLOADS[0]: archive}).covered  # a brace has no code
+    assert (never.patch, never.file, never.line, never.workloads, never.by) == (
+        1, "mm/x.c", 3, 0, (),
+    )  # fmt: skip
+    assert (ran.line, ran.workloads, ran.by) == (7, 1, ("uffd-move/basic",))
+    assert ran.text == "\treturn count > 5 ? never(count) : 0;"
 
 
 def test_counts_that_cannot_be_read_cost_the_coverage_alone(tmp_path: Path, archive: bytes) -> None:
