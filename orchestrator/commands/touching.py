@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.workspace import find_places
-from orchestrator.judge.reach import Asked, touching
+from orchestrator.judge.coverage_map import Asked, touching
 from orchestrator.kernel.series import diff, load
 from orchestrator.model.codec import plain
 from orchestrator.model.coverage import Lines
 from orchestrator.model.errors import UserError
-from orchestrator.runner.reached import known
+from orchestrator.runner.coverage_map import known
 
 HOW = "count it: lab run --config coverage --workload '*'"
 

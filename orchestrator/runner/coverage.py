@@ -34,7 +34,7 @@ from orchestrator.model.errors import HostError, Interrupted, LabError
 from orchestrator.model.kernel import AddedLine, BuildResult
 from orchestrator.model.results import CellRecord, CoveredLine
 from orchestrator.results import runs
-from orchestrator.runner import reached
+from orchestrator.runner import coverage_map
 from orchestrator.runner.context import Context, Event, Kernel
 
 log = logging.getLogger("lab.coverage")
@@ -78,7 +78,7 @@ def with_coverage(
         found = _read(folder / COUNTS, names, built.coverage, tool, files, context)
         (folder / SUMMED).write_text(dumped(found), "utf-8")
         shutil.rmtree(folder / COUNTS)
-        reached.remember(found, record.arch, kernel.tree.version, context.cache)
+        coverage_map.remember(found, record.arch, kernel.tree.version, context.cache)
     except Interrupted:
         raise
     except Exception as error:

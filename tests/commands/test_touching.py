@@ -12,7 +12,7 @@ from orchestrator.commands.touching import list_touching
 from orchestrator.commands.workspace import find_places
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
 from orchestrator.model.errors import UserError
-from orchestrator.runner.reached import remember
+from orchestrator.runner.coverage_map import remember
 
 CODE = {
     "mm/mmap.c": FileCode(Lines((3, 13)), (Function("do_mmap", 1, 5), Function("gone", 11, 15)))

@@ -20,7 +20,7 @@ from orchestrator.model.names import Verdict
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 from orchestrator.results import runs
-from orchestrator.runner import coverage, reached
+from orchestrator.runner import coverage, coverage_map
 from orchestrator.runner.context import Context, Kernel, Machine, RunValues
 
 SPEC = KernelSpec("k", "x")
@@ -83,7 +83,7 @@ def test_what_ran_is_told_and_remembered(tmp_path: Path, archive: bytes) -> None
     assert found.files["mm/x.c"].lines == Lines((1, 3, 5, 7))
     assert Function("never", 1, 4) in found.files["mm/x.c"].functions
     assert not (tmp_path / runs.cell_folder(record.id) / coverage.COUNTS).exists()
-    (reach,) = reached.known(Cache(tmp_path / "c"))
+    (reach,) = coverage_map.known(Cache(tmp_path / "c"))
     assert (reach.workload, reach.kernel) == ("uffd-move/basic", "6.12.117")
     assert [one.name for one in reach.functions["mm/x.c"]] == ["main"]
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from orchestrator.judge.reach import Asked, Reach, Runs, of_workload, touching
+from orchestrator.judge.coverage_map import Asked, Reach, Runs, of_workload, touching
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
 
 MAP, UNMAP, FAULT = (

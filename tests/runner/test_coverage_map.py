@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
-from orchestrator.runner.reached import known, remember
+from orchestrator.runner.coverage_map import known, remember
 
 ONE, TWO = Function("one", 1, 5), Function("two", 7, 9)
 CODE = {"mm/x.c": FileCode(Lines(range(1, 10)), (ONE, TWO))}

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 
 from orchestrator.host.cache.files import Cache, load_records, save_record
-from orchestrator.judge.reach import Reach, of_workload
+from orchestrator.judge.coverage_map import Reach, of_workload
 from orchestrator.model.coverage import Coverage, Function
 
 _KIND = "ran"
