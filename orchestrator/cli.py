@@ -254,14 +254,23 @@ for _command in COMMANDS:
 
 @cli.command("list")
 @click.argument("words", metavar="[KIND] [NAME...]", nargs=-1)
+@click.option(
+    "--touching",
+    metavar="WHAT",
+    help="Workloads that ran a function, a file (mm/mmap.c), or what a series changes.",
+)
 @json_option
-def list_(words: tuple[str, ...], as_json: bool) -> int:
+def list_(words: tuple[str, ...], touching: str | None, as_json: bool) -> int:
     """List the workloads, or what else lab.yaml defines.
 
     KIND is workloads, kernels, configs, shapes, profiles or arches (default: workloads).  NAME is
     one of their names, a family of workloads (uffd-move) or a glob ('uffd-move/swap*').  Without a
     KIND a NAME is looked for among the workloads and then among the rest.
     """
+    if touching is not None:
+        from orchestrator.commands.touching import list_touching
+
+        return list_touching(touching, as_json)
     from orchestrator.commands.list import listing
 
     return listing(words, as_json)

@@ -122,6 +122,22 @@ class Ssh:
 
         :raises SshLost: when it does not end in time or the connection breaks.
         """
+        status, out, err = self._finished(command, deadline, stdin)
+        return Answer(status, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def read(self, command: str, deadline: float) -> bytes:
+        """What a command in the guest writes to its standard output, byte by byte.
+
+        :raises SshLost: when it fails, does not end in time, or the connection breaks.
+        """
+        status, out, err = self._finished(command, deadline)
+        if status != 0:
+            raise SshLost(f"{command!r} failed: {err.decode(errors='replace').strip()}")
+        return out
+
+    def _finished(
+        self, command: str, deadline: float, stdin: bytes | None = None
+    ) -> tuple[int, bytes, bytes]:
         channel = self.start(command, deadline)
         until = time.monotonic() + deadline
         try:
@@ -139,10 +155,7 @@ class Ssh:
             channel.close()
         if status == -1:
             raise SshLost(f"the connection broke during {command!r}")
-        out, err = (
-            bytes(data).decode(errors="replace") for data in (channel.stdout, channel.stderr)
-        )
-        return Answer(status, out, err)
+        return status, bytes(channel.stdout), bytes(channel.stderr)
 
     def close(self) -> None:
         """Close the connection early; the guest hangs up whatever still runs over it."""

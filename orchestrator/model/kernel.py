@@ -102,6 +102,16 @@ class PatchState:
 
 
 @dataclass(frozen=True)
+class AddedLine:
+    """A line of the final sources that patch ``patch`` (from 1) of the series added or changed."""
+
+    patch: int
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
 class ApplyFailure:
     """Why a series does not apply: the patch, the hunk that failed, the file's real text there."""
 
@@ -170,6 +180,7 @@ class KernelTree:
     ``base_tree`` is the tree that it is set beside: without the series, or that of the nearest
     known kernel; equal to ``tree`` where there is neither.
     ``failure`` is set, and ``tree`` is the last good one, when the series did not apply.
+    ``added`` are the lines of code that the series brings.
     """
 
     spec: KernelSpec
@@ -182,6 +193,7 @@ class KernelTree:
     failure: ApplyFailure | None = None
     touched_files: tuple[str, ...] = ()
     tested: Tested = Tested()
+    added: tuple[AddedLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,7 +224,8 @@ class BuildResult:
     ``made_in`` is the slot and the config of the build folder that it was compiled in: equal
     sources may have another slot.  Empty where not known.  ``steps`` counts the compiles and links
     that make told of.  ``compiler`` is the first line of what it says to ``--version``.
-    ``modules`` is the archive of what the guest has below /lib/modules, None without any.
+    ``modules`` is the archive of what the guest has below /lib/modules, None without any;
+    ``coverage`` that of the compiler's notes on what is counted (gcov).
     """
 
     build: Build
@@ -235,3 +248,4 @@ class BuildResult:
     steps: int = 0
     compiler: str = ""
     modules: Path | None = None
+    coverage: Path | None = None

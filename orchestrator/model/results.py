@@ -152,11 +152,28 @@ class LoopRecord:
 
 
 @dataclass(frozen=True)
+class CoveredLine:
+    """A line of code that patch ``patch`` of the series brought, in a cell that counts what runs.
+
+    ``workloads`` is how many ran it, ``by`` the first few of them.
+    """
+
+    patch: int
+    file: str
+    line: int
+    text: str
+    workloads: int = 0
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class CellRecord:
     """A cell as results.json keeps it; paths are relative to the run's folder.
 
     ``restore_seconds`` is what a workload's own copy of the guest took until its login, the median;
     0 where the workloads shared a guest.  ``loops`` are the workloads that had a budget.
+    ``coverage`` is the file that tells what of the kernel they ran, where that was counted, and
+    ``covered`` are the lines of code of the series that are in this cell's kernel.
     """
 
     id: str
@@ -175,6 +192,8 @@ class CellRecord:
     notes: tuple[str, ...] = ()
     restore_seconds: float = 0.0
     loops: tuple[LoopRecord, ...] = ()
+    coverage: str = ""
+    covered: tuple[CoveredLine, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class ConfigSpec:
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
     ``toolchain`` compiles it.  With ``modules`` its modules are built, and in the guest.
     ``objects`` names its build folder, where that is not its own alone.
+    ``coverage`` are patterns of C files that are compiled so that what of them ran is counted.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ConfigSpec:
     selftest_config: tuple[str, ...] = ()
     toolchain: Toolchain = DEFAULT_TOOLCHAIN
     modules: bool = False
+    coverage: tuple[str, ...] = ()
     objects: str = ""
 
     @property

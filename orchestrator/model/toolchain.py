@@ -68,6 +68,10 @@ class Toolchain:
             return (self.compiler(arch),)
         return (str(self), f"ld.lld{self._suffix}", f"llvm-ar{self._suffix}")
 
+    def gcov(self, arch: Arch) -> str:
+        """The program that reads what kernels compiled by this gcc counted: gcov(1)."""
+        return f"{arch.cross}gcov{self._suffix}"
+
     def packages(self, arch: Arch) -> tuple[str, ...]:
         """The Debian packages of :meth:`programs`."""
         if self == DEFAULT_TOOLCHAIN:

@@ -253,7 +253,14 @@ class _Reader:
             selftest_config=view.words("selftest_config"),
             toolchain=_toolchain(view),
             modules=view.flag("modules", False),
+            coverage=self._coverage(view),
         )
+
+    def _coverage(self, view: View) -> tuple[str, ...]:
+        patterns = view.words("coverage")
+        if patterns and _toolchain(view).is_clang:
+            self._add(view.at("coverage"), "what ran is counted with gcc only")
+        return patterns
 
     def _fragment(self, word: str, path: KeyPath) -> Path | None:
         if word in self.arches:

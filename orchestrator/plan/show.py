@@ -91,6 +91,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "toolchain": str(build.config.toolchain),
                 "selftest_config": list(build.config.selftest_config),
                 "modules": build.config.modules,
+                "coverage": list(build.config.coverage),
                 "arch": build.arch,
             }
             for build in plan.builds
@@ -173,6 +174,7 @@ def _config_text(config: ConfigSpec) -> str:
     if config.name == HOST_PLACE:
         return "not built"
     parts += ["(with modules)"] * config.modules
+    parts += [f"(coverage of {', '.join(config.coverage)})"] if config.coverage else []
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
 

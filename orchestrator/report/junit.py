@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from orchestrator.judge import covered
 from orchestrator.judge.counts import counts_of
 from orchestrator.judge.outcome import (
     build_case,
@@ -190,6 +191,7 @@ class _Maker:
                     "source": kernel.source,
                     "kernel_version": kernel.version,
                     "series_digest": kernel.series_digest,
+                    "coverage": covered.sentence(covered.by_patch(self.result.cells, kernel.name)),
                 },
             )
             for kernel in self.result.kernels

@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.guest import boot, facts
+from orchestrator.guest import coverage as guest_coverage
 from orchestrator.guest.qemu import Qemu
+from orchestrator.guest.ssh import SshLost
 from orchestrator.judge import verdict
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.evidence import CrashReport, Hit, WorkloadEvidence
+from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import BROKEN_PROMISE, GUEST, HOST, NEEDS, Verdict
 from orchestrator.model.results import LoopRecord
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.capabilities import broken, promised_to
-from orchestrator.runner import bootcheck, crash
+from orchestrator.runner import bootcheck, coverage, crash
 from orchestrator.runner.collector import CellLog, placed, spoiled, stem, with_crash
 from orchestrator.runner.context import Context
 from orchestrator.workload import watch
@@ -59,11 +62,28 @@ class InGuest:
             given = replace(spec, timeout=spec.timeout + LEAK_SCAN_SECONDS)
         if spec.budget:
             self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
+        counting = self._counting(machine)
         evidence = watch.run_workload(machine, given, self.context.values.token, tell, examine)
+        if counting and evidence.guest is GuestEnd.ALIVE:
+            self._keep_counts(machine, spec)
         evidence = replace(
             evidence, page_size=self.guest.facts.page_size, repeated=spec.name in self.retried
         )
         return self._judge(spec, evidence, next(iter(found), None)), spoiled(evidence)
+
+    def _counting(self, machine: boot.Guest) -> bool:
+        """Whether the guest's kernel counts what of it runs, from now on."""
+        if self.built.coverage is None:
+            return False
+        with contextlib.suppress(SshLost):  # the workload will tell
+            guest_coverage.reset(machine)
+        return True
+
+    def _keep_counts(self, machine: boot.Guest, spec: WorkloadSpec) -> None:
+        try:
+            coverage.keep(self.log.folder, stem(spec), guest_coverage.fetch(machine))
+        except (SshLost, OSError) as error:
+            self.log.notes.append(f"{spec.name}: no coverage: {error}")
 
     def unmet(self, spec: WorkloadSpec) -> bool:
         """Whether the guest lacks what a workload needs; that is a case of its own then."""

@@ -25,6 +25,7 @@ from orchestrator.kernel.build import kconfig, make, times
 from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.build.start import choose
 from orchestrator.kernel.series import apply, load
+from orchestrator.kernel.series.added import added_lines
 from orchestrator.kernel.source import fetch, nearest, worktree
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
@@ -36,7 +37,7 @@ from orchestrator.plan.capabilities import unpromised
 from orchestrator.plan.selftests import collections, expand
 from orchestrator.report.text import bent_lines
 from orchestrator.results.runs import cell_folder
-from orchestrator.runner import capsule, cell, host_cell, symbolize
+from orchestrator.runner import capsule, cell, coverage, host_cell, symbolize
 from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
 from orchestrator.runner.standing import Once, standing
@@ -82,6 +83,8 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     base_commit = patches.base_commit if patches else ""
     base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, context.cache)
+    if patches and tree.failure is None:
+        tree = replace(tree, added=added_lines(patches.patches, tree.tree, context.cache))
     bent = bent_lines(tree.patches)
     more = (f"... and {len(bent) - _BENT_SHOWN} hunks more",) if len(bent) > _BENT_SHOWN else ()
     for line in (*bent[:_BENT_SHOWN], *more):
@@ -259,6 +262,8 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
     """
     whole = expand_cell(wanted, kernel, context)
     record = cell.run_cell(whole, built, context)
+    names = [spec.name for spec in whole.workloads]
+    record = coverage.with_coverage(record, names, built, kernel, context)
     return Ran(symbolize.with_lines(record, built, kernel, context), whole)
 
 

@@ -126,6 +126,14 @@ def test_commands_over_one_connection(server: tuple[Server, int, Keys]) -> None:
         assert session.run("read", 10, b"fed").status == 0
 
 
+def test_bytes_are_read_as_they_are(server: tuple[Server, int, Keys]) -> None:
+    _, port, keys = server
+    with connected(port, keys, 20.0) as session:
+        assert session.read("flood", 10) == b"x" * 300_000 + b"out\xff\n"
+        with pytest.raises(SshLost, match="'fail' failed: err"):
+            session.read("fail", 10)
+
+
 def test_an_archive_arrives_whole(server: tuple[Server, int, Keys]) -> None:
     serving, port, keys = server
     with connected(port, keys, 20.0) as session:

@@ -533,6 +533,7 @@ def test_plan_to_dict() -> None:
         "dotconfig": None,
         "selftest_config": [],
         "modules": False,
+        "coverage": [],
         "toolchain": "gcc",
         "arch": "x86_64",
     }

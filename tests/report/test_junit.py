@@ -16,6 +16,7 @@ from orchestrator.judge.outcome import BUDGET
 from orchestrator.model.evidence import Measurement
 from orchestrator.model.kernel import BentHunk
 from orchestrator.model.names import Verdict
+from orchestrator.model.results import CoveredLine
 from orchestrator.report import html, junit
 from orchestrator.results import store
 
@@ -140,6 +141,15 @@ def test_counters_and_accelerator_are_properties():
     assert "peak 146" in facts["counter.ledger/swap.counters.RssAnon"]
     assert "(drift +64)" in facts["counter.ledger/swap.counters.RssAnon"]
     assert facts["measurement.move/compact.throughput.move"] == "1843.2 MB/s"
+
+
+def test_how_much_of_a_series_ran_is_a_property():
+    run = broken_run()
+    lines = tuple(CoveredLine(1, "mm/x.c", n, "x", n - 1) for n in (1, 2))
+    cells = (replace(run.cells[0], kernel="cli", covered=lines), *run.cells[1:])
+    suite = parse(replace(run, cells=cells)).find("testsuite[@name='series cli']")
+    facts = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    assert facts["coverage"] == ("50 % of the series' lines ran (1 of 2); never ran: 1 of patch 1")
 
 
 def test_the_failure_text_is_enough_to_act():

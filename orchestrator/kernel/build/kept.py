@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import modules
+from orchestrator.kernel.build import coverage, modules
 from orchestrator.model.kernel import BuildResult, CompilerMessage, ConfigMismatch
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build
@@ -40,8 +40,10 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             return None
         if hashlib.sha256((folder / "image").read_bytes()).hexdigest() != digest:
             return None
-        archive = folder / modules.ARCHIVE
+        archive, notes = folder / modules.ARCHIVE, folder / coverage.ARCHIVE
         if wanted.config.modules and not archive.is_file():
+            return None
+        if wanted.config.coverage and not notes.is_file():
             return None
         warnings = tuple(CompilerMessage(**entry) for entry in kept["warnings"])
         built = BuildResult(
@@ -60,6 +62,7 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
             notes=tuple(map(str, kept.get("notes", ()))),
             compiler=_compiler(folder / "config"),
             modules=archive if archive.is_file() else None,
+            coverage=notes if notes.is_file() else None,
             made_in=tuple(str(part) for part in kept.get("made_in", ())),
         )
         Cache.build_record(folder).touch()  # the cache is trimmed by last use

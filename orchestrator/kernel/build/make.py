@@ -20,7 +20,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, kconfig, modules, needs, shadow, warned
+from orchestrator.kernel.build import ccache, coverage, kconfig, modules, needs, shadow, warned
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
 from orchestrator.kernel.build.foretold import Foretold, foretell
@@ -130,6 +130,8 @@ def build_kernel(
             return _failed(site, made, began)
         if config.modules:
             modules.pack(_command(site), work, site.log)
+        if config.coverage:
+            coverage.pack(objects, wanted.counted, work)
         digest = _keep(site, made, warnings)
     result = replace(
         _result(site, made, began),
@@ -140,6 +142,7 @@ def build_kernel(
         vmlinux=folder / "vmlinux",
         log=folder / "build.log",
         modules=folder / modules.ARCHIVE if config.modules else None,
+        coverage=folder / coverage.ARCHIVE if config.coverage else None,
     )
     return _add_warnings(result, wanted, warnings, cache)
 
@@ -205,8 +208,11 @@ def _configure_and_compile(
             except LabError:
                 whole()  # nothing was compiled yet
                 raise
-            problem = _stopped(wanted, seen.missed) or modules.problem(
-                wanted.build.config, dotconfig
+            config = wanted.build.config
+            problem = (
+                _stopped(wanted, seen.missed)
+                or modules.problem(config, dotconfig)
+                or coverage.problem(config, dotconfig)
             )
             with site.log.open("a") as log:  # where the .config stood, there is none yet
                 log.writelines(f"{line}\n" for line in seen.lines)

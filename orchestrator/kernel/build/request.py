@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.tools import install_command
-from orchestrator.kernel.build import asked, kconfig, modules
+from orchestrator.kernel.build import asked, coverage, kconfig, modules
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -31,7 +31,7 @@ class BuildRequest:
     :func:`.start.choose` finds a nearer one.  ``key`` is the identity without the source: what is
     asked for, architecture, compiler, make's words.  ``full`` is the complete .config that the
     requests go on top of, ``notes`` what is to be told of which of them counts.  ``compiler`` is
-    what the compiler says it is.
+    what the compiler says it is; ``counted`` are the C files whose runs it counts.
     """
 
     build: Build
@@ -46,6 +46,7 @@ class BuildRequest:
     full: Complete | None = None
     notes: tuple[str, ...] = ()
     compiler: str = ""
+    counted: tuple[str, ...] = ()
 
 
 def build_request(
@@ -61,14 +62,15 @@ def build_request(
 
     The architecture's fragment comes right after the first one, so that axis fragments override it.
 
-    :param make_args: further words for make (``GCOV_PROFILE_x.o=y``): the hook for builds that
-        measure coverage.  Nothing but tests gives any yet.
-    :param cache: where the tree is, for the requests of its own selftests.
+    :param make_args: further words for make.
+    :param cache: where the tree is, for the requests of its own selftests and for what is counted.
     :raises UserError: for a fragment or a complete .config that cannot be read, or is for another
         architecture, and for selftests without requests of their own.
     :raises HostError: when the compiler is missing.
     """
     found = asked.ask(build.config, tree, arch, arch_fragment, cache)
+    files = coverage.counted(build.config, tree, cache) if cache else ()
+    make_args = (*make_args, *coverage.make_words(files))
     digest = kconfig.digest(found.requests, found.full.text if found.full else "")
     versions = tools_versions(build.config.toolchain, arch)
     words = (digest, arch.name, *versions, *modules.targets(build.config), *make_args)
@@ -79,7 +81,7 @@ def build_request(
     return BuildRequest(
         build, tree, slot, arch, found.requests, name(tree.tree, *words),
         name(tree.base_tree, *words), name(*words), make_args, found.full, found.notes,
-        versions[0],
+        versions[0], files,
     )  # fmt: skip
 
 

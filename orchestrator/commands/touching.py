@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``lab list --touching``: the workloads that run a function, a file, or what a series changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.workspace import find_places
+from orchestrator.judge.coverage_map import Asked, touching
+from orchestrator.kernel.series import diff, load
+from orchestrator.model.codec import plain
+from orchestrator.model.coverage import Lines
+from orchestrator.model.errors import UserError
+from orchestrator.runner.coverage_map import known
+
+HOW = "count it: lab run --config coverage --workload '*'"
+
+
+def list_touching(what: str, as_json: bool) -> int:
+    """List them, those that run most of it first.
+
+    :param what: a function's name, a file of the kernel's (``mm/mmap.c``), or a series as
+        ``--series`` takes it.
+    :raises UserError: when nothing was ever counted, or the series cannot be read.
+    """
+    reaches = known(find_places(anywhere=True).cache)
+    if not reaches:
+        raise UserError("nobody has counted yet what workloads run", HOW)
+    asked = _asked(what)
+    found = touching(reaches, asked)
+    if as_json:
+        click.echo(json.dumps([plain(one) for one in found], indent=1))
+        return 0
+    for one in found:
+        shown = ", ".join(one.functions[:6]) + (" ..." if len(one.functions) > 6 else "")
+        click.echo(f"{one.workload:<32} {' '.join(one.arches):<13} {shown}")
+    if not found:
+        counted = len({reach.workload for reach in reaches})
+        click.echo(f"none of the {counted} workloads that were counted runs any of {what}")
+    return 0
+
+
+def _asked(what: str) -> Asked:
+    if what.startswith(("git:", "b4:")) or Path(what).exists():
+        lines: dict[str, set[int]] = {}
+        for patch in load.load_series(what).patches:
+            for file in diff.parse(patch.diff):
+                lines.setdefault(file.old or file.name, set()).update(_changed(file))
+        return Asked(files=tuple((name, Lines(some)) for name, some in lines.items() if some))
+    if what.endswith((".c", ".h")):
+        return Asked(files=((what, Lines()),))
+    return Asked(functions=frozenset((what,)))
+
+
+def _changed(file: diff.FileDiff) -> set[int]:
+    """The lines that a file had where a diff changes it: the removed ones, and the one before what
+    is added."""
+    found = set()
+    for hunk in file.hunks:
+        at = hunk.old_start
+        for line in hunk.text.split(b"\n")[1:]:
+            if line[:1] == b"-":
+                found.add(at)
+            elif line[:1] == b"+":
+                found.add(max(1, at - 1))
+            at += line[:1] in (b" ", b"-") or not line
+    return found

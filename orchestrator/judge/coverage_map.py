@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which workloads run a function, a file, or what a series changes; from what was counted before.
+
+What was counted is of one kernel and the question is of another: a function is known by its file
+and name, and a series by the lines that its patches say they change, which move a little.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator.model.coverage import Coverage, Function, Lines
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The functions that a workload ran on a kernel of one architecture, by file.
+
+    ``kernel`` is its version.
+    """
+
+    workload: str
+    arch: str
+    kernel: str
+    functions: Mapping[str, tuple[Function, ...]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: functions by name, or lines of files; no lines are the whole file."""
+
+    functions: frozenset[str] = frozenset()
+    files: tuple[tuple[str, Lines], ...] = ()
+
+    def takes(self, file: str, function: Function) -> bool:
+        """Whether a function is among what is asked for."""
+        if function.name in self.functions:
+            return True
+        return any(
+            file == name and (not lines or any(function.first <= n <= function.last for n in lines))
+            for name, lines in self.files
+        )
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A workload that runs some of what is asked for: which functions, and on what."""
+
+    workload: str
+    functions: tuple[str, ...]
+    arches: tuple[str, ...]
+
+
+def of_workload(coverage: Coverage, workload: str, arch: str, kernel: str) -> Reach:
+    """The functions of which a workload ran a line."""
+    ran = coverage.ran.get(workload, {})
+    functions = {
+        file: tuple(one for one in coverage.files[file].functions if _ran(one, lines))
+        for file, lines in ran.items()
+        if file in coverage.files
+    }
+    return Reach(workload, arch, kernel, {file: has for file, has in functions.items() if has})
+
+
+def _ran(function: Function, lines: Lines) -> bool:
+    return any(function.first <= line <= function.last for line in lines)
+
+
+def touching(known: Iterable[Reach], asked: Asked) -> tuple[Runs, ...]:
+    """The workloads that run any of it.
+
+    First those that run most of it, and of these the ones that run least besides.
+    """
+    found: dict[str, set[str]] = {}
+    arches: dict[str, dict[str, None]] = {}
+    whole: Counter[str] = Counter()
+    for reach in known:
+        hit = {
+            one.name
+            for file, functions in reach.functions.items()
+            for one in functions
+            if asked.takes(file, one)
+        }
+        if hit:
+            found.setdefault(reach.workload, set()).update(hit)
+            arches.setdefault(reach.workload, {})[reach.arch] = None
+            whole[reach.workload] += sum(map(len, reach.functions.values()))
+    order = sorted(found, key=lambda name: (-len(found[name]), whole[name], name))
+    return tuple(Runs(name, tuple(sorted(found[name])), tuple(arches[name])) for name in order)

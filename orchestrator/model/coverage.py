@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which lines of a kernel's C files ran, workload by workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+#: Numbers of lines, counted from 1.
+Lines = frozenset[int]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function and the lines of its definition, both ends included."""
+
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class FileCode:
+    """A file's lines that have code in a build, and its functions in the order of their lines."""
+
+    lines: Lines
+    functions: tuple[Function, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What ran in a cell: ``files`` is what could, ``ran`` what did, by workload and file.
+
+    Only what ran between a workload's start and its end counts, whoever it ran for.  A workload
+    whose guest was lost is not in ``ran``.
+    """
+
+    files: Mapping[str, FileCode] = field(default_factory=dict)
+    ran: Mapping[str, Mapping[str, Lines]] = field(default_factory=dict)
+
+    def workloads_of(self, file: str, lines: Iterable[int]) -> tuple[str, ...]:
+        """The workloads that ran one of these lines."""
+        wanted = frozenset(lines)
+        return tuple(name for name, files in self.ran.items() if files.get(file, Lines()) & wanted)
+
+    def all_of(self, file: str) -> Lines:
+        """The lines of a file that any workload ran."""
+        return Lines().union(*(files.get(file, Lines()) for files in self.ran.values()))
+
+
+def as_text(lines: Iterable[int]) -> str:
+    """Lines as ranges: ``12-15,18``."""
+    spans: list[list[int]] = []
+    for line in sorted(lines):
+        if spans and line == spans[-1][1] + 1:
+            spans[-1][1] = line
+        else:
+            spans.append([line, line])
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+
+
+def from_text(text: str) -> Lines:
+    """What :func:`as_text` wrote.
+
+    :raises ValueError: when it is something else.
+    """
+    found: set[int] = set()
+    for span in filter(None, text.split(",")):
+        first, _, last = span.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return Lines(found)

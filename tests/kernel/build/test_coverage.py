@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which files of a kernel count what of them runs, and what is kept of their compile."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.build import coverage
+from orchestrator.model.kernel import KernelTree, PatchState
+from orchestrator.model.spec import ConfigSpec, KernelSpec
+
+FILES = ("fs/exec.c", "fs/userfaultfd.c", "include/mm.h", "mm/kasan/init.c", "mm/mmap.c")
+TREE = KernelTree(KernelSpec("k", "x"), "6.12", "base", "tree")
+PATCHED = replace(TREE, patches=(PatchState(1, "s", "a", "0", True),), touched_files=FILES[:3])
+CONFIG = ConfigSpec("coverage", coverage=("mm/*.c", "fs/userfaultfd.c"))
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage.store, "file_names", lambda _tree, _cache: FILES)
+
+
+def test_a_config_without_coverage_counts_nothing(tmp_path: Path) -> None:
+    assert coverage.counted(ConfigSpec("c"), PATCHED, Cache(tmp_path)) == ()
+    assert coverage.make_words(()) == ()
+
+
+def test_what_the_config_names_and_what_the_series_touches(tmp_path: Path) -> None:
+    own = ("fs/userfaultfd.c", "mm/mmap.c")  # a star does not reach into mm/kasan
+    assert coverage.counted(CONFIG, TREE, Cache(tmp_path)) == own
+    assert coverage.counted(CONFIG, PATCHED, Cache(tmp_path)) == ("fs/exec.c", *own)
+    # A tree of the user's that is set beside the nearest known kernel has no series.
+    beside = replace(PATCHED, patches=())
+    assert coverage.counted(CONFIG, beside, Cache(tmp_path)) == own
+
+
+KBUILD = """
+GCOV_PROFILE := n
+GCOV_PROFILE_own.o := n
+_c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),-counted)
+%.o:
+	@echo $@ $(_c_flags)
+"""
+
+
+def test_these_objects_count_and_no_others_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(KBUILD)
+    words = coverage.make_words(("mm/memory.c", "mm/own.c"))
+    objects = ["mm/memory.o", "arch/x86/boot/memory.o", "mm/own.o"]
+    done = subprocess.run(
+        ["make", "-s", "-C", str(tmp_path), *words, *objects],
+        capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if not line.startswith("make")]
+    assert told == ["mm/memory.o -counted", "arch/x86/boot/memory.o", "mm/own.o"]
+
+
+def test_a_kernel_that_cannot_count_is_the_users_mistake() -> None:
+    assert coverage.problem(CONFIG, {"GCOV_KERNEL": "y"}) == ""
+    assert coverage.problem(ConfigSpec("c"), {}) == ""
+    assert "CONFIG_GCOV_KERNEL came out n" in coverage.problem(CONFIG, {})
+
+
+def test_the_notes_are_kept_of_what_was_compiled(tmp_path: Path) -> None:
+    (tmp_path / "obj/mm").mkdir(parents=True)
+    (tmp_path / "obj/mm/mmap.gcno").write_bytes(b"oncg")
+    (tmp_path / "obj/mm/other.gcno").write_bytes(b"oncg")
+    coverage.pack(tmp_path / "obj", ("mm/hugetlb.c", "mm/mmap.c"), tmp_path)
+    with tarfile.open(tmp_path / coverage.ARCHIVE) as archive:
+        assert archive.getnames() == ["mm/mmap.gcno"]
