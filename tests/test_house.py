@@ -61,7 +61,6 @@ READS_DUMPS = "evidence.vmcore.questions"
 TESTED_IN = {
     "cli": "commands/test_entry",
     "commands.chosen": "commands/test_rerun",
-    "commands.foreseeing": "commands/test_progress",
     "commands.asking": "commands/test_doctor",
     "commands.doctor_cache": "commands/test_doctor",
     "commands.doctor_guests": "commands/test_doctor",
@@ -120,6 +119,7 @@ TESTED_IN = {
     "report.view": "report/test_html",
     "runner.collector": "runner/test_cell",
     "runner.in_guest": "runner/test_cell",
+    "runner.foreseeing": "commands/test_progress",
     "runner.repeat": "commands/test_rerun",
     "runner.standing": "runner/test_cell",
     "runner.state": "runner/test_local",

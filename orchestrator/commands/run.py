@@ -38,7 +38,7 @@ class Options:
     a commit of the tree under test, which is built and run as its baseline.  ``each_patch`` says
     how far every beginning of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the
     whole).  ``retries`` is how often a case that regressed is tried again at most (None: as
-    lab.yaml says).
+    lab.yaml says).  ``fail_fast`` ends at the first failure that nobody foresaw.
     """
 
     baseline: str | None = None
@@ -56,6 +56,7 @@ class Options:
     quiet: bool = False
     notify: bool | None = None
     retries: int | None = None
+    fail_fast: bool = False
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -124,6 +125,7 @@ def carry_out(
         fail_on=options.fail_on,
         command=command or command_line(selection.series),
         retries=options.retries,
+        fail_fast=options.fail_fast,
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:

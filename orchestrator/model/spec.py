@@ -349,6 +349,7 @@ class Cell:
 
     ``messages`` are the lab's and the config's rules; the workloads here have them in their own.
     With ``fresh_guests`` each workload gets a copy of the booted guest, else they share it.
+    ``done`` names the workloads that the part of the run before it was ended has done.
     """
 
     id: str
@@ -357,6 +358,7 @@ class Cell:
     workloads: tuple[WorkloadSpec, ...]
     messages: MessageRules = MessageRules()
     fresh_guests: bool = False
+    done: tuple[str, ...] = ()
 
     @property
     def on_host(self) -> bool:

@@ -25,7 +25,7 @@ import heapq
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from orchestrator.judge.outcome import BUDGET
+from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan import budget
@@ -99,7 +99,7 @@ class KernelEnded:
 
 @dataclass(frozen=True)
 class NotKept:
-    """No earlier run built this."""
+    """No earlier run built this; or a build of it was ended with the run."""
 
     build: str
 
@@ -182,6 +182,7 @@ class Schedule:
         self._held: dict[str, int] = {}
         self._free = cores
         self._until: float | None = None
+        self._ended = False
         self._seen = _Seen(builds=list(took))
 
     @property
@@ -209,6 +210,7 @@ class Schedule:
                 told = self._kernel_ended(event)
             case NotKept():
                 self._finding.discard(event.build)
+                self._free += self._held.pop(event.build, 0)
                 self._to_make.append(self._builds[event.build])
             case BuildEnded():
                 told = self._build_ended(event)
@@ -220,12 +222,19 @@ class Schedule:
             self._queue_builds()
         return (*told, *self._start(now))
 
+    def end(self) -> None:
+        """From the next event on begin nothing more: the run has its first failure.
+
+        What is under way tells its end as ever.
+        """
+        self._ended = True
+
     def spare(self, wanted: int) -> bool:
         """Give cores to a cell that is running, if they are free and nobody waits for any.
 
         They come back with :class:`CoresFreed`.
         """
-        got = not self._waiting and not self._to_make and self._free >= wanted
+        got = not self._ended and not self._waiting and not self._to_make and self._free >= wanted
         if got:
             self._free -= wanted
         return got
@@ -233,6 +242,13 @@ class Schedule:
     # ------------------------------------------------------------ kernels and builds
 
     def _next_kernel(self) -> tuple[Instruction, ...]:
+        if self._ended:  # by a kernel: nothing else is under way yet
+            self._kernels, self._open_builds = [], []
+            return tuple(
+                self._leave(cell, Verdict.SKIP, ENDED)
+                for cell in self._cells.values()
+                if self._boot and cell.id in self._open_cells
+            )
         if self._kernels:
             return (Prepare(self._kernels[0]),)
         wanted = [build for build in self._open_builds if build.kernel.name in self._ready]
@@ -303,7 +319,7 @@ class Schedule:
     def _start(self, now: float) -> tuple[Instruction, ...]:
         """Who is first and fits, goes; what comes too late is left."""
         told: list[Instruction] = []
-        late = self._until is not None and now > self._until
+        late = self._ended or (self._until is not None and now > self._until)
         while self._waiting:
             what = self._waiting[0][2]
             wanted = what.cores if isinstance(what, Make) else what.cell.shape.cpus
@@ -327,9 +343,9 @@ class Schedule:
 
     def _too_late(self, what: Make | Boot) -> list[Instruction]:
         if isinstance(what, Boot):
-            return [self._leave(what.cell, Verdict.SKIP, BUDGET)]
+            return [self._leave(what.cell, Verdict.SKIP, ENDED if self._ended else BUDGET)]
         self._open_builds = [build for build in self._open_builds if build.id != what.build.id]
-        why = f"{BUDGET} before its build"
+        why = ENDED if self._ended else f"{BUDGET} before its build"
         return [self._leave(cell, Verdict.SKIP, why) for cell in self._open_of(what.build.id)]
 
     def _leave(self, cell: Cell, verdict: Verdict, reason: str) -> Leave:

@@ -32,7 +32,9 @@ class RunState:
 
     ``as_ran`` are the cells with their selftests, each a workload of its own, ``built`` the builds
     that they booted.  ``problems`` are sentences on what the host or the input did wrong, ``usage``
-    tells that some of it is input.
+    tells that some of it is input.  ``ended`` says that it ended at its first failure.  ``cut`` are
+    the ids of cells of which an earlier part of the run left workloads out; their records stand
+    until the rest was run.
     """
 
     kernels: dict[str, KernelRecord] = field(default_factory=dict)
@@ -43,6 +45,8 @@ class RunState:
     problems: list[str] = field(default_factory=list)
     usage: bool = False
     interrupted: bool = False
+    ended: bool = False
+    cut: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def explain(self, what: str, error: Exception) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.judge.outcome import BUDGET
+from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import (
     HOST_CONFIG,
@@ -354,3 +354,45 @@ def test_cells_run_in_the_plans_order_whatever_their_builds() -> None:
     assert said == [f"boot {three.id}"]
     for ended, begun in ((three, one), (one, four), (four, two)):
         assert told(schedule.on(CellEnded(ended.id), 1.0)) == [f"boot {begun.id}"]
+
+
+# ---------------------------------------------------------------- ended at the first failure
+
+
+def test_an_ended_run_begins_nothing_more() -> None:
+    schedule = Schedule(plan_of("k", "abc"), 2)
+    schedule.begin(0.0)
+    schedule.on(KernelEnded("k", ready=True), 1.0)
+    schedule.on(NotKept("k/a/x86_64"), 1.0)
+    schedule.on(NotKept("k/b/x86_64"), 1.0)
+    assert told(schedule.on(BuildEnded("k/c/x86_64", P), 1.0)) == ["boot k/c/x86_64/small"]
+    schedule.end()
+    assert told(schedule.on(CellEnded("k/c/x86_64/small", 9.0), 10.0)) == [
+        f"leave k/a/x86_64/small: skip, {ENDED}", f"leave k/b/x86_64/small: skip, {ENDED}",
+    ]  # fmt: skip
+    assert schedule.finished
+
+
+def test_a_build_that_is_ended_leaves_its_cells() -> None:
+    schedule = Schedule(plan_of("k", "ab"), 16)
+    schedule.begin(0.0)
+    schedule.on(KernelEnded("k", ready=True), 1.0)
+    schedule.on(BuildEnded("k/a/x86_64", P), 1.0)
+    schedule.on(NotKept("k/b/x86_64"), 1.0)
+    schedule.end()
+    assert schedule.on(CellEnded("k/a/x86_64/small", 9.0), 10.0) == ()
+    assert not schedule.spare(1)
+    assert told(schedule.on(NotKept("k/b/x86_64"), 11.0)) == [
+        f"leave k/b/x86_64/small: skip, {ENDED}"
+    ]
+    assert schedule.finished
+
+
+def test_a_kernel_may_end_a_run_before_the_others_are_looked_at() -> None:
+    schedule = Schedule(with_host(plan_of("kl")), 2)
+    schedule.begin(0.0)
+    schedule.end()
+    assert sorted(told(schedule.on(KernelEnded("k", ready=False), 1.0))) == [
+        f"leave l/a/x86_64/small: skip, {ENDED}", f"leave l/host/x86_64/-: skip, {ENDED}",
+    ]  # fmt: skip
+    assert schedule.finished
