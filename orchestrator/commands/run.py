@@ -16,6 +16,7 @@ import click
 from orchestrator.commands.base import against_base
 from orchestrator.commands.each_patch import by_patch
 from orchestrator.commands.incoming import received
+from orchestrator.commands.likely import likeliest_first
 from orchestrator.commands.workspace import command_line, find_places, in_tree, load, stored_places
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
@@ -77,13 +78,13 @@ def carry_out(
     *,
     command: str = "",
     beside: tuple[Path, ...] = (),
-    arrange: Callable[[Plan, Places], Plan] = lambda plan, _: plan,
+    arrange: Callable[[Plan, Places], Plan] | None = None,
 ) -> tuple[Done, str]:
     """A whole run up to its summary; gives it, and how it was shown (:func:`.progress.choose`).
 
     :param command: what is stored as the run's command (default: that of this process).
     :param beside: folders of runs elsewhere that ``last-clean`` may mean too.
-    :param arrange: puts the plan in another order.
+    :param arrange: puts the plan in an order (default: what is likeliest to fail comes first).
     :raises UserError: for anything wrong in lab.yaml or on the command line.
     """
     from orchestrator.commands import progress
@@ -115,7 +116,10 @@ def carry_out(
         baseline = last_clean(places, plan, beside)
         if baseline.run is None and not options.quiet:
             click.echo(f"lab: {no_clean_run(plan.profile)}", err=True)
-    plan = arrange(plan, places)
+    if arrange is None:
+        plan = likeliest_first(plan, places, base_beside=options.fail_fast)
+    else:
+        plan = arrange(plan, places)
     how = RunOptions(
         out=options.out,
         resume=runs.find_run(places.reports, options.resume) if options.resume else None,
@@ -169,6 +173,7 @@ def plan_text(
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)
     plan = by_patch(make_plan(config, selection, tuple(ARCHES)), each_patch)
+    plan = likeliest_first(plan, places)
     if as_json:
         return json.dumps(plan_to_dict(plan), indent=1)
     more = (first_builds(plan, places.cache), "\n".join(notes(plan, places.cache)))

@@ -41,6 +41,7 @@ from orchestrator.model.names import (
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.budget import seeded
+from orchestrator.plan.first import workload_turns
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import bootcheck
 from orchestrator.runner.collector import CellLog, stem
@@ -125,7 +126,9 @@ class CellRun:
     def _run(self) -> CellRecord:
         image, archive = self.prepare()
         workloads = seeded(self.cell.workloads, self.context.values.seed)
+        turns = {turn.name: number for number, turn in enumerate(workload_turns(self.cell))}
         left = [spec for spec in workloads if spec.name not in self.cell.done]
+        left.sort(key=lambda spec: turns[spec.name])
         if self.cell.done:
             logs = [path.name for path in self.folder.glob("console*.log")]
             self.boots_before = sum(_OF_A_BOOT.fullmatch(name) is not None for name in logs)

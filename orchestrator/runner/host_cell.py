@@ -16,6 +16,7 @@ from orchestrator.model.formats import not_built
 from orchestrator.model.names import BUILD, HOST, NEEDS, Verdict
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, HostTest, WorkloadSpec
+from orchestrator.plan.first import workload_turns
 from orchestrator.runner.collector import CellLog, stem
 from orchestrator.runner.context import Context, Kernel
 from orchestrator.workload import host_sources, host_tests
@@ -75,8 +76,10 @@ class _HostCell:
 
     @property
     def _left(self) -> list[WorkloadSpec]:
-        """What no earlier part of the run has done."""
-        return [spec for spec in self.cell.workloads if spec.name not in self.cell.done]
+        """What no earlier part of the run has done, in turn."""
+        by_name = {spec.name: spec for spec in self.cell.workloads}
+        names = [turn.name for turn in workload_turns(self.cell)]
+        return [by_name[name] for name in names if name not in self.cell.done]
 
     def _every_one(self) -> None:
         for spec in self._left:

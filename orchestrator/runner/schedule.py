@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.judge.outcome import BUDGET, ENDED
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import CellId, Verdict
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan import budget
 
@@ -168,9 +168,10 @@ class Schedule:
         kernels = dict.fromkeys(build.kernel for build in places)
         self._kernels = sorted(kernels, key=lambda kernel: bool(kernel.prefix_of))
         self._builds = {build.id: build for build in plan.builds}
-        self._rank = {build.id: rank for rank, build in enumerate(plan.builds)}
         self._cells = {cell.id: cell for cell in plan.cells}
-        self._place = {cell.id: place for place, cell in enumerate(plan.cells)}
+        turns = [turn.name for turn in plan.turns] or [cell.id for cell in plan.cells]
+        self._place = {cell: place for place, cell in enumerate(turns)}
+        self._rank = {build.id: rank for rank, build in enumerate(self._in_turn(plan.builds))}
         self._open_builds = [build for build in plan.builds if build.id not in done]
         self._open_cells = {cell.id for cell in plan.cells if cell.id not in done}
         self._ready: set[str] = set()
@@ -184,6 +185,22 @@ class Schedule:
         self._until: float | None = None
         self._ended = False
         self._seen = _Seen(builds=list(took))
+
+    def _in_turn(self, builds: tuple[Build, ...]) -> list[Build]:
+        """Builds by the first of their cells; parts of a series stay before the whole."""
+        if not self._plan.turns:
+            return list(builds)
+        first: dict[str, int] = {}
+        for cell in self._cells.values():
+            place = self._place[cell.id]
+            first[cell.build.id] = min(place, first.get(cell.build.id, place))
+
+        def turn(build: Build) -> int:
+            kernel = build.kernel.prefix_of or build.kernel.name
+            whole = str(replace(CellId.parse(build.id), kernel=kernel).build)
+            return first.get(whole, len(first))
+
+        return sorted(builds, key=turn)  # sort() is stable
 
     @property
     def build_cores(self) -> int:

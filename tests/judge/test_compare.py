@@ -336,7 +336,7 @@ def test_what_an_ended_run_left_out_is_no_case_of_it():
     assert (gone.change, gone.reason) == (Change.GONE, ENDED)
     found = one(cut, run_of(F))
     assert (found.change, found.reason) == (
-        Change.REGRESSED, f"new and failing (baseline: {ENDED}): it failed",
+        Change.REGRESSED, f"new and failing (baseline: {ENDED})",
     )  # fmt: skip
     assert not any(NOT_RUN in item.key for item in compare(whole, cut).cases)
     left = replace(whole, cells=(replace(whole.cells[0], cases=(), notes=(ENDED,), verdict=S),))
