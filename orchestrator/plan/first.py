@@ -10,14 +10,14 @@ reports keep the plan's.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import IntEnum
 
 from orchestrator.model.formats import counted
 from orchestrator.model.names import BOOT, BUILD, CONFIG, NOT_ANY, CellId
 from orchestrator.model.signs import Signs, Turn
-from orchestrator.model.spec import Cell, Plan
+from orchestrator.model.spec import Cell, Plan, WorkloadSpec
 
 #: Signs by ``CONFIG/ARCH/SHAPE`` and the workload's name, the lab's own among them.
 Known = Mapping[tuple[str, str], Signs]
@@ -88,6 +88,12 @@ def workload_turns(cell: Cell) -> tuple[Turn, ...]:
     order = sorted(range(len(cell.workloads)), key=rank)
     names = [cell.workloads[number].name for number in order]
     return tuple(Turn(name, _why(known.get(name, _NEVER))) for name in names)
+
+
+def in_turn(cell: Cell, workloads: Iterable[WorkloadSpec]) -> list[WorkloadSpec]:
+    """Workloads of a cell, with whatever a run gives them besides, in the order of its turns."""
+    order = {turn.name: number for number, turn in enumerate(workload_turns(cell))}
+    return sorted(workloads, key=lambda spec: order[spec.name])
 
 
 def _kind(signs: Signs) -> _Kind:

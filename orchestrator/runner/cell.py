@@ -41,7 +41,7 @@ from orchestrator.model.names import (
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.budget import seeded
-from orchestrator.plan.first import workload_turns
+from orchestrator.plan.first import in_turn
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import bootcheck
 from orchestrator.runner.collector import CellLog, stem
@@ -126,9 +126,7 @@ class CellRun:
     def _run(self) -> CellRecord:
         image, archive = self.prepare()
         workloads = seeded(self.cell.workloads, self.context.values.seed)
-        turns = {turn.name: number for number, turn in enumerate(workload_turns(self.cell))}
-        left = [spec for spec in workloads if spec.name not in self.cell.done]
-        left.sort(key=lambda spec: turns[spec.name])
+        left = [spec for spec in in_turn(self.cell, workloads) if spec.name not in self.cell.done]
         if self.cell.done:
             logs = [path.name for path in self.folder.glob("console*.log")]
             self.boots_before = sum(_OF_A_BOOT.fullmatch(name) is not None for name in logs)

@@ -16,7 +16,7 @@ from orchestrator.model.formats import not_built
 from orchestrator.model.names import BUILD, HOST, NEEDS, Verdict
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, HostTest, WorkloadSpec
-from orchestrator.plan.first import workload_turns
+from orchestrator.plan.first import in_turn
 from orchestrator.runner.collector import CellLog, stem
 from orchestrator.runner.context import Context, Kernel
 from orchestrator.workload import host_sources, host_tests
@@ -77,9 +77,8 @@ class _HostCell:
     @property
     def _left(self) -> list[WorkloadSpec]:
         """What no earlier part of the run has done, in turn."""
-        by_name = {spec.name: spec for spec in self.cell.workloads}
-        names = [turn.name for turn in workload_turns(self.cell)]
-        return [by_name[name] for name in names if name not in self.cell.done]
+        cell = self.cell
+        return [spec for spec in in_turn(cell, cell.workloads) if spec.name not in cell.done]
 
     def _every_one(self) -> None:
         for spec in self._left:

@@ -31,6 +31,7 @@ from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.signs import Signs
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSpec, WorkloadSpec
 from orchestrator.runner import crash
 from orchestrator.runner.cell import run_cell
@@ -893,3 +894,22 @@ def test_the_rest_of_a_cell_keeps_the_logs_of_what_was_run(play: Play) -> None:
     assert told(whole)["f/a:case"] == "fail"
     assert told(whole)["f/b:case"] == "pass"
     assert "f/b:not-run" not in told(whole)
+
+
+# ---------------------------------------------------------------- in turn
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_is_likeliest_to_fail_runs_first_and_is_told_in_its_place(
+    play: Play, copies: list[str], fresh: bool
+) -> None:
+    cell, built, context = ready(play, *map(work, "abc"))
+    signs = (
+        ("f/a", Signs(runs=1, seconds=9.0)), ("f/b", Signs(runs=1, seconds=1.0)),
+        ("f/c", Signs(failed=True, found=1, runs=1, seconds=5.0)),
+    )  # fmt: skip
+    plain = run_cell(replace(cell, fresh_guests=fresh), built, context)
+    play.ran.clear()
+    record = run_cell(replace(cell, fresh_guests=fresh, signs=signs), built, context)
+    assert play.ran == ["f/c", "f/b", "f/a"]
+    assert [(c.id, c.verdict) for c in record.cases] == [(c.id, c.verdict) for c in plain.cases]

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from orchestrator import HOME
 from orchestrator.host import process
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.ending import ended_by
 from orchestrator.judge.outcome import ENDED, cell_verdict, is_complete, not_run_text
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import Ended
 from orchestrator.model.kernel import ApplyFailure, BuildResult, KernelTree
 from orchestrator.model.names import Verdict
@@ -32,10 +34,13 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.plan.lab_yaml import load_config
+from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.prefixes import TEST, with_prefixes
 from orchestrator.runner import Places, RunOptions, run_plan
 from orchestrator.runner.collector import CellLog
 from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.runner.repeat import make_repeat
 from orchestrator.runner.run import Done
 from orchestrator.runner.stages import Ran, Stages
 
@@ -114,7 +119,7 @@ class Played:
         return Ran(record, cell)
 
     def _one(self, log: CellLog, cell: Cell, spec: WorkloadSpec) -> None:
-        place = f"{cell.build.config.name}:{spec.name[2:]}"
+        place = f"{cell.build.config.name}:{spec.name.partition('/')[2]}"
         names = (place, f"{cell.build.kernel.name}/{place}")
         if any(f"{name}!" in self.bad for name in names):  # it hangs until somebody ends it
             while True:
@@ -287,3 +292,19 @@ def test_a_series_patch_by_patch(places: Places) -> None:
     assert done.status == 1
     left = [name for name, found in told(done).items() if found == f"skip: {ENDED}"]
     assert len(left) == 2
+
+
+def test_a_case_of_a_cut_run_can_be_run_again(places: Places) -> None:
+    """What failed, and what was not run: both are cases with a guest of their own."""
+    config = load_config(HOME / "lab.yaml", tuple(ARCHES))
+    plan = make_plan(
+        config,
+        Selection(arches=("x86_64",), workloads=("uffd-move/errno", "uffd-move/fork")),
+        tuple(ARCHES),
+    )
+    done = run_plan(plan, places, FAST, stages=Played("default:errno").stages)
+    cases = {c.case: c for cell in done.result.cells for c in cell.cases}
+    assert {"c", "not-run"} <= set(cases)
+    for case in (cases["c"], cases["not-run"]):
+        repeat = make_repeat(config, done.result, case)
+        assert [spec.name for spec in repeat.tested.cell.workloads] == [case.workload]

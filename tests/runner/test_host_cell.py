@@ -14,6 +14,7 @@ from orchestrator.judge.outcome import ENDED
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CellRecord
+from orchestrator.model.signs import Signs
 from orchestrator.model.spec import (
     HOST_CONFIG,
     HOST_SHAPE,
@@ -58,13 +59,16 @@ def run(cache: Cache, kernel, fetch, tmp_path) -> Callable[..., tuple[CellRecord
         (kernel / name).write_text(text)
 
     def work(
-        *specs: WorkloadSpec, fail_fast: bool = False, done: tuple[str, ...] = ()
+        *specs: WorkloadSpec,
+        fail_fast: bool = False,
+        done: tuple[str, ...] = (),
+        signs: tuple[tuple[str, Signs], ...] = (),
     ) -> tuple[CellRecord, list[Event]]:
         tree = fetch(f"path:{kernel}").tree
         source = KernelSpec("k", f"path:{kernel}")
         made = Kernel(KernelTree(source, "6.12.117", tree, tree), "slot", source.source)
         build = Build("k/host/x86_64", source, HOST_CONFIG, "x86_64")
-        cell = Cell("k/host/x86_64/-", build, HOST_SHAPE, specs, done=done)
+        cell = Cell("k/host/x86_64/-", build, HOST_SHAPE, specs, done=done, signs=signs)
         events: list[Event] = []
         machine = Machine(cache, tmp_path / "run", tmp_path)
 
@@ -150,3 +154,11 @@ def test_it_ends_at_a_failure_and_goes_on_with_the_rest(run) -> None:
     assert record.verdict is Verdict.FAIL
     rest, _ = run(*specs, done=("host/shapes/early", "host/shapes/idle"))
     assert {case.workload for case in rest.cases} == {"host/shapes/round"}
+
+
+def test_what_failed_last_runs_first(run) -> None:
+    failed = (("host/shapes/early", Signs(failed=True, runs=1, found=1)),)
+    record, events = run(spec("round"), spec("early"), signs=failed)
+    ran = [event.text for event in events if event.stage == "run"]
+    assert ran == ["host/shapes/early", "host/shapes/round"]
+    assert next(iter(record.cases)).workload == "host/shapes/round"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.names import Verdict
+from orchestrator.model.signs import Turn
 from orchestrator.model.spec import (
     HOST_CONFIG,
     HOST_SHAPE,
@@ -396,3 +397,38 @@ def test_a_kernel_may_end_a_run_before_the_others_are_looked_at() -> None:
         f"leave l/a/x86_64/small: skip, {ENDED}", f"leave l/host/x86_64/-: skip, {ENDED}",
     ]  # fmt: skip
     assert schedule.finished
+
+
+# ---------------------------------------------------------------- in turn
+
+
+def test_cells_and_builds_go_in_the_plans_turns() -> None:
+    plan = plan_of("k", "abc", (SMALL, WIDE))
+    names = ["k/c/x86_64/wide", *(cell.id for cell in plan.cells if cell.id != "k/c/x86_64/wide")]
+    schedule = Schedule(replace(plan, turns=tuple(map(Turn, names))), 2)
+    schedule.begin(0.0)
+    schedule.on(KernelEnded("k", ready=True), 1.0)
+    for config in "ab":
+        schedule.on(NotKept(f"k/{config}/x86_64"), 1.0)
+    assert told(schedule.on(NotKept("k/c/x86_64"), 1.0)) == ["make k/c/x86_64 with 2"]
+    assert told(schedule.on(BuildEnded("k/c/x86_64", P, 9.0), 2.0)) == ["boot k/c/x86_64/wide"]
+    assert told(schedule.on(CellEnded("k/c/x86_64/wide", 9.0), 3.0)) == ["boot k/c/x86_64/small"]
+    ended = schedule.on(CellEnded("k/c/x86_64/small", 9.0), 4.0)
+    assert told(ended) == ["make k/a/x86_64 with 2"]
+
+
+def test_in_turn_the_parts_of_a_series_are_built_before_the_whole() -> None:
+    plan = plan_of("k", "ab")
+    parts = [
+        replace(
+            b, id=f"k@1/{b.config.name}/x86_64", kernel=replace(b.kernel, name="k@1", prefix_of="k")
+        )
+        for b in plan.builds
+    ]
+    builds = (parts[0], plan.builds[0], parts[1], plan.builds[1])
+    turns = tuple(map(Turn, ("k/b/x86_64/small", "k/a/x86_64/small")))
+    schedule = Schedule(replace(plan, builds=builds, turns=turns), 2)
+    ordered = sorted(builds, key=lambda build: schedule._rank[build.id])
+    assert [build.id for build in ordered] == [
+        "k@1/b/x86_64", "k/b/x86_64", "k@1/a/x86_64", "k/a/x86_64",
+    ]  # fmt: skip
