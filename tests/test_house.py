@@ -105,6 +105,7 @@ TESTED_IN = {
     "model.kernel": "kernel/build/test_make",
     "model.nightly": "plan/test_nightly",
     "model.results": "report/test_html",
+    "model.signs": "plan/test_first",
     "model.spec": "plan/test_lab_yaml",
     "judge.rates": "judge/test_sequential",
     "plan.defined": "commands/test_complete",

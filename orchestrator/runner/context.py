@@ -35,6 +35,8 @@ log = logging.getLogger("lab.run")
 # ---------------------------------------------------------------- what happens
 
 
+#: What an event tells of: its ``kind``.
+OF_KERNEL, OF_BUILD, OF_CELL, OF_CASE = "kernel", "build", "cell", "case"
 #: The stage of the event that says, in one sentence, what a kernel is.
 TESTED = "tested"
 

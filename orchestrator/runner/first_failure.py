@@ -15,7 +15,7 @@ from orchestrator.judge.outcome import cases_of, kernels_of
 from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import RunResult
 from orchestrator.model.spec import Plan
-from orchestrator.runner.context import Event, Listener
+from orchestrator.runner.context import OF_BUILD, OF_CASE, OF_CELL, OF_KERNEL, Event, Listener
 from orchestrator.runner.foreseeing import Foreseeing
 
 
@@ -45,13 +45,13 @@ class FirstFailure:
     def __call__(self, event: Event) -> None:
         """Hand an event on, and see whether it ends the run."""
         self._beside(event)
-        if event.verdict is not None and event.kind in ("kernel", "build", "cell", "case"):
+        if event.verdict is not None and event.kind in (OF_KERNEL, OF_BUILD, OF_CELL, OF_CASE):
             with self._lock:
                 self._mark(event)
 
     def _look(self, event: Event) -> None:
         assert event.verdict is not None
-        if event.kind == "cell":
+        if event.kind == OF_CELL:
             self._over(CellId.parse(event.id))
             return
         case = _case_of(event)
@@ -93,9 +93,9 @@ class FirstFailure:
 
 def _case_of(event: Event) -> CaseId:
     """The case that an event of a kernel, a build or a case tells of."""
-    if event.kind == "kernel":
+    if event.kind == OF_KERNEL:
         return CaseId.of_series(event.id)
-    if event.kind == "build":
+    if event.kind == OF_BUILD:
         return CaseId(CellId.parse(event.id), BUILD, BUILD)
     return CaseId.parse(event.id)
 
