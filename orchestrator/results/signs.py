@@ -33,7 +33,7 @@ ORDER BY r.started DESC, r.id DESC, 4 DESC, 2, 1
 class _Seen:
     """One workload in one place while the history is read."""
 
-    last: bool | None = None  # whether it failed in the last run of one of the kernels
+    last: dict[str, bool] = field(default_factory=dict)  # whether it failed, by kernel
     found: int = 0
     runs: int = 0
     took: list[float] = field(default_factory=list)
@@ -59,16 +59,16 @@ def signs(db: Path, kernels: Collection[str], runs: int = RUNS) -> dict[tuple[st
         one = seen.setdefault((place, workload), _Seen())
         one.runs += 1
         one.found += failed
-        if one.last is None and kernel in kernels:
-            one.last = bool(failed)
+        if kernel in kernels and kernel not in one.last:
+            one.last[kernel] = bool(failed)
             if failed:
                 failed_at.setdefault(workload, place)
         if seconds and not lost:
             one.took.append(seconds)
     return {
         (place, workload): Signs(
-            failed=bool(one.last),
-            failed_at=failed_at.get(workload, "") if not one.last else "",
+            failed=any(one.last.values()),
+            failed_at="" if any(one.last.values()) else failed_at.get(workload, ""),
             found=one.found,
             runs=one.runs,
             seconds=statistics.median(one.took[:_TIMES]) if one.took else None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from orchestrator.judge.outcome import cases_of, kernels_of
+from orchestrator.judge.outcome import cases_of, kernels_of, left_out_of
 from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import RunResult
 from orchestrator.model.spec import Plan
@@ -24,12 +24,14 @@ class FirstFailure:
 
     :param beside: who listens too, and is told before the run is ended.
     :param against: an earlier run that this one is compared with, in place of the plan's baseline.
+    :param done: the part of this run that was before, where it goes on.
     :param regressions: only what the baseline has not counts, where there is one.
     """
 
     def __init__(
-        self, plan: Plan, beside: Listener, against: RunResult | None = None, *, regressions: bool
-    ) -> None:
+        self, plan: Plan, beside: Listener, against: RunResult | None = None,
+        done: RunResult | None = None, *, regressions: bool,
+    ) -> None:  # fmt: skip
         self.ending = threading.Event()
         self.case = ""
         self._beside = beside
@@ -38,6 +40,11 @@ class FirstFailure:
         self._known = _earlier(plan, against) if regressions and against is not None else {}
         # Where the baseline has yet to run, and failures that wait for it.
         self._open = {CellId.parse(c.id) for c in plan.cells if c.build.kernel.name == self._base}
+        if self._base and done is not None:
+            self._known = {CaseId.parse(one.case.id): one.case.verdict
+                           for one in cases_of(done, self._base)}  # fmt: skip
+            self._open -= {CellId.parse(cell.id) for cell in done.cells
+                           if cell.cases and not left_out_of(cell)}  # fmt: skip
         self._waiting: dict[CaseId, CaseId] = {}
         self._lock = threading.Lock()
         self._mark = Foreseeing(plan, self._look)

@@ -131,7 +131,9 @@ def run_plan(
             context = going = book.context(options, listener)
             if options.fail_fast:
                 regressions = _counts(options, plan.baseline or baseline.run) == REGRESSION
-                first = FirstFailure(plan, context.listener, baseline.run, regressions=regressions)
+                first = FirstFailure(
+                    plan, context.listener, baseline.run, book.earlier, regressions=regressions
+                )
                 going = context.ended_by(first.ending, guarded(first))
             state = local.carry_out(
                 plan, going, book.store, cores=options.jobs, boot=options.boot,

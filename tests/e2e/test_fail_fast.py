@@ -47,10 +47,11 @@ def test_it_ends_with_the_evidence_and_goes_on_with_the_rest(ended: Ran) -> None
     whole = Ran(done.returncode, done.stdout, ended.folder, results)
     assert not whole.cases(":not-run")
     assert {case["workload"] for case in whole.cases(":uffd-move/").values()} == set(WORKLOADS)
-    before, after = ended.cases(":uffd-move/swap:"), whole.cases(":uffd-move/swap:")
-    assert {i: c["verdict"] for i, c in after.items()} == {
-        i: c["verdict"] for i, c in before.items()
-    }
+    before, after = (
+        {name: case["verdict"] for name, case in ran.cases(":uffd-move/swap:").items()}
+        for ran in (ended, whole)
+    )
+    assert before == after
     kept = [path for path in logs if path.name in ("console.log", "console-uffd-move__swap.log")]
     assert kept
     assert all(path.read_bytes() == logs[path] for path in kept)

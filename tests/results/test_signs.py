@@ -57,6 +57,11 @@ def test_another_kernels_failure_is_one_but_not_the_last(tmp_path: Path) -> None
     history.record(db, run_of(2, ("f/a", "c", F, 1.0), kernel="other"))
     assert signs(db, ["cli"])[X86, "f/a"] == Signs(found=1, runs=2, seconds=1.0)
     assert signs(db, ["cli", "other"])[X86, "f/a"].failed
+    # What a kernel failed stands until that kernel ran it again.
+    history.record(db, run_of(3, ("f/a", "c", P, 1.0)))
+    assert signs(db, ["cli", "other"])[X86, "f/a"].failed
+    history.record(db, run_of(4, ("f/a", "c", P, 1.0), kernel="other"))
+    assert not signs(db, ["cli", "other"])[X86, "f/a"].failed
 
 
 def test_a_failure_elsewhere_is_told_with_its_place(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.model.results import CaseResult, CellRecord, RunInfo, RunResult, Summary
 from orchestrator.model.spec import (
     Build,
@@ -109,6 +109,24 @@ def test_where_every_failure_counts_none_waits() -> None:
     plan = plan_of("k", "base", baseline="base")
     assert listening(plan, case("f/a:x", F), regressions=False).case
     assert listening(plan, case("f/a:x", F, kernel="base"), regressions=False).case
+
+
+def test_what_the_part_before_knows_of_the_baseline_is_known() -> None:
+    plan = plan_of("k", "base", baseline="base")
+    known = CaseResult("base/c/x86_64/s:f/a:x", "f/a", "x", F)
+    for part, first, second in ((known, False, True), (replace(known, verdict=P), True, True)):
+        for name, ends in (("f/a:x", first), ("f/b:x", second)):
+            found = FirstFailure(
+                plan, lambda _: None, None, earlier("base", part), regressions=True
+            )
+            found(case(name, F))
+            assert bool(found.case) is ends, name
+    told = CaseResult("base/c/x86_64/s:f/b:not-run", "f/b", NOT_RUN, S)
+    cut = FirstFailure(plan, lambda _: None, None, earlier("base", known, told), regressions=True)
+    cut(case("f/b:x", F))
+    assert not cut.case, "the rest of the baseline is still to come"
+    cut(over("base"))
+    assert cut.case
 
 
 def earlier(kernel: str, *cases: CaseResult) -> RunResult:
