@@ -341,7 +341,7 @@ class CellRun:
             again, why = self.inside.run(machine, spec)
             if not again:
                 left.pop(0)
-            if left and why:
+            if left and why and not self.context.ending.is_set():
                 log = f"console-{self.number + 1}.log"
                 note = f"a fresh guest was booted after {spec.name} ({why}): see {log}"
                 self.log.notes.append(note)

@@ -876,6 +876,7 @@ def test_a_crash_is_examined_although_the_run_ends(
     monkeypatch.setattr(crash, "examine", examine)
     play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
     record = run_cell(cell, built, context.ended_by(ending, lambda _: None))
+    assert not any("fresh guest was booted" in note for note in record.notes)
     assert find(record, "f/a:kernel-log").crash is not None
     assert find(record, "f/b:not-run").verdict is Verdict.SKIP
 
