@@ -179,10 +179,14 @@ class CellRun:
                         self.get_ready(machine, archive)
                     except SshLost as lost:
                         return self._lost_between(machine, lost)
-                    if request.memory:
-                        kept = self._snapshot(machine)
-                    else:
-                        self._run_workloads(machine, left)
+                    try:
+                        if request.memory:
+                            kept = self._snapshot(machine)
+                        else:
+                            self._run_workloads(machine, left)
+                    except Ended:  # what it has printed so far is known all the same
+                        self.log.outside_windows(machine.console_bytes())
+                        raise
                     self.log.outside_windows(machine.console_bytes())
             except boot.BootFailed as failed:
                 return self._boot_failed(failed, request)

@@ -858,6 +858,7 @@ def test_a_cell_that_is_ended_by_another_keeps_what_it_knows(
         "pass", "skip", "skip",
     )  # fmt: skip
     assert record.verdict is Verdict.SKIP, "a part of a cell is no pass"
+    assert cases["boot:kernel-log"] == "pass", "what was printed by then is judged"
     with pytest.raises(Ended):
         run_cell(cell, built, context.ended_by(ending, lambda _: None))
 
