@@ -47,6 +47,7 @@ def cli() -> None:
 @selection_options
 @run_options
 @click.option("--fail-on", type=click.Choice(["any", "regression"]), help="What exits with 1.")
+@click.option("-x", "--fail-fast", is_flag=True, help="End at the first unforeseen failure.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was cut: keep what is done.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), metavar="N",
               help="What racing workloads start from (default: another one each run).")  # fmt: skip
@@ -73,7 +74,7 @@ def run(watch: bool, **options: Any) -> int:
         # The same plan as before: what was asked for then, shown as it is asked for now.
         words = command_of(options["resume"])
         asked = run.make_context("run", words).params
-        kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs")
+        kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs", "fail_fast")
         options = {**asked, **{name: options[name] for name in kept}, "out": None}
     return command(selection_of(options), run_options_of(options))
 

@@ -61,7 +61,6 @@ READS_DUMPS = "evidence.vmcore.questions"
 TESTED_IN = {
     "cli": "commands/test_entry",
     "commands.chosen": "commands/test_rerun",
-    "commands.foreseeing": "commands/test_progress",
     "commands.asking": "commands/test_doctor",
     "commands.doctor_cache": "commands/test_doctor",
     "commands.doctor_guests": "commands/test_doctor",
@@ -109,6 +108,7 @@ TESTED_IN = {
     "model.results": "report/test_html",
     "model.past": "results/test_history",
     "model.searched": "runner/test_bisect",
+    "model.signs": "plan/test_first",
     "model.spec": "plan/test_lab_yaml",
     "judge.rates": "judge/test_sequential",
     "plan.defined": "commands/test_complete",
@@ -124,6 +124,7 @@ TESTED_IN = {
     "runner.collector": "runner/test_cell",
     "runner.in_guest": "runner/test_cell",
     "runner.narrowed": "commands/test_narrow",
+    "runner.foreseeing": "commands/test_progress",
     "runner.repeat": "commands/test_rerun",
     "runner.searching": "runner/test_bisect",
     "runner.standing": "runner/test_cell",

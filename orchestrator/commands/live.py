@@ -18,11 +18,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.commands.foreseeing import said
 from orchestrator.commands.tally import Far, Tally
 from orchestrator.model.names import Verdict
 from orchestrator.report.text import first_line, printable
 from orchestrator.runner.context import TESTED, Event, Listener
+from orchestrator.runner.foreseeing import said
 
 _STYLE = {
     Verdict.PASS: "green",

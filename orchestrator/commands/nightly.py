@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from orchestrator import HOME
+from orchestrator.commands.likely import knowing
 from orchestrator.commands.run import Options, carry_out
 from orchestrator.commands.summary import print_end
 from orchestrator.commands.telling import Teller
@@ -135,10 +136,13 @@ def _end(
 
 
 def _arranged(plan: Plan, places: Places) -> Plan:
-    """The plan in order of worth; a history that cannot be read is no reason to stop."""
+    """The plan in order of worth, and in each cell what is likeliest to fail first.
+
+    A history that cannot be read is no reason to stop.
+    """
     with contextlib.suppress(LabError):
-        return most_valuable_first(plan, cell_pasts(places.history))
-    return plan
+        plan = most_valuable_first(plan, cell_pasts(places.history))
+    return knowing(plan, places)
 
 
 def _update(spec: NightlySpec, places: Places, options: Options) -> tuple[str, ...]:

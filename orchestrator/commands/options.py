@@ -169,5 +169,6 @@ def run_options_of(options: dict[str, Any], **more: Any) -> Any:
             raise click.UsageError("--no-retry and --retries: one of them")
         options = {**options, "retries": 0}
     names = ("jobs", "out", "plain", "as_json", "quiet", "notify", "each_patch",
-             "baseline", "base", "fail_on", "resume", "seed", "time_budget", "retries")  # fmt: skip
+             "baseline", "base", "fail_on", "resume", "seed", "time_budget", "retries",
+             "fail_fast")  # fmt: skip
     return Options(**{name: options[name] for name in names if name in options}, **more)

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from orchestrator.commands.foreseeing import Foreseeing, said
 from orchestrator.commands.tally import Durations, Tally
 from orchestrator.model.errors import LabError
 from orchestrator.model.spec import Plan
 from orchestrator.report.text import first_line, printable
 from orchestrator.runner.context import Event, Listener, nobody
+from orchestrator.runner.foreseeing import Foreseeing, said
 
 log = logging.getLogger("lab.progress")
 

@@ -16,6 +16,7 @@ import click
 from orchestrator.commands.base import against_base
 from orchestrator.commands.each_patch import by_patch
 from orchestrator.commands.incoming import received
+from orchestrator.commands.likely import likeliest_first
 from orchestrator.commands.workspace import command_line, find_places, in_tree, load, stored_places
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
@@ -38,7 +39,7 @@ class Options:
     a commit of the tree under test, which is built and run as its baseline.  ``each_patch`` says
     how far every beginning of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the
     whole).  ``retries`` is how often a case that regressed is tried again at most (None: as
-    lab.yaml says).
+    lab.yaml says).  ``fail_fast`` ends at the first failure that nobody foresaw.
     """
 
     baseline: str | None = None
@@ -56,6 +57,7 @@ class Options:
     quiet: bool = False
     notify: bool | None = None
     retries: int | None = None
+    fail_fast: bool = False
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -76,13 +78,13 @@ def carry_out(
     *,
     command: str = "",
     beside: tuple[Path, ...] = (),
-    arrange: Callable[[Plan, Places], Plan] = lambda plan, _: plan,
+    arrange: Callable[[Plan, Places], Plan] | None = None,
 ) -> tuple[Done, str]:
     """A whole run up to its summary; gives it, and how it was shown (:func:`.progress.choose`).
 
     :param command: what is stored as the run's command (default: that of this process).
     :param beside: folders of runs elsewhere that ``last-clean`` may mean too.
-    :param arrange: puts the plan in another order.
+    :param arrange: puts the plan in an order (default: what is likeliest to fail comes first).
     :raises UserError: for anything wrong in lab.yaml or on the command line.
     """
     from orchestrator.commands import progress
@@ -114,7 +116,10 @@ def carry_out(
         baseline = last_clean(places, plan, beside)
         if baseline.run is None and not options.quiet:
             click.echo(f"lab: {no_clean_run(plan.profile)}", err=True)
-    plan = arrange(plan, places)
+    if arrange is None:
+        plan = likeliest_first(plan, places, base_beside=options.fail_fast)
+    else:
+        plan = arrange(plan, places)
     how = RunOptions(
         out=options.out,
         resume=runs.find_run(places.reports, options.resume) if options.resume else None,
@@ -124,6 +129,7 @@ def carry_out(
         fail_on=options.fail_on,
         command=command or command_line(selection.series),
         retries=options.retries,
+        fail_fast=options.fail_fast,
     )
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:
@@ -167,6 +173,7 @@ def plan_text(
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)
     plan = by_patch(make_plan(config, selection, tuple(ARCHES)), each_patch)
+    plan = likeliest_first(plan, places)
     if as_json:
         return json.dumps(plan_to_dict(plan), indent=1)
     more = (first_builds(plan, places.cache), "\n".join(notes(plan, places.cache)))

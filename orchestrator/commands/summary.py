@@ -15,7 +15,7 @@ from orchestrator.commands.notify import notify as tell
 from orchestrator.judge.causes import Cause, causes_of
 from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.known_issues import NOT_TRIED
-from orchestrator.judge.outcome import not_run, not_run_text
+from orchestrator.judge.outcome import left_out_of, not_run, not_run_text
 from orchestrator.judge.own_selftests import selftest_lines
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
@@ -98,8 +98,9 @@ def _as_dict(
         },
         "problems": list(run.problems),
     }
-    if left := not_run(run.cells):
-        told["not_run"] = [cell.id for cell in left]
+    cut = [f"{cell.id}:{name}" for cell in run.cells for name in left_out_of(cell)]
+    if left := [*(cell.id for cell in not_run(run.cells)), *cut]:
+        told["not_run"] = left
     causes = causes_of(run)
     if judged := judgement(run, comparison, causes).text:
         told["judged"] = judged

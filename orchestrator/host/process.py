@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from orchestrator.host.ending import is_ended, refuse_ended
 from orchestrator.host.pump import Pump, feed
 from orchestrator.model.errors import HostError, Interrupted
 
@@ -147,9 +148,10 @@ def cancelled() -> bool:
 
 
 def sleep(seconds: float) -> None:
-    """Sleep, but raise Interrupted at once when the lab is being stopped."""
+    """Sleep, but raise Interrupted at once when the lab is being stopped, and Ended after it."""
     if _cancelled.wait(seconds):
         raise Interrupted("interrupted")
+    refuse_ended()
 
 
 @contextlib.contextmanager
@@ -201,7 +203,7 @@ def run(
     :raises ToolMissing: when the program does not exist.
     :raises CommandFailed: when ``check`` and the status is not zero.
     :raises DeadlineExpired: when the deadline passed.
-    :raises Interrupted: when the lab is being stopped.
+    :raises Interrupted: when the lab is being stopped; Ended, of that kind, when this thread is.
     """
     merged = log is not None or on_line is not None
     pipe = None if terminal else subprocess.PIPE
@@ -218,6 +220,7 @@ def run(
     words = tuple(str(word) for word in argv)
     if _cancelled.is_set():
         raise Interrupted("interrupted")
+    refuse_ended()
     for pump in pumps:
         pump.complain(words[0])
     if status is None:
@@ -306,6 +309,7 @@ def _popen(
 ) -> subprocess.Popen[bytes]:
     if _cancelled.is_set():
         raise Interrupted("interrupted")
+    refuse_ended()
     words = [str(word) for word in argv]
     log_commands.debug("%s", shlex.join(words))
     full = environment(env)
@@ -341,7 +345,7 @@ def _wait(child: subprocess.Popen[bytes], until: float, group: bool) -> tuple[in
             child.returncode = os.waitstatus_to_exitcode(status)
             return None if expired else child.returncode, usage.ru_utime + usage.ru_stime
         now = time.monotonic()
-        if not asked and (now > until or (group and _cancelled.is_set())):
+        if not asked and (now > until or (group and (_cancelled.is_set() or is_ended()))):
             expired, asked = now > until, now
             _kill(child.pid, signal.SIGTERM) if group else child.terminate()
         elif asked and not killed and now > asked + GRACE:

@@ -14,11 +14,19 @@ from dataclasses import dataclass, replace
 
 from orchestrator.judge.mended import failed_as_known, without_companions
 from orchestrator.judge.noise import Noise, NoiseTable
-from orchestrator.judge.outcome import BUDGET, PlacedCase, cases_of, kernels_of, not_run
+from orchestrator.judge.outcome import (
+    ENDED,
+    PlacedCase,
+    cases_of,
+    kernels_of,
+    left_out_of,
+    not_run,
+    why_not_run,
+)
 from orchestrator.judge.retried import judged_again
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import Hit, Measurement
-from orchestrator.model.names import BUILD, NOT_ANY, SERIES, CaseId, CellId, Verdict
+from orchestrator.model.names import BUILD, NOT_ANY, NOT_RUN, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseComparison, CaseResult, Change, Comparison, RunResult
 
 _ORDER = (
@@ -118,6 +126,8 @@ def _by_key(run: RunResult, kernel: str) -> dict[str, CaseResult]:
     found: dict[str, CaseResult] = {}
     placed: PlacedCase
     for placed in cases_of(run, kernel):
+        if placed.case.case == NOT_RUN:  # of what was not run nothing is known
+            continue
         old = found.get(placed.key)
         if old is None or _SEVERITY[placed.case.verdict] > _SEVERITY[old.verdict]:
             found[placed.key] = placed.case
@@ -141,11 +151,13 @@ def _why_missing(run: RunResult, kernel: str, key: str, cases: Mapping[str, Case
     for left in not_run(run.cells):
         at_build = cell == no_shape and CellId.parse(left.id).build == cell.build
         if left.id == str(cell) or at_build:
-            return f"not run: {BUDGET}"
+            return why_not_run(left)
     if not run.run.finished:
         return f"not run: run {run.run.id} did not finish"
-    if any(there.id == str(cell) for there in run.cells):
-        return "its cell ran without it"
+    for there in run.cells:
+        if there.id == str(cell):
+            left_out = CaseId.of_key(kernel, key).workload in left_out_of(there)
+            return ENDED if left_out else "its cell ran without it"
     return "not part of that run"
 
 

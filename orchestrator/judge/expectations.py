@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from itertools import chain, islice
 
 from orchestrator.judge.outcome import build_case, cell_verdict, series_case
-from orchestrator.model.names import EXPECT, CaseId, CellId, Verdict
+from orchestrator.model.names import EXPECT, NOT_RUN, CaseId, CellId, Verdict
 from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, Found, KernelRecord
 from orchestrator.model.spec import Expectation
 
@@ -86,11 +86,13 @@ def _apply(
     met: set[tuple[int, str]] = set()
     result = [_applied(case, wanted, met) for case in found]
     places = {place: case for case in reversed(found) if (place := _place(case))}
+    cut = {_place(case) for case in found if case.case == NOT_RUN}
     missed: list[_Missed] = []
     for number, expectation in enumerate(wanted):
         for place, sample in sorted(places.items()):
             inner = any(other.startswith(place + "/") for other in places)
-            if inner or not _covers(expectation, place):
+            # What a cell that was ended has not met, the rest of it may.
+            if inner or place in cut or not _covers(expectation, place):
                 continue
             outer = {place} | {p for p in places if place.startswith(p + "/")}
             if not any((number, p) in met for p in outer):

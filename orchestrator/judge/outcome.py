@@ -26,6 +26,7 @@ from orchestrator.model.names import (
     CELL,
     CLI_KERNEL,
     NOT_COMPILED,
+    NOT_RUN,
     SERIES,
     STAGES,
     SYNTHETIC,
@@ -47,33 +48,55 @@ from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN
 
 # How the note of a cell begins that was not run for want of time.
 BUDGET = "the time budget was spent"
+#: Why a cell, or a workload of one, was not run where the run ends with ``--fail-fast``.
+ENDED = "not run: ended at the first failure"
 #: What somebody has to look at.
 BAD = (Verdict.FAIL, Verdict.ERROR)
 
 
+def why_not_run(cell: CellRecord) -> str:
+    """Why the run left a cell out, so that nothing is known of it; empty where it did not."""
+    if not cell.cases:
+        for note in cell.notes:
+            if note.startswith(BUDGET):
+                return f"not run: {BUDGET}"
+            if note == ENDED:
+                return ENDED
+    return ""
+
+
 def not_run(cells: Iterable[CellRecord]) -> tuple[CellRecord, ...]:
-    """The cells that the run's time budget left out: nothing is known of them."""
-    return tuple(
-        cell
-        for cell in cells
-        if not cell.cases and any(note.startswith(BUDGET) for note in cell.notes)
-    )
+    """The cells that the run's time budget or its early end left out."""
+    return tuple(cell for cell in cells if why_not_run(cell))
+
+
+def left_out_of(cell: CellRecord) -> tuple[str, ...]:
+    """The workloads of a cell that the run's early end left out; those before it were run."""
+    return tuple(case.workload for case in cell.cases if case.case == NOT_RUN)
 
 
 def not_run_text(cells: Iterable[CellRecord]) -> str:
     """``3 cells not run: time budget``; empty where all were run."""
-    left = len(not_run(cells))
-    return f"{counted(left, 'cell')} not run: time budget" if left else ""
+    cells = tuple(cells)
+    whys = [why_not_run(cell) for cell in cells]
+    late = sum(why not in ("", ENDED) for why in whys)
+    parts = [f"{counted(late, 'cell')} not run: time budget"] if late else []
+    works = sum(len(left_out_of(cell)) for cell in cells)
+    counts = {"workload": works, "cell": whys.count(ENDED)}
+    left = " and ".join(counted(count, what) for what, count in counts.items() if count)
+    parts += [f"{left} {ENDED}"] if left else []
+    return "; ".join(parts)
 
 
 def is_complete(run: RunResult) -> bool:
     """Whether every cell of a run was tried: it ended, and neither time nor the host took any.
 
-    A run without cells, which only built, is not; nor is one that had a wrong input, or a search:
-    that passes where a failure was explained.
+    A run without cells, which only built, is not; nor is one that had a wrong input, that ended at
+    its first failure, or a search: that passes where a failure was explained.
     """
     ended = bool(run.run.finished) and run.run.exit_status in (EXIT_OK, EXIT_KERNEL)
-    return ended and run.searched is None and bool(run.cells) and not not_run(run.cells)
+    cut = not_run(run.cells) or any(map(left_out_of, run.cells))
+    return ended and run.searched is None and bool(run.cells) and not cut
 
 
 def executed(case: CaseResult) -> bool:
@@ -87,7 +110,8 @@ def executed(case: CaseResult) -> bool:
 def cell_verdict(cases: Iterable[CaseResult]) -> Verdict:
     """A cell's verdict: fail over error over pass over skip; a cell without a case is an error.
 
-    A cell in which every workload skipped is a skip, however clean its kernel log.
+    A cell in which every workload skipped is a skip, however clean its kernel log; so is one that
+    the run's early end cut, as far as it was clean: a part of it is no pass.
     """
     found = tuple(cases)
     verdicts = {case.verdict for case in found}
@@ -96,6 +120,8 @@ def cell_verdict(cases: Iterable[CaseResult]) -> Verdict:
             return worst
     if not found:
         return Verdict.ERROR
+    if any(case.case == NOT_RUN for case in found):
+        return Verdict.SKIP
     if Verdict.SKIP in verdicts and not any(map(executed, found)):
         return Verdict.SKIP
     return Verdict.PASS

@@ -45,3 +45,7 @@ class Interrupted(LabError):
     """SIGINT or SIGTERM arrived; the run was stopped in good order."""
 
     exit_status = EXIT_INTERRUPTED
+
+
+class Ended(Interrupted):
+    """What was under way was ended in good order, since its run already has what it ran for."""

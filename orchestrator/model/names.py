@@ -53,10 +53,12 @@ HOST = "host"
 EXPECT = "expect"
 #: What a workload had not done when a known issue took its guest.
 UNFINISHED = "unfinished"
+#: What a workload is told as that the run's early end left out.
+NOT_RUN = "not-run"
 #: Those that are there only where something went wrong.
 TROUBLE = frozenset({HANG, EXIT_STATUS, GUEST, RESET, KTAP, HOST, EXPECT, UNFINISHED})
 #: Cases that say how a workload ran and not what it tested: alone they are no evidence of a test.
-SYNTHETIC = TROUBLE | {KERNEL_LOG, COUNTERS}
+SYNTHETIC = TROUBLE | {KERNEL_LOG, COUNTERS, NOT_RUN}
 
 #: How the reason of a case begins that was skipped although lab.yaml promises what it needs.
 BROKEN_PROMISE = "skipped although provided: "

@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.model.judging import Judging
 from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
 from orchestrator.model.nightly import NightlySpec
+from orchestrator.model.signs import Signs, Turn
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
 
 #: How a series is applied: all context must match; by a three-way merge where it does not; or
@@ -358,6 +359,8 @@ class Cell:
 
     ``messages`` are the lab's and the config's rules; the workloads here have them in their own.
     With ``fresh_guests`` each workload gets a copy of the booted guest, else they share it.
+    ``done`` names the workloads that the part of the run before it was ended has done.  ``signs``
+    is what is known of its workloads before it runs, by their names: they run in an order of it.
     """
 
     id: str
@@ -366,6 +369,8 @@ class Cell:
     workloads: tuple[WorkloadSpec, ...]
     messages: MessageRules = MessageRules()
     fresh_guests: bool = False
+    done: tuple[str, ...] = ()
+    signs: tuple[tuple[str, Signs], ...] = ()
 
     @property
     def on_host(self) -> bool:
@@ -385,6 +390,7 @@ class Plan:
     ``baseline`` names the kernel the others are compared with, where a kernel was asked for.
     ``known_kernels`` are those of lab.yaml without a series: what is tested is told by them.
     ``judging`` says how sure a regression is to be.
+    ``turns`` are its cells in the order in which they are begun; none: in their own.
     """
 
     profile: str
@@ -397,3 +403,4 @@ class Plan:
     known_issues: tuple[KnownIssue, ...] = ()
     known_kernels: tuple[KernelSpec, ...] = ()
     judging: Judging = field(default_factory=Judging)
+    turns: tuple[Turn, ...] = ()

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.model.codec import plain
 from orchestrator.model.formats import counted
 from orchestrator.model.names import HOST_PLACE
+from orchestrator.model.signs import Turn
 from orchestrator.model.spec import (
     STRICT,
     Build,
@@ -22,12 +23,17 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.plan.capabilities import may_skip
+from orchestrator.plan.first import workload_turns
 from orchestrator.plan.kernels import STDIN
 
 _LATER = (
     "A selection of selftests is found in the tree when it is read: a workload each program, in a\n"
     "guest of its own."
 )
+
+_THEN = "In each cell then what no run has tried yet, and the rest by how soon it was over."
+# Of so many workloads of a cell it is told why they come first.
+_MOST_FIRST = 8
 
 
 def explain(plan: Plan) -> str:
@@ -64,6 +70,7 @@ def explain(plan: Plan) -> str:
             (_issue(issue), " or ".join(issue.kernels), issue.reason) for issue in plan.known_issues
         ]
         parts.append(table([("KNOWN ISSUE", "KERNELS", "REASON"), *known]))
+    parts += _first(plan)
     if any(map(_is_selection, all_runs)):
         parts.append(_LATER)
     return "\n\n".join(parts) + "\n"
@@ -97,6 +104,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             for build in plan.builds
         ],
         "cells": [_cell_to_dict(cell) for cell in plan.cells],
+        "turns": [_turn_to_dict(turn) for turn in plan.turns],
         "expectations": [
             {"kernel": e.kernel, "config": e.config, "case": e.case, "title": e.title}
             for e in plan.expectations
@@ -124,7 +132,28 @@ def _cell_to_dict(cell: Cell) -> dict[str, Any]:
             {"name": w.name, "timeout": w.timeout, "may_skip": may_skip(cell, w)}
             for w in cell.workloads
         ],
+        "turns": [_turn_to_dict(turn) for turn in workload_turns(cell)],
     }
+
+
+def _turn_to_dict(turn: Turn) -> dict[str, str]:
+    return {"name": turn.name, "why": turn.why}
+
+
+def _first(plan: Plan) -> list[str]:
+    """A table of what comes first and why, cell by cell in their order; what the rest goes by."""
+    if not any(cell.signs for cell in plan.cells):
+        return []
+    cells = {cell.id: cell for cell in plan.cells}
+    rows: list[tuple[str, str]] = []
+    for turn in plan.turns:
+        likely = [one for one in workload_turns(cells[turn.name]) if one.why]
+        more = len(likely) - _MOST_FIRST
+        if turn.why or likely:
+            rows.append((turn.name, turn.why))
+        rows += [(f"  {one.name}", one.why) for one in likely[:_MOST_FIRST]]
+        rows += [(f"  and {more} more", "")] if more > 0 else []
+    return [table([("FIRST", "WHY"), *rows]), _THEN] if rows else [_THEN]
 
 
 def _issue(issue: KnownIssue) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -22,10 +23,11 @@ from orchestrator.guest.boot import BOOT_DEADLINE
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host.cache.scratch import scratch
+from orchestrator.host.ending import ended_by, refuse_ended
 from orchestrator.host.memory import memory_for
 from orchestrator.judge.outcome import cell_verdict
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import HostError
+from orchestrator.model.errors import Ended, HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import (
@@ -39,12 +41,16 @@ from orchestrator.model.names import (
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.plan.budget import seeded
+from orchestrator.plan.first import in_turn
 from orchestrator.results.runs import cell_folder
 from orchestrator.runner import bootcheck
 from orchestrator.runner.collector import CellLog, stem
 from orchestrator.runner.context import Context
 from orchestrator.runner.in_guest import InGuest
 from orchestrator.workload import programs, watch
+
+# The consoles' logs of boots; those of copies have their workload's name.
+_OF_A_BOOT = re.compile(r"console(-\d+)?\.log")
 
 
 def run_cell(cell: Cell, built: BuildResult, context: Context) -> CellRecord:
@@ -53,6 +59,7 @@ def run_cell(cell: Cell, built: BuildResult, context: Context) -> CellRecord:
     A guest that is lost costs the workload it was running; the others run in a fresh one.
 
     :raises HostError: when the host cannot run a guest at all.
+    :raises Ended: when the run was ended before anything was known of it.
     """
     return CellRun(cell, built, context).run()
 
@@ -73,9 +80,15 @@ class CellRun:
         self.restores: list[float] = []
         self.lost: CrashReport | None = None  # of a guest that did not boot
         self.boots = 0
+        self.boots_before = 0  # of the part of the run before it was ended, whose logs stay
         self.boot_seconds = 0.0
         self.accelerator = ""
         self.command = ""
+
+    @property
+    def number(self) -> int:
+        """Of this boot among all of the cell, by which its console's log is called."""
+        return self.boots_before + self.boots
 
     def run(self) -> CellRecord:
         """Everything, from the host's preparations to the record."""
@@ -113,16 +126,25 @@ class CellRun:
     def _run(self) -> CellRecord:
         image, archive = self.prepare()
         workloads = seeded(self.cell.workloads, self.context.values.seed)
-        left = list(workloads)
+        left = [spec for spec in in_turn(self.cell, workloads) if spec.name not in self.cell.done]
+        if self.cell.done:
+            logs = [path.name for path in self.folder.glob("console*.log")]
+            self.boots_before = sum(_OF_A_BOOT.fullmatch(name) is not None for name in logs)
         why = "the guest did not boot"
-        with scratch(self.context.cache) as folder:
+        with scratch(self.context.cache) as folder, contextlib.ExitStack() as stack:
             try:
+                stack.enter_context(ended_by(self.context.ending))
                 # A cell without workloads is there to see that it boots.
                 while (left or not self.log.judged(BOOT, SHAPE)) and self._one_boot(
                     folder, image, archive, left
                 ):
+                    refuse_ended()
                     if self.boots > 2 * len(workloads) + 4:
                         raise HostError(f"{self.cell.id}: guests keep getting lost")
+            except Ended:
+                if not self.log.cases:
+                    raise
+                self.log.left_out(left)
             except (HostError, OSError) as error:
                 if not self.log.cases:
                     raise
@@ -157,10 +179,14 @@ class CellRun:
                         self.get_ready(machine, archive)
                     except SshLost as lost:
                         return self._lost_between(machine, lost)
-                    if request.memory:
-                        kept = self._snapshot(machine)
-                    else:
-                        self._run_workloads(machine, left)
+                    try:
+                        if request.memory:
+                            kept = self._snapshot(machine)
+                        else:
+                            self._run_workloads(machine, left)
+                    except Ended:  # what it has printed so far is known all the same
+                        self.log.outside_windows(machine.console_bytes())
+                        raise
                     self.log.outside_windows(machine.console_bytes())
             except boot.BootFailed as failed:
                 return self._boot_failed(failed, request)
@@ -181,7 +207,7 @@ class CellRun:
             image=self._image(),
             root=image,
             folder=folder,
-            console=self.log.console("" if self.boots < 2 else f"-{self.boots}"),
+            console=self.log.console("" if self.number < 2 else f"-{self.number}"),
             deadline=BOOT_DEADLINE[self.accelerator],
         )
 
@@ -200,7 +226,8 @@ class CellRun:
     def _run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
         """Run what is left, each workload in a copy of the snapshot; several where cores are free.
 
-        More copies than cores would make a healthy kernel report lockups.
+        More copies than cores would make a healthy kernel report lockups.  Where the run ends, what
+        has not come to its end by then stays left.
         """
         queue = deque(left)
         done: list[WorkloadSpec] = []
@@ -213,9 +240,12 @@ class CellRun:
                 except IndexError:  # another worker was quicker
                     return
                 try:
-                    while not self.inside.unmet(spec) and self.in_copy(kept, spec):
-                        pass
+                    with ended_by(self.context.ending):
+                        while not self.inside.unmet(spec) and self.in_copy(kept, spec):
+                            pass
                     done.append(spec)
+                except Ended:
+                    return
                 except snapshot.RestoreFailed as problem:
                     failed.append(problem.message)
 
@@ -281,7 +311,7 @@ class CellRun:
         return False
 
     def _boot_lost(self, qemu: Qemu) -> None:
-        self.lost = self.inside.examine(qemu, "boot" if self.boots == 1 else f"boot-{self.boots}")
+        self.lost = self.inside.examine(qemu, "boot" if self.number == 1 else f"boot-{self.number}")
 
     def get_ready(self, machine: boot.Guest, archive: Path) -> None:
         """Look at the guest while the programs are on their way into it."""
@@ -307,7 +337,7 @@ class CellRun:
 
     def _run_workloads(self, machine: boot.Guest, left: list[WorkloadSpec]) -> None:
         """Run what is left until the guest is lost, or is no longer as the next one may expect."""
-        while left:
+        while left and not self.context.ending.is_set():
             spec = left[0]
             if self.inside.unmet(spec):
                 left.pop(0)
@@ -315,8 +345,8 @@ class CellRun:
             again, why = self.inside.run(machine, spec)
             if not again:
                 left.pop(0)
-            if left and why:
-                log = f"console-{self.boots + 1}.log"
+            if left and why and not self.context.ending.is_set():
+                log = f"console-{self.number + 1}.log"
                 note = f"a fresh guest was booted after {spec.name} ({why}): see {log}"
                 self.log.notes.append(note)
             if why:

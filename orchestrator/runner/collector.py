@@ -12,9 +12,20 @@ from pathlib import Path
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.window import outside_windows
 from orchestrator.evidence.readings import parse_samples
+from orchestrator.judge.outcome import ENDED
 from orchestrator.judge.verdict import allowed
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
-from orchestrator.model.names import BOOT, GUEST, HANG, KERNEL_LOG, RESET, CaseId, CellId, Verdict
+from orchestrator.model.names import (
+    BOOT,
+    GUEST,
+    HANG,
+    KERNEL_LOG,
+    NOT_RUN,
+    RESET,
+    CaseId,
+    CellId,
+    Verdict,
+)
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Cell, WorkloadSpec
 from orchestrator.results.runs import cell_folder, file_stem
@@ -85,6 +96,12 @@ class CellLog:
             if not self.judged(spec.name, told.case):
                 self.case(spec.name, told.case, told.verdict, told.reason)
         return any(not told.runs for told in spec.not_ready)
+
+    def left_out(self, specs: Iterable[WorkloadSpec]) -> None:
+        """Tell of workloads that the run's early end leaves no time for."""
+        for spec in specs:
+            if not self.judged(spec.name):
+                self.case(spec.name, NOT_RUN, Verdict.SKIP, ENDED)
 
     def in_order(self) -> tuple[CaseResult, ...]:
         """All cases, the lab's own first and each workload's where the plan has it."""

@@ -13,9 +13,10 @@ import logging
 import os
 import secrets
 import shlex
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator import HOME
@@ -34,6 +35,8 @@ log = logging.getLogger("lab.run")
 # ---------------------------------------------------------------- what happens
 
 
+#: What an event tells of: its ``kind``.
+OF_KERNEL, OF_BUILD, OF_CELL, OF_CASE = "kernel", "build", "cell", "case"
 #: The stage of the event that says, in one sentence, what a kernel is.
 TESTED = "tested"
 
@@ -169,13 +172,15 @@ class Machine:
     """Where one run works on this machine.
 
     ``folder`` is the run's folder, ``fragments`` is ``kernel-configs``.  ``spare`` gives further
-    cores for the length of a with block, if there are any to spare.
+    cores for the length of a with block, if there are any to spare.  Once ``ending`` is set, what
+    is under way ends, closes what it has, and nothing else begins.
     """
 
     cache: Cache
     folder: Path
     fragments: Path
     spare: Spare = no_cores
+    ending: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 # ---------------------------------------------------------------- one run
@@ -220,6 +225,15 @@ class Context:
     def folder(self) -> Path:
         """The run's folder on this machine."""
         return self.machine.folder
+
+    @property
+    def ending(self) -> threading.Event:
+        """Set once the run is to end early."""
+        return self.machine.ending
+
+    def ended_by(self, ending: threading.Event, listener: Listener) -> Context:
+        """This context for a part of the run that ends once ``ending`` is set."""
+        return replace(self, machine=replace(self.machine, ending=ending), listener=listener)
 
 
 @dataclass(frozen=True)

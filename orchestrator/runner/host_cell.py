@@ -9,12 +9,14 @@ from pathlib import Path
 
 from orchestrator.evidence import host_output
 from orchestrator.host import sandbox
+from orchestrator.host.ending import ended_by, refuse_ended
 from orchestrator.judge.outcome import cell_verdict
-from orchestrator.model.errors import HostError, Interrupted
+from orchestrator.model.errors import Ended, HostError, Interrupted
 from orchestrator.model.formats import not_built
 from orchestrator.model.names import BUILD, HOST, NEEDS, Verdict
 from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Cell, HostTest, WorkloadSpec
+from orchestrator.plan.first import in_turn
 from orchestrator.runner.collector import CellLog, stem
 from orchestrator.runner.context import Context, Kernel
 from orchestrator.workload import host_sources, host_tests
@@ -27,6 +29,7 @@ def run_host_cell(cell: Cell, kernel: Kernel, context: Context) -> CellRecord:
     """Build and run a cell's host tests one after another, judge each, and give the record.
 
     :raises HostError: when the host cannot build them, or cannot run any.
+    :raises Ended: when the run was ended before anything was known of it.
     """
     return _HostCell(cell, kernel, context).run()
 
@@ -47,14 +50,12 @@ class _HostCell:
     def run(self) -> CellRecord:
         try:
             self.log.folder.mkdir(parents=True, exist_ok=True)
-            for spec in self.cell.workloads:
-                assert spec.host is not None
-                try:
-                    self._one(spec, spec.host)
-                except Interrupted:
-                    raise
-                except HostError as error:  # what was found before stays found
-                    self.log.case(spec.name, HOST, Verdict.ERROR, error.message)
+            with ended_by(self.context.ending):
+                self._every_one()
+        except Ended:
+            if not self.log.cases:
+                raise
+            self.log.left_out(self._left)
         except OSError as error:
             raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
         if sandbox.kind() == sandbox.NOTHING:
@@ -72,6 +73,23 @@ class _HostCell:
             cases=self.log.in_order(),
             notes=tuple(self.log.notes),
         )
+
+    @property
+    def _left(self) -> list[WorkloadSpec]:
+        """What no earlier part of the run has done, in turn."""
+        cell = self.cell
+        return [spec for spec in in_turn(cell, cell.workloads) if spec.name not in cell.done]
+
+    def _every_one(self) -> None:
+        for spec in self._left:
+            refuse_ended()
+            assert spec.host is not None
+            try:
+                self._one(spec, spec.host)
+            except Interrupted:
+                raise
+            except HostError as error:  # what was found before stays found
+                self.log.case(spec.name, HOST, Verdict.ERROR, error.message)
 
     def _one(self, spec: WorkloadSpec, test: HostTest) -> None:
         began = time.monotonic()

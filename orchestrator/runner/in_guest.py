@@ -12,6 +12,7 @@ from orchestrator.guest import boot, facts
 from orchestrator.guest import coverage as guest_coverage
 from orchestrator.guest.qemu import Qemu
 from orchestrator.guest.ssh import SshLost
+from orchestrator.host.ending import ended_by
 from orchestrator.judge import verdict
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
@@ -95,13 +96,14 @@ class InGuest:
         return bool(reason)
 
     def examine(self, qemu: Qemu, name: str, hits: tuple[Hit, ...] = ()) -> CrashReport:
-        """Look into a guest that is lost before it is thrown away."""
+        """Look into a guest that is lost before it is thrown away, also where the run ends."""
         self.log.tell("run", f"{name}: examining the lost guest")
         folder = self.log.folder / "crash" / name
         lost = crash.Lost(
             qemu, ARCHES[self.cell.build.arch], self.built, folder, self.context.folder, hits
         )
-        return crash.examine(lost)
+        with ended_by(None):
+            return crash.examine(lost)
 
     def _lacks(self, needs: tuple[str, ...]) -> str:
         guest, modules = self.guest, self.built.modules is not None

@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from orchestrator.host import process
-from orchestrator.model.errors import Interrupted, LabError, UserError
+from orchestrator.host.ending import ended_by
+from orchestrator.judge.outcome import ENDED, left_out_of
+from orchestrator.judge.resumed import joined, workloads_done
+from orchestrator.model.errors import Ended, Interrupted, LabError, UserError
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import CLI_KERNEL, Verdict
 from orchestrator.model.results import (
@@ -54,7 +57,7 @@ def carry_out(
     state = RunState()
     if done is not None:
         _keep_finished(state, plan, done)
-    kept = {*state.cells, *state.builds}
+    kept = {*state.cells, *state.builds} - state.cut
     took = [build.seconds for build in state.builds.values() if not build.cached]
     schedule = Schedule(plan, cores or os.cpu_count() or 1, boot=boot, done=kept, took=took)
     return _Engine(plan, context, on_change, schedule, state, stages or Stages(), boot).go()
@@ -66,9 +69,12 @@ def _keep_finished(state: RunState, plan: Plan, done: RunResult) -> None:
     for cell in done.cells:
         if cell.id in planned and cell.cases and cell.verdict is not Verdict.ERROR:
             state.cells[cell.id] = cell
+            if left_out_of(cell):
+                state.cut.add(cell.id)
+    finished = state.cells.keys() - state.cut
     for build in done.builds:
         cells = [cell.id for cell in plan.cells if cell.build.id == build.id]
-        if cells and all(cell in state.cells for cell in cells):
+        if cells and all(cell in finished for cell in cells):
             state.builds[build.id] = build
 
 
@@ -127,6 +133,8 @@ class _Engine:
                     if self.useless:  # nothing else is under way while kernels are prepared
                         return self.state
                     with self.deciding:
+                        if self.context.ending.is_set():
+                            self.schedule.end()
                         todo = self.schedule.on(event, time.monotonic())
             except (KeyboardInterrupt, Interrupted):
                 self.state.interrupted = self.stopped = True
@@ -141,6 +149,8 @@ class _Engine:
     def _start(self, pool: ThreadPoolExecutor, instruction: rules.Instruction) -> None:
         if isinstance(instruction, rules.Leave):
             cell = instruction.cell
+            if cell.id in self.state.cut:  # what is known of it stands, and what is not
+                return
             try:
                 why, built = instruction.reason, self.built.get(cell.build.id)
                 record = record_unbooted(cell, instruction.verdict, why, self.context, built)
@@ -183,7 +193,8 @@ class _Engine:
     def _spare(self, wanted: int) -> Iterator[bool]:
         """Hold ``wanted`` cores for a with block if they are free and nobody waits for any."""
         with self.deciding:
-            got = not self.stopped and self.schedule.spare(wanted)
+            ended = self.stopped or self.context.ending.is_set()
+            got = not ended and self.schedule.spare(wanted)
         try:
             yield got
         finally:
@@ -225,9 +236,12 @@ class _Engine:
     def _make(self, build: Build) -> rules.Event:
         try:
             kernel = self.kernels[build.kernel.name]
-            built = self.stages.build(build, kernel, self.context)
+            with ended_by(self.context.ending):
+                built = self.stages.build(build, kernel, self.context)
             record = record_build(built, self.context, boots=self.boot)
             record = build_lines.with_lines(record, kernel, self.context)
+        except Ended:
+            return rules.NotKept(build.id)
         except Interrupted:
             raise
         except Exception as error:
@@ -249,8 +263,11 @@ class _Engine:
     def _run_cell(self, cell: Cell) -> rules.Event:
         began = time.monotonic()
         kernel = self.kernels[cell.build.kernel.name]
+        earlier = self.state.cells.get(cell.id)  # of a part of the run that was ended
         took = None
         try:
+            if earlier is not None:
+                cell = replace(cell, done=workloads_done(earlier))
             if cell.on_host:
                 ran = self.stages.host(cell, kernel, self.context)
             else:
@@ -259,11 +276,15 @@ class _Engine:
             took = max(0.0, time.monotonic() - began - budget.loop_seconds(cell))
             with self.state.lock:
                 self.state.as_ran[cell.id] = ran.cell
+            if earlier is not None:
+                record = joined(earlier, record, [spec.name for spec in ran.cell.workloads])
+        except Ended:
+            record = earlier or record_unbooted(cell, Verdict.SKIP, ENDED, self.context)
         except Interrupted:
             raise
         except Exception as error:
             reason = self.state.explain(f"cell {cell.id}", error)
-            record = record_unbooted(cell, Verdict.ERROR, reason, self.context)
+            record = earlier or record_unbooted(cell, Verdict.ERROR, reason, self.context)
         self._keep_cell(record)
         return rules.CellEnded(cell.id, took)
 

@@ -24,7 +24,7 @@ from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.kernel.build import asked
 from orchestrator.kernel.build.request import require_tools
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import EXIT_INTERRUPTED, UserError
+from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, UserError
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
@@ -41,8 +41,12 @@ from orchestrator.runner.context import (
     guarded,
     nobody,
 )
+from orchestrator.runner.first_failure import FirstFailure
 from orchestrator.runner.stages import Stages, leave_capsules
 from orchestrator.runner.state import RunState
+
+#: Of ``RunOptions.fail_on``.
+REGRESSION = "regression"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class RunOptions:
     the looping workloads (None: a new one).  ``fail_on`` is ``any``, ``regression`` or None
     (regression where there is a baseline).  ``command`` is what is stored as the run's command.
     ``retries`` is how often a case that regressed is tried again at most (None: as lab.yaml says;
-    0: never).
+    0: never).  With ``fail_fast`` the run ends at its first failure that nobody foresaw, and what
+    regressed is tried again only where ``retries`` says so.
     """
 
     out: Path | None = None
@@ -66,6 +71,7 @@ class RunOptions:
     fail_on: str | None = None
     command: str = ""
     retries: int | None = None
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,18 @@ def run_plan(
             doing.compile(plan.cells, places.cache)
         check_fragments(plan)
         with opened(plan, places, options, baseline.name or plan.baseline or "") as book:
-            context = book.context(options, listener)
+            context = going = book.context(options, listener)
+            if options.fail_fast:
+                regressions = _counts(options, plan.baseline or baseline.run) == REGRESSION
+                first = FirstFailure(
+                    plan, context.listener, baseline.run, book.earlier, regressions=regressions
+                )
+                going = context.ended_by(first.ending, guarded(first))
             state = local.carry_out(
-                plan, context, book.store, cores=options.jobs, boot=options.boot,
+                plan, going, book.store, cores=options.jobs, boot=options.boot,
                 done=book.earlier, stages=doing,
             )  # fmt: skip
+            state.ended = going.ending.is_set()
             book.refuse_wrong_input(state)
             if options.boot and not state.interrupted:
                 book.try_again(state, context, doing, options, baseline.run)
@@ -199,7 +212,8 @@ class Book:
         :param against: an earlier run to compare with; else the plan's own baseline, if any.
         """
         judging, began = self.plan.judging, time.monotonic()
-        most = judging.trials if options.retries is None else options.retries
+        usual = 0 if options.fail_fast else judging.trials
+        most = usual if options.retries is None else options.retries
         if not most or (against is None and self.plan.baseline is None):
             return
         draft = self._draft(state)
@@ -278,9 +292,8 @@ def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> It
 def _status(
     run: RunResult, state: RunState, comparison: Comparison | None, options: RunOptions
 ) -> int:
-    fail_on = options.fail_on or ("regression" if comparison else "any")
     regressions = None
-    if fail_on == "regression" and comparison is not None:
+    if _counts(options, comparison) == REGRESSION and comparison is not None:
         regressions = int(kernel_regressed(comparison))
     whole = without_prefixes(run)
     status = exit_status(
@@ -293,7 +306,14 @@ def _status(
         host_problem=bool(state.problems),
         need_cases=options.boot,
     )
-    return status_with(status, run.each_patch, run)
+    status = status_with(status, run.each_patch, run)
+    # What the failure is worth beside its baseline may show only in the rest.
+    return status or (EXIT_KERNEL if state.ended else EXIT_OK)
+
+
+def _counts(options: RunOptions, baseline: object) -> str:
+    """What of the kernel's failures counts: ``any``, or a ``regression`` beside a baseline."""
+    return options.fail_on or (REGRESSION if baseline else "any")
 
 
 def check_compilers(plan: Plan) -> None:

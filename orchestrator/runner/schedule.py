@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from orchestrator.judge.outcome import BUDGET
-from orchestrator.model.names import Verdict
+from orchestrator.judge.outcome import BUDGET, ENDED
+from orchestrator.model.names import CellId, Verdict
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan import budget
 
@@ -99,7 +99,7 @@ class KernelEnded:
 
 @dataclass(frozen=True)
 class NotKept:
-    """No earlier run built this."""
+    """No earlier run built this; or a build of it was ended with the run."""
 
     build: str
 
@@ -168,9 +168,10 @@ class Schedule:
         kernels = dict.fromkeys(build.kernel for build in places)
         self._kernels = sorted(kernels, key=lambda kernel: bool(kernel.prefix_of))
         self._builds = {build.id: build for build in plan.builds}
-        self._rank = {build.id: rank for rank, build in enumerate(plan.builds)}
         self._cells = {cell.id: cell for cell in plan.cells}
-        self._place = {cell.id: place for place, cell in enumerate(plan.cells)}
+        turns = [turn.name for turn in plan.turns] or [cell.id for cell in plan.cells]
+        self._place = {cell: place for place, cell in enumerate(turns)}
+        self._rank = {build.id: rank for rank, build in enumerate(self._in_turn(plan.builds))}
         self._open_builds = [build for build in plan.builds if build.id not in done]
         self._open_cells = {cell.id for cell in plan.cells if cell.id not in done}
         self._ready: set[str] = set()
@@ -182,7 +183,24 @@ class Schedule:
         self._held: dict[str, int] = {}
         self._free = cores
         self._until: float | None = None
+        self._ended = False
         self._seen = _Seen(builds=list(took))
+
+    def _in_turn(self, builds: tuple[Build, ...]) -> list[Build]:
+        """Builds by the first of their cells; parts of a series stay before the whole."""
+        if not self._plan.turns:
+            return list(builds)
+        first: dict[str, int] = {}
+        for cell in self._cells.values():
+            place = self._place[cell.id]
+            first[cell.build.id] = min(place, first.get(cell.build.id, place))
+
+        def turn(build: Build) -> int:
+            kernel = build.kernel.prefix_of or build.kernel.name
+            whole = str(replace(CellId.parse(build.id), kernel=kernel).build)
+            return first.get(whole, len(first))
+
+        return sorted(builds, key=turn)  # sort() is stable
 
     @property
     def build_cores(self) -> int:
@@ -209,6 +227,7 @@ class Schedule:
                 told = self._kernel_ended(event)
             case NotKept():
                 self._finding.discard(event.build)
+                self._free += self._held.pop(event.build, 0)
                 self._to_make.append(self._builds[event.build])
             case BuildEnded():
                 told = self._build_ended(event)
@@ -220,12 +239,19 @@ class Schedule:
             self._queue_builds()
         return (*told, *self._start(now))
 
+    def end(self) -> None:
+        """From the next event on begin nothing more: the run has its first failure.
+
+        What is under way tells its end as ever.
+        """
+        self._ended = True
+
     def spare(self, wanted: int) -> bool:
         """Give cores to a cell that is running, if they are free and nobody waits for any.
 
         They come back with :class:`CoresFreed`.
         """
-        got = not self._waiting and not self._to_make and self._free >= wanted
+        got = not self._ended and not self._waiting and not self._to_make and self._free >= wanted
         if got:
             self._free -= wanted
         return got
@@ -233,6 +259,13 @@ class Schedule:
     # ------------------------------------------------------------ kernels and builds
 
     def _next_kernel(self) -> tuple[Instruction, ...]:
+        if self._ended:  # by a kernel: nothing else is under way yet
+            self._kernels, self._open_builds = [], []
+            return tuple(
+                self._leave(cell, Verdict.SKIP, ENDED)
+                for cell in self._cells.values()
+                if self._boot and cell.id in self._open_cells
+            )
         if self._kernels:
             return (Prepare(self._kernels[0]),)
         wanted = [build for build in self._open_builds if build.kernel.name in self._ready]
@@ -303,7 +336,7 @@ class Schedule:
     def _start(self, now: float) -> tuple[Instruction, ...]:
         """Who is first and fits, goes; what comes too late is left."""
         told: list[Instruction] = []
-        late = self._until is not None and now > self._until
+        late = self._ended or (self._until is not None and now > self._until)
         while self._waiting:
             what = self._waiting[0][2]
             wanted = what.cores if isinstance(what, Make) else what.cell.shape.cpus
@@ -327,9 +360,9 @@ class Schedule:
 
     def _too_late(self, what: Make | Boot) -> list[Instruction]:
         if isinstance(what, Boot):
-            return [self._leave(what.cell, Verdict.SKIP, BUDGET)]
+            return [self._leave(what.cell, Verdict.SKIP, ENDED if self._ended else BUDGET)]
         self._open_builds = [build for build in self._open_builds if build.id != what.build.id]
-        why = f"{BUDGET} before its build"
+        why = ENDED if self._ended else f"{BUDGET} before its build"
         return [self._leave(cell, Verdict.SKIP, why) for cell in self._open_of(what.build.id)]
 
     def _leave(self, cell: Cell, verdict: Verdict, reason: str) -> Leave:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator import HOME
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.ending import ended_by
 from orchestrator.judge.outcome import apply_reason
 from orchestrator.judge.own_selftests import selftest_files
 from orchestrator.judge.tested import sentence
@@ -259,8 +260,10 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
     """Build its selftests, boot, run and judge its workloads, and look up the lines of its traces.
 
     :raises HostError: when the host cannot run a guest at all, or build what runs in it.
+    :raises Ended: when the run was ended before anything was known of the cell.
     """
-    whole = expand_cell(wanted, kernel, context)
+    with ended_by(context.ending):
+        whole = expand_cell(wanted, kernel, context)
     record = cell.run_cell(whole, built, context)
     names = [spec.name for spec in whole.workloads]
     record = coverage.with_coverage(record, names, built, kernel, context)

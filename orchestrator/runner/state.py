@@ -34,7 +34,9 @@ class RunState:
 
     ``as_ran`` are the cells with their selftests, each a workload of its own, ``built`` the builds
     that they booted.  ``problems`` are sentences on what the host or the input did wrong, ``usage``
-    tells that some of it is input.  ``searched`` tells what a search has come to by now.
+    tells that some of it is input.  ``ended`` says that it ended at its first failure.  ``cut`` are
+    the ids of cells of which an earlier part of the run left workloads out; their records stand
+    until the rest was run.  ``searched`` tells what a search has come to by now.
     """
 
     kernels: dict[str, KernelRecord] = field(default_factory=dict)
@@ -46,6 +48,8 @@ class RunState:
     usage: bool = False
     interrupted: bool = False
     searched: Callable[[], Searched] | None = None
+    ended: bool = False
+    cut: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def explain(self, what: str, error: Exception) -> str:

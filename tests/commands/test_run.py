@@ -19,11 +19,11 @@ from orchestrator import HOME
 from orchestrator.cli import cli
 from orchestrator.commands.options import run_options_of, selection_of
 from orchestrator.commands.summary import print_end, print_summary
-from orchestrator.judge.outcome import BUDGET, build_case, cases_of
+from orchestrator.judge.outcome import BUDGET, ENDED, build_case, cases_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import ConfigMismatch, PatchState
-from orchestrator.model.names import CaseId, Verdict
-from orchestrator.model.results import BuildRecord, KernelRecord
+from orchestrator.model.names import NOT_RUN, CaseId, Verdict
+from orchestrator.model.results import BuildRecord, CaseResult, KernelRecord
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import make_plan
 from orchestrator.report import junit
@@ -76,6 +76,21 @@ def test_the_summary_tells_of_cells_that_were_not_run(
     assert json.loads(capsys.readouterr().out)["not_run"] == [left.id]
     print_summary(run, None, tmp_path, 1.0, as_json=True)
     assert "not_run" not in json.loads(capsys.readouterr().out)
+
+
+def test_the_summary_tells_what_an_ended_run_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = sample_run.good_run()
+    first, second = run.cells
+    told = CaseResult(f"{first.id}:w/a:{NOT_RUN}", "w/a", NOT_RUN, Verdict.SKIP, ENDED)
+    cut = replace(first, cases=(*first.cases, told))
+    ended = replace(run, cells=(cut, replace(second, cases=(), notes=(ENDED,))))
+    print_summary(ended, None, tmp_path, 1.0, as_json=False)
+    said = "1 workload and 1 cell not run: ended at the first failure"
+    assert f"\n{said}\n" in capsys.readouterr().out
+    print_summary(ended, None, tmp_path, 1.0, as_json=True)
+    assert json.loads(capsys.readouterr().out)["not_run"] == [second.id, f"{first.id}:w/a"]
 
 
 def parsed(command: str, *kernels: str) -> list[str]:

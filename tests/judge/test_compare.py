@@ -18,10 +18,10 @@ from sample_run import (
 
 from orchestrator.judge.compare import compare, figure_changes, kernel_regressed
 from orchestrator.judge.noise import Noise
-from orchestrator.judge.outcome import BUDGET
+from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import Measurement
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.model.results import Change, RunResult
 
 P, F, S, E = Verdict.PASS, Verdict.FAIL, Verdict.SKIP, Verdict.ERROR
@@ -326,3 +326,18 @@ def test_a_figure_of_another_unit_or_a_spread_is_not_compared():
     a = measured(Measurement("x", 1.0, "us"), Measurement("y-spread", 3.0, "%"))
     b = measured(Measurement("x", 1.0, "ms"), Measurement("y-spread", 9.0, "%"))
     assert not [c for c in figure_changes(compare(a, b), {}) if c.name in ("x", "y-spread")]
+
+
+def test_what_an_ended_run_left_out_is_no_case_of_it():
+    whole, where = run_of(P), cell_id("cli", "x86_64")
+    told = replace(case(where, "move/basic", NOT_RUN, S), reason=ENDED)
+    cut = replace(whole, cells=(replace(whole.cells[0], cases=(whole.cells[0].cases[0], told)),))
+    gone = one(whole, cut)
+    assert (gone.change, gone.reason) == (Change.GONE, ENDED)
+    found = one(cut, run_of(F))
+    assert (found.change, found.reason) == (
+        Change.REGRESSED, f"new and failing (baseline: {ENDED})",
+    )  # fmt: skip
+    assert not any(NOT_RUN in item.key for item in compare(whole, cut).cases)
+    left = replace(whole, cells=(replace(whole.cells[0], cases=(), notes=(ENDED,), verdict=S),))
+    assert one(whole, left).reason == ENDED

@@ -11,7 +11,7 @@ from orchestrator.judge.outcome import cell_cases, cell_verdict, exit_status, se
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.evidence import Hit
 from orchestrator.model.kernel import ApplyFailure
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.model.results import (
     BuildRecord,
     CaseResult,
@@ -160,3 +160,13 @@ def test_nothing_executed_is_never_a_success() -> None:
     assert exit_status([], [build(F)], regressions=0, need_cases=False) == EXIT_KERNEL
     # Something else ran, so what fails on both sides is no regression.
     assert exit_status([unbooted, cell(case(P))], [build(F)], regressions=0) == EXIT_OK
+
+
+def test_what_an_ended_cell_has_not_met_its_rest_may() -> None:
+    left = case(S, "not run: ended at the first failure", name=NOT_RUN)
+    ended, _ = expect(run_of(cells=[cell(case(P), left)]), RSS)
+    assert [c.case for c in ended.cells[0].cases] == ["a", NOT_RUN]
+    met, status = expect(run_of(cells=[cell(case(F, title=RSS), left)]), RSS)
+    assert (met.cells[0].cases[0].expected, status) == (RSS, EXIT_OK)
+    whole, status = expect(run_of(cells=[cell(case(P))]), RSS)
+    assert (whole.cells[0].verdict, status) == (F, EXIT_KERNEL)

@@ -7,10 +7,21 @@ from dataclasses import replace
 
 import sample_run
 
-from orchestrator.judge.outcome import build_case, cases_of, series_case, summary_of
+from orchestrator.judge.outcome import (
+    BUDGET,
+    ENDED,
+    build_case,
+    cases_of,
+    cell_verdict,
+    is_complete,
+    left_out_of,
+    not_run_text,
+    series_case,
+    summary_of,
+)
 from orchestrator.model.kernel import ApplyFailure
-from orchestrator.model.names import Verdict
-from orchestrator.model.results import RunResult
+from orchestrator.model.names import NOT_RUN, Verdict
+from orchestrator.model.results import CaseResult, RunResult
 
 
 def counted(run: RunResult) -> dict[Verdict, int]:
@@ -78,3 +89,26 @@ def test_what_was_never_tried_is_an_error() -> None:
     run = sample_run.broken_run()
     empty = replace(run, kernels=(), builds=(), cells=(), problems=("kernel v9: no such package",))
     assert summary_of(empty).errors == 1
+
+
+def test_what_was_not_run_is_counted_by_its_reason() -> None:
+    run = sample_run.good_run()
+    whole = run.cells[0]
+    assert (not_run_text(run.cells), is_complete(run)) == ("", True)
+    late = replace(whole, id="k/a/x86_64/s", cases=(), notes=(f"{BUDGET} before its build",))
+    never = replace(late, id="k/b/x86_64/s", notes=(ENDED,))
+    cases = [
+        CaseResult(f"{whole.id}:{name}:{NOT_RUN}", name, NOT_RUN, Verdict.SKIP, ENDED)
+        for name in ("w/a", "w/b")
+    ]
+    cut = replace(whole, cases=(*whole.cases, *cases))
+    assert left_out_of(cut) == ("w/a", "w/b")
+    assert not_run_text([whole, late, never, cut]) == (
+        "1 cell not run: time budget; 2 workloads and 1 cell not run: ended at the first failure"
+    )
+    for cell in (late, never, cut):
+        assert not is_complete(replace(run, cells=(whole, cell)))
+    clean = [case for case in whole.cases if case.verdict is Verdict.PASS]
+    assert cell_verdict([*clean, *cases]) is Verdict.SKIP
+    bad = replace(clean[0], verdict=Verdict.FAIL)
+    assert cell_verdict([bad, *cases]) is Verdict.FAIL

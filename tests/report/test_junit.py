@@ -12,10 +12,10 @@ from sample_run import broken_run, good_run, rss_hit
 
 from orchestrator import HOME
 from orchestrator.judge.compare import compare
-from orchestrator.judge.outcome import BUDGET
+from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.evidence import Measurement
 from orchestrator.model.kernel import BentHunk
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.model.results import CoveredLine
 from orchestrator.report import html, junit
 from orchestrator.results import store
@@ -285,3 +285,21 @@ def test_a_run_that_its_time_budget_cut_says_so():
                 if s.get("name") == "run"]  # fmt: skip
     (error,) = suite.iter("error")
     assert "1 cell not run: time budget" in (error.text or "")
+
+
+def test_a_run_that_ended_early_says_what_it_left_out():
+    run = good_run()
+    first, second = run.cells
+    told = replace(
+        first.cases[-1], id=f"{first.id}:w/a:{NOT_RUN}", workload="w/a", case=NOT_RUN,
+        verdict=Verdict.SKIP, reason=ENDED,
+    )  # fmt: skip
+    left = replace(second, cases=(), notes=(ENDED,), verdict=Verdict.SKIP)
+    ended = replace(run, cells=(replace(first, cases=(*first.cases, told)), left))
+    for comparison in (None, compare(run, ended)):
+        root = parse(ended, comparison)
+        skips = [case.find("skipped").get("message") for case in root.iter("testcase")
+                 if case.find("skipped") is not None]  # fmt: skip
+        assert "1 workload and 1 cell not run: ended at the first failure" in skips
+        assert any(ENDED in message for message in skips)
+        assert root.find(".//failure") is None

@@ -23,13 +23,15 @@ from orchestrator.guest.boot import BootFailed, GuestRequest
 from orchestrator.guest.facts import Facts
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
-from orchestrator.host import memory
+from orchestrator.host import memory, process
 from orchestrator.host.cache.files import Cache
-from orchestrator.model.errors import HostError
+from orchestrator.judge.resumed import joined, workloads_done
+from orchestrator.model.errors import Ended, HostError
 from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
+from orchestrator.model.signs import Signs
 from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, ShapeSpec, WorkloadSpec
 from orchestrator.runner import crash
 from orchestrator.runner.cell import run_cell
@@ -770,3 +772,146 @@ def test_a_standing_guest_that_does_not_boot_is_the_hosts_trouble_here(
         standing(cell, built, context),
     ):
         pass
+
+
+# ---------------------------------------------------------------- ended at a failure
+
+
+FAILS = {"stdout": "KTAP version 1\n1..1\nnot ok 1 case\n"}
+
+
+def until_a_failure(
+    play: Play, *workloads: WorkloadSpec, fresh: bool = False, done: tuple[str, ...] = (),
+    spare: Spare = no_cores,
+) -> CellRecord:  # fmt: skip
+    """A cell that ends at its first failing case, as a run with --fail-fast ends it."""
+    cell, built, context = ready(play, *workloads)
+    ending = threading.Event()
+
+    def listen(event: Event) -> None:
+        if event.kind == "case" and event.verdict is Verdict.FAIL:
+            ending.set()
+
+    context = replace(context, machine=replace(context.machine, spare=spare))
+    cell = replace(cell, fresh_guests=fresh, done=done)
+    return run_cell(cell, built, context.ended_by(ending, listen))
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_cell_ends_at_a_failure_with_its_evidence(
+    play: Play, copies: list[str], fresh: bool
+) -> None:
+    play.outcomes["f/b"] = [{"inside": WARNING} | FAILS]
+    record = until_a_failure(play, work("a"), work("b"), work("c"), work("d"), fresh=fresh)
+    assert play.ran == ["f/a", "f/b"]
+    cases = told(record)
+    assert (cases["f/a:case"], cases["f/b:case"], cases["f/b:kernel-log"]) == (
+        "pass", "fail", "fail",
+    )  # fmt: skip
+    assert cases["boot:kernel-log"] == "pass", "what lies outside the windows is judged too"
+    for name in ("f/c:not-run", "f/d:not-run"):
+        assert find(record, name).verdict is Verdict.SKIP
+        assert find(record, name).reason == "not run: ended at the first failure"
+    assert record.verdict is Verdict.FAIL
+    folder = play.folder / "run" / "cells/k__c__x86_64__s"
+    assert "not ok 1" in (folder / "f__b.ktap").read_text()
+
+
+def test_what_runs_beside_the_failure_is_ended(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy is given up in the middle: it is neither a pass nor a failure."""
+    together = threading.Barrier(2, timeout=10)
+    run_workload = watch.run_workload
+
+    def meet(machine: Any, spec: WorkloadSpec, *words: Any) -> WorkloadEvidence:
+        together.wait()
+        while spec.name != "f/a":
+            process.sleep(0.01)
+        return run_workload(machine, spec, *words)
+
+    monkeypatch.setattr(watch, "run_workload", meet)
+    play.outcomes["f/a"] = [dict(FAILS)]
+    record = until_a_failure(play, *map(work, "abc"), fresh=True, spare=spare_of(2))
+    assert play.ran == ["f/a"]
+    cases = told(record)
+    assert (cases["f/b:not-run"], cases["f/c:not-run"]) == ("skip", "skip")
+
+
+def test_a_cell_that_is_ended_by_another_keeps_what_it_knows(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, built, context = ready(play, work("a"), work("b"), work("c"))
+    ending = threading.Event()
+    run_workload = watch.run_workload
+
+    def then(machine: Any, spec: WorkloadSpec, *words: Any) -> WorkloadEvidence:
+        if spec.name == "f/b":
+            ending.set()
+            process.sleep(0)
+        return run_workload(machine, spec, *words)
+
+    monkeypatch.setattr(watch, "run_workload", then)
+    record = run_cell(cell, built, context.ended_by(ending, lambda _: None))
+    cases = told(record)
+    assert (cases["f/a:case"], cases["f/b:not-run"], cases["f/c:not-run"]) == (
+        "pass", "skip", "skip",
+    )  # fmt: skip
+    assert record.verdict is Verdict.SKIP, "a part of a cell is no pass"
+    assert cases["boot:kernel-log"] == "pass", "what was printed by then is judged"
+    with pytest.raises(Ended):
+        run_cell(cell, built, context.ended_by(ending, lambda _: None))
+
+
+def test_a_crash_is_examined_although_the_run_ends(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, built, context = ready(play, work("a"), work("b"))
+    ending = threading.Event()
+
+    def examine(lost: crash.Lost) -> CrashReport:
+        ending.set()  # another cell has failed meanwhile
+        process.sleep(0)
+        return play.examine(lost)
+
+    monkeypatch.setattr(crash, "examine", examine)
+    play.outcomes["f/a"] = [{"guest": GuestEnd.PANIC, "inside": PANIC}]
+    record = run_cell(cell, built, context.ended_by(ending, lambda _: None))
+    assert not any("fresh guest was booted" in note for note in record.notes)
+    assert find(record, "f/a:kernel-log").crash is not None
+    assert find(record, "f/b:not-run").verdict is Verdict.SKIP
+
+
+def test_the_rest_of_a_cell_keeps_the_logs_of_what_was_run(play: Play) -> None:
+    play.outcomes["f/a"] = [{"inside": WARNING} | FAILS]
+    works = (work("a"), work("b"))
+    first = until_a_failure(play, *works)
+    folder = play.folder / "run" / "cells/k__c__x86_64__s"
+    before = (folder / "console.log").read_bytes()
+    rest = until_a_failure(play, *works, done=workloads_done(first))
+    assert play.ran == ["f/a", "f/b"]
+    assert play.requests[-1].console.name == "console-2.log"
+    assert (folder / "console.log").read_bytes() == before
+    whole = joined(first, rest, [spec.name for spec in works])
+    assert told(whole)["f/a:case"] == "fail"
+    assert told(whole)["f/b:case"] == "pass"
+    assert "f/b:not-run" not in told(whole)
+
+
+# ---------------------------------------------------------------- in turn
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_is_likeliest_to_fail_runs_first_and_is_told_in_its_place(
+    play: Play, copies: list[str], fresh: bool
+) -> None:
+    cell, built, context = ready(play, *map(work, "abc"))
+    signs = (
+        ("f/a", Signs(runs=1, seconds=9.0)), ("f/b", Signs(runs=1, seconds=1.0)),
+        ("f/c", Signs(failed=True, found=1, runs=1, seconds=5.0)),
+    )  # fmt: skip
+    plain = run_cell(replace(cell, fresh_guests=fresh), built, context)
+    play.ran.clear()
+    record = run_cell(replace(cell, fresh_guests=fresh, signs=signs), built, context)
+    assert play.ran == ["f/c", "f/b", "f/a"]
+    assert [(c.id, c.verdict) for c in record.cases] == [(c.id, c.verdict) for c in plain.cases]

@@ -10,9 +10,11 @@ from kernel_fixtures import cache, fetch, kernel
 
 from orchestrator.host import sandbox
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import ENDED
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CellRecord
+from orchestrator.model.signs import Signs
 from orchestrator.model.spec import (
     HOST_CONFIG,
     HOST_SHAPE,
@@ -56,15 +58,26 @@ def run(cache: Cache, kernel, fetch, tmp_path) -> Callable[..., tuple[CellRecord
         (kernel / name).parent.mkdir(parents=True, exist_ok=True)
         (kernel / name).write_text(text)
 
-    def work(*specs: WorkloadSpec) -> tuple[CellRecord, list[Event]]:
+    def work(
+        *specs: WorkloadSpec,
+        fail_fast: bool = False,
+        done: tuple[str, ...] = (),
+        signs: tuple[tuple[str, Signs], ...] = (),
+    ) -> tuple[CellRecord, list[Event]]:
         tree = fetch(f"path:{kernel}").tree
         source = KernelSpec("k", f"path:{kernel}")
         made = Kernel(KernelTree(source, "6.12.117", tree, tree), "slot", source.source)
         build = Build("k/host/x86_64", source, HOST_CONFIG, "x86_64")
-        cell = Cell("k/host/x86_64/-", build, HOST_SHAPE, specs)
+        cell = Cell("k/host/x86_64/-", build, HOST_SHAPE, specs, done=done, signs=signs)
         events: list[Event] = []
         machine = Machine(cache, tmp_path / "run", tmp_path)
-        context = Context(RunValues("r", 1), machine, events.append)
+
+        def listen(event: Event) -> None:
+            events.append(event)
+            if fail_fast and event.verdict is Verdict.FAIL:
+                machine.ending.set()
+
+        context = Context(RunValues("r", 1), machine, listen)
         return host_cell.run_host_cell(cell, made, context), events
 
     return work
@@ -128,3 +141,24 @@ def test_a_host_that_shuts_nothing_in_says_so(run, monkeypatch) -> None:
     record, _ = run(spec("round"))
     assert record.verdict is Verdict.PASS
     assert record.notes == (sandbox.BARE,)
+
+
+def test_it_ends_at_a_failure_and_goes_on_with_the_rest(run) -> None:
+    specs = (spec("early"), spec("idle"), spec("round"))
+    record, _ = run(*specs, fail_fast=True)
+    found = {f"{case.workload}:{case.case}": case for case in record.cases}
+    assert Verdict.FAIL in {c.verdict for c in record.cases if c.workload == "host/shapes/early"}
+    for name in ("idle", "round"):
+        case = found[f"host/shapes/{name}:not-run"]
+        assert (case.verdict, case.reason) == (Verdict.SKIP, ENDED)
+    assert record.verdict is Verdict.FAIL
+    rest, _ = run(*specs, done=("host/shapes/early", "host/shapes/idle"))
+    assert {case.workload for case in rest.cases} == {"host/shapes/round"}
+
+
+def test_what_failed_last_runs_first(run) -> None:
+    failed = (("host/shapes/early", Signs(failed=True, runs=1, found=1)),)
+    record, events = run(spec("round"), spec("early"), signs=failed)
+    ran = [event.text for event in events if event.stage == "run"]
+    assert ran == ["host/shapes/early", "host/shapes/round"]
+    assert next(iter(record.cases)).workload == "host/shapes/round"

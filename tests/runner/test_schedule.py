@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.judge.outcome import BUDGET
+from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.names import Verdict
+from orchestrator.model.signs import Turn
 from orchestrator.model.spec import (
     HOST_CONFIG,
     HOST_SHAPE,
@@ -354,3 +355,80 @@ def test_cells_run_in_the_plans_order_whatever_their_builds() -> None:
     assert said == [f"boot {three.id}"]
     for ended, begun in ((three, one), (one, four), (four, two)):
         assert told(schedule.on(CellEnded(ended.id), 1.0)) == [f"boot {begun.id}"]
+
+
+# ---------------------------------------------------------------- ended at the first failure
+
+
+def test_an_ended_run_begins_nothing_more() -> None:
+    schedule = Schedule(plan_of("k", "abc"), 2)
+    schedule.begin(0.0)
+    schedule.on(KernelEnded("k", ready=True), 1.0)
+    schedule.on(NotKept("k/a/x86_64"), 1.0)
+    schedule.on(NotKept("k/b/x86_64"), 1.0)
+    assert told(schedule.on(BuildEnded("k/c/x86_64", P), 1.0)) == ["boot k/c/x86_64/small"]
+    schedule.end()
+    assert told(schedule.on(CellEnded("k/c/x86_64/small", 9.0), 10.0)) == [
+        f"leave k/a/x86_64/small: skip, {ENDED}", f"leave k/b/x86_64/small: skip, {ENDED}",
+    ]  # fmt: skip
+    assert schedule.finished
+
+
+def test_a_build_that_is_ended_leaves_its_cells() -> None:
+    schedule = Schedule(plan_of("k", "ab"), 16)
+    schedule.begin(0.0)
+    schedule.on(KernelEnded("k", ready=True), 1.0)
+    schedule.on(BuildEnded("k/a/x86_64", P), 1.0)
+    schedule.on(NotKept("k/b/x86_64"), 1.0)
+    schedule.end()
+    assert schedule.on(CellEnded("k/a/x86_64/small", 9.0), 10.0) == ()
+    assert not schedule.spare(1)
+    assert told(schedule.on(NotKept("k/b/x86_64"), 11.0)) == [
+        f"leave k/b/x86_64/small: skip, {ENDED}"
+    ]
+    assert schedule.finished
+
+
+def test_a_kernel_may_end_a_run_before_the_others_are_looked_at() -> None:
+    schedule = Schedule(with_host(plan_of("kl")), 2)
+    schedule.begin(0.0)
+    schedule.end()
+    assert sorted(told(schedule.on(KernelEnded("k", ready=False), 1.0))) == [
+        f"leave l/a/x86_64/small: skip, {ENDED}", f"leave l/host/x86_64/-: skip, {ENDED}",
+    ]  # fmt: skip
+    assert schedule.finished
+
+
+# ---------------------------------------------------------------- in turn
+
+
+def test_cells_and_builds_go_in_the_plans_turns() -> None:
+    plan = plan_of("k", "abc", (SMALL, WIDE))
+    names = ["k/c/x86_64/wide", *(cell.id for cell in plan.cells if cell.id != "k/c/x86_64/wide")]
+    schedule = Schedule(replace(plan, turns=tuple(map(Turn, names))), 2)
+    schedule.begin(0.0)
+    schedule.on(KernelEnded("k", ready=True), 1.0)
+    for config in "ab":
+        schedule.on(NotKept(f"k/{config}/x86_64"), 1.0)
+    assert told(schedule.on(NotKept("k/c/x86_64"), 1.0)) == ["make k/c/x86_64 with 2"]
+    assert told(schedule.on(BuildEnded("k/c/x86_64", P, 9.0), 2.0)) == ["boot k/c/x86_64/wide"]
+    assert told(schedule.on(CellEnded("k/c/x86_64/wide", 9.0), 3.0)) == ["boot k/c/x86_64/small"]
+    ended = schedule.on(CellEnded("k/c/x86_64/small", 9.0), 4.0)
+    assert told(ended) == ["make k/a/x86_64 with 2"]
+
+
+def test_in_turn_the_parts_of_a_series_are_built_before_the_whole() -> None:
+    plan = plan_of("k", "ab")
+    parts = [
+        replace(
+            b, id=f"k@1/{b.config.name}/x86_64", kernel=replace(b.kernel, name="k@1", prefix_of="k")
+        )
+        for b in plan.builds
+    ]
+    builds = (parts[0], plan.builds[0], parts[1], plan.builds[1])
+    turns = tuple(map(Turn, ("k/b/x86_64/small", "k/a/x86_64/small")))
+    schedule = Schedule(replace(plan, builds=builds, turns=turns), 2)
+    ordered = sorted(builds, key=lambda build: schedule._rank[build.id])
+    assert [build.id for build in ordered] == [
+        "k@1/b/x86_64", "k/b/x86_64", "k@1/a/x86_64", "k/a/x86_64",
+    ]  # fmt: skip

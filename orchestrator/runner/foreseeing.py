@@ -15,7 +15,7 @@ from orchestrator.model.formats import counted
 from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Plan
-from orchestrator.runner.context import Event, Listener
+from orchestrator.runner.context import OF_BUILD, OF_CASE, OF_CELL, OF_KERNEL, Event, Listener
 
 EXPECTED = "expected"
 KNOWN = "known issue"
@@ -49,18 +49,18 @@ class Foreseeing:
 
     def __call__(self, event: Event) -> None:
         """Mark and hand on one event."""
-        if event.kind == "kernel" and event.version:
+        if event.kind == OF_KERNEL and event.version:
             self.versions[event.id] = event.version
         if event.verdict is Verdict.FAIL:
-            found = self._of_cell(event.id) if event.kind == "cell" else self._of_case(event)
-            if event.kind == "case":
+            found = self._of_cell(event.id) if event.kind == OF_CELL else self._of_case(event)
+            if event.kind == OF_CASE:
                 self._keep(event.id, found)
             elif found:
                 self.parts[event.id] = found
             event = replace(event, foreseen=found)
-            if found and event.kind == "cell" and event.id in self.cells:
+            if found and event.kind == OF_CELL and event.id in self.cells:
                 event = replace(event, foreseen_cases=len(self.cells[event.id]))
-        elif event.kind == "case" and event.verdict is Verdict.ERROR:
+        elif event.kind == OF_CASE and event.verdict is Verdict.ERROR:
             self._keep(event.id, "")  # nobody foresees what the host does
         self.listener(event)
 
@@ -86,8 +86,8 @@ class Foreseeing:
 def _as_case(event: Event) -> CaseResult:
     """The case that an event tells of; its hits are not known, their titles are in its text."""
     case_id = CaseId.parse(event.id)
-    if event.kind == "kernel":
+    if event.kind == OF_KERNEL:
         case_id = CaseId.of_series(event.id)
-    elif event.kind == "build":
+    elif event.kind == OF_BUILD:
         case_id = CaseId(CellId.parse(event.id), BUILD, BUILD)
     return CaseResult(str(case_id), case_id.workload, case_id.case, Verdict.FAIL, event.text)
