@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import LabError
-from orchestrator.model.spec import Plan
-from orchestrator.plan.first import with_signs, with_turns
+from orchestrator.model.names import CellId
+from orchestrator.model.signs import Signs
+from orchestrator.model.spec import Cell, KernelSpec, Plan
+from orchestrator.plan.first import Known, with_signs, with_turns
 from orchestrator.runner.context import Places
 
 
@@ -22,11 +26,41 @@ def likeliest_first(plan: Plan, places: Places, *, base_beside: bool = False) ->
 def knowing(plan: Plan, places: Places) -> Plan:
     """The plan with what is known of its workloads; its cells stay in their order.
 
-    A history that cannot be read is no reason to stop.
+    A history that cannot be read is no reason to stop, nor is a series that the run will refuse.
     """
     from orchestrator.results.signs import signs
 
     kernels = {cell.build.kernel.name for cell in plan.cells}
+    known: dict[tuple[str, str], Signs] = {}
     with contextlib.suppress(LabError):
-        return with_signs(plan, signs(places.history, kernels))
-    return plan
+        known.update(signs(places.history, kernels))
+    with contextlib.suppress(LabError):
+        known.update(_touches(plan, known, places.cache))
+    return with_signs(plan, known) if known else plan
+
+
+def _touches(plan: Plan, known: Known, cache: Cache) -> dict[tuple[str, str], Signs]:
+    """What is known of the workloads that run what the series of a plan change."""
+    from orchestrator.judge.coverage_map import Asked, touching
+    from orchestrator.kernel.series.changed import changed_lines
+    from orchestrator.kernel.series.load import load_series
+    from orchestrator.runner import coverage_map
+
+    series = dict.fromkeys(one.series for one in map(_kernel, plan.cells) if one.series)
+    reaches = coverage_map.known(cache) if series else ()
+    if not reaches:
+        return {}
+    asked = Asked(files=tuple(f for one in series for f in changed_lines(load_series(one).patches)))
+    found = {}
+    for cell in plan.cells:
+        place = CellId.parse(cell.id)
+        # What was counted on the other architecture is better than nothing.
+        here = [one for one in reaches if one.arch == place.arch] or reaches
+        for runs in touching(here, asked):
+            key = (str(place).partition("/")[2], runs.workload)
+            found[key] = replace(known.get(key, Signs()), touches=runs.functions)
+    return found
+
+
+def _kernel(cell: Cell) -> KernelSpec:
+    return cell.build.kernel

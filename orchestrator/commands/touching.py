@@ -10,7 +10,8 @@ import click
 
 from orchestrator.commands.workspace import find_places
 from orchestrator.judge.coverage_map import Asked, touching
-from orchestrator.kernel.series import diff, load
+from orchestrator.kernel.series import load
+from orchestrator.kernel.series.changed import changed_lines
 from orchestrator.model.codec import plain
 from orchestrator.model.coverage import Lines
 from orchestrator.model.errors import UserError
@@ -45,26 +46,7 @@ def list_touching(what: str, as_json: bool) -> int:
 
 def _asked(what: str) -> Asked:
     if what.startswith(("git:", "b4:")) or Path(what).exists():
-        lines: dict[str, set[int]] = {}
-        for patch in load.load_series(what).patches:
-            for file in diff.parse(patch.diff):
-                lines.setdefault(file.old or file.name, set()).update(_changed(file))
-        return Asked(files=tuple((name, Lines(some)) for name, some in lines.items() if some))
+        return Asked(files=changed_lines(load.load_series(what).patches))
     if what.endswith((".c", ".h")):
         return Asked(files=((what, Lines()),))
     return Asked(functions=frozenset((what,)))
-
-
-def _changed(file: diff.FileDiff) -> set[int]:
-    """The lines that a file had where a diff changes it: the removed ones, and the one before what
-    is added."""
-    found = set()
-    for hunk in file.hunks:
-        at = hunk.old_start
-        for line in hunk.text.split(b"\n")[1:]:
-            if line[:1] == b"-":
-                found.add(at)
-            elif line[:1] == b"+":
-                found.add(max(1, at - 1))
-            at += line[:1] in (b" ", b"-") or not line
-    return found

@@ -18,10 +18,12 @@ from orchestrator import runner
 from orchestrator.cli import cli
 from orchestrator.commands import run as command
 from orchestrator.commands.nightly import _arranged
+from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Plan
 from orchestrator.results import history
+from orchestrator.runner import coverage_map
 from orchestrator.runner.context import Places
 
 PLACE = "default/x86_64/small"
@@ -108,6 +110,37 @@ def test_a_plan_shows_it(folder: Path, lab: Callable[..., Any]) -> None:
         "no database at all, and long enough for one"
     )
     assert "FIRST" not in lab("plan", "--arch", "x86_64", "-p", "smoke").out
+
+
+PATCH = """From: A <a@example.org>
+Subject: [PATCH] mm/userfaultfd: x
+---
+diff --git a/mm/userfaultfd.c b/mm/userfaultfd.c
+--- a/mm/userfaultfd.c
++++ b/mm/userfaultfd.c
+@@ -10,3 +10,3 @@ int move(void)
+ ten
+-eleven
++ELEVEN
+ twelve
+"""
+
+
+def test_what_is_known_to_run_what_the_series_changes_comes_early(
+    folder: Path, lab: Callable[..., Any]
+) -> None:
+    from orchestrator.commands.workspace import find_places
+
+    (folder / "a.patch").write_text(PATCH)
+    words = ("plan", "--arch", "x86_64", "-p", "smoke", "--series", "a.patch")
+    assert "FIRST" not in lab(*words).out
+    code = {"mm/userfaultfd.c": FileCode(Lines((11, 30)), (Function("move", 9, 20),))}
+    ran = {"uffd-move/swap": {"mm/userfaultfd.c": Lines((11,))}}
+    coverage_map.remember(Coverage(code, ran), "arm64", "6.12", find_places().cache)
+    lines = [line.split(maxsplit=1) for line in lab(*words).out.splitlines()]
+    assert ["uffd-move/swap", "runs move, which the series touches"] in lines
+    (folder / "a.patch").write_text(PATCH.replace("-10,3 +10,3", "-40,3 +40,3"))
+    assert "FIRST" not in lab(*words).out
 
 
 def test_a_night_keeps_its_cells_in_order_of_worth(folder: Path, lab: Callable[..., Any]) -> None:
