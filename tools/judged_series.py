@@ -186,7 +186,9 @@ def narrow_row(said: Said | None) -> Row:
         return Row((what, "" if said is None else "this lab has no such command"), None)
     line = _line(said, "", ": needs ")
     needed = line.partition(": needs ")[2].partition(";")[0].partition(" (")[0]
-    names = [re.search(rf"\b{word}\b", needed, re.IGNORECASE) for word in ("thp", "swap")]
+    # Of "this or that" either is enough.
+    each = " ".join(part for part in re.split(r", | and ", needed) if " or " not in part)
+    names = [re.search(rf"\b{word}\b", each, re.IGNORECASE) for word in ("thp", "swap")]
     return Row((what, line), said.status == 0 and all(names))
 
 

@@ -141,6 +141,7 @@ def test_a_search_has_to_be_sure_of_the_patch() -> None:
         ("c:counters: needs the fragments thp and swap (fails 1 of 1 as it was)", True),
         ("c:counters: needs the swap disk; the fragment thp does not matter", False),
         ("c:counters: needs the swap disk; cannot be tried without the fragment thp", False),
+        ("c:counters: needs two CPUs and the fragment thp or the swap disk", False),
         ("c:counters: needs nothing of what was tried", False),
         ("", False),
     ],
