@@ -23,10 +23,10 @@ NARROWED = "ledger/together:counters"
 #: What may be changed to narrow it down: the guest, the architecture, the config.
 AXES = ("shape", "arch", "fragments")
 #: The plant that shows in fewer than half of the runs, where it shows, and what is above and below.
-RACE, RACE_ARCH, RACE_WORKLOAD = "efault-on-migration-entry", "x86_64", "race/compact"
+RACE, RACE_ARCH, RACE_WORKLOAD = "stale-folio-on-retry", "x86_64", "race/zap"
 HARMLESS = ("0001-*.patch", "0004-*.patch")
 #: Runs until a race shows once in one.
-RACE_RUNS = 6
+RACE_RUNS = 10
 #: For the trials of what failed: without one they end when the run has taken twice as long.
 RACE_BUDGET = "60m"
 #: Trials of the search for it.

@@ -76,7 +76,7 @@ def test_the_race_stands_between_two_harmless_patches(tmp_path: Path) -> None:
     found = load_series(str(series.put_race(tmp_path / "series"))).patches
     assert [patch.subject for patch in found] == [
         "userfaultfd: look for a context and its feature in one expression",
-        "mm/userfaultfd: EFAULT for a page under migration",
+        "mm/userfaultfd: keep the folio of the round before",
         "userfaultfd: fill in the range that a move wakes in one place",
     ]
 
