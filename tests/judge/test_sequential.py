@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterable
 
 import pytest
-from measure_sequential import simulated
+from measure_sequential import NOISES, in_bursts, simulated
 
 from orchestrator.judge.sequential import Decided, decide
 from orchestrator.model.judging import Decision, ErrorRates
@@ -59,8 +60,7 @@ def test_stricter_rates_take_more_pairs():
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.02, 0.2, 0.5, 0.9])
 def test_a_flake_on_both_sides_is_rarely_called_a_regression(rate):
-    found, _ = simulated(rate, rate)
-    assert found[Decision.REGRESSION] <= 10
+    assert simulated(rate, rate).share(Decision.REGRESSION) <= 0.01
 
 
 @pytest.mark.slow
@@ -68,12 +68,33 @@ def test_a_flake_on_both_sides_is_rarely_called_a_regression(rate):
     ("rate", "base", "median"), [(0.5, 0.2, 90), (0.3, 0.0, 45), (0.9, 0.6, 80), (1.0, 0.7, 45)]
 )
 def test_a_regression_of_thirty_points_is_rarely_missed(rate, base, median):
-    found, took = simulated(rate, base)
-    assert found[Decision.REGRESSION] >= 950
-    assert took <= median
+    found = simulated(rate, base)
+    assert found.share(Decision.REGRESSION) >= 0.95
+    assert found.median <= median
 
 
 @pytest.mark.slow
 def test_a_better_kernel_is_no_regression():
-    found, _ = simulated(0.2, 0.5)
-    assert found[Decision.REGRESSION] == 0
+    assert simulated(0.2, 0.5).found[Decision.REGRESSION] == 0
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_each_kind_of_noise_fails_as_often_as_it_says(noise):
+    pairs = list(itertools.islice(NOISES[noise](0.5, 0.2, random.Random(noise)), 20000))
+    assert abs(sum(failed for failed, _ in pairs) / len(pairs) - 0.5) < 0.02
+    assert abs(sum(failed for _, failed in pairs) / len(pairs) - 0.2) < 0.02
+
+
+def test_failures_of_bursts_crowd_and_cannot_always_be_there():
+    pairs = list(itertools.islice(in_bursts(0.2, 0.2, random.Random(1)), 20000))
+    both = sum(one and other for one, other in pairs) / len(pairs)
+    assert both > 1.5 * 0.2 * 0.2
+    with pytest.raises(ValueError, match="no bursts"):
+        next(in_bursts(0.5, 0.5, random.Random(1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["drifting", "in bursts"])
+def test_noise_that_both_kernels_share_makes_no_regression(noise):
+    assert simulated(0.2, 0.2, noise).share(Decision.REGRESSION) <= 0.01
+    assert simulated(0.5, 0.2, noise).share(Decision.REGRESSION) >= 0.95

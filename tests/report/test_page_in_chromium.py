@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The page in a browser: what its script does, what it asks for, and how long it takes to open."""
 
-from dataclasses import replace
-
 import pytest
 from chromium import PROGRAM, Chromium
-from sample_run import broken_run, good_run, ledger, write_files
+from many_cases import many
+from sample_run import broken_run, good_run, write_files
 
 from orchestrator.judge.compare import compare
-from orchestrator.model.evidence import Counter
-from orchestrator.model.names import Verdict
 from orchestrator.report import html
 
 pytestmark = [
@@ -137,50 +134,11 @@ def test_no_width_makes_it_scroll_sideways(browser, broken, width, dark, tmp_pat
     assert (colour == "rgb(255, 255, 255)") is not dark
 
 
-def many(count):
-    """A run with so many cases, one in five with counters and a ledger, one in a hundred failed."""
-    run = good_run()
-    cells = []
-    for cell in run.cells:
-        cases = []
-        for n in range(count // 2):
-            case = replace(
-                cell.cases[1],
-                id=f"{cell.id}:move/w{n // 12}:case-{n}",
-                workload=f"move/w{n // 12}",
-                case=f"case-{n}",
-                rerun=f"lab rerun 20240105-112233-smoke {cell.id}:move:case-{n}",
-            )
-            if n % 5 == 0:
-                counters = tuple(Counter(f"counter-{k}", 1, 2, 3, 4, 4) for k in range(11))
-                case = replace(case, counters=counters, ledger=ledger() * 4)
-            if n % 100 == 0:
-                case = replace(case, verdict=Verdict.FAIL, reason=f"swap.c:{n}: got 0, expected 1")
-            cases.append(case)
-        cells.append(replace(cell, cases=tuple(cases)))
-    return replace(run, cells=tuple(cells), run=replace(run.run, exit_status=1))
-
-
-def busy(browser):
-    """CPU seconds of the page's main thread since its process began."""
-    told = {m["name"]: m["value"] for m in browser.call("Performance.getMetrics")["metrics"]}
-    return told["TaskDuration"]
-
-
 def test_five_thousand_cases_open_in_less_than_a_second(browser, tmp_path):
-    run = many(5000)
     page = tmp_path / "index.html"
-    page.write_text(html.render(run, None), "utf-8")
+    page.write_text(html.render(many(5000), None), "utf-8")
     browser.look(1280, 900)
-    # What other programs take of the machine is not the page's: the CPU time of its main thread
-    # counts, in which it is read, laid out and run.  A page that is opened from a file after
-    # about:blank has a process of its own, whose start is part of it.
-    browser.call("Performance.enable", timeDomain="threadTicks")
-    taken = []
-    for _ in range(3):
-        browser.open(page.as_uri())
-        browser.run("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-        taken.append(busy(browser))
+    taken = [browser.opened_in(page.as_uri()) for _ in range(3)]
     assert browser.run("document.querySelectorAll('#cells .case').length") == 5000
     assert min(taken) < 1.0, taken
     browser.run("press('fail')")
