@@ -12,7 +12,7 @@ import click
 
 from orchestrator.commands.workspace import command_line, load, stored_places
 from orchestrator.model.errors import UserError
-from orchestrator.model.names import CaseId
+from orchestrator.model.names import CaseId, Verdict
 from orchestrator.model.results import CaseResult, RunResult
 from orchestrator.model.spec import LabConfig
 from orchestrator.report.text import visible
@@ -77,6 +77,18 @@ def first_failing(reports: Path, words: tuple[str, ...]) -> tuple[Path, RunResul
     raise UserError(f"no case of run {chosen.run.run.id} failed", _last_failed(reports))
 
 
+def _refuse_good(found: Failing) -> None:
+    """A search is for what failed: of another case each trial would only say so again."""
+    verdict = found.case.verdict
+    if verdict is Verdict.PASS or (verdict is Verdict.SKIP and not found.case.known):
+        did = "passed" if verdict is Verdict.PASS else "was skipped"
+        raise UserError(
+            f"{found.case.id} {did} in run {found.run.run.id}: there is no failure to search",
+            f"name a case that failed; this one is tried again by "
+            f"`lab rerun {found.run.run.id} {found.case.id} --until-fail N`",
+        )
+
+
 def _last_failed(reports: Path) -> str:
     with contextlib.suppress(UserError):
         folder = runs.find_run(reports, runs.LAST_FAILED)
@@ -132,13 +144,17 @@ def failing(words: tuple[str, ...], resume: str | None = None, notes: str = "") 
     """The case that the words of a command mean which tries it again (:func:`first_failing`).
 
     :param resume: a search that goes on: without words its own case is meant.
-    :param notes: what the notes of such a search are called.
+    :param notes: what the notes of such a search are called; empty for what is no search, and may
+        try a case again that did not fail.
     :raises UserError: when the run or the case is unknown, or lab.yaml is wrong.
     """
     places = stored_places()
     config = load(places)
     if words or resume is None:
-        return Failing(places, config, *first_failing(places.reports, words))
+        found = Failing(places, config, *first_failing(places.reports, words))
+        if notes and resume is None:
+            _refuse_good(found)
+        return found
     from orchestrator.runner.searching import searched
 
     folder = runs.find_run(places.reports, resume)

@@ -153,6 +153,12 @@ def command_of(run_name: str) -> list[str]:
             f"run {earlier.run.id} cannot be resumed: it was made by {earlier.run.command!r}",
             "start it again",
         )
+    if any(word.partition("=")[0] == "--resume" for word in words):
+        raise UserError(
+            f"run {earlier.run.id} cannot be resumed again: an older lab that resumed it did not "
+            "keep what was asked for",
+            "start it again",
+        )
     return words[2:]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -27,10 +28,10 @@ def list_touching(what: str, as_json: bool) -> int:
         ``--series`` takes it.
     :raises UserError: when nothing was ever counted, or the series cannot be read.
     """
+    asked = _asked(what)
     reaches = known(find_places(anywhere=True).cache)
     if not reaches:
         raise UserError("nobody has counted yet what workloads run", HOW)
-    asked = _asked(what)
     found = touching(reaches, asked)
     if as_json:
         click.echo(json.dumps([plain(one) for one in found], indent=1))
@@ -45,8 +46,8 @@ def list_touching(what: str, as_json: bool) -> int:
 
 
 def _asked(what: str) -> Asked:
-    if what.startswith(("git:", "b4:")) or Path(what).exists():
+    if what.endswith((".c", ".h")):  # before what exists: one stands in a kernel's tree
+        return Asked(files=((os.path.normpath(what), Lines()),))
+    if what.startswith(("git:", "b4:")) or "/" in what or Path(what).exists():
         return Asked(files=changed_lines(load.load_series(what).patches))
-    if what.endswith((".c", ".h")):
-        return Asked(files=((what, Lines()),))
     return Asked(functions=frozenset((what,)))

@@ -91,6 +91,8 @@ def judgement(run: RunResult, comparison: Comparison | None, causes: Sequence[Ca
     """
     found = _judged(run, comparison, causes)
     cut = _cut(run) if run.searched is None else ""  # a search says so itself
+    if not found.text:
+        return found
     return Judgement((Piece(cut), *found.what), found.how, found.more) if cut else found
 
 

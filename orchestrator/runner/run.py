@@ -25,6 +25,7 @@ from orchestrator.kernel.build import asked
 from orchestrator.kernel.build.request import require_tools
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, UserError
+from orchestrator.model.formats import counted
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
@@ -121,6 +122,8 @@ def run_plan(
     if not options.boot and plan.cells and all(cell.on_host for cell in plan.cells):
         raise UserError("there is no kernel to build: what was asked for runs on the host",
                         "`lab run` runs it")  # fmt: skip
+    if options.resume:
+        refuse_other_plan(store.load(options.resume), plan)
     with using(places.cache):
         check_compilers(plan)
         if options.boot:
@@ -282,11 +285,29 @@ def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> It
     with record.log_to(folder / LOG):
         runs.keep_shapes(plan, folder)
         places.cache.folder.mkdir(parents=True, exist_ok=True)
+        # What was asked for is what it was started with: a resumed run can be resumed again.
+        command = earlier.run.command if earlier else options.command
         info = RunInfo(
-            run_id, record.now(), "", options.command, EXIT_INTERRUPTED, __version__, plan.profile,
+            run_id, record.now(), "", command, EXIT_INTERRUPTED, __version__, plan.profile,
             record.host(places), baseline,
         )  # fmt: skip
         yield Book(plan, places, folder, info, began, earlier)
+
+
+def refuse_other_plan(earlier: RunResult, plan: Plan) -> None:
+    """See that a plan has what a run that it goes on with has: what it has not would be lost.
+
+    :raises UserError: when it has not.
+    """
+    mine = {cell.id for cell in plan.cells}
+    other = [cell.id for cell in earlier.cells if cell.id not in mine]
+    if other:
+        more = f" and {counted(len(other) - 1, 'other cell')}" if len(other) > 1 else ""
+        raise UserError(
+            f"run {earlier.run.id} has {other[0]}{more}, which is not asked for now",
+            f"nothing was changed; it was started as `{earlier.run.command}`, and its kernels and "
+            "configs have to be in lab.yaml",
+        )
 
 
 def _status(

@@ -147,7 +147,8 @@ def _watch(
     Gives the exit status, whether its time ran out, how the guest is, and how dead where it was
     asked.  A program that still gets on when its time is up has some more.
     """
-    deadline = workload.timeout * guest.slowness + workload.budget
+    limit = workload.timeout * guest.slowness
+    deadline, most = limit + workload.budget, pulse.MOST * limit + workload.budget
     heard = time.monotonic()
     beat = pulse.Pulse(heard)
     shown = ""
@@ -171,7 +172,7 @@ def _watch(
             return None, False, state, ""
         now = time.monotonic()
         late = now - began > deadline
-        if late and (now - began > pulse.MOST * deadline or not beat.gets_on(now, guest.slowness)):
+        if late and (now - began > most or not beat.gets_on(now, guest.slowness)):
             return None, True, *_ask(guest)
         if now - heard > SILENCE * guest.slowness:
             found, how = _ask(guest)

@@ -83,6 +83,14 @@ def test_what_does_not_fail_again_is_no_search(world: World, lab: Callable[..., 
     assert "nothing to search: fails 0 of 15 at the end" in done.out
 
 
+def test_what_passed_is_no_search(world: World, lab: Callable[..., Any]) -> None:
+    for command in ("bisect", "narrow"):
+        done = lab(command, "r1", CASE.replace("counters", "moves"), "--plain")
+        assert done.status == 2
+        assert "fam/one:moves passed in run r1: there is no failure to search" in done.err
+    assert world.booted == []
+
+
 def test_a_range_of_commits_and_a_merge_in_it(
     world: World, folder: Path, lab: Callable[..., Any]
 ) -> None:

@@ -22,7 +22,7 @@ from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Plan
-from orchestrator.results import history
+from orchestrator.results import history, store
 from orchestrator.runner import coverage_map
 from orchestrator.runner.context import Places
 
@@ -50,6 +50,19 @@ def start(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     monkeypatch.setattr(sys, "argv", ["lab", *words])
     done = CliRunner().invoke(cli, words)
     assert isinstance(done.exception, Planned), done.output
+
+
+def test_a_run_of_which_nobody_knows_what_was_asked_for_is_not_resumed(
+    folder: Path, lab: Callable[..., Any]
+) -> None:
+    run = sample_run.good_run()
+    store.save(
+        replace(run, run=replace(run.run, command="lab run --resume latest -x")),
+        folder / "reports" / run.run.id,
+    )
+    done = lab("run", "--resume", run.run.id)
+    assert done.status == 2
+    assert "cannot be resumed again: an older lab" in done.err
 
 
 def remember(folder: Path, workload: str, place: str = PLACE) -> None:

@@ -49,6 +49,21 @@ def test_by_function_and_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["workload"] for one in json.loads(capsys.readouterr().out)] == ["a/gone", "a/map"]
 
 
+def test_a_file_of_the_kernel_may_stand_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mm").mkdir()
+    (tmp_path / "mm/mmap.c").write_text("int x;\n")
+    for name in ("mm/mmap.c", "./mm/mmap.c"):
+        assert list_touching(name, False) == 0
+        assert "a/gone" in capsys.readouterr().out
+
+
+def test_a_series_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match=r"nothing/there\.patch"):
+        list_touching("nothing/there.patch", False)
+
+
 def test_by_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.patch").write_text(PATCH)
     assert list_touching("one.patch", False) == 0

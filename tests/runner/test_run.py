@@ -182,6 +182,24 @@ def test_an_unfinished_run_goes_on_in_its_folder(places: Places) -> None:
     assert again.result.run.id == first.result.run.id
 
 
+def test_a_resumed_run_keeps_what_was_asked_for(places: Places) -> None:
+    asked = RunOptions(command="lab run --arch x86_64")
+    first = run_plan(plan_of("k"), places, asked, stages=played())
+    again = RunOptions(resume=first.folder, command=f"lab run --resume {first.folder.name}")
+    for _ in range(2):
+        told = run_plan(plan_of("k"), places, again, stages=played())
+        assert told.result.run.command == asked.command
+
+
+def test_what_another_plan_has_not_is_not_lost(places: Places) -> None:
+    first = run_plan(plan_of("k"), places, RunOptions(command="lab run k"), stages=played())
+    kept = (first.folder / "results.json").read_bytes()
+    with pytest.raises(UserError, match="which is not asked for now") as wrong:
+        run_plan(plan_of("other"), places, RunOptions(resume=first.folder), stages=played())
+    assert "nothing was changed; it was started as `lab run k`" in wrong.value.hint
+    assert (first.folder / "results.json").read_bytes() == kept
+
+
 def test_each_run_of_a_process_has_its_own_log(places: Places) -> None:
     def prepare(spec: KernelSpec, context: Context) -> Kernel:
         logging.getLogger("lab.test").info("this is %s", context.values.name)

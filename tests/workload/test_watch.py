@@ -283,6 +283,8 @@ def test_what_still_gets_on_has_more_time(
     evidence = run(FakeGuest(MovingChannel(forever()), WINDOW), timeout=0.1)
     assert evidence.timed_out
     assert 0.3 <= evidence.seconds < 3.0  # three times its limit, and no more
+    looping = run(FakeGuest(MovingChannel(forever()), WINDOW), timeout=0.02, budget=0.5, seed=1)
+    assert 0.5 <= looping.seconds < 1.5  # of a loop's time nothing is added
 
 
 def test_a_slow_guest_has_more_time(run: Callable[..., WorkloadEvidence]) -> None:
