@@ -73,6 +73,12 @@ def _patches(repeat: Repeat, earlier: RunResult) -> Line:
 
     kernel = repeat.tested.cell.build.kernel
     record = next((one for one in earlier.kernels if one.name == kernel.name), None)
+    if record is not None and record.failure is not None:
+        raise UserError(
+            f"the series of kernel {kernel.name} of run {earlier.run.id} does not apply: patch "
+            f"{record.failure.n}, {record.failure.file}:{record.failure.line}",
+            "mend that patch, or try --apply 3way",
+        )
     if kernel.series is None or record is None or not record.series or repeat.base is None:
         raise UserError(
             f"kernel {kernel.name} of run {earlier.run.id} has no series to search",

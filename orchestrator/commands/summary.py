@@ -135,7 +135,7 @@ def summary_text(
     if comparison is not None:
         lines.append(_comparison_line(comparison))
     if left := not_run_text(run.cells):
-        lines.append(left)
+        lines.append(f"{left}; `lab run --resume {run.run.id}` goes on")
     total = counts_of_run(run)
     if total.skipped and comparison is None:
         lines += [f"note: {k.name}: {UNPROMISED}" for k in run.kernels if UNPROMISED in k.notes]

@@ -60,9 +60,9 @@ class Repeat:
 
     @property
     def steady(self) -> bool:
-        """Whether what is run comes to the same each time."""
+        """Whether what is run comes to the same each time, as all does that boots nothing."""
         workloads = self.tested.cell.workloads
-        return bool(workloads) and all(spec.deterministic for spec in workloads)
+        return not self.boots or (bool(workloads) and all(spec.deterministic for spec in workloads))
 
 
 # ---------------------------------------------------------------- what the trials come to

@@ -117,7 +117,7 @@ def _why(signs: Signs) -> str:
             more = f" and {len(signs.touches) - 1} more" if len(signs.touches) > 1 else ""
             return f"runs {signs.touches[0]}{more}, which the series touches"
         case _Kind.FAILED_BEFORE:
-            return f"failed in {signs.found} of {counted(signs.runs, 'run')}"
+            return f"failed in {signs.found} of {counted(signs.runs, 'run')} of any kernel"
     return ""
 
 

@@ -285,6 +285,11 @@ class _Planner:
         if self.selection.build_mismatched or foresees(self.config, place, CONFIG, CONFIG):
             spec = replace(spec, build_mismatched=True)
         if self.selection.toolchain is not None:
+            if spec.coverage and self.selection.toolchain.is_clang:
+                raise UserError(
+                    f"config {config} counts what runs, and that works with gcc only",
+                    "leave --toolchain out, or choose another config",
+                )
             spec = replace(spec, toolchain=self.selection.toolchain)
         build = Build(place.build, self.kernels[kernel], spec, arch)
         rules = spec.messages.beside(self.config.messages)

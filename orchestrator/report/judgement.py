@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.grouped import by_cause
-from orchestrator.judge.outcome import executed
+from orchestrator.judge.outcome import executed, left_out_of, not_run
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.reach import Reach, reach_of, reach_of_case
 from orchestrator.judge.retried import counts_text
@@ -99,7 +99,10 @@ def judgement(run: RunResult, comparison: Comparison | None, causes: Sequence[Ca
 def _cut(run: RunResult) -> str:
     if not run.run.finished:
         return "The run did not finish; so far: "
-    return "Interrupted; so far: " if run.run.exit_status == EXIT_INTERRUPTED else ""
+    if run.run.exit_status == EXIT_INTERRUPTED:
+        return "Interrupted; so far: "
+    left = not_run(run.cells) or any(map(left_out_of, run.cells))
+    return "Not all was run; so far: " if left else ""
 
 
 def _judged(run: RunResult, comparison: Comparison | None, causes: Sequence[Cause]) -> Judgement:

@@ -241,5 +241,5 @@ class _Search:
         return Searched(
             BISECT, self.said, self.sure, tuple(steps), self._blamed(found) if found else "",
             numbers if self.line.word == PATCH else (), found.probability if found else 0.0,
-            self.trying.repeat.case.id, self.trying.old.name,
+            self.trying.repeat.case.id, self.trying.of,
         )  # fmt: skip

@@ -325,7 +325,7 @@ class _Narrowing:
         return Searched(
             NARROW, self.said, self.sure, tuple(steps),
             narrowing.sentence(least) if self.sure else "",
-            case=self.repeat.case.id, of=self.trying.old.name,
+            case=self.repeat.case.id, of=self.trying.of,
         )  # fmt: skip
 
 

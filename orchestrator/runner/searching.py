@@ -149,6 +149,8 @@ def carry_out(
             trying = Trying(repeat, old, context, doing)
             if book.earlier is not None:
                 trying.state.take(book.earlier)
+                if book.earlier.searched is not None:
+                    trying.of = book.earlier.searched.of or trying.of
             looking = make(trying, noted)
             with trying.guarded():
                 looking.go()

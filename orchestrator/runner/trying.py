@@ -53,6 +53,8 @@ class Trying:
     def __init__(self, repeat: Repeat, old: Path, context: Context, stages: Stages) -> None:
         self.repeat = repeat
         self.old = old
+        #: The name of the run that a search is about: of one that goes on that of its beginning.
+        self.of = old.name
         self.context = context
         self.stages = stages
         self.state = RunState()

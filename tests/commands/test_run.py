@@ -71,7 +71,8 @@ def test_the_summary_tells_of_cells_that_were_not_run(
     left = replace(run.cells[1], cases=(), notes=(f"{BUDGET} before its build",))
     cut = replace(run, cells=(run.cells[0], left))
     print_summary(cut, None, tmp_path, 1.0, as_json=False)
-    assert "\n1 cell not run: time budget\n" in capsys.readouterr().out
+    said = f"\n1 cell not run: time budget; `lab run --resume {run.run.id}` goes on\n"
+    assert said in capsys.readouterr().out
     print_summary(cut, None, tmp_path, 1.0, as_json=True)
     assert json.loads(capsys.readouterr().out)["not_run"] == [left.id]
     print_summary(run, None, tmp_path, 1.0, as_json=True)
@@ -88,7 +89,7 @@ def test_the_summary_tells_what_an_ended_run_left_out(
     ended = replace(run, cells=(cut, replace(second, cases=(), notes=(ENDED,))))
     print_summary(ended, None, tmp_path, 1.0, as_json=False)
     said = "1 workload and 1 cell not run: ended at the first failure"
-    assert f"\n{said}\n" in capsys.readouterr().out
+    assert f"\n{said}; `lab run --resume {run.run.id}` goes on\n" in capsys.readouterr().out
     print_summary(ended, None, tmp_path, 1.0, as_json=True)
     assert json.loads(capsys.readouterr().out)["not_run"] == [second.id, f"{first.id}:w/a"]
 

@@ -88,7 +88,7 @@ def test_what_speaks_for_a_failure_in_the_order_of_its_strength() -> None:
         "failed in its last run",
         "failed in its last run in b/arm64/s",
         "runs move_pages_pte and 1 more, which the series touches",
-        "failed in 2 of 9 runs",
+        "failed in 2 of 9 runs of any kernel",
         "",
         "",
     ]
@@ -163,7 +163,7 @@ def test_the_cell_in_which_something_failed_comes_first() -> None:
     known = {("b/x86_64/t", "u"): Signs(failed=True), ("a/x86_64/t", "v"): Signs(found=1, runs=9)}
     assert cells(plan, known) == "kbt kat kas kbs"
     assert [t.why for t in with_turns(with_signs(plan, known)).turns] == [
-        "failed in its last run", "failed in 1 of 9 runs", "", "",
+        "failed in its last run", "failed in 1 of 9 runs of any kernel", "", "",
     ]  # fmt: skip
 
 

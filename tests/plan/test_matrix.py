@@ -516,6 +516,12 @@ def test_explain_names_different_workload_lists_once() -> None:
     assert "1 (list B)" in text
 
 
+def test_what_runs_is_counted_with_gcc_only() -> None:
+    counting = tuple(replace(one, coverage=("mm/*.c",)) for one in LAB.configs)
+    with pytest.raises(UserError, match="works with gcc only"):
+        plan(replace(LAB, configs=counting), profile="quick", toolchain=Toolchain("clang"))
+
+
 def test_plan_to_dict() -> None:
     made = plan(profile="quick", arches=("x86_64",), baseline="v6.1")
     told = json.loads(json.dumps(plan_to_dict(made)))

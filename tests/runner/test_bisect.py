@@ -82,13 +82,14 @@ def repeat_of(*, deterministic: bool) -> Repeat:
 
 
 def found_by(
-    played: Played, places: Places, *, deterministic: bool = True, most: int = 200, **options: Any
-) -> Bisected:
+    played: Played, places: Places, *, deterministic: bool = True, most: int = 200,
+    old: Path = Path("r1"), **options: Any,
+) -> Bisected:  # fmt: skip
     stages = Stages(
         lambda *_: None, played.prepare, lambda *_: None, played.build, played.run
     )  # fmt: skip
     return bisect(
-        repeat_of(deterministic=deterministic), LINE, Path("r1"), places, RunOptions(**options),
+        repeat_of(deterministic=deterministic), LINE, old, places, RunOptions(**options),
         most=most, rates=ErrorRates(), stages=stages,
     )  # fmt: skip
 
@@ -198,6 +199,14 @@ def test_an_interrupted_search_goes_on(places: Places, monkeypatch: pytest.Monke
     assert second.done.folder == first.done.folder
     # What the first part found stands there still.
     assert {cell.kernel for cell in second.done.result.cells} >= {"k0", "k2", "k3", "k5"}
+
+
+def test_one_that_goes_on_is_still_about_the_run_it_began_with(places: Places) -> None:
+    played = Played(lambda place: place >= 3)
+    first = found_by(played, places, most=2).done.folder
+    told = found_by(played, places, resume=first, old=first).done.result.searched
+    assert told is not None
+    assert (told.of, told.sure) == ("r1", True)
 
 
 def test_the_notes_of_another_search_are_refused(places: Places) -> None:

@@ -9,7 +9,7 @@ that of arch/x86/boot/memory.c, which runs before there is anything to count wit
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -53,8 +53,16 @@ def make_words(files: Iterable[str]) -> tuple[str, ...]:
     return (f"GCOV_PROFILE=$(if $(filter {objects},$@),y,n)",) if objects else ()
 
 
-def problem(config: ConfigSpec, dotconfig: Mapping[str, str]) -> str:
-    """Why a kernel that came out so counts nothing though it was asked to; empty: it does."""
+def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[str]) -> str:
+    """Why a kernel that came out so counts nothing though it was asked to; empty: it does.
+
+    :param files: what :func:`counted` gave.
+    """
+    if config.coverage and not files:
+        return (
+            f"not compiled: no file of this tree fits the `coverage` of config {config.name}, "
+            f"{', '.join(config.coverage)}"
+        )
     if not config.coverage or dotconfig.get("GCOV_KERNEL") == "y":
         return ""
     return (

@@ -212,7 +212,7 @@ def _configure_and_compile(
             problem = (
                 _stopped(wanted, seen.missed)
                 or modules.problem(config, dotconfig)
-                or coverage.problem(config, dotconfig)
+                or coverage.problem(config, dotconfig, wanted.counted)
             )
             with site.log.open("a") as log:  # where the .config stood, there is none yet
                 log.writelines(f"{line}\n" for line in seen.lines)

@@ -62,9 +62,10 @@ def test_these_objects_count_and_no_others_of_their_names(tmp_path: Path) -> Non
 
 
 def test_a_kernel_that_cannot_count_is_the_users_mistake() -> None:
-    assert coverage.problem(CONFIG, {"GCOV_KERNEL": "y"}) == ""
-    assert coverage.problem(ConfigSpec("c"), {}) == ""
-    assert "CONFIG_GCOV_KERNEL came out n" in coverage.problem(CONFIG, {})
+    assert coverage.problem(CONFIG, {"GCOV_KERNEL": "y"}, FILES) == ""
+    assert coverage.problem(ConfigSpec("c"), {}, ()) == ""
+    assert "CONFIG_GCOV_KERNEL came out n" in coverage.problem(CONFIG, {}, FILES)
+    assert "no file of this tree fits" in coverage.problem(CONFIG, {"GCOV_KERNEL": "y"}, ())
 
 
 def test_the_notes_are_kept_of_what_was_compiled(tmp_path: Path) -> None:
