@@ -10,7 +10,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import LabError
 from orchestrator.model.names import CellId
 from orchestrator.model.signs import Signs
-from orchestrator.model.spec import Cell, KernelSpec, Plan
+from orchestrator.model.spec import Plan
 from orchestrator.plan.first import Known, with_signs, with_turns
 from orchestrator.runner.context import Places
 
@@ -46,21 +46,22 @@ def _touches(plan: Plan, known: Known, cache: Cache) -> dict[tuple[str, str], Si
     from orchestrator.kernel.series.load import load_series
     from orchestrator.runner import coverage_map
 
-    series = dict.fromkeys(one.series for one in map(_kernel, plan.cells) if one.series)
+    kernels = (cell.build.kernel for cell in plan.cells)
+    series = dict.fromkeys(kernel.series for kernel in kernels if kernel.series)
     reaches = coverage_map.known(cache) if series else ()
     if not reaches:
         return {}
-    asked = Asked(files=tuple(f for one in series for f in changed_lines(load_series(one).patches)))
+    patches = (patch for one in series for patch in load_series(one).patches)
+    asked = Asked(files=dict(changed_lines(patches)))
+    arches = dict.fromkeys(cell.build.arch for cell in plan.cells)
+    # What was counted on the other architecture is better than nothing.
+    by_arch = {
+        arch: touching([one for one in reaches if one.arch == arch] or reaches, asked)
+        for arch in arches
+    }
     found = {}
     for cell in plan.cells:
-        place = CellId.parse(cell.id)
-        # What was counted on the other architecture is better than nothing.
-        here = [one for one in reaches if one.arch == place.arch] or reaches
-        for runs in touching(here, asked):
-            key = (str(place).partition("/")[2], runs.workload)
+        for runs in by_arch[cell.build.arch]:
+            key = (CellId.parse(cell.id).place, runs.workload)
             found[key] = replace(known.get(key, Signs()), touches=runs.functions)
     return found
-
-
-def _kernel(cell: Cell) -> KernelSpec:
-    return cell.build.kernel

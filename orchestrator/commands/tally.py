@@ -101,7 +101,7 @@ class Tally:
 
 
 def _expected(plan: Plan, cell: Cell, known: Durations) -> dict[str, float | None]:
-    place = str(CellId.parse(cell.id)).partition("/")[2]
+    place = CellId.parse(cell.id).place
     found: dict[str, float | None] = {}
     for spec in cell.workloads:
         took = known.get((place, spec.name))

@@ -47,7 +47,7 @@ def list_touching(what: str, as_json: bool) -> int:
 
 def _asked(what: str) -> Asked:
     if what.endswith((".c", ".h")):  # before what exists: one stands in a kernel's tree
-        return Asked(files=((os.path.normpath(what), Lines()),))
+        return Asked(files={os.path.normpath(what): Lines()})
     if what.startswith(("git:", "b4:")) or "/" in what or Path(what).exists():
-        return Asked(files=changed_lines(load.load_series(what).patches))
+        return Asked(files=dict(changed_lines(load.load_series(what).patches)))
     return Asked(functions=frozenset((what,)))

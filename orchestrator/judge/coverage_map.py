@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.model.coverage import Coverage, Function, Lines
 
@@ -32,16 +32,14 @@ class Asked:
     """What is asked for: functions by name, or lines of files; no lines are the whole file."""
 
     functions: frozenset[str] = frozenset()
-    files: tuple[tuple[str, Lines], ...] = ()
+    files: Mapping[str, Lines] = field(default_factory=dict)
 
     def takes(self, file: str, function: Function) -> bool:
         """Whether a function is among what is asked for."""
         if function.name in self.functions:
             return True
-        return any(
-            file == name and (not lines or any(function.first <= n <= function.last for n in lines))
-            for name, lines in self.files
-        )
+        lines = self.files.get(file)
+        return lines is not None and (not lines or function.has(lines))
 
 
 @dataclass(frozen=True)
@@ -57,15 +55,11 @@ def of_workload(coverage: Coverage, workload: str, arch: str, kernel: str) -> Re
     """The functions of which a workload ran a line."""
     ran = coverage.ran.get(workload, {})
     functions = {
-        file: tuple(one for one in coverage.files[file].functions if _ran(one, lines))
+        file: tuple(one for one in coverage.files[file].functions if one.has(lines))
         for file, lines in ran.items()
         if file in coverage.files
     }
     return Reach(workload, arch, kernel, {file: has for file, has in functions.items() if has})
-
-
-def _ran(function: Function, lines: Lines) -> bool:
-    return any(function.first <= line <= function.last for line in lines)
 
 
 def touching(known: Iterable[Reach], asked: Asked) -> tuple[Runs, ...]:

@@ -75,6 +75,11 @@ def left_out_of(cell: CellRecord) -> tuple[str, ...]:
     return tuple(case.workload for case in cell.cases if case.case == NOT_RUN)
 
 
+def is_cut(cells: Iterable[CellRecord]) -> bool:
+    """Whether time or an early end left a cell out, or workloads of one."""
+    return any(why_not_run(cell) or left_out_of(cell) for cell in cells)
+
+
 def not_run_text(cells: Iterable[CellRecord]) -> str:
     """``3 cells not run: time budget``; empty where all were run."""
     cells = tuple(cells)
@@ -95,8 +100,7 @@ def is_complete(run: RunResult) -> bool:
     its first failure, or a search: that passes where a failure was explained.
     """
     ended = bool(run.run.finished) and run.run.exit_status in (EXIT_OK, EXIT_KERNEL)
-    cut = not_run(run.cells) or any(map(left_out_of, run.cells))
-    return ended and run.searched is None and bool(run.cells) and not cut
+    return ended and run.searched is None and bool(run.cells) and not is_cut(run.cells)
 
 
 def executed(case: CaseResult) -> bool:

@@ -18,6 +18,10 @@ class Function:
     first: int
     last: int
 
+    def has(self, lines: Iterable[int]) -> bool:
+        """Whether one of these lines is of it."""
+        return any(self.first <= line <= self.last for line in lines)
+
 
 @dataclass(frozen=True)
 class FileCode:

@@ -103,6 +103,11 @@ class CellId:
         return f"{self.kernel}/{self.config}/{self.arch}"
 
     @property
+    def place(self) -> str:
+        """Where it ran, whatever its kernel: ``CONFIG/ARCH/SHAPE``."""
+        return f"{self.config}/{self.arch}/{self.shape}"
+
+    @property
     def parts(self) -> tuple[str, str, str, str]:
         """Kernel, config, architecture, shape."""
         return self.kernel, self.config, self.arch, self.shape

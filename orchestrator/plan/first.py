@@ -55,17 +55,13 @@ def _with(cell: Cell, known: Mapping[str, Mapping[str, Signs]]) -> Cell:
     bases = tuple(f"{spec.name}/" for spec in cell.workloads if spec.selftests is not None)
     found = {
         name: signs
-        for name, signs in known.get(_without_kernel(place), {}).items()
+        for name, signs in known.get(place.place, {}).items()
         if name in names or name.startswith(bases)
     }
-    of_build = known.get(_without_kernel(replace(place, shape=NOT_ANY)), {})
+    of_build = known.get(replace(place, shape=NOT_ANY).place, {})
     if BUILD in of_build:
         found[BUILD] = of_build[BUILD]
     return replace(cell, signs=tuple(sorted(found.items(), key=lambda item: item[0])))
-
-
-def _without_kernel(place: CellId) -> str:
-    return str(place).partition("/")[2]
 
 
 # ---------------------------------------------------------------- within a cell
@@ -91,9 +87,13 @@ def workload_turns(cell: Cell) -> tuple[Turn, ...]:
 
 
 def in_turn(cell: Cell, workloads: Iterable[WorkloadSpec]) -> list[WorkloadSpec]:
-    """Workloads of a cell, with whatever a run gives them besides, in the order of its turns."""
+    """Workloads of a cell, with whatever a run gives them besides, in the order of its turns.
+
+    Without those that an earlier part of the run has done.
+    """
     order = {turn.name: number for number, turn in enumerate(workload_turns(cell))}
-    return sorted(workloads, key=lambda spec: order[spec.name])
+    left = (spec for spec in workloads if spec.name not in cell.done)
+    return sorted(left, key=lambda spec: order[spec.name])
 
 
 def _kind(signs: Signs) -> _Kind:
@@ -158,7 +158,7 @@ def with_turns(plan: Plan, *, base_beside: bool = False) -> Plan:
 
 def _is_twin(cell: str, base: str) -> bool:
     """Whether two cells differ in their kernels alone."""
-    return cell != base and cell.partition("/")[2] == base.partition("/")[2]
+    return cell != base and CellId.parse(cell).place == CellId.parse(base).place
 
 
 def _strength(signs: Signs) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from orchestrator.model.names import CellId
 from orchestrator.model.results import CellPast
 from orchestrator.model.spec import Cell, Plan
 
@@ -41,4 +42,4 @@ def _known(cell: Cell, past: Mapping[str, CellPast]) -> CellPast:
 
 def _place(cell: Cell) -> str:
     """Where a cell runs, whatever its kernel."""
-    return cell.id.partition("/")[2]
+    return CellId.parse(cell.id).place

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import counts_of_run
 from orchestrator.judge.grouped import by_cause
-from orchestrator.judge.outcome import executed, left_out_of, not_run
+from orchestrator.judge.outcome import executed, is_cut
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.reach import Reach, reach_of, reach_of_case
 from orchestrator.judge.retried import counts_text
@@ -101,8 +101,7 @@ def _cut(run: RunResult) -> str:
         return "The run did not finish; so far: "
     if run.run.exit_status == EXIT_INTERRUPTED:
         return "Interrupted; so far: "
-    left = not_run(run.cells) or any(map(left_out_of, run.cells))
-    return "Not all was run; so far: " if left else ""
+    return "Not all was run; so far: " if is_cut(run.cells) else ""
 
 
 def _judged(run: RunResult, comparison: Comparison | None, causes: Sequence[Cause]) -> Judgement:

@@ -126,7 +126,7 @@ class CellRun:
     def _run(self) -> CellRecord:
         image, archive = self.prepare()
         workloads = seeded(self.cell.workloads, self.context.values.seed)
-        left = [spec for spec in in_turn(self.cell, workloads) if spec.name not in self.cell.done]
+        left = in_turn(self.cell, workloads)
         if self.cell.done:
             logs = [path.name for path in self.folder.glob("console*.log")]
             self.boots_before = sum(_OF_A_BOOT.fullmatch(name) is not None for name in logs)

@@ -16,7 +16,7 @@ from orchestrator.model.names import BUILD, CaseId, CellId, Verdict
 from orchestrator.model.results import RunResult
 from orchestrator.model.spec import Plan
 from orchestrator.runner.context import OF_BUILD, OF_CASE, OF_CELL, OF_KERNEL, Event, Listener
-from orchestrator.runner.foreseeing import Foreseeing
+from orchestrator.runner.foreseeing import Foreseeing, case_of
 
 
 class FirstFailure:
@@ -61,7 +61,7 @@ class FirstFailure:
         if event.kind == OF_CELL:
             self._over(CellId.parse(event.id))
             return
-        case = _case_of(event)
+        case = case_of(event)
         if case.cell.kernel == self._base:
             self._of_base(case, event.verdict)
         elif event.verdict is Verdict.FAIL and not event.foreseen:
@@ -96,15 +96,6 @@ class FirstFailure:
     def _end(self, case: CaseId) -> None:
         self.case = self.case or str(case)
         self.ending.set()
-
-
-def _case_of(event: Event) -> CaseId:
-    """The case that an event of a kernel, a build or a case tells of."""
-    if event.kind == OF_KERNEL:
-        return CaseId.of_series(event.id)
-    if event.kind == OF_BUILD:
-        return CaseId(CellId.parse(event.id), BUILD, BUILD)
-    return CaseId.parse(event.id)
 
 
 def _earlier(plan: Plan, run: RunResult) -> dict[CaseId, Verdict]:

@@ -83,11 +83,16 @@ class Foreseeing:
         return "" if "" in found else EXPECTED if EXPECTED in found else KNOWN
 
 
+def case_of(event: Event) -> CaseId:
+    """The case that an event of a kernel, a build or a case tells of."""
+    if event.kind == OF_KERNEL:
+        return CaseId.of_series(event.id)
+    if event.kind == OF_BUILD:
+        return CaseId(CellId.parse(event.id), BUILD, BUILD)
+    return CaseId.parse(event.id)
+
+
 def _as_case(event: Event) -> CaseResult:
     """The case that an event tells of; its hits are not known, their titles are in its text."""
-    case_id = CaseId.parse(event.id)
-    if event.kind == OF_KERNEL:
-        case_id = CaseId.of_series(event.id)
-    elif event.kind == OF_BUILD:
-        case_id = CaseId(CellId.parse(event.id), BUILD, BUILD)
+    case_id = case_of(event)
     return CaseResult(str(case_id), case_id.workload, case_id.case, Verdict.FAIL, event.text)

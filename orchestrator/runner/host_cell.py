@@ -77,8 +77,7 @@ class _HostCell:
     @property
     def _left(self) -> list[WorkloadSpec]:
         """What no earlier part of the run has done, in turn."""
-        cell = self.cell
-        return [spec for spec in in_turn(cell, cell.workloads) if spec.name not in cell.done]
+        return in_turn(self.cell, self.cell.workloads)
 
     def _every_one(self) -> None:
         for spec in self._left:

@@ -40,14 +40,14 @@ def test_by_name_those_that_run_least_besides_come_first() -> None:
 
 
 def test_by_file_those_that_run_most_of_it_come_first() -> None:
-    found = touching(KNOWN, Asked(files=(("mm/mmap.c", Lines()),)))
+    found = touching(KNOWN, Asked(files={"mm/mmap.c": Lines()}))
     assert [one.workload for one in found] == ["a/both", "a/map", "a/wide"]
     assert found[0].functions == ("do_mmap", "do_munmap")
 
 
 def test_by_lines() -> None:
-    assert [r.workload for r in touching(KNOWN, Asked(files=(("mm/mmap.c", Lines((33,))),)))] == [
+    assert [r.workload for r in touching(KNOWN, Asked(files={"mm/mmap.c": Lines((33,))}))] == [
         "a/both"
     ]
-    assert touching(KNOWN, Asked(files=(("mm/mmap.c", Lines((25,))),))) == ()
+    assert touching(KNOWN, Asked(files={"mm/mmap.c": Lines((25,))})) == ()
     assert touching(KNOWN, Asked(frozenset(("nobody",)))) == ()
