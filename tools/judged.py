@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-HOME = Path(__file__).resolve().parent.parent
+from marks import HOME, git
+
 LAB = HOME / ".venv" / "bin" / "lab"
 #: How many lines from the end of what a command printed are kept: its summary, and more.
 KEPT = 600
@@ -219,10 +220,3 @@ def today() -> str:
 def commit() -> str:
     """The commit that this tree stands on."""
     return git("rev-parse", "--short=12", "HEAD")
-
-
-def git(*words: str) -> str:
-    """What git says of this tree."""
-    return subprocess.run(
-        ["git", "-C", str(HOME), *words], capture_output=True, text=True, timeout=20, check=True
-    ).stdout.strip()

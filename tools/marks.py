@@ -4,10 +4,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
+HOME = Path(__file__).resolve().parent.parent
 #: Families of the tree's own tests, which have pages of their own and no part in the suite here.
 OF_THE_TREE = ("kselftest/", "kunit/", "host/")
+
+
+def git(*words: str) -> str:
+    """What git says of this tree."""
+    return subprocess.run(
+        ["git", "-C", str(HOME), *words], capture_output=True, text=True, timeout=20, check=True
+    ).stdout.strip()
 
 
 def work_folder(name: str) -> Path:

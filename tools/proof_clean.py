@@ -25,11 +25,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from marks import OF_THE_TREE, put_between, work_folder
+from marks import HOME, OF_THE_TREE, git, put_between, work_folder
 
 from orchestrator.workload import programs
 
-HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
 START, END = "<!-- clean -->\n", "<!-- end of clean -->"
@@ -181,7 +180,7 @@ def find_workloads() -> list[Workload]:
         arch: programs.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES
     }
 
-    judges = [_git("rev-parse", f"HEAD:{path}") for path in JUDGES]
+    judges = [git("rev-parse", f"HEAD:{path}") for path in JUDGES]
 
     def digest(spec: Any, arch: str) -> str:
         if spec.program.endswith(".c"):
@@ -230,7 +229,7 @@ def _run(step: Step, missing: list[Workload], record: Record, work: Path) -> boo
         return False
     seconds = time.monotonic() - began
     cell = cells[0]
-    commit = _git("rev-parse", "HEAD")[:12]
+    commit = git("rev-parse", "HEAD")[:12]
     guest = (case for case in cell["cases"] if case["workload"] in ("boot", "config"))
     whole = [f"{c['case']}: {c['reason']}" for c in guest if c["verdict"] not in ("pass", "skip")]
     runs = [
@@ -306,13 +305,6 @@ def _write(workloads: list[Workload], record: Record, family: str | None = None)
     body = "\n".join([head, "", *rows, *([""] if told else []), *told])
     start, end = (FAMILY_START, FAMILY_END) if family else (START, END)
     put_between(PAGE, start.format(family), end.format(family), body)
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(HOME), *words], capture_output=True, text=True, timeout=20, check=True
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from faults import Outcome, check
-from marks import put_between, work_folder
+from marks import HOME, git, put_between, work_folder
 
-HOME = Path(__file__).resolve().parent.parent
 LAB = HOME / ".venv" / "bin" / "lab"
 PROVOKE = HOME / "tests" / "e2e" / "provoke"
 PAGE = HOME / "docs" / "evidence.md"
@@ -51,7 +50,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="CONFIG/ARCH/SHAPE")
     parser.add_argument("--write", action="store_true", help="write docs/evidence.md")
     options = parser.parse_args()
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     outcomes: list[Outcome] = []
     missing: list[str] = []
     for config, arch, shape in CELLS:
@@ -147,13 +146,6 @@ def _write(outcomes: list[Outcome], missing: list[str], commit: str) -> None:
 
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")[:160]
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(HOME), *words], capture_output=True, text=True, timeout=20, check=True
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -39,15 +39,12 @@ def added_lines(patches: Sequence[Patch], tree: str, cache: Cache) -> tuple[Adde
 
 
 def _added(n: int, file: diff.FileDiff) -> list[AddedLine]:
-    found = []
-    for hunk in file.hunks:
-        at = hunk.new_start
-        for text in hunk.text.split(b"\n")[1:-1]:
-            if text[:1] == b"+":
-                line = text[1:].decode(errors="replace").rstrip("\r")
-                found.append(AddedLine(n, file.name, at, line))
-            at += text[:1] in (b"+", b" ") or not text
-    return found
+    return [
+        AddedLine(n, file.name, line.new, line.text.decode(errors="replace").rstrip("\r"))
+        for hunk in file.hunks
+        for line in hunk.lines()
+        if line.sign == b"+"
+    ]
 
 
 def _moved(line: AddedLine, file: diff.FileDiff) -> AddedLine | None:
@@ -58,12 +55,10 @@ def _moved(line: AddedLine, file: diff.FileDiff) -> AddedLine | None:
         return None
     moved = 0
     for hunk in file.hunks:
-        at = hunk.old_start
-        for text in hunk.text.split(b"\n")[1:-1]:
-            if at > line.line:
+        for other in hunk.lines():
+            if other.old > line.line:
                 break
-            if text[:1] == b"-" and at == line.line:
+            if other.sign == b"-" and other.old == line.line:
                 return None
-            moved += (text[:1] == b"+") - (text[:1] == b"-")
-            at += text[:1] in (b"-", b" ") or not text
+            moved += (other.sign == b"+") - (other.sign == b"-")
     return replace(line, file=file.new, line=line.line + moved)

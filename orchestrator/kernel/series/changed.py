@@ -26,13 +26,9 @@ def changed_lines(patches: Iterable[Patch]) -> tuple[tuple[str, Lines], ...]:
 
 
 def _lines(file: diff.FileDiff) -> set[int]:
-    found = set()
-    for hunk in file.hunks:
-        at = hunk.old_start
-        for line in hunk.text.split(b"\n")[1:-1]:
-            if line[:1] == b"-":
-                found.add(at)
-            elif line[:1] == b"+":
-                found.add(max(1, at - 1))
-            at += line[:1] in (b" ", b"-") or not line
-    return found
+    return {
+        line.old if line.sign == b"-" else max(1, line.old - 1)
+        for hunk in file.hunks
+        for line in hunk.lines()
+        if line.sign in (b"-", b"+")
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -45,10 +45,33 @@ class Hunk:
     def preimage(self) -> tuple[bytes, ...]:
         """The lines that the file must have: context and removed ones, without line ends."""
         return tuple(
-            line[1:].rstrip(b"\r")
-            for line in self.text.split(b"\n")[1:-1]
-            if not line or line[:1] in (b" ", b"-")
+            line.text.rstrip(b"\r") for line in self.lines() if line.sign in (b" ", b"-")
         )
+
+    def lines(self) -> Iterator[HunkLine]:
+        """Its lines with their numbers, as its header has them; an empty one is context."""
+        old, new = self.old_start, self.new_start
+        for line in self.text.split(b"\n")[1:-1]:
+            sign = line[:1] or b" "
+            yield HunkLine(sign, old, new, line[1:])
+            old += sign in b" -"
+            new += sign in b" +"
+
+
+@dataclass(frozen=True)
+class HunkLine:
+    """A line of a hunk: its ``sign``, and its ``text`` without that.
+
+    The sign is a blank, ``-``, ``+``, or the backslash of the remark that a line end is missing.
+
+    ``old`` and ``new`` count the file's lines before and after: of the side that has not got the
+    line it is the next one's number.
+    """
+
+    sign: bytes
+    old: int
+    new: int
+    text: bytes
 
 
 @dataclass(frozen=True)
