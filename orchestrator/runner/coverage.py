@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -30,12 +30,13 @@ from orchestrator.model.coverage import (
     as_text,
     from_text,
 )
-from orchestrator.model.errors import HostError, Interrupted, LabError
+from orchestrator.model.errors import HostError, Interrupted
 from orchestrator.model.kernel import AddedLine, BuildResult
 from orchestrator.model.results import CellRecord, CoveredLine
 from orchestrator.results import runs
 from orchestrator.runner import coverage_map
 from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.runner.state import reason_of
 
 log = logging.getLogger("lab.coverage")
 
@@ -82,9 +83,7 @@ def with_coverage(
     except Interrupted:
         raise
     except Exception as error:
-        if not isinstance(error, LabError | OSError):
-            log.error("coverage of %s", record.id, exc_info=error)
-        why = error.message if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        why = reason_of(error, f"coverage of {record.id}", log)
         return replace(record, notes=(*record.notes, f"no coverage: {why}"))
     file = f"{runs.cell_folder(record.id)}/{SUMMED}"
     return replace(record, coverage=file, covered=covered_lines(found, kernel.tree.added))
@@ -111,15 +110,24 @@ def _read(
     context: Context,
 ) -> Coverage:  # fmt: skip
     """Read the counts of each workload, some at a time."""
-
-    def one(archive: Path) -> tuple[str, dict[str, FileCode], dict[str, Lines]]:
-        with scratch(context.cache) as folder:
-            return names[archive.stem], *_told(archive, notes, tool, files, folder)
-
     archives = sorted(path for path in counts.glob("*.tar") if path.stem in names)
     code: dict[str, FileCode] = {}
     ran: dict[str, dict[str, Lines]] = {}
-    with ThreadPoolExecutor(max(1, context.values.jobs)) as pool:
+    with (
+        scratch(context.cache) as unpacked,
+        ThreadPoolExecutor(max(1, context.values.jobs)) as pool,
+    ):
+        with tarfile.open(notes) as packed:
+            packed.extractall(unpacked, filter="data")
+            known = packed.getnames()
+
+        def one(archive: Path) -> tuple[str, dict[str, FileCode], dict[str, Lines]]:
+            with scratch(context.cache) as folder:
+                for note in known:  # gcov looks for it beside the counts
+                    (folder / note).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / note).symlink_to(unpacked / note)
+                return names[archive.stem], *_told(archive, known, tool, files, folder)
+
         for name, seen, lines in pool.map(one, archives):
             code.update({file: _joined(code.get(file), new) for file, new in seen.items()})
             ran[name] = lines
@@ -136,16 +144,14 @@ def _joined(old: FileCode | None, new: FileCode) -> FileCode:
 
 
 def _told(
-    archive: Path, notes: Path, tool: str, files: set[str], folder: Path
+    archive: Path, known: Sequence[str], tool: str, files: set[str], folder: Path
 ) -> tuple[dict[str, FileCode], dict[str, Lines]]:
     """What gcov tells of one workload's counts.
 
-    :param folder: an empty one.
+    :param known: the names of the compiler's notes.
+    :param folder: where these are.
     :raises HostError: when gcov is missing or cannot read them.
     """
-    with tarfile.open(notes) as packed:
-        packed.extractall(folder, filter="data")
-        known = packed.getnames()
     with tarfile.open(archive) as given:
         members = {f"/{PurePosixPath(m.name)}": m for m in given if m.name.endswith(gcov.DATA)}
         root = gcov.folder_of(members, known)

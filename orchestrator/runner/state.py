@@ -28,6 +28,18 @@ from orchestrator.workload.about import workload_records
 log = logging.getLogger("lab.run")
 
 
+def reason_of(error: Exception, what: str, to: logging.Logger) -> str:
+    """Why something went wrong that costs the run nothing, for a note.
+
+    One that the lab did not expect leaves its traceback in the log.
+
+    :param what: what was being done, for the log.
+    """
+    if not isinstance(error, LabError | OSError):
+        to.error("%s", what, exc_info=error)
+    return error.message if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+
+
 @dataclass
 class RunState:
     """Records by name or id; while a run goes on they are changed under ``lock`` only.

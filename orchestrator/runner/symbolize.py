@@ -21,11 +21,12 @@ from orchestrator.kernel.lines.objects import Linked
 from orchestrator.kernel.lines.symbols import Address, Answer
 from orchestrator.kernel.lines.vmlinux import Vmlinux
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import Interrupted, LabError
+from orchestrator.model.errors import Interrupted
 from orchestrator.model.evidence import FrameLines, Hit, SourceLine
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.results import CellRecord
 from orchestrator.runner.context import Context, Event, Kernel
+from orchestrator.runner.state import reason_of
 
 log = logging.getLogger("lab.symbolize")
 
@@ -71,9 +72,7 @@ def with_lines(
     except Interrupted:
         raise
     except Exception as error:
-        if not isinstance(error, LabError | OSError):
-            log.error("source lines of %s", record.id, exc_info=error)
-        why = error.message if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        why = reason_of(error, f"source lines of {record.id}", log)
         return replace(record, notes=(*record.notes, f"no source lines in traces: {why}"))
     cases = tuple(
         replace(case, hits=tuple(_with(hit, told) for hit in case.hits)) if case.hits else case

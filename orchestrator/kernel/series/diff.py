@@ -44,9 +44,7 @@ class Hunk:
     @property
     def preimage(self) -> tuple[bytes, ...]:
         """The lines that the file must have: context and removed ones, without line ends."""
-        return tuple(
-            line.text.rstrip(b"\r") for line in self.lines() if line.sign in (b" ", b"-")
-        )
+        return tuple(line.text.rstrip(b"\r") for line in self.lines() if line.sign in (b" ", b"-"))
 
     def lines(self) -> Iterator[HunkLine]:
         """Its lines with their numbers, as its header has them; an empty one is context."""
