@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from orchestrator.model.evidence import LedgerStep
-from orchestrator.report.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick, nice_step, short
+from orchestrator.report.plot import LEFT, RIGHT, WIDTH, Tick, level, nice_step, short
 
 # More steps than these are thinned; those at which the counter goes off or comes back never are.
 _MOST = 80
@@ -70,18 +70,15 @@ def panels(ledger: Sequence[LedgerStep]) -> tuple[Panel, ...]:
 
 def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
     values = [step.pairs[at][1:] for step in steps]
-    off = [name in [one for one, _, _ in step.off] for step in steps]
+    off = [is_off(name, step) for step in steps]
     low, high, step_of_y = y_range([value for pair in values for value in pair])
 
-    def y(pages: int) -> float:
-        return HEIGHT - BOTTOM - (pages - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    def x(number: int) -> float:
-        return LEFT + number / (len(steps) - 1) * (WIDTH - LEFT - RIGHT)
+    def y(pages: float) -> float:
+        return level(pages, low, high)
 
     kept = kept_steps(off)
     points = {
-        n: Point(x(n), y(values[n][0]), y(values[n][1]),
+        n: Point(step_place(n, len(steps)), y(values[n][0]), y(values[n][1]),
                  f"{n + 1}. {steps[n].step}: {name} {values[n][0]}, page walk {values[n][1]}")
         for n in kept
     }  # fmt: skip
@@ -91,17 +88,32 @@ def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
     said += f"{drifts[first]:+d} pages"
     if drifts[last] != drifts[first]:
         said += f"; {drifts[last]:+d} at the last step" if drifts[last] else "; none at the last"
-    every = max(1, math.ceil(len(steps) / 8))
     levels = range(round((high - low) / step_of_y) + 1)
     return Panel(
         name,
         steps[0].pid,
         tuple(points.values()),
         gap_polygons(kept, off, points),
-        tuple(Tick(x(n), str(n + 1)) for n in range(0, len(steps), every)),
+        step_ticks(len(steps)),
         tuple(Tick(y(round(low + n * step_of_y)), short(low + n * step_of_y)) for n in levels),
         said,
     )
+
+
+def is_off(name: str, step: LedgerStep) -> bool:
+    """Whether a counter and its walk part at a step."""
+    return any(name == one for one, _, _ in step.off)
+
+
+def step_place(number: int, steps: int) -> float:
+    """Where a step of so many is drawn; ``number`` counts from 0."""
+    return LEFT + number / (steps - 1) * (WIDTH - LEFT - RIGHT)
+
+
+def step_ticks(steps: int) -> tuple[Tick, ...]:
+    """About eight marks of the axis of steps."""
+    every = max(1, math.ceil(steps / 8))
+    return tuple(Tick(step_place(n, steps), str(n + 1)) for n in range(0, steps, every))
 
 
 def y_range(values: list[int]) -> tuple[float, float, float]:

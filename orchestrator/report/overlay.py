@@ -8,14 +8,21 @@ numbers differ.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.model.evidence import LedgerStep
-from orchestrator.report.ledger_plot import Point, gap_polygons, kept_steps, y_range
-from orchestrator.report.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick, short
+from orchestrator.report.ledger_plot import (
+    Point,
+    gap_polygons,
+    is_off,
+    kept_steps,
+    step_place,
+    step_ticks,
+    y_range,
+)
+from orchestrator.report.plot import Tick, level, short
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def overlays(before: Sequence[LedgerStep], after: Sequence[LedgerStep]) -> tuple
         both = [(own, other) for own, other in zip(ours, theirs, strict=False) if len(own) > 1]
         for own, other in both:
             shared = _shared(own, other)
-            if len(shared) > 1 and any(_is_off(name, step) for step in (*own, *other)):
+            if len(shared) > 1 and any(is_off(name, step) for step in (*own, *other)):
                 found.append(_overlay(name, at, own, shared))
                 break
     return tuple(found)
@@ -73,10 +80,6 @@ def _processes(ledger: Sequence[LedgerStep]) -> list[list[LedgerStep]]:
     for step in ledger:
         by_pid.setdefault(step.pid, []).append(step)
     return list(by_pid.values())
-
-
-def _is_off(name: str, step: LedgerStep) -> bool:
-    return any(name == one for one, _, _ in step.off)
 
 
 def _shared(ours: Sequence[LedgerStep], theirs: Sequence[LedgerStep]) -> dict[int, LedgerStep]:
@@ -97,37 +100,30 @@ def _named(steps: Sequence[LedgerStep]) -> list[tuple[str, int]]:
 def _overlay(name: str, at: int, ours: list[LedgerStep], shared: dict[int, LedgerStep]) -> Overlay:
     mine = {n: step.pairs[at][1:] for n, step in enumerate(ours)}
     other = {n: step.pairs[at][1:] for n, step in shared.items()}
-    off = [_is_off(name, step) or (n in shared and _is_off(name, shared[n]))
+    off = [is_off(name, step) or (n in shared and is_off(name, shared[n]))
            for n, step in enumerate(ours)]  # fmt: skip
     every = [value for side in (mine, other) for pair in side.values() for value in pair]
     low, high, step_of_y = y_range(every)
 
     def place(n: int, values: tuple[int, int], whose: str) -> Point:
-        x = LEFT + n / (len(ours) - 1) * (WIDTH - LEFT - RIGHT)
-        counter, walk = (
-            HEIGHT - BOTTOM - (pages - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
-            for pages in values
-        )
+        counter, walk = (level(pages, low, high) for pages in values)
         words = f"{n + 1}. {ours[n].step}, {whose}: {name} {values[0]}, page walk {values[1]}"
-        return Point(x, counter, walk, words)
+        return Point(step_place(n, len(ours)), counter, walk, words)
 
     kept = kept_steps(off)
     after = {n: place(n, mine[n], "now") for n in kept}
     before = tuple(place(n, other[n], "baseline") for n in kept if n in other)
     apart = next((n for n in shared if _apart(mine[n], other[n], ours[n], shared[n])), None)
-    ticks = max(1, math.ceil(len(ours) / 8))
-    levels = range(round((high - low) / step_of_y) + 1)
-    height = HEIGHT - TOP - BOTTOM
+    marks = [low + n * step_of_y for n in range(round((high - low) / step_of_y) + 1)]
     return Overlay(
         name,
         ours[0].pid,
         before,
         tuple(after.values()),
-        gap_polygons(kept, [_is_off(name, step) for step in ours], after),
-        None if apart is None else place(apart, mine[apart], "now").x,
-        tuple(Tick(place(n, mine[n], "").x, str(n + 1)) for n in range(0, len(ours), ticks)),
-        tuple(Tick(HEIGHT - BOTTOM - n * step_of_y / (high - low) * height,
-                   short(low + n * step_of_y)) for n in levels),
+        gap_polygons(kept, [is_off(name, step) for step in ours], after),
+        None if apart is None else step_place(apart, len(ours)),
+        step_ticks(len(ours)),
+        tuple(Tick(level(mark, low, high), short(mark)) for mark in marks),
         _said(name, apart, ours, mine, other),
     )  # fmt: skip
 

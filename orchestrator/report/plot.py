@@ -70,7 +70,7 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
         return LEFT + (seconds - begin) / span * (WIDTH - LEFT - RIGHT)
 
     def y(pages: float) -> float:
-        return HEIGHT - BOTTOM - (pages - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return level(pages, low, high)
 
     lines = []
     for name in shown:
@@ -94,6 +94,11 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
         tuple(Tick(y(low + n * step), short(low + n * step)) for n in levels),
         f"{len(usable)} samples over {end - begin:.1f} s: {'; '.join(ranges)}",
     )
+
+
+def level(value: float, low: float, high: float) -> float:
+    """Where a value is drawn between the lowest and the highest mark of the upright axis."""
+    return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
 
 def nice_step(span: float, about: int) -> float:

@@ -17,6 +17,7 @@ from orchestrator.host.ending import ended_by
 from orchestrator.judge.outcome import ENDED, left_out_of
 from orchestrator.judge.resumed import joined, workloads_done
 from orchestrator.model.errors import Ended, Interrupted, LabError, UserError
+from orchestrator.model.formats import counted
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import CLI_KERNEL, Verdict
 from orchestrator.model.results import (
@@ -61,6 +62,22 @@ def carry_out(
     took = [build.seconds for build in state.builds.values() if not build.cached]
     schedule = Schedule(plan, cores or os.cpu_count() or 1, boot=boot, done=kept, took=took)
     return _Engine(plan, context, on_change, schedule, state, stages or Stages(), boot).go()
+
+
+def refuse_other_plan(earlier: RunResult, plan: Plan) -> None:
+    """See that a plan has what a run that it goes on with has: what it has not would be lost.
+
+    :raises UserError: when it has not.
+    """
+    mine = {cell.id for cell in plan.cells}
+    other = [cell.id for cell in earlier.cells if cell.id not in mine]
+    if other:
+        more = f" and {counted(len(other) - 1, 'other cell')}" if len(other) > 1 else ""
+        raise UserError(
+            f"run {earlier.run.id} has {other[0]}{more}, which is not asked for now",
+            f"nothing was changed; it was started as `{earlier.run.command}`, and its kernels and "
+            "configs have to be in lab.yaml",
+        )
 
 
 def _keep_finished(state: RunState, plan: Plan, done: RunResult) -> None:

@@ -25,7 +25,6 @@ from orchestrator.kernel.build import asked
 from orchestrator.kernel.build.request import require_tools
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK, UserError
-from orchestrator.model.formats import counted
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import Comparison, RunInfo, RunResult
 from orchestrator.model.spec import LabConfig, Plan
@@ -122,15 +121,14 @@ def run_plan(
     if not options.boot and plan.cells and all(cell.on_host for cell in plan.cells):
         raise UserError("there is no kernel to build: what was asked for runs on the host",
                         "`lab run` runs it")  # fmt: skip
-    if options.resume:
-        refuse_other_plan(store.load(options.resume), plan)
     with using(places.cache):
         check_compilers(plan)
         if options.boot:
             check_loopback()
             doing.compile(plan.cells, places.cache)
         check_fragments(plan)
-        with opened(plan, places, options, baseline.name or plan.baseline or "") as book:
+        name = baseline.name or plan.baseline or ""
+        with opened(plan, places, options, name, whole=True) as book:
             context = going = book.context(options, listener)
             if options.fail_fast:
                 regressions = _counts(options, plan.baseline or baseline.run) == REGRESSION
@@ -270,9 +268,13 @@ class Book:
 
 
 @contextlib.contextmanager
-def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> Iterator[Book]:
+def opened(
+    plan: Plan, places: Places, options: RunOptions, baseline: str, *, whole: bool = False
+) -> Iterator[Book]:
     """Make or take the run's folder; its log is written for the length of a with block.
 
+    :param whole: whether the plan has all that a run that is gone on with may have: that of a
+        search does not.
     :raises UserError, HostError: when the folder cannot be made, read or written.
     """
     began = time.monotonic()
@@ -280,6 +282,8 @@ def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> It
         raise UserError(f"run {options.resume.name} goes on: another lab is at work on it",
                         "wait for its end, or stop that one")  # fmt: skip
     earlier = store.load(options.resume) if options.resume else None
+    if earlier and whole:
+        local.refuse_other_plan(earlier, plan)
     folder = options.resume or runs.run_folder(places.reports, options.out)
     run_id = earlier.run.id if earlier else runs.run_id(places.reports, folder)
     with record.log_to(folder / LOG):
@@ -292,22 +296,6 @@ def opened(plan: Plan, places: Places, options: RunOptions, baseline: str) -> It
             record.host(places), baseline,
         )  # fmt: skip
         yield Book(plan, places, folder, info, began, earlier)
-
-
-def refuse_other_plan(earlier: RunResult, plan: Plan) -> None:
-    """See that a plan has what a run that it goes on with has: what it has not would be lost.
-
-    :raises UserError: when it has not.
-    """
-    mine = {cell.id for cell in plan.cells}
-    other = [cell.id for cell in earlier.cells if cell.id not in mine]
-    if other:
-        more = f" and {counted(len(other) - 1, 'other cell')}" if len(other) > 1 else ""
-        raise UserError(
-            f"run {earlier.run.id} has {other[0]}{more}, which is not asked for now",
-            f"nothing was changed; it was started as `{earlier.run.command}`, and its kernels and "
-            "configs have to be in lab.yaml",
-        )
 
 
 def _status(
