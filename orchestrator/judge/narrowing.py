@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from orchestrator.judge.sequential import decide
+from orchestrator.model.formats import listed
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.narrowing import ARCH, BOOT_ARGS, FRAGMENTS, SYMBOLS, WORKLOAD, Change
 
@@ -238,19 +239,19 @@ _NOUNS = {
 
 def sentence(found: Narrowed) -> str:
     """``needs the swap disk; two CPUs and the fragments thp and ksm do not matter``."""
-    needed = [*_listed(_apart(found.needed)), *(_any_of(group) for group in found.either)]
+    needed = [*_things(_apart(found.needed)), *(_any_of(group) for group in found.either)]
     parts = []
     if needed:
-        parts.append(f"needs {_and(needed)}")
+        parts.append(f"needs {listed(needed)}")
     elif found.next is None:
         parts.append("needs nothing of what was tried")
-    if rarer := _listed(_apart(found.rarer)):
-        parts.append(f"fails less often without {_and(rarer)}")
+    if rarer := _things(_apart(found.rarer)):
+        parts.append(f"fails less often without {listed(rarer)}")
     free = _at_once(_apart(found.free))
     if free:
-        parts.append(f"{_and(_listed(free))} {'does' if _is_one(free) else 'do'} not matter")
-    if cannot := _listed(_apart(found.cannot)):
-        parts.append(f"cannot be tried without {_and(cannot)}")
+        parts.append(f"{listed(_things(free))} {'does' if _is_one(free) else 'do'} not matter")
+    if cannot := _things(_apart(found.cannot)):
+        parts.append(f"cannot be tried without {listed(cannot)}")
     return "; ".join([*parts, *_arches(found)])
 
 
@@ -260,7 +261,7 @@ def in_words(changes: Sequence[Change]) -> str:
     for axis in dict.fromkeys(one.axis for one in changes):
         own = [one for one in changes if one.axis == axis]
         if axis in _NOUNS and len(own) > 1:
-            told.append(f"without {_listed(own)[0]}")
+            told.append(f"without {_things(own)[0]}")
         else:
             told += [one.told for one in own]
     return ", ".join(told) or "as it was"
@@ -291,7 +292,7 @@ def _arches(found: Narrowed) -> list[str]:
     if len(free) == 1:
         told.append("on both architectures")
     elif free:
-        told.append(f"on {_and([free[0].thing, *(one.arch for one in free)])}")
+        told.append(f"on {listed([free[0].thing, *(one.arch for one in free)])}")
     gone = [one for one in (*found.needed, *found.rarer) if one.axis == ARCH]
     for one in gone:
         how = "not" if one in found.needed else "less often"
@@ -301,21 +302,17 @@ def _arches(found: Narrowed) -> list[str]:
 
 
 def _any_of(group: Collection[Change]) -> str:
-    return " or ".join(word for one in group for word in _listed([one]))
+    return " or ".join(word for one in group for word in _things([one]))
 
 
-def _listed(changes: Sequence[Change]) -> list[str]:
+def _things(changes: Sequence[Change]) -> list[str]:
     """The things, those of one kind behind one noun: ``the fragments ksm and memcg``."""
     told = []
     for axis in dict.fromkeys(one.axis for one in changes):
         things = [one.thing for one in changes if one.axis == axis]
         if axis in _NOUNS:
             one, many = _NOUNS[axis]
-            told.append(f"{one if len(things) == 1 else many} {_and(things)}")
+            told.append(f"{one if len(things) == 1 else many} {listed(things)}")
         else:
             told += things
     return told
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 import signal
+from collections.abc import Iterable
 
 _SIZE = re.compile(r"([0-9]{1,7})([MG])", re.ASCII)
 _SECONDS = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh]?)", re.ASCII)
@@ -64,6 +65,12 @@ def short_seconds(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b and c``; of one word that word."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def counted(number: int, one: str, many: str = "") -> str:

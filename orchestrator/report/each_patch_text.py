@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.model.formats import counted
+from orchestrator.model.formats import counted, listed
 from orchestrator.model.results import EachPatch, PatchFinding, PatchRow
 
 _NO_BISECTION = "cannot be bisected"
@@ -53,8 +53,7 @@ def sentence(one: EachPatch) -> str:
     ]  # fmt: skip
     if not done:
         return "not every patch could be tried"
-    words = f"{', '.join(done[:-1])} and {done[-1]}" if len(done) > 1 else done[0]
-    return f"each of the {len(one.rows)} patches {words}"
+    return f"each of the {len(one.rows)} patches {listed(done)}"
 
 
 def headline(finding: PatchFinding, one: EachPatch) -> str:

@@ -19,7 +19,7 @@ from orchestrator.judge.reach import Reach, reach_of, reach_of_case
 from orchestrator.judge.retried import counts_text
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.errors import EXIT_INTERRUPTED
-from orchestrator.model.formats import counted
+from orchestrator.model.formats import counted, listed
 from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.names import BUILD, SERIES, CaseId, Verdict
 from orchestrator.model.results import (
@@ -33,7 +33,7 @@ from orchestrator.model.results import (
 from orchestrator.model.searched import BISECT, NARROW, Searched
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import headline, titled
-from orchestrator.report.reach_text import listed, where
+from orchestrator.report.reach_text import where
 from orchestrator.report.text import first_line
 from orchestrator.report.view import anchor
 

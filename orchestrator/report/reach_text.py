@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from orchestrator.judge.reach import Axis, Reach
+from orchestrator.model.formats import listed
 
 # Values of an axis that are named; of more their number is told.
 _NAMED = 3
@@ -53,9 +54,3 @@ def _axis_text(axis: Axis) -> str:
         return ""
     every = f"both {plural}" if count == 2 else f"all {count} {plural}"
     return f"{inside} {every}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """``a, b and c``."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last

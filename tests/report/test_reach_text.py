@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.judge.reach import Axis, Reach
-from orchestrator.report.reach_text import listed, where
+from orchestrator.model.formats import listed
+from orchestrator.report.reach_text import where
 
 ARCH = Axis("architecture", ("x86_64", "arm64"), tried=2)
 
