@@ -32,7 +32,9 @@ from orchestrator.workload.selftest_make import DEADLINE, SELFTESTS, Job, Maker,
 RECIPE = 5
 # What `make headers` reads, and what the selftests include besides; the rest is looked up.
 _HEADERS = ("Makefile", "Kbuild", "scripts", "include/uapi", "include/asm-generic")
-_ARCH_HEADERS = ("Makefile", "include", "entry/syscalls", "tools", "kernel/syscalls")
+_ARCH_HEADERS = (
+    "Makefile", "include", "entry/syscalls", "tools", "kernel/syscalls", "kernel/Makefile.syscalls",
+)  # fmt: skip
 _TOOLS = (SELFTESTS, "tools/include", "tools/arch", "tools/scripts", "tools/build")
 # Names that a collection had before: ``vm`` became ``mm`` in v6.3.
 _FORMER = {"mm": "vm"}
