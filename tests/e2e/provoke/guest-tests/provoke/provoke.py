@@ -35,8 +35,14 @@ def hung_task() -> None:
 
 
 def out_of_memory() -> None:
-    """In a child, so that the workload outlives it; there is no swap in this guest."""
+    """In a child, so that the workload outlives it; there is no swap in this guest.
+
+    A second kill while the first one's pages still go back would take whoever is next in size, so
+    the child is the only one that is offered.
+    """
+    write("/proc/self/oom_score_adj", "-1000")
     if os.fork() == 0:
+        write("/proc/self/oom_score_adj", "1000")
         hoard = []
         while True:
             hoard.append(bytearray(b"x") * (16 << 20))
