@@ -266,6 +266,21 @@ def report(what: str, culprit: str, *trace: str) -> Hit:
     return hit
 
 
+def depot(*trace: str) -> Hit:
+    """What the depot of stacks says of a handle that is none, as 6.12.117 printed it."""
+    lines = [
+        "------------[ cut here ]------------",
+        "pool index 100479 out of bounds (85) for stack id ffff8880",
+        "WARNING: CPU: 0 PID: 106 at lib/stackdepot.c:451 depot_fetch_stack+0x56/0x70",
+        "Modules linked in: kasan_test",
+        "CPU: 0 UID: 0 PID: 106 Comm: kunit_try_catch Tainted: G    B            N 6.12.117 #1",
+        "Call Trace:", " <TASK>", " stack_depot_print+0x17/0x40", *(f" {frame}" for frame in trace),
+        " </TASK>", "---[ end trace 0000000000000000 ]---",
+    ]  # fmt: skip
+    (hit,) = klog.parse("\n".join(f"[  110.516050][  T106] {line}" for line in lines))
+    return hit
+
+
 @pytest.mark.parametrize(
     ("suite", "hit", "expected"),
     [
@@ -289,6 +304,16 @@ def report(what: str, culprit: str, *trace: str) -> Hit:
             True,
         ),
         ("kasan", report("KASAN: slab-use-after-free", "strchr+0x9/0x40", "vfs_read+0x9/9"), False),
+        (
+            "kasan",
+            depot(
+                "print_report+0x5fc/0x620", "kasan_report+0x107/0x140",
+                "kmalloc_oob_left+0xfd/0x220 [kasan_test]",
+            ),
+            True,
+        ),
+        ("kasan", depot("print_report+0x5fc/0x620", "kasan_report+0x1/2", "vfs_read+0x9/9"), False),
+        ("kasan", depot("free_pages+0x1/0x2", "kmalloc_oob_left+0x9/9 [kasan_test]"), False),
         ("slub_test", report("KASAN: slab-use-after-free", "x+0x9/0x40 [slub_kunit]"), False),
     ],
 )

@@ -69,6 +69,11 @@ def report(name: str, options: ReportOptions) -> int:
     places = stored_places(name)
     folder = runs.find_run(places.reports, name)
     run = store.load(folder)
+    if run.searched is not None and (options.kcidb or options.patchwork):
+        raise UserError(
+            f"{run.run.id} is a search (lab {run.searched.kind}), whose trials are no check of a series",
+            f"report the run that it was about, which tells the answer: lab report {run.searched.of}",
+        )
     if options.kcidb:
         origin = options.origin or _origin(places)
         click.echo(json.dumps(kcidb.report(run, origin, _url(options.url, run)), allow_nan=False))

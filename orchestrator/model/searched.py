@@ -11,6 +11,11 @@ BISECT, NARROW = "bisect", "narrow"
 _MOST = 0.999
 
 
+def likely(probability: float) -> str:
+    """A probability from 0 to 1 in words: ``99.4%``, ``over 99.9%``."""
+    return f"{'over ' if probability > _MOST else ''}{min(probability, _MOST):.1%}"
+
+
 @dataclass(frozen=True)
 class SearchStep:
     """One place that was tried: a number of patches, or a guest with something changed.
@@ -52,11 +57,8 @@ class Searched:
 
     @property
     def likely(self) -> str:
-        """The probability in words: ``99.4%``, ``over 99.9%``; empty where nobody counted."""
-        if not self.probability:
-            return ""
-        over = "over " if self.probability > _MOST else ""
-        return f"{over}{min(self.probability, _MOST):.1%}"
+        """The probability in words; empty where nobody counted."""
+        return likely(self.probability) if self.probability else ""
 
     @property
     def short(self) -> str:

@@ -82,7 +82,9 @@ def earlier_text(case: CaseResult) -> str:
         return ""
     here, there = past.passed + past.failed, past.passed_elsewhere + past.failed_elsewhere
     told = ""
-    if past.passed:
+    if past.passed and not past.failed:
+        told = f"passed in {counted(here, 'earlier run')} of this kernel"
+    elif past.passed:
         told = f"flaky: failed in {past.failed} of {counted(here, 'earlier run')} of this kernel"
     elif past.failed:
         told = f"failed in {counted(here, 'earlier run')} of this kernel too"
@@ -90,7 +92,8 @@ def earlier_text(case: CaseResult) -> str:
         return told
     failed = past.failed_elsewhere
     if told:
-        return f"{told}, in {failed} of {there} of others"
+        more = "in" if past.failed else "failed in"
+        return f"{told}, {more} {failed} of {there} of others"
     return f"failed in {failed} of {counted(there, 'earlier run')} of other kernels"
 
 

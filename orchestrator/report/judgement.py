@@ -259,8 +259,11 @@ def _sure(
         yield Piece(f"sure ({told})" if told else "sure", "searches")
         return
     once = _ONCE if len(cause.cases) == 1 else f"each case {_ONCE}"
-    if any(case.earlier is not None and case.earlier.passed for case in cause.cases):
+    passed = [case.earlier for case in cause.cases if case.earlier and case.earlier.passed]
+    if any(past.failed for past in passed):
         once = f"{once}, flaky in earlier runs"
+    elif passed:
+        once = f"{once}, passed on this very kernel before"
     nothing = "" if comparison is not None else ", and compared with nothing"
     yield Piece(f"{once}{nothing}", anchor(cause.first.id))
 

@@ -21,7 +21,7 @@ from orchestrator.judge.trials import Repeat, Subject
 from orchestrator.model.errors import UserError
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import CellId
-from orchestrator.model.searched import BISECT, Searched, SearchStep
+from orchestrator.model.searched import BISECT, Searched, SearchStep, likely
 from orchestrator.model.spec import KernelSpec, Plan
 from orchestrator.runner.context import Listener, Places, nobody
 from orchestrator.runner.run import Done, RunOptions
@@ -217,7 +217,7 @@ class _Search:
         bad = [one.failed for one in self.trials if one.place >= found.last]
         good = [one.failed for one in self.trials if one.place < found.first]
         counts = f"fails {sum(bad)} of {len(bad)} with it, {sum(good)} of {len(good)} before"
-        return f"{named} (probability {found.probability:.1%}; {counts})"
+        return f"{named} (probability {likely(found.probability)}; {counts})"
 
     def _blamed(self, found: Culprit) -> str:
         word = self.line.word
