@@ -307,7 +307,8 @@ def depot(*trace: str) -> Hit:
         (
             "kasan",
             depot(
-                "print_report+0x5fc/0x620", "kasan_report+0x107/0x140",
+                "print_report+0x5fc/0x620",
+                "kasan_report+0x107/0x140",
                 "kmalloc_oob_left+0xfd/0x220 [kasan_test]",
             ),
             True,

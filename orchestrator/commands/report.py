@@ -71,8 +71,8 @@ def report(name: str, options: ReportOptions) -> int:
     run = store.load(folder)
     if run.searched is not None and (options.kcidb or options.patchwork):
         raise UserError(
-            f"{run.run.id} is a search (lab {run.searched.kind}), whose trials are no check of a series",
-            f"report the run that it was about, which tells the answer: lab report {run.searched.of}",
+            f"{run.run.id} is a search (lab {run.searched.kind}), whose trials check no series",
+            f"report the run that it was about, which has the answer: lab report {run.searched.of}",
         )
     if options.kcidb:
         origin = options.origin or _origin(places)

@@ -9,6 +9,7 @@ import pytest
 import sample_run
 
 from orchestrator.model.names import Verdict
+from orchestrator.model.searched import Searched
 from orchestrator.results import store
 
 GOOD, BROKEN = "20240105-112233-smoke", "20240105-142233-smoke"
@@ -146,6 +147,17 @@ def test_kcidb_knows_this_lab_by_the_name_of_lab_yaml(lab, stored):
     done = lab("report", GOOD, "--kcidb")
     assert (done.status, done.out) == (2, "")
     assert "small letters, digits and _" in done.err
+
+
+@pytest.mark.parametrize("option", ["--patchwork", "--kcidb"])
+def test_the_trials_of_a_search_are_no_check_of_a_series(option, lab, stored):
+    found = Searched("bisect", "patch 1 of 2 brought it", True, of="r1")
+    run = replace(sample_run.broken_run(), searched=found)
+    store.save(run, stored / "reports" / BROKEN)
+    done = lab("report", BROKEN, option)
+    assert (done.status, done.out) == (2, "")
+    assert "is a search (lab bisect)" in done.err
+    assert "lab report r1" in done.err
 
 
 @pytest.mark.parametrize(
