@@ -14,6 +14,7 @@ from orchestrator.guest.qemu import GuestFiles, Memory, Qemu, command_line, runn
 from orchestrator.guest.seed import Keys, write_seed
 from orchestrator.guest.ssh import Ssh, SshLost, connected
 from orchestrator.host import process
+from orchestrator.host.starved import own_time
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import GuestEnd
@@ -29,8 +30,6 @@ FAST_BOOT = 1.5
 BOOT_SILENCE = {"kvm": 20.0, "tcg": 60.0}
 # From power-on to a login; a kernel with KASAN under TCG takes the longest.
 BOOT_DEADLINE = {"kvm": 60.0, "tcg": 240.0}
-# Time in which QEMU stood ready and had no CPU is not the guest's, up to so many times its own.
-STARVED = 4.0
 
 
 @dataclass(frozen=True)
@@ -218,19 +217,14 @@ def _await_ready(request: GuestRequest, qemu: Qemu, began: float) -> None:
                 return
             _check_alive(request, qemu, began)
             now = time.monotonic()
-            if now - heard > silence and _own(now - heard, qemu.starved() - starved) > silence:
+            if now - heard > silence and own_time(now - heard, qemu.starved() - starved) > silence:
                 what = "stayed empty" if empty else "fell silent"
                 reason = f"the console {what} for {silence:.0f} s while booting"
                 raise BootFailed(GuestEnd.SILENT, reason, now - began)
-            if now - began > request.deadline < _own(now - began, qemu.starved()):
+            if now - began > request.deadline < own_time(now - began, qemu.starved()):
                 reason = f"no login within {request.deadline:.0f} s"
                 raise BootFailed(GuestEnd.SILENT, reason, now - began)
             process.sleep(POLL)
-
-
-def _own(passed: float, starved: float) -> float:
-    """How much of a time was the guest's own, of which QEMU had no CPU for ``starved`` seconds."""
-    return max(passed - starved, passed / STARVED)
 
 
 def _check_alive(request: GuestRequest, qemu: Qemu, began: float) -> None:

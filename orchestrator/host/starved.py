@@ -6,6 +6,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+#: Time in which a guest had no CPU is not its own, up to so many times what was.
+MOST = 4.0
+
+
+def own_time(passed: float, starved: float) -> float:
+    """How many of ``passed`` seconds were a guest's own, of which it had no CPU for ``starved``."""
+    return max(passed - starved, passed / MOST)
+
 
 def waited_for_cpu(pid: int) -> float:
     """Seconds that a process stood ready and had no CPU: of its threads the one that had most.

@@ -14,6 +14,7 @@ from orchestrator.guest.boot import Guest
 from orchestrator.guest.qemu import boot_arguments
 from orchestrator.guest.ssh import Channel, SshLost
 from orchestrator.host import process
+from orchestrator.host.starved import own_time
 from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
 from orchestrator.model.spec import WorkloadSpec
 from orchestrator.workload import pulse
@@ -145,11 +146,12 @@ def _watch(
     """Wait for the program's end.
 
     Gives the exit status, whether its time ran out, how the guest is, and how dead where it was
-    asked.  A program that still gets on when its time is up has some more.
+    asked.  A program that still gets on when its time is up has some more, and of that time is
+    left out what its guest had no CPU for.
     """
     limit = workload.timeout * guest.slowness
     deadline, most = limit + workload.budget, pulse.MOST * limit + workload.budget
-    heard = time.monotonic()
+    heard, starved = time.monotonic(), guest.qemu.starved()
     beat = pulse.Pulse(heard)
     shown = ""
     while True:
@@ -171,9 +173,10 @@ def _watch(
             channel.pump()
             return None, False, state, ""
         now = time.monotonic()
-        late = now - began > deadline
-        if late and (now - began > most or not beat.gets_on(now, guest.slowness)):
-            return None, True, *_ask(guest)
+        if now - began > deadline:
+            own = own_time(now - began, guest.qemu.starved() - starved)
+            if own > most or (own > deadline and not beat.gets_on(now, guest.slowness)):
+                return None, True, *_ask(guest)
         if now - heard > SILENCE * guest.slowness:
             found, how = _ask(guest)
             if found is not GuestEnd.ALIVE:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.host.starved import waited_for_cpu
+from orchestrator.host.starved import own_time, waited_for_cpu
 
 SPIN = """\
 import os
@@ -40,3 +40,9 @@ def test_one_that_is_gone_waited_for_nothing():
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     assert waited_for_cpu(gone.pid) == 0.0
+
+
+def test_what_a_guest_had_no_cpu_for_is_not_its_own_up_to_a_limit():
+    assert own_time(10.0, 0.0) == 10.0
+    assert own_time(10.0, 6.0) == 4.0
+    assert own_time(10.0, 9.9) == 2.5

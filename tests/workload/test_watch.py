@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,7 @@ class FakeGuest:
         self.later = console.encode()
         self.end = GuestEnd.ALIVE
         self.slowness = 1.0
+        self.made, self.without = time.monotonic(), 0.0
         self.replies = True
         self.asked: list[str] = []
         self.ssh = self
@@ -178,6 +180,10 @@ class FakeGuest:
 
     def alive(self) -> bool:
         return True
+
+    def starved(self) -> float:
+        """It had no CPU for so much of the time since it was made."""
+        return self.without * (time.monotonic() - self.made)
 
     def stopped(self) -> str:
         return ""
@@ -291,6 +297,19 @@ def test_a_slow_guest_has_more_time(run: Callable[..., WorkloadEvidence]) -> Non
     guest = FakeGuest(FakeChannel(itertools.chain(itertools.repeat(None, 60), [0])), WINDOW)
     guest.slowness = 100.0
     assert not run(guest, timeout=0.01).timed_out
+
+
+def test_time_without_a_cpu_is_not_the_workloads(run: Callable[..., WorkloadEvidence]) -> None:
+    guest = FakeGuest(FakeChannel(forever()), WINDOW)
+    guest.without = 0.7
+    evidence = run(guest, timeout=0.1)
+    assert evidence.timed_out
+    assert evidence.seconds >= 0.3
+    guest = FakeGuest(FakeChannel(forever()), WINDOW)
+    guest.without = 1.0  # for good
+    evidence = run(guest, timeout=0.1)
+    assert evidence.timed_out
+    assert evidence.seconds >= 0.4
 
 
 def test_its_time_runs_out_in_a_dead_guest(run: Callable[..., WorkloadEvidence]) -> None:
