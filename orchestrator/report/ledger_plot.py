@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from orchestrator.model.evidence import LedgerStep
-from orchestrator.report.plot import LEFT, RIGHT, WIDTH, Tick, level, nice_step, short
+from orchestrator.report.plot import LEFT, RIGHT, WIDTH, Tick, level, short, y_range
 
 # More steps than these are thinned; those at which the counter goes off or comes back never are.
 _MOST = 80
@@ -95,7 +95,7 @@ def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
         tuple(points.values()),
         gap_polygons(kept, off, points),
         step_ticks(len(steps)),
-        tuple(Tick(y(round(low + n * step_of_y)), short(low + n * step_of_y)) for n in levels),
+        tuple(Tick(y(low + n * step_of_y), short(low + n * step_of_y)) for n in levels),
         said,
     )
 
@@ -114,13 +114,6 @@ def step_ticks(steps: int) -> tuple[Tick, ...]:
     """About eight marks of the axis of steps."""
     every = max(1, math.ceil(steps / 8))
     return tuple(Tick(step_place(n, steps), str(n + 1)) for n in range(0, steps, every))
-
-
-def y_range(values: list[int]) -> tuple[float, float, float]:
-    """The lowest and the highest mark of the axis, and their distance."""
-    step = nice_step(max(values) - min(0, *values), 4)
-    low = math.floor(min(0, *values) / step) * step
-    return low, max(low + step, math.ceil(max(values) / step) * step), step
 
 
 def kept_steps(off: list[bool]) -> list[int]:

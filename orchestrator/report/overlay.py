@@ -20,9 +20,8 @@ from orchestrator.report.ledger_plot import (
     kept_steps,
     step_place,
     step_ticks,
-    y_range,
 )
-from orchestrator.report.plot import Tick, level, short
+from orchestrator.report.plot import Tick, level, short, y_range
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,7 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
         return None
     begin, end = usable[0].seconds, usable[-1].seconds
     values = [s.values[name] for name in shown for s in usable if name in s.values]
-    step = nice_step(max(values) - min(0, *values), 4)
-    low = math.floor(min(0, *values) / step) * step
-    high = max(low + step, math.ceil(max(values) / step) * step)
+    low, high, step = y_range(values)
 
     def x(seconds: float) -> float:
         span = end - begin or 1.0
@@ -94,6 +92,13 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
         tuple(Tick(y(low + n * step), short(low + n * step)) for n in levels),
         f"{len(usable)} samples over {end - begin:.1f} s: {'; '.join(ranges)}",
     )
+
+
+def y_range(values: list[int]) -> tuple[float, float, float]:
+    """The lowest and the highest mark of an upright axis of whole pages, and their distance."""
+    step = max(1.0, nice_step(max(values) - min(0, *values), 4))
+    low = math.floor(min(0, *values) / step) * step
+    return low, max(low + step, math.ceil(max(values) / step) * step), step
 
 
 def level(value: float, low: float, high: float) -> float:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A counter drawn beside the page walk, shaded where they part."""
 
+import pytest
 from sample_run import ledger
 
 from orchestrator.model.evidence import LedgerStep
@@ -33,6 +34,15 @@ def test_both_lines_and_the_gap_between_them():
         assert TOP <= y <= HEIGHT - BOTTOM
     assert [tick.label for tick in anon.x_ticks] == ["1", "2", "3", "4", "5"]
     assert anon.points[3].words == "4. moved: RssAnon 82, page walk 18"
+
+
+def test_marks_of_few_pages_stand_at_whole_pages():
+    walked = [LedgerStep(f"s{n}", 7, have, 0, 0, 0, 0) for n, have in enumerate((0, 3))]
+    (panel,) = panels(walked)
+    assert [tick.label for tick in panel.y_ticks] == ["0", "1", "2", "3"]
+    places = [tick.at for tick in panel.y_ticks]
+    assert places[0] - places[1] == pytest.approx(places[2] - places[3])
+    assert points(panel.counter)[1][1] == pytest.approx(places[3], abs=0.1)
 
 
 def test_nothing_is_drawn_where_all_agrees_or_of_one_step_alone():
