@@ -122,7 +122,9 @@ class Part:
         self.key = key_of(paths)
         self.may_begin = may_begin
 
-    def lab(self, name: str, *words: str, deadline: float, folder: bool = True) -> Said | None:
+    def lab(
+        self, name: str, *words: str, deadline: float, folder: bool = True, home: Path = HOME
+    ) -> Said | None:
         """What ``lab WORDS`` said, then or now; None where it may not begin, or told nothing.
 
         That is where it did not come to its end, or the host failed.
@@ -131,6 +133,7 @@ class Part:
 
         :param name: what it is called in this part; with ``folder`` its run is kept under it.
         :param deadline: after how long it is asked to end (s).
+        :param home: where the lab.yaml is.
         """
         words = (*words, "--plain")
         kept = self._read(name)
@@ -142,11 +145,11 @@ class Part:
         argv = [*words, "--out", str(out)] if folder else list(words)
         said = None
         if folder and out.is_dir():
-            said = self._start(name, [words[0], "--resume", str(out), "--plain"], deadline)
+            said = self._start(name, [words[0], "--resume", str(out), "--plain"], deadline, home)
             if said.status == _USAGE:  # nothing of it was kept
                 shutil.rmtree(out)
                 said = None
-        said = said or self._start(name, argv, deadline)
+        said = said or self._start(name, argv, deadline, home)
         if said.status in (-1, _INTERRUPTED, _HOST):
             print(f"    {name} ended with {said.status}, see {self.folder / name}.log", flush=True)
             if said.status == _HOST:  # nothing that can go on
@@ -173,13 +176,13 @@ class Part:
         """Where a run of this part is kept."""
         return self.folder / name
 
-    def _start(self, name: str, argv: Sequence[str], deadline: float) -> Said:
+    def _start(self, name: str, argv: Sequence[str], deadline: float, home: Path) -> Said:
         self.folder.mkdir(parents=True, exist_ok=True)
         print(f"{datetime.now(UTC):%H:%M:%S} lab {' '.join(argv)}", flush=True)
         began = time.monotonic()
         log = self.folder / f"{name}.log"
         with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
-            process = subprocess.Popen([str(LAB), *argv], cwd=HOME, stdout=out, stderr=err)
+            process = subprocess.Popen([str(LAB), *argv], cwd=home, stdout=out, stderr=err)
             try:
                 status = process.wait(deadline)
             except BaseException as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Parts of the proof of judging that need guests: a clean series, a broken one, and a race."""
+"""Parts of the proof of judging that need guests: a clean series, a broken one, a race, a flake."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ RACE_RUNS = 10
 RACE_BUDGET = "60m"
 #: Trials of the search for it.
 RACE_TRIALS = 200
+#: A lab whose one test fails by chance, with the series and without; and the trials it is given.
+FLAKY, FLAKY_TRIALS = HOME / "tests" / "e2e" / "flaky", 300
 #: When a command is asked to end (s): of a series, of a search.
 LONG, SEARCH = 5400.0, 5400.0
 
@@ -41,6 +43,7 @@ _COUNTER = re.compile(r"RssAnon|MM_ANONPAGES|VmSwap|MM_SWAPENTS")
 _REGRESSION = re.compile(
     r"regression: fails (\d+) of (\d+) with the series, (\d+) of (\d+) without"
 )
+_DECIDED = re.compile(r"^case \S+:(\S+) (flaky on both|regression|undecided|better|no regression)")
 _UNKNOWN_COMMAND = "No such command"
 
 

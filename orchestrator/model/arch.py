@@ -87,6 +87,9 @@ ARCHES: dict[str, Arch] = {
         sp="RSP",
         fp="RBP",
         elf_machine=62,
+        # The kernel waits a few ticks for its timer's interrupt and else panics (check_timer() in
+        # arch/x86/kernel/apic/io_apic.c): on a busy host an emulated CPU may not see one in time.
+        boot_args=("no_timer_check",),
         numa_boot_args=("numa=fake={nodes}",),
     ),
     "arm64": Arch(

@@ -148,7 +148,7 @@ def _of_cause(
         host = (Piece("The host failed, "), Piece(headline(cause), shown, said=True))
         return Judgement(host, (), more)
     what: tuple[Piece, ...]
-    who = _who(run, comparison, cause)
+    who = None if _unknown(cause, items) else _who(run, comparison, cause)
     if who is None or cause.first.workload == SERIES:
         what = (Piece(headline(cause), shown, said=True),)
     elif cause.kind is CauseKind.BUILD:
@@ -163,6 +163,13 @@ def _of_cause(
     needs = (Piece(narrowed.blamed, "searches"),) if narrowed is not None else ()
     how = (*_sure(run, comparison, cause, items), *_where(reach_of(run, cause), unit), *needs)
     return Judgement(what, how, more)
+
+
+def _unknown(cause: Cause, items: Sequence[CaseComparison]) -> bool:
+    """Whether the baseline ran none of a cause's cases: it is not known whose they are."""
+    ids = {case.id for case in cause.cases}
+    own = [item for item in items if item.after is not None and item.after.id in ids]
+    return bool(own) and all(item.before is None for item in own)
 
 
 def _where(found: Reach, unit: str) -> Iterator[Piece]:
@@ -265,6 +272,7 @@ def _sure(
     elif passed:
         once = f"{once}, passed on this very kernel before"
     nothing = "" if comparison is not None else ", and compared with nothing"
+    nothing = ", and the baseline did not run it" if _unknown(cause, items) else nothing
     yield Piece(f"{once}{nothing}", anchor(cause.first.id))
 
 

@@ -144,6 +144,21 @@ def test_of_several_causes_the_first_is_named() -> None:
     assert found.pieces[-1].anchor == "bad"
 
 
+def test_nobody_is_blamed_for_what_the_baseline_did_not_run() -> None:
+    """Its guest did not boot, or it has no such test."""
+    assert judged(run_of({X: {MOVES: " -", "boot:boot": "-+"}})).text == (
+        "f/a:moves: moves is wrong: seen once, not tried again, and the baseline did not run it, "
+        "tried in c/x86_64/s only"
+    )
+
+
+def test_what_only_ever_passed_on_this_kernel_says_so() -> None:
+    run = run_of({X: {MOVES: "+-"}})
+    case = replace(run.cells[1].cases[0], earlier=EarlierRuns(passed=3))
+    run = replace(run, cells=(run.cells[0], replace(run.cells[1], cases=(case,))))
+    assert ": seen once, not tried again, passed on this very kernel before, " in judged(run).text
+
+
 def test_without_a_baseline_nobody_is_blamed() -> None:
     assert judged(run_of({X: {MOVES: " -"}}, baseline="")).text == (
         "f/a:moves: moves is wrong: seen once, not tried again, and compared with nothing, "
