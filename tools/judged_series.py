@@ -43,7 +43,13 @@ _COUNTER = re.compile(r"RssAnon|MM_ANONPAGES|VmSwap|MM_SWAPENTS")
 _REGRESSION = re.compile(
     r"regression: fails (\d+) of (\d+) with the series, (\d+) of (\d+) without"
 )
-_DECIDED = re.compile(r"^case \S+:(\S+) (flaky on both|regression|undecided|better|no regression)")
+_DECIDED = re.compile(
+    r"^(flaky on both|no regression|regression|undecided|better|fails on both|fails on neither): "
+    r"fails \d+ of \d+ with the series, \d+ of \d+ without",
+    re.MULTILINE,
+)
+#: Decisions that blame a series for nothing.
+_HARMLESS = {"flaky on both", "no regression", "better", "fails on neither"}
 _UNKNOWN_COMMAND = "No such command"
 
 
@@ -108,6 +114,18 @@ def race(part: Part) -> Table | None:
         "--trials", str(RACE_TRIALS), deadline=SEARCH,
     )  # fmt: skip
     return _table(run, [*race_rows(found, n), culprit_row(bisected, 2, 3)])
+
+
+def flake(part: Part) -> Table | None:
+    """Twelve cases that fail in a fifth of all runs, whatever the kernel is: nothing is blamed."""
+    said = part.lab(
+        "run", "run", "--series", str(SERIES / "judging-clean"), "--baseline", KERNEL,
+        "--retries", str(FLAKY_TRIALS), "--time-budget", RACE_BUDGET,
+        deadline=LONG, home=FLAKY,
+    )  # fmt: skip
+    if said is None:
+        return None
+    return _table(said, flake_rows(said))
 
 
 def put_race(folder: Path) -> Path:
@@ -204,6 +222,19 @@ def race_rows(found: Finding, runs: int) -> list[Row]:
     return [
         Row((f"`{RACE}` is found", f"in run {runs}: {found.again}: {told[0]}"), True),
         Row(("its rate is below one half", rate), 2 * failed < trials),
+    ]
+
+
+def flake_rows(said: Said) -> list[Row]:
+    """What was tried again was found to be a flake of both kernels, and costs no exit status."""
+    told = [match for one in findings(said.out) if (match := _DECIDED.search(one.text))]
+    decided = "; ".join(match[0] for match in told) or "no case failed with the series alone"
+    held = all(match[1] in _HARMLESS for match in told) if told else None
+    return [
+        Row(
+            ("what failed with the series alone is tried again until it is decided", decided), held
+        ),
+        Row(("it ends with 0", f"exit status {said.status}"), said.status == 0),
     ]
 
 

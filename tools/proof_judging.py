@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Show that a series is judged rightly, and how sure that is: `make proof-judging`.
 
-Five parts: a clean series and a broken one on 6.12 patch by patch, simulated histories of trials, a
-race that shows in fewer than half of its runs, and the pages in a browser.  What each came to is
-kept in --work until the code that it depends on is another; a run that was cut goes on.  --write
-puts the tables into docs/judging.md.
+Six parts: a clean series and a broken one on 6.12 patch by patch, simulated histories of trials, a
+flake, a race that shows in fewer than half of its runs, and the pages in a browser.  What each came
+to is kept in --work until the code that it depends on is another; a run that was cut goes on.
+--write puts the tables into docs/judging.md.
 Exit status: 0 all is as promised, 1 something is not, 3 not all is done yet.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from judged import HOME, Part, Row, Table, commit, today
-from judged_series import broken, clean, race
+from judged_series import broken, clean, flake, race
 from marks import put_between, work_folder
 
 from orchestrator.model.judging import Decision
@@ -89,6 +89,7 @@ KINDS = (
     Kind("broken", broken, (*LAB, "tests/series"), "about 30 minutes"),
     Kind("simulated", simulated,
          ("orchestrator/judge", f"{SUPPORT}/measure_sequential.py"), "two minutes"),
+    Kind("flake", flake, (*LAB, "tests/series", "tests/e2e/flaky"), "five minutes"),
     Kind("race", race, (*LAB, "tests/series", "tests/plants"), "up to an hour"),
     Kind("pages", browsed,
          ("orchestrator/report", SUPPORT, "tools/judged_pages.py"), "five minutes"),

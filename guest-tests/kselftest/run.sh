@@ -72,10 +72,11 @@ os.setgid(65534)
 os.setuid(65534)
 os.execv(sys.argv[1], sys.argv[1:])'
 
-# tries COUNT: so often until it passes, for a test that does not wait for what it asserts.  What it
-# said when it failed is told as comments.
+# tries COUNT [TEXT]: so often until it passes, for a test that does not wait for what it asserts; with
+# TEXT only where it said that.  What it said when it failed is told as comments.
 tries() {
 	left=$1
+	said=${2:-}
 }
 
 # vmalloc_results: what test_vmalloc told the kernel log alone; its script ends with status 0 always
@@ -157,13 +158,17 @@ if [ -n "$nobody" ]; then
 	python3 -c "$become_nobody" "$@" </dev/null 2>&1
 else
 	while [ "${left:-1}" -gt 1 ]; do
-		"$@" </dev/null >/tmp/said 2>&1 && break
+		"$@" </dev/null >/tmp/said 2>&1
+		failed=$?
+		[ "$failed" -ne 0 ] || break
+		[ -z "$said" ] || grep -qF -e "$said" /tmp/said || break
 		say "it failed, and is tried again; it said:"
 		sed 's/^/# | /' /tmp/said # no results of this run
 		left=$((left - 1))
 	done
 	if [ "${left:-1}" -gt 1 ]; then
 		cat /tmp/said
+		(exit "$failed")
 	else
 		"$@" </dev/null 2>&1
 	fi

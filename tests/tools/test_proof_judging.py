@@ -49,6 +49,41 @@ def said(out: str, status: int = 0) -> Said:
     return Said(status, out, 1.0, DATE, COMMIT)
 
 
+# ---------------------------------------------------------------- a flake
+
+FLAKE = """\
+FAIL   toss/dice:case-1: not ok, and the workload does not say why
+       no regression: fails 0 of 12 with the series, 2 of 12 without (a regression of 30 points would be missed in at most 5%)
+       again: lab rerun /tmp/flake cli/default/x86_64/small:toss/dice:case-1
+FAIL   toss/dice:case-9: not ok, and the workload does not say why
+       flaky on both: fails 1 of 15 with the series, 5 of 15 without (a regression of 30 points would be missed in at most 5%)
+       again: lab rerun /tmp/flake cli/default/x86_64/small:toss/dice:case-9
+FAIL   toss/dice:case-2: not ok, and the workload does not say why
+       again: lab rerun /tmp/flake v6.12/default/x86_64/small:toss/dice:case-2
+33 pass, 3 fail, 0 skipped, 0 error in 319 s; exit status 0
+"""  # noqa: E501
+
+
+def test_a_flake_is_blamed_on_nobody() -> None:
+    decided, ends = series.flake_rows(said(FLAKE))
+    assert decided.cells[1] == (
+        "no regression: fails 0 of 12 with the series, 2 of 12 without; "
+        "flaky on both: fails 1 of 15 with the series, 5 of 15 without"
+    )
+    assert (decided.held, ends.held) == (True, True)
+
+
+@pytest.mark.parametrize("word", ["regression", "undecided"])
+def test_a_flake_that_is_blamed_is_told(word: str) -> None:
+    decided, ends = series.flake_rows(said(FLAKE.replace("flaky on both", word), 1))
+    assert (decided.held, ends.held) == (False, False)
+
+
+def test_where_no_case_was_tried_again_nothing_is_shown() -> None:
+    decided, _ = series.flake_rows(said("36 pass, 0 fail, 0 skipped, 0 error in 9 s\n"))
+    assert decided.held is None
+
+
 # ---------------------------------------------------------------- the series
 
 

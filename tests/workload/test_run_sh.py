@@ -26,9 +26,16 @@ exit 1
 """
 
 
-@pytest.mark.parametrize(("good", "passes", "runs"), [(1, True, 1), (3, True, 3), (9, False, 4)])
+@pytest.mark.parametrize(
+    ("setup", "good", "passes", "runs"),
+    [
+        ("tries 4", 1, True, 1), ("tries 4", 3, True, 3), ("tries 4", 9, False, 4),
+        ("tries 4 'not ok 1'", 3, True, 3), ("tries 4 'not ok 1'", 9, False, 4),
+        ("tries 4 'something else'", 3, False, 1), ("tries 4 'something else'", 1, True, 1),
+    ],
+)  # fmt: skip
 def test_only_the_last_try_is_the_result(
-    tmp_path: Path, good: int, passes: bool, runs: int
+    tmp_path: Path, setup: str, good: int, passes: bool, runs: int
 ) -> None:
     text = (HOME / "guest-tests/kselftest/run.sh").read_text()
     (tmp_path / "commands").mkdir()  # so that none are made
@@ -39,7 +46,7 @@ def test_only_the_last_try_is_the_result(
     program = tmp_path / "mm/prog"
     program.write_text(PROGRAM.format(good=good))
     program.chmod(0o755)
-    words = ["sh", str(tmp_path / "run.sh"), "mm", "-s", "tries 4", "--", "./prog"]
+    words = ["sh", str(tmp_path / "run.sh"), "mm", "-s", setup, "--", "./prog"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=20)
     assert done.returncode == (0 if passes else 1)
     assert len((tmp_path / "mm/runs").read_text().splitlines()) == runs
