@@ -277,8 +277,13 @@ static void scanned_blindly_body(void *unused)
 {
 	(void)unused;
 	begin_with(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
+	/* Half of what nobody protects is half a huge page, which is taken apart for it. */
+	uffd_protect(fd, area, len, 0);
+	track_scan_blindly(area, half, TRACK_IS_WRITTEN);
+	CHECK_EQ(track_scan(area, len, TRACK_IS_WRITTEN, 0), pages() / 2);
+	track_scan_blindly(area, len, TRACK_IS_WRITTEN);
+	CHECK_EQ(track_scan(area, len, TRACK_IS_WRITTEN, 0), 0);
 	mem_fill(area, half, SEED + 1);
-	/* Half a huge page, which is taken apart for it, and then all. */
 	track_scan_blindly(area, half, TRACK_IS_WRITTEN);
 	CHECK_EQ(track_scan(area, half, TRACK_IS_WRITTEN, 0), 0);
 	track_scan_blindly(area, len, TRACK_IS_WRITTEN);
