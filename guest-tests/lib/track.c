@@ -67,22 +67,29 @@ static int walk(const void *start, size_t len, struct scan scan)
 	return count;
 }
 
-size_t track_scan(const void *start, size_t len, uint64_t category, uint64_t flags)
+/* How many pages the regions have that the kernel answers with. */
+static size_t answered(const void *start, size_t len, struct scan scan)
 {
 	static struct region regions[256];
-	int count = walk(start, len,
-			 (struct scan){
-				 .flags = flags,
-				 .vec = (uint64_t)(uintptr_t)regions,
-				 .vec_len = KTAP_COUNT(regions),
-				 .mask = category,
-				 .result = category,
-			 });
 	size_t pages = 0;
+	int count;
 
+	scan.vec = (uint64_t)(uintptr_t)regions;
+	scan.vec_len = KTAP_COUNT(regions);
+	count = walk(start, len, scan);
 	for (int i = 0; i < count; i++)
 		pages += (regions[i].end - regions[i].start) / mem_page();
 	return pages;
+}
+
+size_t track_scan(const void *start, size_t len, uint64_t category, uint64_t flags)
+{
+	return answered(start, len, (struct scan){ .flags = flags, .mask = category, .result = category });
+}
+
+size_t track_scan_any(const void *start, size_t len, uint64_t categories)
+{
+	return answered(start, len, (struct scan){ .anyof = categories, .result = categories });
 }
 
 void track_scan_blindly(const void *start, size_t len, uint64_t category)

@@ -33,6 +33,9 @@ const char *track_why_no_soft_dirty(void);
 /* How many pages of a range are in a category, by ioctl(PAGEMAP_SCAN) with flags. */
 size_t track_scan(const void *start, size_t len, uint64_t category, uint64_t flags);
 
+/* How many pages are in any of some categories: the kernel goes another way for it. */
+size_t track_scan_any(const void *start, size_t len, uint64_t categories);
+
 /* Protect anew the pages of a category; the kernel is given no place for an answer. */
 void track_scan_blindly(const void *start, size_t len, uint64_t category);
 

@@ -272,6 +272,19 @@ static void scanned_body(void *unused)
 }
 IN_CHILD(scanned)
 
+/* What was protected and is gone is new, however one asks for it. */
+static void scanned_empty_body(void *unused)
+{
+	(void)unused;
+	begin_with(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
+	CHECK_EQ(track_scan_any(area, len, TRACK_IS_WRITTEN), 0);
+	CHECK_SYS(madvise(area, half, MADV_DONTNEED));
+	CHECK_EQ(track_scan_any(area, len, TRACK_IS_WRITTEN), pages() / 2);
+	area[len - 1] = 1;
+	CHECK_EQ(track_scan_any(area, len, TRACK_IS_WRITTEN), pages() / 2 + 1);
+}
+IN_CHILD(scanned_empty)
+
 /* Somebody who only protects anew what was written to needs no answer. */
 static void scanned_blindly_body(void *unused)
 {
@@ -347,6 +360,7 @@ static const struct ktap_case cases[] = {
 	{ "forked", forked },
 	{ "emptied", emptied },
 	{ "scanned", scanned },
+	{ "scanned-empty", scanned_empty },
 	{ "scanned-blindly", scanned_blindly },
 	{ "zero-pages", zero_pages },
 	{ "zeros-split", zeros_split },
