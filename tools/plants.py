@@ -138,7 +138,6 @@ PLANTS = (
     Plant("mm-hugetlb-mremap-loses-place", "fixed in 2026", ("mm/hugetlb:*",)),
     Plant("mm-swap-stays-charged", "mended in v6.16", ("mm/memcg:*",)),
     Plant("mm-mlock-droppable", "fixed in 2026", ("mm/lockfork:*",)),
-    Plant("mm-mlock-hugetlb", "mlock", ("mm/lockfork:*",)),
     Plant("mm-fork-inherits-lock", "mlock", ("mm/lockfork:*",)),
     Plant("mm-unmapped-stays-mlocked", "mlock", ("mm/mlock:*", "mm/lockfork:*")),
     Plant("mm-hole-takes-copies", "lost write", ("mm/rss:*",)),
