@@ -211,13 +211,13 @@ def test_plants_of_general_mm_have_a_table_of_their_own(tmp_path: Path) -> None:
     file.write_text(f"{others}{GENERAL_START}old\n{GENERAL_END}\nafter\n")
     failure = Failure("mm/ksm", "forked", "ksm.c:9: got 1, expected 0", 0.5)
     found = Run("named", ("mm/ksm",), (failure,), 7, 0.5, 9.0)
-    missing = ["mm-mlock-hugetlb/arm64", "no-wake/arm64"]
+    missing = ["mm-mlock-droppable/arm64", "no-wake/arm64"]
     page(file, [record(found, plant="mm-ksm-fork-keeps-counts")], missing, "suite")
     text = file.read_text()
     assert text.startswith(others)
     assert text.endswith(f"{GENERAL_END}\nafter\n")
     assert "1 of 1 plants found" in text
-    assert "Not run on arm64 (1): mm-mlock-hugetlb." in text
+    assert "Not run on arm64 (1): mm-mlock-droppable." in text
     assert "old" not in text
     real = (HOME / "docs" / "detection.md").read_text()
     assert GENERAL_START in real
