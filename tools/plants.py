@@ -147,7 +147,6 @@ PLANTS = (
     Plant("mm-refused-fault-costs-mount", "mended in 2026", ("mm/hugefile:*",)),
     Plant("mm-refused-mmap-costs-mount", "mended in v6.15", ("mm/hugefile:*",)),
     Plant("mm-truncate-keeps-reservation", "reservations", ("mm/hugefile:*",)),
-    Plant("mm-surplus-uses-no-reservation", "reservations", ("mm/hugetlb:*",)),
     Plant("mm-control-comment", "a comment", control=True),
     Plant("mm-control-order", "two assignments in another order", control=True),
     # The ABI of 2023: with its own defects, and without.
