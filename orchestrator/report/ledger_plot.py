@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from orchestrator.model.evidence import LedgerStep
-from orchestrator.report.plot import LEFT, RIGHT, WIDTH, Tick, level, short, y_range
+from orchestrator.report.plot import LEFT, RIGHT, WIDTH, Tick, level, y_range, y_ticks
 
 # More steps than these are thinned; those at which the counter goes off or comes back never are.
 _MOST = 80
@@ -88,14 +88,13 @@ def _panel(name: str, at: int, steps: list[LedgerStep]) -> Panel:
     said += f"{drifts[first]:+d} pages"
     if drifts[last] != drifts[first]:
         said += f"; {drifts[last]:+d} at the last step" if drifts[last] else "; none at the last"
-    levels = range(round((high - low) / step_of_y) + 1)
     return Panel(
         name,
         steps[0].pid,
         tuple(points.values()),
         gap_polygons(kept, off, points),
         step_ticks(len(steps)),
-        tuple(Tick(y(low + n * step_of_y), short(low + n * step_of_y)) for n in levels),
+        y_ticks(low, high, step_of_y),
         said,
     )
 

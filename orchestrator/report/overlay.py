@@ -21,7 +21,7 @@ from orchestrator.report.ledger_plot import (
     step_place,
     step_ticks,
 )
-from orchestrator.report.plot import Tick, level, short, y_range
+from orchestrator.report.plot import Tick, level, y_range, y_ticks
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,6 @@ def _overlay(name: str, at: int, ours: list[LedgerStep], shared: dict[int, Ledge
     after = {n: place(n, mine[n], "now") for n in kept}
     before = tuple(place(n, other[n], "baseline") for n in kept if n in other)
     apart = next((n for n in shared if _apart(mine[n], other[n], ours[n], shared[n])), None)
-    marks = [low + n * step_of_y for n in range(round((high - low) / step_of_y) + 1)]
     return Overlay(
         name,
         ours[0].pid,
@@ -122,7 +121,7 @@ def _overlay(name: str, at: int, ours: list[LedgerStep], shared: dict[int, Ledge
         gap_polygons(kept, [is_off(name, step) for step in ours], after),
         None if apart is None else step_place(apart, len(ours)),
         step_ticks(len(ours)),
-        tuple(Tick(level(mark, low, high), short(mark)) for mark in marks),
+        y_ticks(low, high, step_of_y),
         _said(name, apart, ours, mine, other),
     )  # fmt: skip
 

@@ -81,7 +81,6 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
         lines.append(Line(name, tuple(" ".join(piece) for piece in pieces if piece)))
     x_step = nice_step(end - begin, 5)
     marks = range(math.ceil(begin / x_step - 1e-9), math.floor(end / x_step + 1e-9) + 1)
-    levels = range(round((high - low) / step) + 1)
     ranges = []
     for name in shown:
         found = [s.values[name] for s in usable if name in s.values]
@@ -89,7 +88,7 @@ def plot(samples: tuple[Sample, ...]) -> Plot | None:
     return Plot(
         tuple(lines),
         tuple(Tick(x(n * x_step), f"{n * x_step:g}") for n in marks),
-        tuple(Tick(y(low + n * step), short(low + n * step)) for n in levels),
+        y_ticks(low, high, step),
         f"{len(usable)} samples over {end - begin:.1f} s: {'; '.join(ranges)}",
     )
 
@@ -104,6 +103,12 @@ def y_range(values: list[int]) -> tuple[float, float, float]:
 def level(value: float, low: float, high: float) -> float:
     """Where a value is drawn between the lowest and the highest mark of the upright axis."""
     return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+
+
+def y_ticks(low: float, high: float, step: float) -> tuple[Tick, ...]:
+    """The marks of an upright axis, from the lowest to the highest."""
+    marks = [low + n * step for n in range(round((high - low) / step) + 1)]
+    return tuple(Tick(level(mark, low, high), short(mark)) for mark in marks)
 
 
 def nice_step(span: float, about: int) -> float:
