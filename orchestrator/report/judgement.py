@@ -271,9 +271,11 @@ def _sure(
         once = f"{once}, flaky in earlier runs"
     elif passed:
         once = f"{once}, passed on this very kernel before"
-    nothing = "" if comparison is not None else ", and compared with nothing"
-    nothing = ", and the baseline did not run it" if _unknown(cause, items) else nothing
-    yield Piece(f"{once}{nothing}", anchor(cause.first.id))
+    if comparison is None:
+        once = f"{once}, and compared with nothing"
+    elif _unknown(cause, items):
+        once = f"{once}, and the baseline did not run it"
+    yield Piece(once, anchor(cause.first.id))
 
 
 def _rank(found: Retried) -> tuple[bool, bool, int]:
