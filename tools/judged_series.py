@@ -11,6 +11,8 @@ from pathlib import Path
 from judged import HOME, Finding, Part, Row, Said, Table, findings
 from plants import FOLDER as PLANTS
 
+from orchestrator.model.judging import Decision
+
 SERIES = HOME / "tests" / "series"
 KERNEL = "v6.12"
 ARCHES = ("x86_64", "arm64")
@@ -44,12 +46,15 @@ _REGRESSION = re.compile(
     r"regression: fails (\d+) of (\d+) with the series, (\d+) of (\d+) without"
 )
 _DECIDED = re.compile(
-    r"^(flaky on both|no regression|regression|undecided|better|fails on both|fails on neither): "
+    rf"^({'|'.join(decision.value for decision in Decision)}): "
     r"fails \d+ of \d+ with the series, \d+ of \d+ without",
     re.MULTILINE,
 )
-#: Decisions that blame a series for nothing.
-_HARMLESS = {"flaky on both", "no regression", "better", "fails on neither"}
+#: Decisions that blame a series for nothing, of those that a case may get which seldom fails.
+_HARMLESS = {
+    decision.value
+    for decision in (Decision.FLAKY, Decision.HARMLESS, Decision.BETTER, Decision.NEITHER)
+}
 _UNKNOWN_COMMAND = "No such command"
 
 

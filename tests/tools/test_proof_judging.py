@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import pytest
 from judged import Finding, Part, Row, Said, Table, findings
 
 from orchestrator import HOME
+from orchestrator.evidence import ktap
 from orchestrator.kernel.series.load import load_series
+from orchestrator.model.arch import ARCHES
+from orchestrator.plan.lab_yaml import load_config
 
 DATE, COMMIT = "2026-11-30", "0123456789ab"
 # As `lab run --plain` ends for the broken series.
@@ -77,6 +81,17 @@ def test_a_flake_is_blamed_on_nobody() -> None:
 def test_a_flake_that_is_blamed_is_told(word: str) -> None:
     decided, ends = series.flake_rows(said(FLAKE.replace("flaky on both", word), 1))
     assert (decided.held, ends.held) == (False, False)
+
+
+def test_the_flaky_lab_has_one_test_that_promises_nothing() -> None:
+    config = load_config(series.FLAKY / "lab.yaml", tuple(ARCHES))
+    (spec,) = config.workloads
+    assert not spec.deterministic  # else its first pair would decide
+    told = subprocess.run(
+        [sys.executable, str(spec.folder / spec.program)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert len(ktap.parse(told).cases) == 12
 
 
 def test_where_no_case_was_tried_again_nothing_is_shown() -> None:
