@@ -17,7 +17,8 @@ class Plant:
     """One patch: what it is like, what is to find it, on which kernel it stands.
 
     ``cases`` are globs of WORKLOAD:CASE, of deterministic workloads; ``races`` are globs of
-    workloads.  ``on`` is another patch that goes below.  A ``control`` has no defect.
+    workloads that are not.  ``on`` is another patch that goes below.  A ``control`` has no defect,
+    and its ``cases`` are what it is tried with where the whole suite is left out.
     """
 
     name: str

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import proof_detection
 import pytest
 from findings import (
     END,
@@ -44,7 +45,7 @@ def test_a_plant_is_a_small_patch_that_says_what_it_is(plant: Plant) -> None:
     touched = re.findall(r"^\+\+\+ b/(\S+)$", body, re.M)
     general = plant.name.startswith("mm-")
     move = {"mm/userfaultfd.c", "mm/huge_memory.c", "fs/userfaultfd.c"}
-    assert len(touched) <= 2 if general else set(touched) <= move
+    assert len(touched) == 1 if general else set(touched) <= move
     changed = [line for line in body.splitlines() if re.match(r"[-+](?![-+]{2} )", line)]
     assert 0 < len(changed) <= (150 if plant.name == "abi-v2" else 25)
     assert plant.like
@@ -183,6 +184,23 @@ def test_a_record_of_another_patch_or_suite_does_not_hold(tmp_path: Path) -> Non
     assert replace(campaign, older=True).kept(plant, "x86_64") is not None
     replace(kept, key="another").save(folder / "record.json")
     assert replace(campaign, older=True).kept(plant, "x86_64") is None
+
+
+@pytest.mark.parametrize(("whole", "kinds"), [(True, ["suite"]), (False, ["named"])])
+def test_a_control_is_tried_once_with_the_suite_or_with_its_own(
+    whole: bool, kinds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("mm/ksm", "uffd-move/basic")
+    listed = [{"name": name, "deterministic": True, "not_ready": ""} for name in names]
+    monkeypatch.setattr(proof_detection, "_listed", lambda: listed)
+    plant = next(plant for plant in PLANTS if plant.name == "mm-control-comment")
+    campaign = Campaign(tmp_path, 3, "suite", older=False, whole=whole)
+    done, kept = [], Record(plant.name, "x86_64", "", "suite", "", (), ())
+    while (todo := campaign._next(plant, kept)) is not None:
+        done.append(todo[0])
+        assert todo[1] == list(names if whole else names[:1])
+        kept = replace(kept, runs=(*kept.runs, run(todo[0])))
+    assert done == kinds
 
 
 def test_the_page_names_what_was_not_found(tmp_path: Path) -> None:
