@@ -5,7 +5,9 @@
 Runs the workloads on the unmodified 6.12: the deterministic ones once in each of 24 cells, and 20
 times in a row on the default config of each architecture, the racing ones three times there.  What
 counts is kept per workload, by the binary that ran: one that was changed is run again, the others
-are not.  The table is written to docs/detection.md; that of one family beside it.
+are not.  The table is written to docs/detection.md; that of one family beside it.  A row of the
+page that is done and clean, and of workloads that are what they were, counts on another machine
+too: a campaign may go on anywhere.
 
 Exit status: 0 all of it is done and clean, 1 an alarm, 3 not all is done yet.
 """
@@ -43,6 +45,7 @@ CONFIGS = {
 }  # fmt: skip
 REPEATS, RACES = 20, 3
 DEADLINE = 3600.0
+COLUMNS = 10
 NEVER = ("guest", "hang", "host", "unfinished", "exit-status")
 # What decides whether a run is clean, besides the programs.
 JUDGES = ("orchestrator/evidence/counters.py", "kernel-configs")
@@ -136,15 +139,22 @@ def main() -> int:
     if not workloads:
         parser.error(f"no workload is of the family {options.family}")
     record = Record(options.work)
+    told = told_rows(PAGE, options.family)
     for step in steps():
         if options.no_run or (options.only and step.cell not in options.only):
+            continue
+        if done_before(step, workloads, told):
             continue
         while time.monotonic() < until:
             missing = missing_in(step, workloads, record)
             if not missing or not _run(step, missing, record, options.work):
                 break
     alarms = _alarms(workloads, record)
-    undone = [step for step in steps() if missing_in(step, workloads, record)]
+    undone = [
+        step
+        for step in steps()
+        if missing_in(step, workloads, record) and not done_before(step, workloads, told)
+    ]
     for run in alarms:
         print(f"ALARM {run['cell']} {run['workload']}: {run['alarms'][0]}")
     print(f"{len(alarms)} alarms; not done: {len(undone)} of {len(list(steps()))} steps")
@@ -160,6 +170,44 @@ def missing_in(step: Step, workloads: list[Workload], record: Record) -> list[Wo
         for workload in workloads
         if workload.races == step.races and record.in_a_row(step.cell, workload) < step.times
     ]
+
+
+def state_of(step: Step, workloads: list[Workload]) -> str:
+    """What a step runs, in eight hexadecimal digits: the names and digests of its workloads."""
+    mine = sorted((w.name, w.digests[step.arch]) for w in workloads if w.races == step.races)
+    return hashlib.sha256(repr(mine).encode()).hexdigest()[:8]
+
+
+def told_rows(page: Path, family: str | None) -> dict[tuple[str, str, str], str]:
+    """The rows that a page has, by cell, kind of workloads (``racing``) and times."""
+    start, end = _marks(family)
+    rows = page.read_text().partition(start)[2].partition(end)[0].splitlines()
+    cut = [(row, [field.strip() for field in row.strip("|").split("|")]) for row in rows]
+    return {
+        (f[0], f[1].rpartition(" ")[2], f[2].rpartition(" ")[2]): row
+        for row, f in cut
+        if len(f) == COLUMNS and " of " in f[2]
+    }
+
+
+def done_before(
+    step: Step, workloads: list[Workload], told: dict[tuple[str, str, str], str]
+) -> bool:
+    """Whether the page has this step as done and clean, of the workloads as they are now."""
+    row = told.get(_key(step))
+    if row is None:
+        return False
+    fields = [field.strip() for field in row.strip("|").split("|")]
+    clean, alarms, state = int(fields[2].partition(" ")[0]), fields[6], fields[-1].strip("`")
+    return clean >= step.times and alarms == "0" and state == state_of(step, workloads)
+
+
+def _key(step: Step) -> tuple[str, str, str]:
+    return step.cell, "racing" if step.races else "deterministic", str(step.times)
+
+
+def _marks(family: str | None) -> tuple[str, str]:
+    return (FAMILY_START.format(family), FAMILY_END.format(family)) if family else (START, END)
 
 
 def of_family(workloads: list[Workload], family: str | None) -> list[Workload]:
@@ -272,13 +320,18 @@ def _alarms(workloads: list[Workload], record: Record) -> list[dict[str, Any]]:
 
 def _write(workloads: list[Workload], record: Record, family: str | None = None) -> None:
     """The table: a row a step that has workloads."""
+    told = told_rows(PAGE, family)
     rows = [
-        "| cell | workloads | clean in a row | passed | skipped | known | alarms | to |",
-        "|---|---|---|---|---|---|---|---|",
+        "| cell | workloads | clean in a row | passed | skipped | known | alarms | to | commit "
+        "| of |",
+        "|---" * COLUMNS + "|",
     ]
     for step in steps():
         mine = [w for w in workloads if w.races == step.races]
         if not mine:
+            continue
+        if missing_in(step, workloads, record) and done_before(step, workloads, told):
+            rows.append(told[_key(step)])
             continue
         runs = [run for w in mine for run in record.of(step.cell, w)]
         done = min((record.in_a_row(step.cell, w) for w in mine), default=0)
@@ -286,25 +339,22 @@ def _write(workloads: list[Workload], record: Record, family: str | None = None)
         what = "racing" if step.races else "deterministic"
         alarming = sum(bool(run["alarms"]) for run in runs)
         date = max((run["date"] for run in runs), default="not run")
+        commit = runs[-1]["commit"] if runs else ""
         passed, skipped = (sum(run[key] for run in latest) for key in ("passed", "skipped"))
         known = sum(len(run["known"]) for run in latest)
         # A known report in the log leaves its case a pass.
         skipped -= sum(case != "kernel-log" for run in latest for case in run["known"])
         rows.append(
             f"| {step.cell} | {len(latest)} of {len(mine)} {what} | {done} of {step.times} "
-            f"| {passed} | {skipped} | {known} | {alarming} | {date} |"
+            f"| {passed} | {skipped} | {known} | {alarming} | {date} | {commit} "
+            f"| `{state_of(step, workloads)}` |"
         )
     alarms = _alarms(workloads, record)
-    cells = dict.fromkeys(step.cell for step in steps())
-    counted = [run for cell in cells for w in workloads for run in record.of(cell, w)]
-    commits = list(dict.fromkeys(run["commit"] for run in counted))
-    when = f"runs of {len(commits)} commits, the last {commits[-1]}" if commits else "nothing run"
-    told = [f"- {r['cell']} {r['workload']}: {r['alarms'][0]}" for r in alarms]
+    alarming_runs = [f"- {r['cell']} {r['workload']}: {r['alarms'][0]}" for r in alarms]
     what = f"`tools/proof_clean.py --family {family}`" if family else "`make proof-clean`"
-    head = f"{what}, {when}: {len(alarms)} alarms."
-    body = "\n".join([head, "", *rows, *([""] if told else []), *told])
-    start, end = (FAMILY_START, FAMILY_END) if family else (START, END)
-    put_between(PAGE, start.format(family), end.format(family), body)
+    head = f"{what}: {len(alarms)} alarms."
+    body = "\n".join([head, "", *rows, *([""] if alarming_runs else []), *alarming_runs])
+    put_between(PAGE, *_marks(family), body)
 
 
 if __name__ == "__main__":

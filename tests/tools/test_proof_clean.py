@@ -80,7 +80,9 @@ def test_the_page_is_written_between_its_marks(
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert f"- {CELL} uffd-move/basic: late: hung" in text
-    assert f"| {CELL} | 1 of 1 deterministic | 0 of 20 | 13 | 1 | 1 | 1 | 2026-11-22 |" in text
+    assert (
+        f"| {CELL} | 1 of 1 deterministic | 0 of 20 | 13 | 1 | 1 | 1 | 2026-11-22 | abc |" in text
+    )
     assert program.START in (HOME / "docs" / "detection.md").read_text()
 
 
@@ -99,7 +101,9 @@ def test_a_family_has_a_table_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     text = page.read_text()
     assert text.startswith(whole)
     assert "old" not in text
-    assert f"| {CELL} | 1 of 1 deterministic | 1 of 20 | 13 | 1 | 1 | 0 | 2026-11-22 |" in text
+    assert (
+        f"| {CELL} | 1 of 1 deterministic | 1 of 20 | 13 | 1 | 1 | 0 | 2026-11-22 | abc |" in text
+    )
     assert "racing" not in text  # none of the family races: no row of none
     assert start in (HOME / "docs" / "detection.md").read_text()
 
@@ -112,3 +116,43 @@ def test_a_hang_is_an_alarm_though_it_be_known() -> None:
     outcome = program._outcome({"cases": [hang]}, WORKLOAD.name, [])
     assert outcome["alarms"] == ["hang: known: x"]
     assert outcome["known"] == ["hang"]
+
+
+def test_a_clean_row_of_the_page_counts_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{program.START}nothing\n{program.END}\n")
+    monkeypatch.setattr(program, "PAGE", page)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    record = program.Record(here)
+    record.add([run([])] * 2)
+    program._write([WORKLOAD], record)
+    once = program.Step("default", "arm64", "small", 1)
+    often = program.Step("default", "arm64", "small", 20)
+    told = program.told_rows(page, None)
+    assert program.done_before(once, [WORKLOAD], told)
+    assert not program.done_before(often, [WORKLOAD], told)  # 2 of 20
+    # Another machine, which has run nothing, keeps the row and only that.
+    program._write([WORKLOAD], program.Record(there))
+    rows = page.read_text().splitlines()
+    assert sum("2 of 1 |" in row for row in rows) == 1
+    assert not any("2 of 20 |" in row for row in rows)
+    # Nor does it count once the program is another.
+    changed = program.Workload(WORKLOAD.name, False, {"arm64": "newer", "x86_64": "other"})
+    assert not program.done_before(once, [changed], program.told_rows(page, None))
+
+
+def test_a_row_with_an_alarm_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{program.START}nothing\n{program.END}\n")
+    monkeypatch.setattr(program, "PAGE", page)
+    record = program.Record(tmp_path)
+    record.add([run(["late: hung"]), run([])])
+    program._write([WORKLOAD], record)
+    once = program.Step("default", "arm64", "small", 1)
+    assert not program.done_before(once, [WORKLOAD], program.told_rows(page, None))
