@@ -79,6 +79,14 @@ tries() {
 	said=${2:-}
 }
 
+# special_purpose: where the kernel was told to leave memory alone (mem=), the addresses of two pieces of
+# 256 MiB of it, behind the memory that it has, as further arguments: what test_hmm.sh calls SPM.
+special_purpose() {
+	grep -qE '(^| )mem=[0-9]' /proc/cmdline || return 0
+	end=$(busybox awk '/ : System RAM$/ { split($1, range, "-"); end = range[2] } END { print end }' /proc/iomem)
+	further="$(printf '0x%x 0x%x' $((0x$end + 1)) $((0x$end + 1 + 0x10000000)))"
+}
+
 # vmalloc_results: what test_vmalloc told the kernel log alone; its script ends with status 0 always
 # (lib/test_vmalloc.c, v6.12: a line for each test and worker).  A worker's failures fail the test.
 vmalloc_results() {
@@ -154,6 +162,8 @@ $2"
 	shift 2
 done
 [ "$1" = -- ] && shift
+# shellcheck disable=SC2086 # words they are
+set -- "$@" ${further:-}
 if [ -n "$nobody" ]; then
 	python3 -c "$become_nobody" "$@" </dev/null 2>&1
 else
