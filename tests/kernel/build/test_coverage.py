@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.evidence import gcov
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage
+from orchestrator.model.coverage import Function
 from orchestrator.model.kernel import KernelTree, PatchState
 from orchestrator.model.spec import ConfigSpec, KernelSpec
 
@@ -43,7 +45,10 @@ def test_what_the_config_names_and_what_the_series_touches(tmp_path: Path) -> No
 KBUILD = """
 GCOV_PROFILE := n
 GCOV_PROFILE_own.o := n
-_c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),-counted)
+CFLAGS_GCOV := -fprofile-arcs -ftest-coverage
+CFLAGS_GCOV += -fno-tree-loop-im
+export CFLAGS_GCOV
+_c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),$(CFLAGS_GCOV))
 %.o:
 	@echo $@ $(_c_flags)
 """
@@ -58,7 +63,33 @@ def test_these_objects_count_and_no_others_of_their_names(tmp_path: Path) -> Non
         capture_output=True, text=True, check=True, timeout=20,
     )  # fmt: skip
     told = [line for line in done.stdout.splitlines() if not line.startswith("make")]
-    assert told == ["mm/memory.o -counted", "arch/x86/boot/memory.o", "mm/own.o"]
+    flags = " ".join(coverage.FLAGS)
+    assert told == [f"mm/memory.o {flags}", "arch/x86/boot/memory.o", "mm/own.o"]
+
+
+SMALL = """static int twice(int n)
+{
+	return n * 2;
+}
+int main(int count, char **words)
+{
+	return count > 5 ? twice(count) : twice(0);
+}
+"""
+
+
+def test_a_small_function_keeps_counts_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text(SMALL)
+    for words in (["-O2", *coverage.FLAGS, "-c", "x.c"], ["--coverage", "x.o", "-o", "x"]):
+        subprocess.run(["gcc", *words], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([tmp_path / "x"], cwd=tmp_path, check=True, timeout=20)
+    done = subprocess.run(
+        ["gcov", "--json-format", "--stdout", "x.gcda"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    ((_, code, ran),) = gcov.told(done.stdout)
+    assert Function("twice", 1, 4) in code["x.c"].functions
+    assert 3 in ran["x.c"]
 
 
 def test_a_kernel_that_cannot_count_is_the_users_mistake() -> None:
