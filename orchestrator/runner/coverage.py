@@ -24,6 +24,7 @@ from orchestrator.kernel.build.coverage import counted
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.coverage import (
     Coverage,
+    CoveredLine,
     FileCode,
     Function,
     Lines,
@@ -32,7 +33,7 @@ from orchestrator.model.coverage import (
 )
 from orchestrator.model.errors import HostError, Interrupted
 from orchestrator.model.kernel import AddedLine, BuildResult
-from orchestrator.model.results import CellRecord, CoveredLine
+from orchestrator.model.results import CellRecord
 from orchestrator.results import runs
 from orchestrator.runner import coverage_map
 from orchestrator.runner.context import Context, Event, Kernel
@@ -100,8 +101,11 @@ def covered_lines(found: Coverage, added: Iterable[AddedLine]) -> tuple[CoveredL
         if code is not None and one.line in code.lines:
             ran = found.workloads_of(one.file, (one.line,))
             told.append(
-                CoveredLine(one.patch, one.file, one.line, one.text, len(ran), ran[:_NAMED])
-            )
+                CoveredLine(
+                    one.patch, one.file, one.line, one.text, len(ran), ran[:_NAMED],
+                    code.function_of(one.line),
+                )
+            )  # fmt: skip
     return tuple(told)
 
 
