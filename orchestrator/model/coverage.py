@@ -73,6 +73,15 @@ class CoveredLine:
     function: str = ""
 
 
+@dataclass(frozen=True)
+class Changed:
+    """Lines of a file that a series changes, and the function that its diff says they are of."""
+
+    file: str
+    function: str
+    lines: Lines
+
+
 def as_text(lines: Iterable[int]) -> str:
     """Lines as ranges: ``12-15,18``."""
     spans: list[list[int]] = []
