@@ -126,6 +126,10 @@ class RunState:
 
 
 def _told(kernel: KernelRecord, cells: Iterable[CellRecord]) -> KernelRecord:
-    """A kernel as a run keeps it: the text of its patches where a cell counted what of them ran."""
-    counted = any(cell.coverage for cell in cells if cell.kernel == kernel.name)
+    """A kernel as a run keeps it: the text of its patches where a cell counted what of them ran.
+
+    A kernel with a part of a series has it in the one with all of it.
+    """
+    own = (cell for cell in cells if cell.kernel == kernel.name and not kernel.prefix_of)
+    counted = any(cell.coverage for cell in own)
     return kernel if counted else replace(kernel, hunks=())

@@ -129,5 +129,8 @@ def test_the_text_of_the_patches_is_kept_where_it_was_counted_what_ran() -> None
     state = RunState()
     state.take(run)
     assert state.result(plan, run.run).kernels[0].hunks == run.kernels[0].hunks != ()
+    state.kernels["cli"] = replace(run.kernels[0], prefix_of="whole")
+    assert state.result(plan, run.run).kernels[0].hunks == ()
+    state.take(run)
     state.cells = {cell.id: replace(cell, coverage="") for cell in run.cells}
     assert state.result(plan, run.run).kernels[0].hunks == ()
