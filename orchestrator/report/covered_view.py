@@ -10,13 +10,20 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.judge.covered import Line, Ran, by_patch, sentence
-from orchestrator.judge.covered import PatchCovered as Covered
+from orchestrator.judge.covered import (
+    SERIES_OWN,
+    Line,
+    PatchCovered,
+    Ran,
+    by_patch,
+    sentence,
+    share,
+)
 from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.codec import plain
 from orchestrator.model.coverage import as_text
 from orchestrator.model.formats import counted
-from orchestrator.model.kernel import PatchHunk
+from orchestrator.model.kernel import PatchHunk, PatchState
 from orchestrator.model.names import CellId
 from orchestrator.model.results import CellRecord, KernelRecord, RunResult
 
@@ -109,10 +116,12 @@ class ShownPatch:
 class ShownSeries:
     """The series of a kernel: the sentence, a row a function, and the patches themselves.
 
-    ``cells`` are those that counted, each with the file that tells all of it.
+    ``share`` is the sentence's beginning, empty where no line was counted.  ``cells`` are those
+    that counted, each with the file that tells all of it.
     """
 
     kernel: str
+    share: str
     sentence: str
     cells: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
@@ -129,7 +138,7 @@ def shown_series(run: RunResult) -> tuple[ShownSeries, ...]:
     return tuple(one for one in found if one.cells)
 
 
-def rows(patches: Iterable[Covered]) -> tuple[Row, ...]:
+def rows(patches: Iterable[PatchCovered]) -> tuple[Row, ...]:
     """The table of functions: those of which a line never ran come first in each patch."""
     found = []
     for patch in patches:
@@ -168,25 +177,26 @@ def _series(kernel: KernelRecord, cells: Iterable[CellRecord]) -> ShownSeries:
     counting = tuple((place(cell.id), cell.coverage) for cell in own if cell.coverage)
     return ShownSeries(
         kernel.name,
+        share(patches, SERIES_OWN),
         sentence(patches) or "The series has no line of code that was counted",
         counting,
         rows(patches),
         tuple(
-            _patch(n.n, n.subject, covered.get(n.n, Covered(n.n, ())), kernel.hunks)
-            for n in kernel.series
+            _patch(one, covered.get(one.n, PatchCovered(one.n, ())), kernel.hunks)
+            for one in kernel.series
         ),
     )
 
 
-def _patch(n: int, subject: str, covered: Covered, hunks: Iterable[PatchHunk]) -> ShownPatch:
+def _patch(one: PatchState, covered: PatchCovered, hunks: Iterable[PatchHunk]) -> ShownPatch:
     lines = {(line.file, line.line): line for line in covered.lines}
     shown, last = [], ""
     for hunk in hunks:
-        if hunk.patch == n:
+        if hunk.patch == one.n:
             name = hunk.file if hunk.file != last else ""
             shown.append(ShownHunk(name, hunk.header, tuple(_blocks(hunk, lines))))
             last = hunk.file
-    return ShownPatch(n, subject, len(covered.lines), covered.ran, tuple(shown))
+    return ShownPatch(one.n, one.subject, len(covered.lines), covered.ran, tuple(shown))
 
 
 def _blocks(hunk: PatchHunk, code: dict[tuple[str, int], Line]) -> Iterator[Block]:

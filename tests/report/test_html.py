@@ -512,6 +512,8 @@ def test_the_patches_stand_there_with_each_line_marked():
     shown = page(covered_run())
     section = shown.get_element_by_id("coverage")
     assert shown.xpath("//nav/a[@href='#coverage']")
+    counts = shown.xpath("//p[@class='counts']")[0].text_content()
+    assert counts.endswith(", 50 % of the series' lines ran")
     lines = section.xpath(".//span[@class='ran' or @class='never' or @class='none']")
     assert [" ".join(line.text_content().split()) for line in lines] == [
         "✓ 11 + if (<none>)", "✓ 12 + return -1;", "✗ 13 + drop();", "· 14 + /* a remark */",

@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.host.archive import reproducible
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source import store
+from orchestrator.model.arch import Arch
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import ConfigSpec
 
@@ -53,8 +54,8 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def make_words(files: Iterable[str]) -> tuple[str, ...]:
-    """What make is told so that these files and no others count, by :data:`FLAGS`.
+def make_words(files: Iterable[str], arch: Arch) -> tuple[str, ...]:
+    """What make is told so that these files and no others count, by :data:`FLAGS` and the arch's.
 
     Nothing without any.  ``$@`` is the object that is just compiled.
     """
@@ -62,7 +63,7 @@ def make_words(files: Iterable[str]) -> tuple[str, ...]:
     if not objects:
         return ()
     chosen = f"GCOV_PROFILE=$(if $(filter {objects},$@),y,n)"
-    return (chosen, f"CFLAGS_GCOV={' '.join(FLAGS)}")
+    return (chosen, f"CFLAGS_GCOV={' '.join((*FLAGS, *arch.gcov_flags))}")
 
 
 def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[str]) -> str:

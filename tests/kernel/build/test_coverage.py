@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from orchestrator.evidence import gcov
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage
+from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.coverage import Function
 from orchestrator.model.kernel import KernelTree, PatchState
 from orchestrator.model.spec import ConfigSpec, KernelSpec
@@ -30,7 +32,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_config_without_coverage_counts_nothing(tmp_path: Path) -> None:
     assert coverage.counted(ConfigSpec("c"), PATCHED, Cache(tmp_path)) == ()
-    assert coverage.make_words(()) == ()
+    assert coverage.make_words((), ARCHES["x86_64"]) == ()
 
 
 def test_what_the_config_names_and_what_the_series_touches(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ _c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),$(C
 
 def test_these_objects_count_and_no_others_of_their_names(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(KBUILD)
-    words = coverage.make_words(("mm/memory.c", "mm/own.c"))
+    words = coverage.make_words(("mm/memory.c", "mm/own.c"), ARCHES["x86_64"])
     objects = ["mm/memory.o", "arch/x86/boot/memory.o", "mm/own.o"]
     done = subprocess.run(
         ["make", "-s", "-C", str(tmp_path), *words, *objects],
@@ -106,3 +108,20 @@ def test_the_notes_are_kept_of_what_was_compiled(tmp_path: Path) -> None:
     coverage.pack(tmp_path / "obj", ("mm/hugetlb.c", "mm/mmap.c"), tmp_path)
     with tarfile.open(tmp_path / coverage.ARCHIVE) as archive:
         assert archive.getnames() == ["mm/mmap.gcno"]
+
+
+@pytest.mark.parametrize("arch", ARCHES.values(), ids=ARCHES)
+def test_counting_calls_nothing_that_a_kernel_lacks(arch: Arch, tmp_path: Path) -> None:
+    """The functions of gcov are the kernel's own (kernel/gcov/gcc_base.c, v6.12)."""
+    if not shutil.which(arch.gcc):
+        pytest.skip(f"no {arch.gcc} here")
+    (tmp_path / "x.c").write_text("int f(int n)\n{\n\treturn n > 3 ? n : 2;\n}\n")
+    words = [arch.gcc, "-O2", *coverage.FLAGS, *arch.gcov_flags, "-c", "x.c"]
+    subprocess.run(words, cwd=tmp_path, check=True, timeout=60)
+    done = subprocess.run(
+        [f"{arch.cross}nm", "--undefined-only", "x.o"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    names = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert names
+    assert all(name.startswith("__gcov_") for name in names)
