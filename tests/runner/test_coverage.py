@@ -62,7 +62,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 def go(tmp_path: Path, archives: dict[str, bytes], config: ConfigSpec = CONFIG) -> CellRecord:
     record = replace(good_run().cells[0], arch="x86_64")
     folder = tmp_path / runs.cell_folder(record.id)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in archives.items():
         coverage.keep(folder, runs.file_stem(name), data)
     notes = tmp_path / compiled.ARCHIVE
@@ -97,6 +97,17 @@ def test_of_a_series_each_line_with_code_is_told(tmp_path: Path, archive: bytes)
     assert (ran.line, ran.workloads, ran.by) == (7, 1, ("uffd-move/basic",))
     assert ran.function == "main"
     assert ran.text == "\treturn count > 5 ? never(count) : 0;"
+
+
+def test_a_run_that_goes_on_keeps_what_was_counted_before(tmp_path: Path, archive: bytes) -> None:
+    go(tmp_path, {WORKLOADS[0]: archive})
+    record = go(tmp_path, {WORKLOADS[1]: archive})
+    assert list(coverage.loaded(tmp_path / record.coverage).ran) == list(WORKLOADS)
+    assert [line.workloads for line in record.covered] == [0, 2]
+    path = tmp_path / record.coverage
+    path.write_text(path.read_text().replace('"never", 1, 4', '"never", 1, 5'))  # another kernel
+    record = go(tmp_path, {WORKLOADS[1]: archive})
+    assert list(coverage.loaded(path).ran) == [WORKLOADS[1]]
 
 
 def test_counts_that_cannot_be_read_cost_the_coverage_alone(tmp_path: Path, archive: bytes) -> None:
