@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,10 +54,16 @@ class Counted:
     arch: str
     cells: tuple[Coverage, ...]
 
-    def function(self, file: str, name: str) -> Function | None:
-        """Where a function stands; None where none of that name was counted."""
+    def function(self, file: str, name: str, text: Sequence[str]) -> Function | None:
+        """Where a function stands; None where it has no code here.
+
+        One that is inlined everywhere is none of gcov's: its sources tell.
+
+        :param text: the lines of the file.
+        """
         found = (f for c in self.cells if file in c.files for f in c.files[file].functions)
-        return next((one for one in found if one.name == name), None)
+        function = next((one for one in found if one.name == name), None) or by_text(name, text)
+        return function if function is not None and self.code(file, function) else None
 
     def code(self, file: str, function: Function) -> Lines:
         """The lines of a function that have code."""
@@ -66,6 +73,16 @@ class Counted:
     def ran(self, file: str) -> Lines:
         """The lines of a file that any workload ran, in any cell."""
         return Lines().union(*(c.all_of(file) for c in self.cells))
+
+
+def by_text(name: str, text: Sequence[str]) -> Function | None:
+    """Where a function stands by the kernel's way to write one; None where it does not."""
+    begin = re.compile(rf"(?:[A-Za-z_][\w \t*]*[ \t*])?{name}\([^;]*$")
+    for first, line in enumerate(text, 1):
+        if begin.match(line):
+            last = next((n for n, end in enumerate(text[first:], first + 1) if end == "}"), first)
+            return Function(name, first, last)
+    return None
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,7 @@ def gaps(counted: Iterable[Counted], file: str, name: str, text: Sequence[str]) 
     """
     found: dict[tuple[Lines, str], list[str]] = {}
     for one in counted:
-        function = one.function(file, name)
+        function = one.function(file, name, text)
         if function is None:
             continue
         for lines, behind in _gaps(one.code(file, function), one.ran(file), text):
@@ -118,7 +135,9 @@ def reason(gap: Gap, reasons: Iterable[Reason]) -> str:
     return next(fits, "")
 
 
-def functions_table(counted: Sequence[Counted]) -> list[str]:
+def functions_table(
+    counted: Sequence[Counted], texts: Mapping[str, Sequence[str]]
+) -> list[str]:  # fmt: skip
     """A row a function: how many of its lines ran on each architecture."""
     lines = [f"| function | {' | '.join(one.arch for one in counted)} |",
              f"|---|{'--:|' * len(counted)}"]  # fmt: skip
@@ -127,10 +146,11 @@ def functions_table(counted: Sequence[Counted]) -> list[str]:
         for name in names:
             row = []
             for n, one in enumerate(counted):
-                code = one.code(file, function) if (function := one.function(file, name)) else ()
+                function = one.function(file, name, texts[file])
+                code = one.code(file, function) if function else ()
                 ran = len(one.ran(file) & Lines(code))
                 totals[n] = (totals[n][0] + ran, totals[n][1] + len(code))
-                row.append(f"{ran} of {len(code)}" if code else "not counted")
+                row.append(f"{ran} of {len(code)}" if code else "no code")
             lines.append(f"| `{name}` | {' | '.join(row)} |")
     shares = [f"{ran} of {all_} ({100 * ran // max(1, all_)} %)" for ran, all_ in totals]
     return [*lines, f"| in all | {' | '.join(shares)} |"]
@@ -236,7 +256,13 @@ def main() -> int:
     texts = _sources(results)
     found = [gap for file, names in FUNCTIONS.items() for name in names
              for gap in gaps(counted, file, name, texts[file])]  # fmt: skip
-    told = [*functions_table(counted), "", *gaps_table(found, REASONS), "", _footing(results)]
+    told = [
+        *functions_table(counted, texts),
+        "",
+        *gaps_table(found, REASONS),
+        "",
+        _footing(results),
+    ]
     print("\n".join(told))
     if options.write:
         put_between(PAGE, START, END, "\n".join(told))

@@ -6,7 +6,6 @@ Lines that ran alike stand together in a block, beside which it is said once who
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -143,7 +142,7 @@ def rows(patches: Iterable[PatchCovered]) -> tuple[Row, ...]:
     found = []
     for patch in patches:
         for part in sorted(patch.parts, key=lambda part: part.ran == len(part.lines)):
-            never = as_text(part.never)
+            never = as_text(part.never).replace(",", ", ")
             found.append(Row(patch.patch, part.name, len(part.lines), part.ran, never))
     return tuple(found)
 
@@ -272,6 +271,6 @@ def to_dict(one: ShownSeries) -> dict[str, object]:
 
 def _few(numbers: str, most: int = 12) -> str:
     """Ranges of lines, the first of them."""
-    spans = re.findall(r"[^,]+", numbers)
+    spans = numbers.split(", ")
     more = f" and {len(spans) - most} more" if len(spans) > most else ""
     return f"{', '.join(spans[:most])}{more}"

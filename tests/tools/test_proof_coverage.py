@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import proof_coverage as program
-from coverage_reasons import Reason
+from coverage_reasons import REASONS, Reason
 
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
 
@@ -54,10 +54,18 @@ def test_what_never_ran_at_all_is_one_gap_from_its_start():
     assert (gap.lines, gap.behind) == (CODE.lines - {40}, "")
 
 
-def test_each_function_has_a_row_and_what_is_not_counted_is_said():
-    lines = program.functions_table(BOTH)
+def test_one_that_is_inlined_everywhere_is_found_in_the_sources():
+    code = {FILE: FileCode(CODE.lines)}
+    one = program.Counted("x86_64", (Coverage(code, {"a/b": {FILE: Lines((1,))}}),))
+    assert one.function(FILE, "move_pages", TEXT) == Function("move_pages", 1, 13)
+    assert one.function(FILE, "move_swap_pte", TEXT) is None
+    assert program.by_text("move_pages", ["int move_pages(int);"]) is None
+
+
+def test_each_function_has_a_row_and_what_has_no_code_is_said():
+    lines = program.functions_table(BOTH, dict.fromkeys(program.FUNCTIONS, TEXT))
     assert "| `move_pages` | 5 of 8 | 6 of 8 |" in lines
-    assert "| `move_swap_pte` | not counted | not counted |" in lines
+    assert "| `move_swap_pte` | no code | no code |" in lines
     assert lines[-1] == "| in all | 5 of 8 (62 %) | 6 of 8 (75 %) |"
 
 
@@ -68,3 +76,11 @@ def test_what_nobody_explains_is_marked_and_a_reason_too_many_is_told():
     assert second.endswith("| 10 | `if (huge)` | x86_64 | **not explained** |")
     stale = Reason("move_pages", "work();", "it does run")
     assert program.unneeded(found, (REASON, stale)) == (stale,)
+
+
+def test_each_reason_is_of_the_move_code_and_told_once():
+    names = {name for names in program.FUNCTIONS.values() for name in names}
+    assert {one.function for one in REASONS} <= names
+    keys = [(one.function, one.behind) for one in REASONS]
+    assert len(set(keys)) == len(keys) > 0
+    assert all(one.why for one in REASONS)
