@@ -108,8 +108,8 @@ REASONS = (
     Reason(
         "move_pages_pte",
         "if (folio_test_large(folio)) {",
-        "a case that is missing: a folio of several pages that was swapped out whole and is still in "
-        "the swap cache",
+        "a case that is missing: a folio of several pages that was swapped out whole and is still "
+        "in the swap cache",
     ),
     Reason(
         "find_vmas_mm_locked",
