@@ -258,7 +258,7 @@ for _command in COMMANDS:
 @click.option(
     "--touching",
     metavar="WHAT",
-    help="Workloads that ran a function, a file (mm/mmap.c), or what a series changes.",
+    help="Workloads that ran a function, a file or folder (mm/mmap.c), or what a series changes.",
 )
 @json_option
 def list_(words: tuple[str, ...], touching: str | None, as_json: bool) -> int:

@@ -116,6 +116,7 @@ TESTED_IN = {
     "plan.select": "plan/test_matrix",
     "plan.selftest_table": "plan/test_selftests",
     "plan.template": "plan/test_lab_yaml",
+    "report.covered_junit": "report/test_junit",
     "report.each_patch_junit": "report/test_each_patch_text",
     "report.junit_text": "report/test_junit",
     "report.log_repeats": "commands/test_log",

@@ -41,8 +41,8 @@ def knowing(plan: Plan, places: Places) -> Plan:
 
 def _touches(plan: Plan, known: Known, cache: Cache) -> dict[tuple[str, str], Signs]:
     """What is known of the workloads that run what the series of a plan change."""
-    from orchestrator.judge.coverage_map import Asked, touching
-    from orchestrator.kernel.series.changed import changed_lines
+    from orchestrator.judge.coverage_map import of_series, touching
+    from orchestrator.kernel.series.changed import changes
     from orchestrator.kernel.series.load import load_series
     from orchestrator.runner import coverage_map
 
@@ -52,7 +52,7 @@ def _touches(plan: Plan, known: Known, cache: Cache) -> dict[tuple[str, str], Si
     if not reaches:
         return {}
     patches = (patch for one in series for patch in load_series(one).patches)
-    asked = Asked(files=dict(changed_lines(patches)))
+    asked = of_series(changes(patches), coverage_map.counted(cache))
     arches = dict.fromkeys(cell.build.arch for cell in plan.cells)
     # What was counted on the other architecture is better than nothing.
     by_arch = {

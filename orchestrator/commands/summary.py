@@ -21,7 +21,7 @@ from orchestrator.judge.tested import tested_lines
 from orchestrator.model.codec import plain
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.plan.capabilities import UNPROMISED
-from orchestrator.report import each_patch_text
+from orchestrator.report import covered_view, each_patch_text
 from orchestrator.report.cause_text import block, cause_to_dict
 from orchestrator.report.judgement import judgement
 from orchestrator.report.sources import source_lines
@@ -108,6 +108,8 @@ def _as_dict(
         told["causes"] = [cause_to_dict(cause) for cause in causes]
     if run.each_patch:
         told["each_patch"] = [plain(one) for one in run.each_patch]
+    if coverage := covered_view.shown_series(run):
+        told["coverage"] = [covered_view.to_dict(one) for one in coverage]
     if run.known_issues:
         told["known_issues"] = [plain(issue) for issue in run.known_issues]
     if comparison is not None:
@@ -127,6 +129,7 @@ def summary_text(
     source = partial(source_lines, run)
     lines += _bad_lines(causes, source)
     lines += [line for one in run.each_patch for line in each_patch_text.lines(one, source)]
+    lines += [printable(line) for line in covered_view.text_lines(run)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:
         if issue.state != NOT_TRIED:

@@ -45,6 +45,8 @@ def joined(first: CellRecord, rest: CellRecord, workloads: Iterable[str]) -> Cel
         console_log=first.console_log or rest.console_log,
         notes=tuple(dict.fromkeys((*first.notes, *rest.notes))),
         restore_seconds=first.restore_seconds or rest.restore_seconds,
+        coverage=rest.coverage or first.coverage,
+        covered=rest.covered or first.covered,
         loops=(*first.loops, *(one for one in rest.loops if one not in first.loops)),
     )
 

@@ -24,7 +24,8 @@ class Arch:
     ``numa_boot_args`` have the kernel itself split the memory into ``{nodes}`` nodes, without them
     QEMU does.  ``tcg_note`` goes into reports of emulated guests.  ``pc``, ``sp`` and ``fp`` are
     what QEMU's ``info registers`` calls the program counter, the stack pointer and the frame
-    pointer; ``elf_machine`` is the e_machine of its ELF files (elf(5)).
+    pointer; ``elf_machine`` is the e_machine of its ELF files (elf(5)).  ``gcov_flags`` are the
+    compiler's for files that count what of them runs.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Arch:
     elf_machine: int
     boot_args: tuple[str, ...] = ()
     numa_boot_args: tuple[str, ...] = ()
+    gcov_flags: tuple[str, ...] = ()
     tcg_note: str = ""
 
     @property
@@ -113,6 +115,8 @@ ARCHES: dict[str, Arch] = {
         sp="SP",
         fp="X29",
         elf_machine=183,
+        # Else gcc 12 calls libgcc for an atomic count (AArch64 options), which no kernel has.
+        gcov_flags=("-mno-outline-atomics",),
         tcg_note="TCG keeps the host's stronger memory order: weak-ordering bugs cannot show",
     ),
 }

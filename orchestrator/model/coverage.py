@@ -30,6 +30,10 @@ class FileCode:
     lines: Lines
     functions: tuple[Function, ...] = ()
 
+    def function_of(self, line: int) -> str:
+        """The name of the function that a line is of, the innermost; empty outside of any."""
+        return next((one.name for one in reversed(self.functions) if one.has((line,))), "")
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -50,6 +54,32 @@ class Coverage:
     def all_of(self, file: str) -> Lines:
         """The lines of a file that any workload ran."""
         return Lines().union(*(files.get(file, Lines()) for files in self.ran.values()))
+
+
+@dataclass(frozen=True)
+class CoveredLine:
+    """A line of code that patch ``patch`` of the series brought, in a cell that counts what runs.
+
+    ``workloads`` is how many ran it, ``by`` the first few of them.  ``function`` is the one that it
+    is of, empty outside of any.
+    """
+
+    patch: int
+    file: str
+    line: int
+    text: str
+    workloads: int = 0
+    by: tuple[str, ...] = ()
+    function: str = ""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Lines of a file that a series changes, and the function that its diff says they are of."""
+
+    file: str
+    function: str
+    lines: Lines
 
 
 def as_text(lines: Iterable[int]) -> str:

@@ -112,6 +112,29 @@ class AddedLine:
 
 
 @dataclass(frozen=True)
+class PatchHunk:
+    """A hunk of code of patch ``patch`` (from 1); ``text`` are its lines with their signs.
+
+    ``header`` is its first line, ``file`` what the file is called in the final sources.  ``lines``
+    has for each line that it adds its number there, 0 where a later patch takes it away, or where
+    it went in elsewhere than the patch says.
+    """
+
+    patch: int
+    file: str
+    header: str
+    text: str
+    lines: tuple[int, ...] = ()
+
+    @property
+    def added(self) -> tuple[AddedLine, ...]:
+        """What of it is in the final sources."""
+        texts = (line[1:] for line in self.text.split("\n") if line.startswith("+"))
+        pairs = zip(self.lines, texts, strict=True)
+        return tuple(AddedLine(self.patch, self.file, n, text) for n, text in pairs if n)
+
+
+@dataclass(frozen=True)
 class ApplyFailure:
     """Why a series does not apply: the patch, the hunk that failed, the file's real text there."""
 
@@ -180,7 +203,7 @@ class KernelTree:
     ``base_tree`` is the tree that it is set beside: without the series, or that of the nearest
     known kernel; equal to ``tree`` where there is neither.
     ``failure`` is set, and ``tree`` is the last good one, when the series did not apply.
-    ``added`` are the lines of code that the series brings.
+    ``hunks`` are those of code of its series.
     """
 
     spec: KernelSpec
@@ -193,7 +216,13 @@ class KernelTree:
     failure: ApplyFailure | None = None
     touched_files: tuple[str, ...] = ()
     tested: Tested = Tested()
-    added: tuple[AddedLine, ...] = ()
+    hunks: tuple[PatchHunk, ...] = ()
+
+    @property
+    def added(self) -> tuple[AddedLine, ...]:
+        """The lines of code that the series brings, by patch, file and line."""
+        lines = (line for hunk in self.hunks for line in hunk.added)
+        return tuple(sorted(lines, key=lambda line: (line.patch, line.file, line.line)))
 
 
 @dataclass(frozen=True)

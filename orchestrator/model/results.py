@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from orchestrator.model.coverage import CoveredLine
 from orchestrator.model.evidence import (
     Counter,
     CrashReport,
@@ -20,6 +21,7 @@ from orchestrator.model.kernel import (
     ApplyFailure,
     CompilerMessage,
     ConfigMismatch,
+    PatchHunk,
     PatchState,
     Tested,
 )
@@ -152,21 +154,6 @@ class LoopRecord:
 
 
 @dataclass(frozen=True)
-class CoveredLine:
-    """A line of code that patch ``patch`` of the series brought, in a cell that counts what runs.
-
-    ``workloads`` is how many ran it, ``by`` the first few of them.
-    """
-
-    patch: int
-    file: str
-    line: int
-    text: str
-    workloads: int = 0
-    by: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class CellRecord:
     """A cell as results.json keeps it; paths are relative to the run's folder.
 
@@ -206,6 +193,7 @@ class KernelRecord:
     ``tree`` is the git tree of its sources, the series included: one value for the same content.
     ``patches`` and ``prefix_of`` are those of :class:`.spec.KernelSpec`: a kernel with the first
     patches of a series, and of which kernel of this run it is the beginning.
+    ``hunks`` are those of its series where a cell counted what of it ran, none elsewhere.
     """
 
     name: str
@@ -223,6 +211,7 @@ class KernelRecord:
     tree: str = ""
     patches: int = 0
     prefix_of: str = ""
+    hunks: tuple[PatchHunk, ...] = ()
 
 
 @dataclass(frozen=True)

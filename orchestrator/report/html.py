@@ -16,6 +16,7 @@ from orchestrator.model.results import BuildRecord, CellRecord, Comparison, RunR
 from orchestrator.report import (
     bars,
     cause_text,
+    covered_view,
     each_patch_text,
     figures,
     ledger_plot,
@@ -49,6 +50,9 @@ class Limits:
     patches: int = 12
     figures: int = 60
     files: int = 50
+    functions: int = 100
+    hunks: int = 200
+    open_lines: int = 400
 
 
 def render(
@@ -81,6 +85,8 @@ def render(
         # What the templates work out they ask of these by name: `figures.number(value)`.
         bars=bars,
         cause_text=cause_text,
+        covered=covered_view,
+        covered_series=covered_view.shown_series(run),
         figures=figures,
         grouped=grouped,
         outcome=outcome,

@@ -7,11 +7,12 @@ that shows it, to which the page links.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.judge.causes import Cause
 from orchestrator.judge.counts import counts_of_run
+from orchestrator.judge.covered import SERIES_OWN, by_patch, share
 from orchestrator.judge.grouped import by_cause
 from orchestrator.judge.outcome import executed, is_cut
 from orchestrator.judge.prefixes import without_prefixes
@@ -327,8 +328,10 @@ def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
     tried = Piece(f"tried on {listed(arches)}", "matrix")
     known = counts_of_run(run).known
     also = [Piece(counted(known, "known failure"), "known")] if known else []
+    kernels = dict.fromkeys(cell.kernel for cell in tested)
     if comparison is None:
-        return Judgement((Piece("No case failed"),), (tried, *also))
+        own = _coverage(whole, kernels, SERIES_OWN)
+        return Judgement((Piece("No case failed"),), (tried, *own, *also))
     flaky = [item.after for item in comparison.cases if item.change is Change.FLAKY and item.after]
     if flaky:
         first = flaky[0]
@@ -338,7 +341,17 @@ def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
     failing = sum(item.change is Change.STILL_FAILING for item in comparison.cases)
     if failing:
         also.insert(0, Piece(f"{counted(failing, 'case')} failing as before", "comparison"))
-    kernels = dict.fromkeys(cell.kernel for cell in tested)
     series = all(_by_series(run, comparison, kernel) for kernel in kernels)
     what = Piece("The series breaks nothing", "patches") if series else Piece("Nothing regressed")
-    return Judgement((what,), (tried, *also))
+    own = _coverage(whole, kernels, "its" if series else SERIES_OWN)
+    return Judgement((what,), (tried, *own, *also))
+
+
+def _coverage(run: RunResult, kernels: Iterable[str], whose: str) -> list[Piece]:
+    """How much of what is tested ran, where that was counted: what a pass is worth."""
+    found = {name: share(by_patch(run.cells, name), whose) for name in kernels}
+    told = {name: text for name, text in found.items() if text}
+    several = len(told) > 1
+    return [
+        Piece(f"{text} in {name}" if several else text, "coverage") for name, text in told.items()
+    ]

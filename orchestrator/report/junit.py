@@ -11,7 +11,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.judge import covered
 from orchestrator.judge.counts import counts_of
 from orchestrator.judge.outcome import (
     build_case,
@@ -35,6 +34,7 @@ from orchestrator.model.results import (
     KernelRecord,
     RunResult,
 )
+from orchestrator.report import covered_junit
 from orchestrator.report.each_patch_junit import class_name, patch_cases
 from orchestrator.report.junit_reruns import Rerun, is_flaky, put, reruns_of
 from orchestrator.report.junit_text import apply_text, build_text, failure_text, hit_title
@@ -191,7 +191,7 @@ class _Maker:
                     "source": kernel.source,
                     "kernel_version": kernel.version,
                     "series_digest": kernel.series_digest,
-                    "coverage": covered.sentence(covered.by_patch(self.result.cells, kernel.name)),
+                    **covered_junit.facts(self.result.cells, kernel.name),
                 },
             )
             for kernel in self.result.kernels
@@ -200,6 +200,7 @@ class _Maker:
 
     def patches(self, kernel: KernelRecord) -> list[Any]:
         whole = series_case(self.result, kernel)
+        ran = covered_junit.by_patch_text(self.result.cells, kernel.name)
         cases = []
         for patch in kernel.series:
             name = f"{patch.n:04d} {patch.subject}"
@@ -208,8 +209,9 @@ class _Maker:
                 case.add_skipped_info("not tried: an earlier patch does not apply")
             elif not patch.applied and whole is not None:
                 self.judge(case, whole, f"by {patch.author}\n{apply_text(kernel)}")
-            elif patch.bent:
-                case.stdout = visible("\n".join(bent_lines((patch,))))
+            told = bent_lines((patch,)) if patch.applied else ()
+            if told := (*told, *ran.get(patch.n, ())):
+                case.stdout = visible("\n".join(told))
             cases.append(case)
         failing = any(patch.applied is False for patch in kernel.series)
         if whole is not None and whole.verdict is not Verdict.PASS and not failing:

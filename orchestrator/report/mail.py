@@ -19,7 +19,7 @@ from orchestrator.judge.tested import sentence, tested_kernels
 from orchestrator.model.formats import counted
 from orchestrator.model.kernel import PatchState
 from orchestrator.model.results import Comparison, EachPatch, KernelRecord, RunResult
-from orchestrator.report import each_patch_text, view
+from orchestrator.report import covered_view, each_patch_text, view
 from orchestrator.report.cause_text import about, headline
 from orchestrator.report.judgement import judgement
 from orchestrator.report.text import (
@@ -110,6 +110,8 @@ def _result(run: RunResult, comparison: Comparison | None, url: str) -> str:
     for number, (name, arches) in enumerate(cells.items()):
         where = f" ({', '.join(filter(None, arches))})" if any(arches) else ""
         lines += _field("" if number else "configs", f"{name}{where}")
+    for one in covered_view.shown_series(run):
+        lines += _field("coverage", one.sentence)
     if left := not_run_text(run.cells):
         lines += _field("not run", left)
     for problem in run.problems:

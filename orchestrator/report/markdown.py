@@ -19,7 +19,7 @@ from orchestrator.judge.outcome import not_run_text
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.formats import counted
 from orchestrator.model.results import CaseResult, Change, Comparison, EachPatch, RunResult
-from orchestrator.report import each_patch_text, view
+from orchestrator.report import covered_view, each_patch_text, view
 from orchestrator.report.answer import make_answer
 from orchestrator.report.cause_text import about, headline
 from orchestrator.report.judgement import Judgement
@@ -62,6 +62,7 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
                   f"{code(issue_standing(issue, run), _SHORT)}."
                   for issue in run.known_issues if issue.state == NOT_SEEN])  # fmt: skip
     head += [block for one in run.each_patch for block in _patches(one)]
+    head += [block for one in covered_view.shown_series(run) for block in _covered(one)]
     heading, causes, quiet = _to_tell(comparison, every)
     if causes:
         head.append(heading)
@@ -171,6 +172,22 @@ def _patches(one: EachPatch) -> Iterator[str]:
                    *(f"  - {code(text, _SHORT)}" for text in each_patch_text.about(finding))])
         for finding in one.findings
     ])  # fmt: skip
+
+
+def _covered(one: covered_view.ShownSeries) -> Iterator[str]:
+    """How much of a series ran: a sentence, and a row a function, those that lack lines first."""
+    yield f"### Coverage of {code(one.kernel, _NARROW)}"
+    yield f"{one.sentence}."
+    if not one.rows:
+        return
+    lines = [" | ".join(["", *covered_view.HEAD, ""]).strip(), "|--:|:--|--:|--:|:--|"]
+    shown = sorted(one.rows, key=lambda row: not row.never)[:_ROWS]
+    for row in shown:
+        cells = (str(row.patch), _cell(row.name), str(row.lines), str(row.ran), _cell(row.never))
+        lines.append(f"| {' | '.join(cells)} |")
+    yield "\n".join(lines)
+    if len(one.rows) > len(shown):
+        yield f"and {counted(len(one.rows) - len(shown), 'more function')}"
 
 
 def _to_tell(

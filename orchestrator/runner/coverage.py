@@ -8,6 +8,7 @@ the coverage and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -24,6 +25,7 @@ from orchestrator.kernel.build.coverage import counted
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.coverage import (
     Coverage,
+    CoveredLine,
     FileCode,
     Function,
     Lines,
@@ -32,7 +34,7 @@ from orchestrator.model.coverage import (
 )
 from orchestrator.model.errors import HostError, Interrupted
 from orchestrator.model.kernel import AddedLine, BuildResult
-from orchestrator.model.results import CellRecord, CoveredLine
+from orchestrator.model.results import CellRecord
 from orchestrator.results import runs
 from orchestrator.runner import coverage_map
 from orchestrator.runner.context import Context, Event, Kernel
@@ -77,6 +79,7 @@ def with_coverage(
         files |= {name for name in kernel.tree.touched_files if name.endswith(".h")}
         tool = built.build.config.toolchain.gcov(ARCHES[record.arch])
         found = _read(folder / COUNTS, names, built.coverage, tool, files, context)
+        found = _with_earlier(folder / SUMMED, found)
         (folder / SUMMED).write_text(dumped(found), "utf-8")
         shutil.rmtree(folder / COUNTS)
         coverage_map.remember(found, record.arch, kernel.tree.version, context.cache)
@@ -100,8 +103,11 @@ def covered_lines(found: Coverage, added: Iterable[AddedLine]) -> tuple[CoveredL
         if code is not None and one.line in code.lines:
             ran = found.workloads_of(one.file, (one.line,))
             told.append(
-                CoveredLine(one.patch, one.file, one.line, one.text, len(ran), ran[:_NAMED])
-            )
+                CoveredLine(
+                    one.patch, one.file, one.line, one.text, len(ran), ran[:_NAMED],
+                    code.function_of(one.line),
+                )
+            )  # fmt: skip
     return tuple(told)
 
 
@@ -133,6 +139,22 @@ def _read(
             ran[name] = lines
     order = [name for name in names.values() if name in ran]
     return Coverage(dict(sorted(code.items())), {name: ran[name] for name in order})
+
+
+def _with_earlier(path: Path, found: Coverage) -> Coverage:
+    """With what the cell's workloads ran before the run was ended, where it goes on here.
+
+    Not where the kernel is another one by now: its lines are.
+    """
+    earlier = Coverage()
+    with contextlib.suppress(OSError, ValueError):  # most have none
+        earlier = loaded(path)
+    both = earlier.files.keys() & found.files.keys()
+    if any(earlier.files[file].functions != found.files[file].functions for file in both):
+        return found
+    files = {**earlier.files, **found.files}
+    files |= {file: _joined(earlier.files[file], found.files[file]) for file in both}
+    return Coverage(dict(sorted(files.items())), {**earlier.ran, **found.ran})
 
 
 def _joined(old: FileCode | None, new: FileCode) -> FileCode:

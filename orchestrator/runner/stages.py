@@ -26,7 +26,7 @@ from orchestrator.kernel.build import kconfig, make, times
 from orchestrator.kernel.build.request import BuildRequest, build_request
 from orchestrator.kernel.build.start import choose
 from orchestrator.kernel.series import apply, load
-from orchestrator.kernel.series.added import added_lines
+from orchestrator.kernel.series.added import placed_hunks
 from orchestrator.kernel.source import fetch, nearest, worktree
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
@@ -85,7 +85,7 @@ def prepare_kernel(spec: KernelSpec, context: Context) -> Kernel:
     base = fetch.fetch_base(spec, context.cache, tell, FETCH_DEADLINE, base_commit)
     tree = apply.apply_series(base, patches, spec, context.cache)
     if patches and tree.failure is None:
-        tree = replace(tree, added=added_lines(patches.patches, tree.tree, context.cache))
+        tree = replace(tree, hunks=placed_hunks(patches.patches, tree.tree, context.cache))
     bent = bent_lines(tree.patches)
     more = (f"... and {len(bent) - _BENT_SHOWN} hunks more",) if len(bent) > _BENT_SHOWN else ()
     for line in (*bent[:_BENT_SHOWN], *more):
@@ -119,6 +119,7 @@ def record_kernel(kernel: Kernel, spec: KernelSpec) -> KernelRecord:
         tree="" if tree.failure else tree.tree,
         patches=spec.patches,
         prefix_of=spec.prefix_of,
+        hunks=tree.hunks,
     )
     return replace(record, tested=replace(tree.tested, sentence=sentence(record)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from orchestrator.judge.known_issues import settle
@@ -115,10 +115,21 @@ class RunState:
         """All there is, builds and cells in the plan's order."""
         builds = tuple(self.builds[one.id] for one in plan.builds if one.id in self.builds)
         cells = tuple(self.cells[one.id] for one in plan.cells if one.id in self.cells)
-        found = replace(self.records(info.command), builds=builds, cells=cells)
+        kernels = tuple(_told(kernel, cells) for kernel in self.kernels.values())
+        found = replace(self.records(info.command), kernels=kernels, builds=builds, cells=cells)
         total = summary_of(found)
         return RunResult(
             info, found.kernels, found.builds, cells, total, found.problems,
             workloads=workload_records(plan, cells),
             searched=self.searched() if self.searched is not None else None,
         )  # fmt: skip
+
+
+def _told(kernel: KernelRecord, cells: Iterable[CellRecord]) -> KernelRecord:
+    """A kernel as a run keeps it: the text of its patches where a cell counted what of them ran.
+
+    A kernel with a part of a series has it in the one with all of it.
+    """
+    own = (cell for cell in cells if cell.kernel == kernel.name and not kernel.prefix_of)
+    counted = any(cell.coverage for cell in own)
+    return kernel if counted else replace(kernel, hunks=())

@@ -3,8 +3,16 @@
 
 from __future__ import annotations
 
-from orchestrator.judge.coverage_map import Asked, Reach, Runs, of_workload, touching
-from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
+from orchestrator.judge.coverage_map import (
+    Asked,
+    Reach,
+    Runs,
+    of_series,
+    of_workload,
+    run_by_nobody,
+    touching,
+)
+from orchestrator.model.coverage import Changed, Coverage, FileCode, Function, Lines
 
 MAP, UNMAP, FAULT = (
     Function("do_mmap", 10, 20),
@@ -51,3 +59,27 @@ def test_by_lines() -> None:
     ]
     assert touching(KNOWN, Asked(files={"mm/mmap.c": Lines((25,))})) == ()
     assert touching(KNOWN, Asked(frozenset(("nobody",)))) == ()
+
+
+COUNTED = {file: code.functions for file, code in CODE.items()}
+
+
+def test_a_series_asks_by_name_and_by_lines_where_the_name_is_not_known() -> None:
+    changes = (
+        Changed("mm/mmap.c", "do_munmap", Lines((11,))),  # its lines have moved since
+        Changed("mm/memory.c", "new_name", Lines((6,))),
+        Changed("mm/memory.c", "", Lines((900,))),
+    )
+    asked = of_series(changes, COUNTED)
+    assert asked.named == {"mm/mmap.c": {"do_munmap"}}
+    assert asked.files == {"mm/memory.c": Lines((6, 900))}
+    assert [(one.workload, one.functions) for one in touching(KNOWN, asked)] == [
+        ("a/fault", ("fault",)), ("a/both", ("do_munmap",)), ("a/wide", ("fault",)),
+    ]  # fmt: skip
+
+
+def test_what_nobody_runs_is_told() -> None:
+    whole = Asked(files={"mm/mmap.c": Lines(), "mm/memory.c": Lines()})
+    assert run_by_nobody(KNOWN, whole, COUNTED) == ()
+    assert run_by_nobody(KNOWN[2:3], whole, COUNTED) == ("do_munmap", "fault")
+    assert run_by_nobody((), Asked(frozenset(("do_mmap",))), COUNTED) == ("do_mmap",)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from orchestrator.judge.outcome import ENDED
 from orchestrator.judge.resumed import joined, workloads_done
+from orchestrator.model.coverage import CoveredLine
 from orchestrator.model.names import BOOT, KERNEL_LOG, NOT_RUN, Verdict
 from orchestrator.model.results import CaseResult, CellRecord, LoopRecord
 
@@ -46,6 +47,17 @@ def test_the_parts_make_one_record() -> None:
     ]  # fmt: skip
     assert (whole.verdict, whole.console_log, whole.notes) == (F, "console.log", ("slow", "late"))
     assert [loop.workload for loop in whole.loops] == ["f/b", "f/a"]
+
+
+def test_what_was_counted_in_either_part_stands() -> None:
+    lines = (CoveredLine(1, "mm/x.c", 3, "x"),)
+    counting = replace(FIRST, coverage="c.json", covered=lines)
+    rest = record(case("f/c", "x"))
+    whole = joined(counting, rest, ORDER)
+    assert (whole.coverage, whole.covered) == ("c.json", lines)
+    more = (replace(lines[0], workloads=1, by=("f/c",)),)  # with the counts of the first part
+    whole = joined(counting, replace(rest, coverage="c.json", covered=more), ORDER)
+    assert whole.covered == more
 
 
 def test_what_the_second_boot_finds_bad_stands_beside_the_first() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from covered_run import covered_run
 from lxml import etree
 from lxml import html as lxml_html
 from sample_run import broken_run, good_run, rss_hit, write_files
@@ -505,3 +506,22 @@ def test_no_console_from_outside_the_run(tmp_path):
     for path in ("../secret", str(tmp_path / "secret"), "cells/../../secret"):
         cells = tuple(replace(c, console_log=path) for c in run.cells)
         assert "SECRET" not in html.render(replace(run, cells=cells), folder)
+
+
+def test_the_patches_stand_there_with_each_line_marked():
+    shown = page(covered_run())
+    section = shown.get_element_by_id("coverage")
+    assert shown.xpath("//nav/a[@href='#coverage']")
+    counts = shown.xpath("//p[@class='counts']")[0].text_content()
+    assert counts.endswith(", 50 % of the series' lines ran")
+    lines = section.xpath(".//span[@class='ran' or @class='never' or @class='none']")
+    assert [" ".join(line.text_content().split()) for line in lines] == [
+        "✓ 11 + if (<none>)", "✓ 12 + return -1;", "✗ 13 + drop();", "· 14 + /* a remark */",
+        "✗ 31 + other();",
+    ]  # fmt: skip
+    beside = section.xpath(".//div[@class='ran-alike']/p")
+    assert "7 workloads: a/b, a/c and 5 more" in beside[0].text_content()
+    assert [a.get("href") for a in section.xpath(".//a")] == [
+        f"cells/coverage__{arch}/coverage.json" for arch in ("x86_64", "arm64")
+    ]
+    assert 'id="coverage"' not in html.render(good_run(), None)

@@ -15,6 +15,7 @@ from orchestrator.commands.summary import summary_text
 from orchestrator.judge.causes import causes_of
 from orchestrator.judge.compare import compare
 from orchestrator.judge.each_patch import each_patch
+from orchestrator.model.coverage import CoveredLine
 from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.kernel import PatchState
 from orchestrator.model.names import Verdict
@@ -201,6 +202,22 @@ def test_a_pass() -> None:
         "The series breaks nothing: tried on x86_64 and arm64"
     )
     assert judged(run_of({X: {MOVES: " +"}}, baseline="")).text == "No case failed: tried on x86_64"
+
+
+def counting(run: RunResult) -> RunResult:
+    """Of two lines of the series one ran."""
+    lines = tuple(CoveredLine(1, "mm/x.c", n, "x", n) for n in (0, 1))
+    cells = (replace(c, covered=lines if c.kernel == "cli" else ()) for c in run.cells)
+    return replace(run, cells=tuple(cells))
+
+
+def test_a_pass_says_how_much_of_the_series_ran() -> None:
+    found = judged(counting(run_of({X: {MOVES: "++"}})))
+    assert found.text == "The series breaks nothing: tried on x86_64, 50 % of its lines ran"
+    assert found.how[-1].anchor == "coverage"
+    alone = judged(counting(run_of({X: {MOVES: " +"}}, baseline="")))
+    assert alone.text == "No case failed: tried on x86_64, 50 % of the series' lines ran"
+    assert "ran" not in judged(counting(run_of({X: {MOVES: "+-"}}))).text.partition(":")[2]
 
 
 def test_what_regressed_without_a_failure_is_named_and_no_cause() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from covered_run import covered_run
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -16,7 +17,6 @@ from orchestrator.judge.outcome import BUDGET, ENDED
 from orchestrator.model.evidence import Measurement
 from orchestrator.model.kernel import BentHunk
 from orchestrator.model.names import NOT_RUN, Verdict
-from orchestrator.model.results import CoveredLine
 from orchestrator.report import html, junit
 from orchestrator.results import store
 
@@ -143,13 +143,39 @@ def test_counters_and_accelerator_are_properties():
     assert facts["measurement.move/compact.throughput.move"] == "1843.2 MB/s"
 
 
-def test_how_much_of_a_series_ran_is_a_property():
-    run = broken_run()
-    lines = tuple(CoveredLine(1, "mm/x.c", n, "x", n - 1) for n in (1, 2))
-    cells = (replace(run.cells[0], kernel="cli", covered=lines), *run.cells[1:])
-    suite = parse(replace(run, cells=cells)).find("testsuite[@name='series cli']")
+def test_how_much_of_a_series_ran_is_told_in_properties():
+    suite = parse(covered_run()).find("testsuite[@name='series cli']")
     facts = {p.get("name"): p.get("value") for p in suite.iter("property")}
-    assert facts["coverage"] == ("50 % of the series' lines ran (1 of 2); never ran: 1 of patch 1")
+    told = {name: value for name, value in facts.items() if name.startswith("coverage")}
+    assert told == {
+        "coverage": "50 % of the series' lines ran (2 of 4); never ran: 1 of patch 1, 1 of patch 2",
+        "coverage.lines": "4",
+        "coverage.ran": "2",
+        "coverage.patch.1.lines": "3",
+        "coverage.patch.1.ran": "2",
+        "coverage.patch.1.never": "mm/x.c:13",
+        "coverage.patch.2.lines": "1",
+        "coverage.patch.2.ran": "0",
+        "coverage.patch.2.never": "mm/x.c:31",
+    }
+
+
+def test_each_line_of_a_patch_is_told_with_who_ran_it():
+    suite = parse(covered_run()).find("testsuite[@name='series cli']")
+    first, second = (one.text.splitlines() for one in suite.iter("system-out"))  # none in the third
+    assert first == [
+        "ran mm/x.c:11: if (<none>) [coverage/x86_64/small: 7 workloads: a/b, a/c and 5 more; "
+        "coverage/arm64/small: 1 workload: a/b]",
+        "ran mm/x.c:12: return -1; [coverage/x86_64/small: 1 workload: a/b; "
+        "never ran in coverage/arm64/small]",
+        "NEVER mm/x.c:13: drop(); [never ran in coverage/x86_64/small, coverage/arm64/small]",
+    ]
+    assert second == ["NEVER mm/x.c:31: other(); [never ran in coverage/x86_64/small]"]
+
+
+def test_without_counts_no_property_speaks_of_them():
+    root = parse(good_run())
+    assert not [p for p in root.iter("property") if p.get("name").startswith("coverage")]
 
 
 def test_the_failure_text_is_enough_to_act():

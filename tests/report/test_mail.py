@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import sample_run
+from covered_run import covered_run
 
 from orchestrator.judge.compare import compare
 from orchestrator.judge.outcome import BUDGET
@@ -76,3 +77,9 @@ def test_what_a_patch_says_steers_nothing():
     text = render(replace(good, kernels=(replace(kernel, series=(patch,)),)), None)
     assert "\x1b" not in text
     assert not any(line.startswith("Tested-by") for line in text.splitlines())
+
+
+def test_how_much_of_a_series_ran_is_told():
+    text = render(covered_run(), None)
+    assert "  coverage  50 % of the series' lines ran (2 of 4); never ran: 1 of\n" in text
+    assert "  coverage" not in render(sample_run.good_run(), None)

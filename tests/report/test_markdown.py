@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import sample_run
+from covered_run import covered_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import html as lxml_html
@@ -170,3 +171,17 @@ def test_it_is_cut_where_github_would_drop_it() -> None:
     assert shown + int(left) >= 300
     assert shown > 5
     assert read(text).find(".//table") is not None
+
+
+def test_what_of_a_series_ran_is_a_table_of_functions():
+    page = render(covered_run(), None)
+    begin = page.index("### Coverage of `cli`")
+    assert page[begin:].split("\n\n")[:3] == [
+        "### Coverage of `cli`",
+        "50 % of the series' lines ran (2 of 4); never ran: 1 of patch 1, 1 of patch 2.",
+        "| patch | function | lines | ran | never ran |\n"
+        "|--:|:--|--:|--:|:--|\n"
+        "| 1 | `start in mm/x.c` | 3 | 2 | `13` |\n"
+        "| 2 | `later in mm/x.c` | 1 | 0 | `31` |",
+    ]
+    assert "### Coverage" not in render(sample_run.good_run(), None)

@@ -3,6 +3,7 @@
 
 import pytest
 from chromium import PROGRAM, Chromium
+from covered_run import covered_run
 from many_cases import many
 from sample_run import broken_run, good_run, write_files
 
@@ -144,3 +145,15 @@ def test_five_thousand_cases_open_in_less_than_a_second(browser, tmp_path):
     assert min(taken) < 1.0, taken
     browser.run("press('fail')")
     assert shown(browser) == 50
+
+
+def test_printing_opens_the_patches_with_what_ran(browser, tmp_path):
+    page = tmp_path / "covered.html"
+    page.write_text(html.render(covered_run(), None), "utf-8")
+    browser.open(page.as_uri())
+    browser.run("document.querySelectorAll('.covered').forEach(box => { box.open = false; })")
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert browser.run("[...document.querySelectorAll('.covered')].every(box => box.open)")
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.requests[-1] == page.as_uri()
+    assert browser.said == []

@@ -10,18 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from covered_run import covered_run
 from sample_run import good_run
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage as compiled
-from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
-from orchestrator.model.kernel import AddedLine, BuildResult, KernelTree
+from orchestrator.model.coverage import Coverage, CoveredLine, FileCode, Function, Lines
+from orchestrator.model.kernel import BuildResult, KernelTree, PatchHunk
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CellRecord
-from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
+from orchestrator.model.spec import Build, Cell, ConfigSpec, KernelSpec, Plan, ShapeSpec
 from orchestrator.results import runs
 from orchestrator.runner import coverage, coverage_map
 from orchestrator.runner.context import Context, Kernel, Machine, RunValues
+from orchestrator.runner.state import RunState
 
 SPEC = KernelSpec("k", "x")
 CONFIG = ConfigSpec("coverage", coverage=("mm/*.c",))
@@ -60,7 +62,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 def go(tmp_path: Path, archives: dict[str, bytes], config: ConfigSpec = CONFIG) -> CellRecord:
     record = replace(good_run().cells[0], arch="x86_64")
     folder = tmp_path / runs.cell_folder(record.id)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in archives.items():
         coverage.keep(folder, runs.file_stem(name), data)
     notes = tmp_path / compiled.ARCHIVE
@@ -68,8 +70,9 @@ def go(tmp_path: Path, archives: dict[str, bytes], config: ConfigSpec = CONFIG) 
         Build("k/coverage/x86_64", SPEC, config, "x86_64"), Verdict.PASS, "", 1.0, False,
         coverage=notes if notes.exists() else None,
     )  # fmt: skip
-    added = tuple(AddedLine(1, "mm/x.c", n, PROGRAM.split("\n")[n - 1]) for n in (3, 4, 7))
-    kernel = Kernel(KernelTree(SPEC, "6.12.117", "b", "t", added=added), "slot", "x", True)
+    text = "\n".join(f"+{PROGRAM.split(chr(10))[n - 1]}" for n in (3, 4, 7))
+    hunk = PatchHunk(1, "mm/x.c", "@@ -1 +1,3 @@", text, (3, 4, 7))
+    kernel = Kernel(KernelTree(SPEC, "6.12.117", "b", "t", hunks=(hunk,)), "slot", "x", True)
     context = Context(RunValues("r", 2), Machine(Cache(tmp_path / "c"), tmp_path, tmp_path))
     return coverage.with_coverage(record, WORKLOADS, built, kernel, context)
 
@@ -90,11 +93,21 @@ def test_what_ran_is_told_and_remembered(tmp_path: Path, archive: bytes) -> None
 
 def test_of_a_series_each_line_with_code_is_told(tmp_path: Path, archive: bytes) -> None:
     never, ran = go(tmp_path, {WORKLOADS[0]: archive}).covered  # a brace has no code
-    assert (never.patch, never.file, never.line, never.workloads, never.by) == (
-        1, "mm/x.c", 3, 0, (),
-    )  # fmt: skip
+    assert never == CoveredLine(1, "mm/x.c", 3, "\treturn n * 2;", function="never")
     assert (ran.line, ran.workloads, ran.by) == (7, 1, ("uffd-move/basic",))
+    assert ran.function == "main"
     assert ran.text == "\treturn count > 5 ? never(count) : 0;"
+
+
+def test_a_run_that_goes_on_keeps_what_was_counted_before(tmp_path: Path, archive: bytes) -> None:
+    go(tmp_path, {WORKLOADS[0]: archive})
+    record = go(tmp_path, {WORKLOADS[1]: archive})
+    assert list(coverage.loaded(tmp_path / record.coverage).ran) == list(WORKLOADS)
+    assert [line.workloads for line in record.covered] == [0, 2]
+    path = tmp_path / record.coverage
+    path.write_text(path.read_text().replace('"never", 1, 4', '"never", 1, 5'))  # another kernel
+    record = go(tmp_path, {WORKLOADS[1]: archive})
+    assert list(coverage.loaded(path).ran) == [WORKLOADS[1]]
 
 
 def test_counts_that_cannot_be_read_cost_the_coverage_alone(tmp_path: Path, archive: bytes) -> None:
@@ -117,3 +130,18 @@ def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(ValueError, match="does not tell what ran"):
         coverage.loaded(tmp_path / "c.json")
+
+
+def test_the_text_of_the_patches_is_kept_where_it_was_counted_what_ran() -> None:
+    run = covered_run()
+    shape = ShapeSpec("small")
+    builds = {cell.id: Build(cell.id, SPEC, CONFIG, cell.arch) for cell in run.cells}
+    plan = Plan("p", (), tuple(Cell(name, one, shape, ()) for name, one in builds.items()))
+    state = RunState()
+    state.take(run)
+    assert state.result(plan, run.run).kernels[0].hunks == run.kernels[0].hunks != ()
+    state.kernels["cli"] = replace(run.kernels[0], prefix_of="whole")
+    assert state.result(plan, run.run).kernels[0].hunks == ()
+    state.take(run)
+    state.cells = {cell.id: replace(cell, coverage="") for cell in run.cells}
+    assert state.result(plan, run.run).kernels[0].hunks == ()

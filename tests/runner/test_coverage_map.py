@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
-from orchestrator.runner.coverage_map import known, remember
+from orchestrator.runner.coverage_map import counted, known, remember
 
 ONE, TWO = Function("one", 1, 5), Function("two", 7, 9)
 CODE = {"mm/x.c": FileCode(Lines(range(1, 10)), (ONE, TWO))}
@@ -34,3 +34,15 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     (record,) = (cache.records / "ran").iterdir()
     record.write_text(record.read_text().replace("1-5", "one"))
     assert known(cache) == ()
+
+
+def test_what_was_counted_is_known_whether_or_not_it_ran(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert counted(cache) == {}
+    remember(Coverage(CODE, {"a/b": {"mm/x.c": Lines((2,))}}), "x86_64", "6.12", cache)
+    other = {"mm/y.c": FileCode(Lines((1,)), (ONE,)), "mm/empty.h": FileCode(Lines((1,)))}
+    remember(Coverage(other, {}), "x86_64", "6.13", cache)
+    assert counted(cache) == {"mm/x.c": (ONE, TWO), "mm/y.c": (ONE,)}
+    moved = {"mm/x.c": FileCode(Lines((1,)), (Function("one", 3, 7),))}
+    remember(Coverage(moved, {}), "x86_64", "6.14", cache)
+    assert [one.name for one in counted(cache)["mm/x.c"]] == ["one", "one"]  # as ran, as it is

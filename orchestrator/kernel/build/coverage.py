@@ -16,8 +16,18 @@ from pathlib import Path
 from orchestrator.host.archive import reproducible
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source import store
+from orchestrator.model.arch import Arch
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import ConfigSpec
+
+#: How a file that counts is compiled, whichever kernel it is of.  Early inlining would take small
+#: functions apart before they are given counts, and drop what their callers make dead.  Two CPUs
+#: that lose a count of each other make lines run that never did, since gcc counts some branches
+#: only and works out the others (gcc 12, -fprofile-update; as Makefile has it since v6.17).
+FLAGS = (
+    "-fprofile-arcs", "-ftest-coverage", "-fno-tree-loop-im", "-fprofile-update=prefer-atomic",
+    "-fno-early-inlining",
+)  # fmt: skip
 
 #: The archive, beside the image in a kept build: a note (.gcno) for each file that is counted.
 ARCHIVE = "coverage.tar.xz"
@@ -44,13 +54,16 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def make_words(files: Iterable[str]) -> tuple[str, ...]:
-    """What make is told so that these files and no others count; none without any.
+def make_words(files: Iterable[str], arch: Arch) -> tuple[str, ...]:
+    """What make is told so that these files and no others count, by :data:`FLAGS` and the arch's.
 
-    ``$@`` is the object that is just compiled.
+    Nothing without any.  ``$@`` is the object that is just compiled.
     """
     objects = " ".join(f"{name.removesuffix('.c')}.o" for name in files)
-    return (f"GCOV_PROFILE=$(if $(filter {objects},$@),y,n)",) if objects else ()
+    if not objects:
+        return ()
+    chosen = f"GCOV_PROFILE=$(if $(filter {objects},$@),y,n)"
+    return (chosen, f"CFLAGS_GCOV={' '.join((*FLAGS, *arch.gcov_flags))}")
 
 
 def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[str]) -> str:

@@ -70,7 +70,7 @@ def build_request(
     """
     found = asked.ask(build.config, tree, arch, arch_fragment, cache)
     files = coverage.counted(build.config, tree, cache) if cache else ()
-    make_args = (*make_args, *coverage.make_words(files))
+    make_args = (*make_args, *coverage.make_words(files, arch))
     digest = kconfig.digest(found.requests, found.full.text if found.full else "")
     versions = tools_versions(build.config.toolchain, arch)
     words = (digest, arch.name, *versions, *modules.targets(build.config), *make_args)

@@ -128,8 +128,10 @@ if (form) {
     link.addEventListener("click", () => { clearFilter(); press(link.dataset.show); });
   }
 }
-// What is printed is what did not pass, open.
-addEventListener("beforeprint", () => { for (const box of all(".cause > .case")) box.open = true; });
+// What is printed is what did not pass, open, and the patches with what ran.
+addEventListener("beforeprint", () => {
+  for (const box of all(".cause > .case, .covered")) box.open = true;
+});
 
 addCopyButtons(document);
 reveal();

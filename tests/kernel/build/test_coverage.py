@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 from dataclasses import replace
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.evidence import gcov
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage
+from orchestrator.model.arch import ARCHES, Arch
+from orchestrator.model.coverage import Function
 from orchestrator.model.kernel import KernelTree, PatchState
 from orchestrator.model.spec import ConfigSpec, KernelSpec
 
@@ -28,7 +32,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_config_without_coverage_counts_nothing(tmp_path: Path) -> None:
     assert coverage.counted(ConfigSpec("c"), PATCHED, Cache(tmp_path)) == ()
-    assert coverage.make_words(()) == ()
+    assert coverage.make_words((), ARCHES["x86_64"]) == ()
 
 
 def test_what_the_config_names_and_what_the_series_touches(tmp_path: Path) -> None:
@@ -43,7 +47,10 @@ def test_what_the_config_names_and_what_the_series_touches(tmp_path: Path) -> No
 KBUILD = """
 GCOV_PROFILE := n
 GCOV_PROFILE_own.o := n
-_c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),-counted)
+CFLAGS_GCOV := -fprofile-arcs -ftest-coverage
+CFLAGS_GCOV += -fno-tree-loop-im
+export CFLAGS_GCOV
+_c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),$(CFLAGS_GCOV))
 %.o:
 	@echo $@ $(_c_flags)
 """
@@ -51,14 +58,40 @@ _c_flags = $(if $(patsubst n%,, $(GCOV_PROFILE_$(notdir $@))$(GCOV_PROFILE)),-co
 
 def test_these_objects_count_and_no_others_of_their_names(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(KBUILD)
-    words = coverage.make_words(("mm/memory.c", "mm/own.c"))
+    words = coverage.make_words(("mm/memory.c", "mm/own.c"), ARCHES["x86_64"])
     objects = ["mm/memory.o", "arch/x86/boot/memory.o", "mm/own.o"]
     done = subprocess.run(
         ["make", "-s", "-C", str(tmp_path), *words, *objects],
         capture_output=True, text=True, check=True, timeout=20,
     )  # fmt: skip
     told = [line for line in done.stdout.splitlines() if not line.startswith("make")]
-    assert told == ["mm/memory.o -counted", "arch/x86/boot/memory.o", "mm/own.o"]
+    flags = " ".join(coverage.FLAGS)
+    assert told == [f"mm/memory.o {flags}", "arch/x86/boot/memory.o", "mm/own.o"]
+
+
+SMALL = """static int twice(int n)
+{
+	return n * 2;
+}
+int main(int count, char **words)
+{
+	return count > 5 ? twice(count) : twice(0);
+}
+"""
+
+
+def test_a_small_function_keeps_counts_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text(SMALL)
+    for words in (["-O2", *coverage.FLAGS, "-c", "x.c"], ["--coverage", "x.o", "-o", "x"]):
+        subprocess.run(["gcc", *words], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([tmp_path / "x"], cwd=tmp_path, check=True, timeout=20)
+    done = subprocess.run(
+        ["gcov", "--json-format", "--stdout", "x.gcda"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    ((_, code, ran),) = gcov.told(done.stdout)
+    assert Function("twice", 1, 4) in code["x.c"].functions
+    assert 3 in ran["x.c"]
 
 
 def test_a_kernel_that_cannot_count_is_the_users_mistake() -> None:
@@ -75,3 +108,20 @@ def test_the_notes_are_kept_of_what_was_compiled(tmp_path: Path) -> None:
     coverage.pack(tmp_path / "obj", ("mm/hugetlb.c", "mm/mmap.c"), tmp_path)
     with tarfile.open(tmp_path / coverage.ARCHIVE) as archive:
         assert archive.getnames() == ["mm/mmap.gcno"]
+
+
+@pytest.mark.parametrize("arch", ARCHES.values(), ids=ARCHES)
+def test_counting_calls_nothing_that_a_kernel_lacks(arch: Arch, tmp_path: Path) -> None:
+    """The functions of gcov are the kernel's own (kernel/gcov/gcc_base.c, v6.12)."""
+    if not shutil.which(arch.gcc):
+        pytest.skip(f"no {arch.gcc} here")
+    (tmp_path / "x.c").write_text("int f(int n)\n{\n\treturn n > 3 ? n : 2;\n}\n")
+    words = [arch.gcc, "-O2", *coverage.FLAGS, *arch.gcov_flags, "-c", "x.c"]
+    subprocess.run(words, cwd=tmp_path, check=True, timeout=60)
+    done = subprocess.run(
+        [f"{arch.cross}nm", "--undefined-only", "x.o"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    names = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert names
+    assert all(name.startswith("__gcov_") for name in names)

@@ -11,7 +11,8 @@ import pytest
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.series import added
 from orchestrator.kernel.series.load import load_series
-from orchestrator.model.kernel import AddedLine
+from orchestrator.model.kernel import AddedLine, KernelTree, PatchHunk
+from orchestrator.model.spec import KernelSpec
 
 STEPS = (
     {"mm/x.c": "one\ntwo\nthree\nfour\nfive\nsix\n", "notes.txt": "text\n"},
@@ -44,20 +45,24 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+def added_of(hunks: tuple[PatchHunk, ...]) -> tuple[AddedLine, ...]:
+    return KernelTree(KernelSpec("k", "x"), "6.12", "b", "t", hunks=hunks).added
+
+
 @pytest.fixture
-def lines(repository: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[AddedLine, ...]:
-    """Those of the series, read from the files of the last step."""
+def hunks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[PatchHunk, ...]:
+    """Those of the series, with places read from the files of the last step."""
 
     def read(_tree: str, names: set[str], _cache: Cache) -> dict[str, bytes]:
         return {name: (repository / name).read_bytes() for name in names}
 
     monkeypatch.setattr(added.store, "read_files", read)
     patches = load_series(str(repository.parent / "series")).patches
-    return added.added_lines(patches, "tree", Cache(repository))
+    return added.placed_hunks(patches, "tree", Cache(repository))
 
 
-def test_each_line_has_its_patch_and_its_place_in_the_end(lines: tuple[AddedLine, ...]) -> None:
-    assert lines == (
+def test_each_line_has_its_patch_and_its_place_in_the_end(hunks: tuple[PatchHunk, ...]) -> None:
+    assert added_of(hunks) == (
         AddedLine(1, "mm/z.c", 3, "TWO"),  # "seven" was replaced by the second patch
         AddedLine(2, "include/y.h", 1, "y"),
         AddedLine(2, "mm/z.c", 1, "zero"),
@@ -67,10 +72,18 @@ def test_each_line_has_its_patch_and_its_place_in_the_end(lines: tuple[AddedLine
 
 
 def test_a_line_that_went_in_elsewhere_is_left_out(
-    repository: Path, lines: tuple[AddedLine, ...]
+    repository: Path, hunks: tuple[PatchHunk, ...]
 ) -> None:
     (repository / "mm/z.c").write_text("shifted\n" + (repository / "mm/z.c").read_text())
     patches = load_series(str(repository.parent / "series")).patches
-    left = added.added_lines(patches, "tree", Cache(repository))
-    assert [line.text for line in left] == ["y"]
-    assert len(lines) == 5
+    left = added.placed_hunks(patches, "tree", Cache(repository))
+    assert [line.text for line in added_of(left)] == ["y"]
+    assert [hunk.text for hunk in left] == [hunk.text for hunk in hunks]
+
+
+def test_a_hunk_keeps_its_text_and_tells_what_of_it_is_gone(hunks: tuple[PatchHunk, ...]) -> None:
+    first = hunks[0]
+    assert (first.patch, first.file, first.header) == (1, "mm/z.c", "@@ -1,6 +1,7 @@")
+    assert first.text == " one\n-two\n+TWO\n three\n four\n five\n six\n+seven"
+    assert first.lines == (3, 0)
+    assert {hunk.file for hunk in hunks} == {"mm/z.c", "include/y.h"}  # notes.txt is no code
