@@ -35,7 +35,7 @@ SHARED = sorted(LIB.glob("*.c"))
 FLAGS = ["-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
 C_PROGRAMS = sorted(p for p in GUEST_TESTS.glob("*/*.c") if p.parent not in (LIB, AGENT))
 SOURCES = sorted(path for path in GUEST_TESTS.rglob("*") if path.suffix in (".c", ".h", ".py"))
-FAMILIES = {"compactor", "kunit", "ledger", "mm", "race", "uffd-move"}
+FAMILIES = {"compactor", "explore", "kunit", "ledger", "mm", "race", "uffd-move"}
 
 
 def _workloads() -> tuple[WorkloadSpec, ...]:
