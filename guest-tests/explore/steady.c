@@ -259,16 +259,17 @@ static int usage(const char *name)
 	return 2;
 }
 
+static const struct ktap_case swarm_cases[] = {
+	{ "mappings", mappings },
+	{ "advice", advice },
+	{ "processes", processes },
+	{ "userfault", userfault },
+	{ "everything", everything },
+	{ "mremap-beside-registered", mremap_beside_registered },
+};
+
 int main(int argc, char **argv)
 {
-	static const struct ktap_case swarm_cases[] = {
-		{ "mappings", mappings },
-		{ "advice", advice },
-		{ "processes", processes },
-		{ "userfault", userfault },
-		{ "everything", everything },
-		{ "mremap-beside-registered", mremap_beside_registered },
-	};
 	static const struct ktap_case replay_case[] = { { "replay", replayed } };
 	static const struct ktap_case dry_case[] = { { "model-alone", model_alone } };
 	int status;
