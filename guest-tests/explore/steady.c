@@ -2,6 +2,7 @@
 /*
  * steady [--programs N] [--steps N] [--seed S] [--strict]
  * steady --replay FILE
+ * steady --say FILE
  * steady --dry STEPS [--seed S]
  *
  * Random programs of memory management, one process acting at a time, against a model of memory: what each
@@ -11,19 +12,20 @@
  *
  * Without arguments: so many programs of each swarm (draw.h), from seeds that are always the same, a case a
  * swarm, and a case for each defect that docs/findings.md has and the model otherwise takes for granted.
- * --replay carries out one program, `-` that of standard input, as strictly as it can.  --dry drives the model
- * without a kernel.
+ * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
+ * the model says of a program, --dry drives the model at random: both without a kernel.
  */
 #define _GNU_SOURCE
 #include "dry.h"
 #include "knob.h"
+#include "say.h"
 #include "shrink.h"
 #include "uffd.h"
 
 static long programs = 12, steps = 40, seed = 1, dry;
 static int strict;
 static unsigned int can;
-static const char *replay;
+static const char *replay, *say;
 
 /* Whether mremap() takes a range of two mappings, which v6.12 says EFAULT to. */
 static int remaps_many(void)
@@ -191,37 +193,59 @@ SWARM(processes, 2)
 SWARM(userfault, 3)
 SWARM(everything, 4)
 
-static void carry_out(FILE *text, const char *name)
+/* The steps of a text; a wrong line fails the case. */
+static void read_program(FILE *text, const char *name, struct program *program)
 {
-	static struct program program;
-	struct trial trial = { .program = &program, .can = can };
-	const struct result *result;
 	char line[256];
 	const char *why;
 
+	program->count = 0;
 	for (int number = 1; fgets(line, sizeof(line), text); number++) {
 		struct step step;
 		int came = step_parse(line, &step, &why);
 
 		CHECK(came >= 0, "%s:%d: %s", name, number, why);
-		CHECK(program.count < STEPS_MAX - 8, "%s:%d: a program has no more than %d steps", name, number,
+		CHECK(program->count < STEPS_MAX - 8, "%s:%d: a program has no more than %d steps", name, number,
 		      STEPS_MAX - 8);
 		if (came)
-			program.steps[program.count++] = step;
+			program->steps[program->count++] = step;
 	}
+}
+
+static FILE *open_program(const char *name)
+{
+	FILE *text = strcmp(name, "-") ? fopen(name, "r") : stdin;
+
+	CHECK(text, "%s: %m", name);
+	return text;
+}
+
+static void carry_out(FILE *text, const char *name)
+{
+	static struct program program;
+	struct trial trial = { .program = &program, .can = can };
+	const struct result *result;
+
+	read_program(text, name, &program);
 	result = trial_run(&trial);
 	if (result->failed)
 		tell_finding(&trial, result);
-	ktap_diag("%d of %d steps carried out as the model has it", result->carried, program.count);
+	ktap_diag("%d steps carried out as the model has it, the ends of processes that were left among them",
+		  result->carried);
 }
 
 static void replayed(void)
 {
-	FILE *text = strcmp(replay, "-") ? fopen(replay, "r") : stdin;
-
-	CHECK(text, "%s: %m", replay);
 	prepare();
-	carry_out(text, replay);
+	carry_out(open_program(replay), replay);
+}
+
+static void said(void)
+{
+	static struct program program;
+
+	read_program(open_program(say), say, &program);
+	say_program(&program, CAN_ALL);
 }
 
 /* Defects that the model takes for granted elsewhere, each as the smallest program that shows it. */
@@ -253,8 +277,8 @@ static void model_alone(void)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE or "
-		"--dry STEPS\n",
+		"%s: expected [--programs N] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE, "
+		"--say FILE or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
 }
@@ -271,6 +295,7 @@ static const struct ktap_case swarm_cases[] = {
 int main(int argc, char **argv)
 {
 	static const struct ktap_case replay_case[] = { { "replay", replayed } };
+	static const struct ktap_case say_case[] = { { "say", said } };
 	static const struct ktap_case dry_case[] = { { "model-alone", model_alone } };
 	int status;
 
@@ -280,16 +305,18 @@ int main(int argc, char **argv)
 			       !strcmp(argv[i], "--seed")     ? &seed :
 			       !strcmp(argv[i], "--dry")      ? &dry :
 								NULL;
+		const char **file;
 		char *end;
 
 		if (!strcmp(argv[i], "--strict")) {
 			strict = 1;
 			continue;
 		}
-		if (++i == argc || (!number && strcmp(argv[i - 1], "--replay")))
+		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;
+		if (++i == argc || (!number && !file))
 			return usage(argv[0]);
-		if (!number) {
-			replay = argv[i];
+		if (file) {
+			*file = argv[i];
 			continue;
 		}
 		*number = strtol(argv[i], &end, 10);
@@ -299,6 +326,7 @@ int main(int argc, char **argv)
 	if (steps > STEPS_MAX - 8)
 		return usage(argv[0]);
 	status = replay ? ktap_run(replay_case, 1, NULL) :
+		 say	? ktap_run(say_case, 1, NULL) :
 		 dry	? ktap_run(dry_case, 1, NULL) :
 			  ktap_run(swarm_cases, KTAP_COUNT(swarm_cases), NULL);
 	knob_restore();
