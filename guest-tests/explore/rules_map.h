@@ -212,7 +212,7 @@ static inline void moved_page(struct page *page)
 }
 
 /*
- * mremap_prep of v6.12 takes the registration from the whole mapping that the moved range became part of: a
+ * mremap_userfaultfd_prep() of v6.12 takes the registration from the whole mapping that the moved range became part of: a
  * neighbour's too (docs/findings.md).  Where that is taken for granted, what may be merged with the range at
  * [at, at + n) may lose it, with its protection left in the entries.
  */
