@@ -22,12 +22,13 @@ RULES = HOME / "tests" / "data" / "explore" / "rules.txt"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of ``rules.txt``: what the last step may come to, and what is then of some pages."""
+    """One row of ``rules.txt``: what the last step may come to, and what is then of the memory."""
 
     name: str
     lines: tuple[str, ...]
     answer: str
     pages: dict[str, str]
+    new: dict[str, str]
 
 
 def rows() -> list[Row]:
@@ -46,9 +47,10 @@ def rows() -> list[Row]:
         found.append(
             Row(
                 head,
-                tuple(short.get(line, line) for line in told if line[0] not in ":="),
+                tuple(short.get(line, line) for line in told if line[0] not in ":=~"),
                 next(line[2:] for line in told if line.startswith("= ")),
                 {page: state for page, _, state in pages},
+                dict(line[2:].split(" ") for line in told if line.startswith("~ ")),
             )
         )
     return found
@@ -78,6 +80,8 @@ def test_rule(steady: Path, row: Row) -> None:
     assert steps[-1][1] == row.answer
     is_now = dict(re.findall(r"^# PAGE (\S+) (.*)$", said, re.M))
     assert {page: is_now.get(page) for page in row.pages} == row.pages
+    is_new = dict(re.findall(r"^# NEW (\S+) (.*)$", said, re.M))
+    assert {page: is_new.get(page) for page in row.new} == row.new
 
 
 def _full(line: str) -> str:

@@ -70,8 +70,7 @@ static inline void rule_exit(struct model *model, const struct step *step, struc
 	if (out->skip)
 		return;
 	may_be(out, 0);
-	unmap(&model->procs[step->proc], 0, PAGES);
-	memset(&model->procs[step->proc], 0, offsetof(struct process, pages));
+	memset(&model->procs[step->proc], 0, sizeof(struct process));
 }
 
 /* clear_refs_write() in fs/proc/task_mmu.c: of each mapping and each entry. */

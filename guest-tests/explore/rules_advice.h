@@ -29,8 +29,6 @@ static inline int advise_free(struct model *model, struct page *page)
 	if (page->attr.lock || page->attr.shared)
 		return EINVAL;
 	page_reclaim(model, page);
-	if (page->may & SWAP)
-		page->may |= NONE;
 	if (page->may & (ANON | SWAP)) {
 		page->lazy = 1;
 		page->may |= NONE;

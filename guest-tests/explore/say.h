@@ -15,6 +15,7 @@ static inline const char *bit_text(int set, const char *no, const char *yes, con
 	return set == NO ? no : set == YES ? yes : either;
 }
 
+/* A page; and whether its mapping counts as new, which makes all its pages soft-dirty. */
 static inline void say_page(const struct model *model, int proc, int at)
 {
 	const struct page *page = &model->procs[proc].pages[at];
@@ -30,6 +31,7 @@ static inline void say_page(const struct model *model, int proc, int at)
 		  bit_text(page->wp, "", " protected", " protected?"),
 		  bit_text(page->dirty, "", " dirty", " dirty?"), page->lazy ? " lazy" : "", bytes->spot[0],
 		  page->has_other ? " or others" : "");
+	ktap_diag("NEW %d:%d %s", proc, at, bit_text(page->mapping_dirty, "no", "yes", "maybe"));
 }
 
 /* Say it of a program. */
