@@ -29,6 +29,7 @@ class Row:
     answer: str
     pages: dict[str, str]
     new: dict[str, str]
+    frames: dict[str, str]
 
 
 def rows() -> list[Row]:
@@ -43,17 +44,20 @@ def rows() -> list[Row]:
             short[name] = line
             continue
         told = [line.strip() for line in rest]
-        pages = [line[2:].partition(" ") for line in told if line.startswith(": ")]
         found.append(
             Row(
                 head,
-                tuple(short.get(line, line) for line in told if line[0] not in ":=~"),
+                tuple(short.get(line, line) for line in told if line[0] not in ":=~@"),
                 next(line[2:] for line in told if line.startswith("= ")),
-                {page: state for page, _, state in pages},
-                dict(line[2:].split(" ") for line in told if line.startswith("~ ")),
+                *(_by_page(told, mark) for mark in ":~@"),
             )
         )
     return found
+
+
+def _by_page(told: list[str], mark: str) -> dict[str, str]:
+    parts = [line[2:].partition(" ") for line in told if line.startswith(f"{mark} ")]
+    return {page: state for page, _, state in parts}
 
 
 ROWS = rows()
@@ -78,10 +82,9 @@ def test_rule(steady: Path, row: Row) -> None:
     steps = re.findall(r"^# STEP (.*): (.*)$", said, re.M)
     assert [step for step, _ in steps] == [_full(line) for line in row.lines]
     assert steps[-1][1] == row.answer
-    is_now = dict(re.findall(r"^# PAGE (\S+) (.*)$", said, re.M))
-    assert {page: is_now.get(page) for page in row.pages} == row.pages
-    is_new = dict(re.findall(r"^# NEW (\S+) (.*)$", said, re.M))
-    assert {page: is_new.get(page) for page in row.new} == row.new
+    for word, expected in (("PAGE", row.pages), ("NEW", row.new), ("FRAME", row.frames)):
+        is_now = dict(re.findall(rf"^# {word} (\S+) (.*)$", said, re.M))
+        assert {page: is_now.get(page) for page in expected} == expected
 
 
 def _full(line: str) -> str:

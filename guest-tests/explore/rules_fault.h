@@ -77,6 +77,12 @@ static inline int fault_from(int state, const struct page *was, struct page *aft
 	return result;
 }
 
+/* A page of a shared mapping that its object does not have. */
+static inline int beyond(const struct model *model, const struct page *page)
+{
+	return page->offset >= model->objects[page->object].pages;
+}
+
 /* An access that the protection allows. */
 static inline int fault(struct model *model, struct process *proc, int at, int write)
 {
@@ -84,13 +90,11 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	int result = 0;
 
 	if (page->attr.shared) {
-		if (page->offset >= model->objects[page->object].pages)
-			return FAULT_BUS;
-		/* do_fault_around() maps others beside it. */
+		/* do_fault_around() maps others beside it, even where the page itself is beyond the end. */
 		for (int i = 0; i < PAGES; i++)
-			if (proc->pages[i].attr.shared)
+			if (proc->pages[i].attr.shared && !beyond(model, &proc->pages[i]))
 				proc->pages[i].may = NONE | SHMEM;
-		return FAULT_OK;
+		return beyond(model, page) ? FAULT_BUS : FAULT_OK;
 	}
 	page_reclaim(model, page);
 	was = *page;

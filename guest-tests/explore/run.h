@@ -25,8 +25,13 @@ struct result {
 	struct program program; /* the steps that were carried out */
 };
 
+/* Numbers of frames whose place is kept in mind. */
+#define PLACES 8192
+
 struct run {
 	struct model model;
+	uint64_t place[PLACES]; /* the frame in which the pages of a number were last seen */
+	long moved; /* what the kernel had moved by itself when the program began */
 	struct subject subjects[PROCESSES];
 	struct sight sights[PROCESSES];
 	struct result *result;
@@ -85,6 +90,34 @@ static inline int look_frames(struct run *run, struct finding *finding)
 	return 0;
 }
 
+/* What the kernel counts of pages that get another frame by themselves: migration, swapping. */
+static inline long moved_by_kernel(void)
+{
+	return sys_vmstat("pgmigrate_success") + sys_vmstat("pswpin") + sys_vmstat("pswpout");
+}
+
+/*
+ * A page keeps its frame through mremap(), mprotect(), UFFDIO_MOVE, and whatever else is no write to a page
+ * that is not its writer's alone: as long as the kernel moved no page by itself since the program began.
+ */
+static inline int look_places(struct run *run, struct finding *finding)
+{
+	for (int i = 0; i < PROCESSES * PAGES; i++) {
+		const struct page *page = &run->model.procs[i / PAGES].pages[i % PAGES];
+		uint64_t is = run->sights[i / PAGES].entry[i % PAGES] & MEM_FRAME, *was;
+		int state = run->sights[i / PAGES].state[i % PAGES];
+
+		if (!run->model.procs[i / PAGES].alive || !(state & (ANON | SWAP)) || page->frame >= PLACES)
+			continue;
+		was = &run->place[page->frame];
+		if (*was && *was != is && state == ANON && page->tied && moved_by_kernel() == run->moved)
+			return found(finding, "frame", "page %d of process %d has another frame than before",
+				     i % PAGES, i / PAGES);
+		*was = state == ANON && page->tied ? is : 0;
+	}
+	return 0;
+}
+
 /* A look at all; what passes by while the kernel moves a page is looked at again before it is believed. */
 static inline int look_all(struct run *run, struct finding *finding)
 {
@@ -100,7 +133,7 @@ static inline int look_all(struct run *run, struct finding *finding)
 		for (int i = 0; !bad && i < PROCESSES; i++)
 			if (run->model.procs[i].alive)
 				bad = look_once(&run->model, i, &run->subjects[i], &run->sights[i], finding);
-		bad = bad || look_frames(run, finding);
+		bad = bad || look_frames(run, finding) || look_places(run, finding);
 		if (!bad)
 			break;
 	}
@@ -235,6 +268,7 @@ static inline void run_program(struct result *result, const struct program *prog
 	run.result = result;
 	model_begin(&run.model, can);
 	run.model.known = (uint8_t)known;
+	run.moved = moved_by_kernel();
 	run.subjects[0] = (struct subject){ worker_start(can), -1, -1 };
 	for (int i = 0; bad >= 0 && i < (program ? program->count : count); i++) {
 		if (program) {

@@ -15,6 +15,23 @@ static inline const char *bit_text(int set, const char *no, const char *yes, con
 	return set == NO ? no : set == YES ? yes : either;
 }
 
+/* Whom a page shares its frame with, or may: the first other one. */
+static inline void say_frame(const struct model *model, int proc, int at)
+{
+	const struct page *page = &model->procs[proc].pages[at];
+
+	for (int i = 0; i < PROCESSES * PAGES; i++) {
+		const struct page *other = &model->procs[i / PAGES].pages[i % PAGES];
+
+		if (other == page || !page->frame || other->frame != page->frame)
+			continue;
+		ktap_diag("FRAME %d:%d %s %d:%d", proc, at, page->tied && other->tied ? "with" : "maybe-with",
+			  i / PAGES, i % PAGES);
+		return;
+	}
+	ktap_diag("FRAME %d:%d alone", proc, at);
+}
+
 /* A page; and whether its mapping counts as new, which makes all its pages soft-dirty. */
 static inline void say_page(const struct model *model, int proc, int at)
 {
@@ -22,15 +39,17 @@ static inline void say_page(const struct model *model, int proc, int at)
 	const struct bytes *bytes = page->attr.shared ?
 					    &model->objects[page->object].bytes[page->offset] :
 					    &page->bytes;
-	char attr[128], state[96];
+	char attr[128], state[96], other[32] = "";
 
 	attr_text(&page->attr, attr, sizeof(attr));
+	if (page->has_other)
+		snprintf(other, sizeof(other), " or %d behind it", page->other.fill);
 	ktap_diag("PAGE %d:%d %s, %s%s%s%s%s, bytes %d%s", proc, at, attr,
 		  states_text(page->may, state, sizeof(state)),
 		  page->may & (ANON | SWAP) ? bit_text(page->own, " shared", " own", " own?") : "",
 		  bit_text(page->wp, "", " protected", " protected?"),
-		  bit_text(page->dirty, "", " dirty", " dirty?"), page->lazy ? " lazy" : "", bytes->spot[0],
-		  page->has_other ? " or others" : "");
+		  bit_text(page->dirty, "", " dirty", " dirty?"), page->lazy ? " lazy" : "", bytes->spot[0], other);
+	say_frame(model, proc, at);
 	ktap_diag("NEW %d:%d %s", proc, at, bit_text(page->mapping_dirty, "no", "yes", "maybe"));
 }
 
@@ -53,6 +72,12 @@ static inline void say_program(const struct program *program, unsigned int can)
 		for (int k = 0; k < out.count; k++)
 			used += snprintf(may + used, sizeof(may) - (size_t)used, "%s%s", k ? "|" : "",
 					 answer_name(out.err[k]));
+		if (!is_allowed(&out, 0))
+			out.values = 0;
+		if (out.values)
+			used += snprintf(may + used, sizeof(may) - (size_t)used, " %d", out.value[0]);
+		if (out.values > 1)
+			used += snprintf(may + used, sizeof(may) - (size_t)used, " or %d", out.value[1]);
 		ktap_diag("STEP %s: %s", line, out.skip ? "not carried out" : used ? may : "nothing");
 		if (out.skip)
 			continue;
