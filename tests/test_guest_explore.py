@@ -94,6 +94,18 @@ def _full(line: str) -> str:
     return " ".join([head, *sorted(fields, key=lambda f: order.index(f.partition("=")[0]))])
 
 
+@pytest.mark.parametrize(
+    "step",
+    ["clear-soft-dirty", "hugepage at=4 n=1", "mergeable at=4 n=1", "userfaultfd how=plain"],
+)
+def test_what_a_kernel_lacks_is_not_carried_out(steady: Path, step: str) -> None:
+    text = f"0 mmap at=4 n=2 prot=rw how=private\n0 {step}\n"
+    for can, answer in (("1", "not carried out"), ("255", "success")):
+        status, said = _run(steady, "--say", "-", "--can", can, text=text)
+        assert status == 0
+        assert f"# STEP 0 {step}: {answer}\n" in said
+
+
 @pytest.mark.parametrize("seed", [1, 50000])
 def test_model_does_not_contradict_itself(steady: Path, seed: int) -> None:
     """Whatever it allows may come, be seen, and be followed by any step."""
@@ -133,7 +145,7 @@ def test_wrong_line_is_told(steady: Path, line: str, why: str) -> None:
 def test_wrong_usage_is_refused(steady: Path, words: tuple[str, ...]) -> None:
     status, said = _run(steady, *words)
     assert status == 2
-    assert "expected [--programs N]" in said
+    assert "expected [--programs N | --seconds S]" in said
 
 
 def test_every_step_has_a_rule_that_is_tried() -> None:

@@ -42,10 +42,8 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 			page_empty(theirs);
 			continue;
 		}
-		if (mine->attr.shared) {
-			theirs->may |= NONE;
+		if (mine->attr.shared)
 			continue;
-		}
 		if (must(mine, ANON | SWAP))
 			mine->own = theirs->own = NO;
 		else if (may(mine, ANON | SWAP))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * steady [--programs N] [--steps N] [--seed S] [--strict]
+ * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict]
  * steady --replay FILE
- * steady --say FILE
+ * steady --say FILE [--can N]
  * steady --dry STEPS [--seed S]
  *
  * Random programs of memory management, one process acting at a time, against a model of memory: what each
@@ -10,10 +10,11 @@
  * printed.  docs/exploration.md has the steps and how to read a find; model.h has the model, rules*.h its
  * rules with their sources.
  *
- * Without arguments: so many programs of each swarm (draw.h), from seeds that are always the same, a case a
- * swarm, and a case for each defect that docs/findings.md has and the model otherwise takes for granted.
+ * Without arguments: a few programs of each swarm (draw.h), from seeds that are always the same, a case a
+ * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect that docs/findings.md has and the model otherwise takes for granted.
  * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
- * the model says of a program, --dry drives the model at random: both without a kernel.
+ * the model says of a program, --dry drives the model at random: both without a kernel,
+ * and --can is what that would have, a sum of CAN_* in model.h.
  */
 #define _GNU_SOURCE
 #include "dry.h"
@@ -22,7 +23,9 @@
 #include "shrink.h"
 #include "uffd.h"
 
-static long programs = 12, steps = 40, seed = 1, dry;
+static double seconds;
+static unsigned long long seed = 1;
+static long programs = 12, steps = 40, dry, say_can = CAN_ALL;
 static int strict;
 static unsigned int can;
 static const char *replay, *say;
@@ -158,14 +161,14 @@ static void tell_finding(struct trial *trial, const struct result *result)
 
 static void explore(const struct swarm *swarm)
 {
-	double begun = mem_now_ms();
-	long carried = 0;
+	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
+	long carried = 0, i;
 
 	prepare();
-	for (long i = 0; i < programs; i++) {
+	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
 		struct trial trial = {
 			.swarm = swarm,
-			.seed = (uint64_t)(seed + i),
+			.seed = seed + (uint64_t)i,
 			.count = (int)steps,
 			.can = can,
 			.known = !strict,
@@ -174,11 +177,11 @@ static void explore(const struct swarm *swarm)
 
 		carried += result->carried;
 		if (result->failed) {
-			ktap_diag("swarm %s, seed %ld, after %ld steps", swarm->name, seed + i, carried);
+			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
 			tell_finding(&trial, result);
 		}
 	}
-	ktap_diag("%s: %ld programs, %ld steps, %.0f a second", swarm->name, programs, carried,
+	ktap_diag("%s: %ld programs, %ld steps, %.0f a second", swarm->name, i, carried,
 		  (double)carried * 1000 / (mem_now_ms() - begun + 1));
 }
 
@@ -245,7 +248,7 @@ static void said(void)
 	static struct program program;
 
 	read_program(open_program(say), say, &program);
-	say_program(&program, CAN_ALL);
+	say_program(&program, (unsigned int)say_can);
 }
 
 /* Defects that the model takes for granted elsewhere, each as the smallest program that shows it. */
@@ -269,7 +272,7 @@ static void model_alone(void)
 {
 	/* Of the model's two halves each kernel shows one. */
 	for (unsigned int i = 0; i < 3; i++)
-		CHECK(!dry_run(dry / 3 + 1, (uint64_t)seed + i * 1000, i ? i == 1 ? CAN_ALL & ~CAN_SWAP : CAN_UFFD :
+		CHECK(!dry_run(dry / 3 + 1, seed + i * 1000, i ? i == 1 ? CAN_ALL & ~CAN_SWAP : CAN_UFFD :
 								       CAN_ALL),
 		      "the model contradicts itself");
 }
@@ -277,8 +280,8 @@ static void model_alone(void)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE, "
-		"--say FILE or --dry STEPS\n",
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE, "
+		"--say FILE [--can N] or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
 }
@@ -302,7 +305,7 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		long *number = !strcmp(argv[i], "--programs") ? &programs :
 			       !strcmp(argv[i], "--steps")    ? &steps :
-			       !strcmp(argv[i], "--seed")     ? &seed :
+			       !strcmp(argv[i], "--can")      ? &say_can :
 			       !strcmp(argv[i], "--dry")      ? &dry :
 								NULL;
 		const char **file;
@@ -313,14 +316,20 @@ int main(int argc, char **argv)
 			continue;
 		}
 		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;
-		if (++i == argc || (!number && !file))
+		if (++i == argc || (!number && !file && strcmp(argv[i - 1], "--seed") &&
+				    strcmp(argv[i - 1], "--seconds")))
 			return usage(argv[0]);
 		if (file) {
 			*file = argv[i];
 			continue;
 		}
-		*number = strtol(argv[i], &end, 10);
-		if (!*argv[i] || *end || *number < 1)
+		if (number)
+			*number = strtol(argv[i], &end, 10);
+		else if (!strcmp(argv[i - 1], "--seed"))
+			seed = strtoull(argv[i], &end, 10);
+		else
+			seconds = strtod(argv[i], &end);
+		if (!*argv[i] || *end || argv[i][0] == '-' || (number && !*number))
 			return usage(argv[0]);
 	}
 	if (steps > STEPS_MAX - 8)
