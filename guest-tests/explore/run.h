@@ -173,13 +173,30 @@ static inline int judge_answer(const struct step *step, const struct answer *ans
 	return 0;
 }
 
+/* A reply through a socket.  The other end is open in every process: who died is asked for in between. */
+static inline int run_hear(int end, pid_t pid, struct reply *reply, struct finding *finding)
+{
+	struct pollfd wait = { .fd = end, .events = POLLIN };
+	int status;
+
+	for (int waited = 0; waited < ANSWER_DEADLINE_MS; waited += 500) {
+		if (poll(&wait, 1, 500) == 1)
+			return read(end, reply, sizeof(*reply)) == (ssize_t)sizeof(*reply) ?
+				       0 :
+				       found(finding, "died", "no answer: %m");
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return found(finding, "died", "the process ended with status %#x", status);
+	}
+	return found(finding, "hang", "the step did not come back within %d s", ANSWER_DEADLINE_MS / 1000);
+}
+
 static inline int run_tell(struct run *run, const struct step *step, struct reply *reply,
 			   struct finding *finding)
 {
-	struct pollfd wait = { .fd = worker.ends[step->proc][0], .events = POLLIN };
 	struct subject *subject = &run->subjects[step->proc];
+	int end = worker.ends[step->proc][0], status;
+	struct reply ready;
 	char path[64];
-	int status;
 
 	memset(reply, 0, sizeof(*reply));
 	if (step->op == OP_CLEAR_DIRTY) {
@@ -189,23 +206,18 @@ static inline int run_tell(struct run *run, const struct step *step, struct repl
 	}
 	if (step->op == OP_KILL)
 		kill(subject->pid, SIGKILL);
-	else if (write(wait.fd, step, sizeof(*step)) != (ssize_t)sizeof(*step))
+	else if (write(end, step, sizeof(*step)) != (ssize_t)sizeof(*step))
 		return found(finding, "died", "the process is not there any more: %m");
 	if (step->op == OP_KILL || step->op == OP_EXIT) {
 		if (waitpid(subject->pid, &status, 0) != subject->pid)
 			return found(finding, "died", "waitpid: %m");
 		return 0;
 	}
-	/* The other end is open in every process: who died is asked for in between. */
-	for (int waited = 0; waited < ANSWER_DEADLINE_MS; waited += 500) {
-		if (poll(&wait, 1, 500) == 1)
-			return read(wait.fd, reply, sizeof(*reply)) == (ssize_t)sizeof(*reply) ?
-				       0 :
-				       found(finding, "died", "no answer: %m");
-		if (waitpid(subject->pid, &status, WNOHANG) == subject->pid)
-			return found(finding, "died", "the process ended with status %#x", status);
-	}
-	return found(finding, "hang", "the step did not come back within %d s", ANSWER_DEADLINE_MS / 1000);
+	if (run_hear(end, subject->pid, reply, finding))
+		return -1;
+	return step->op == OP_FORK && reply->child > 0 ?
+		       run_hear(worker.ends[step->to][0], reply->child, &ready, finding) :
+		       0;
 }
 
 /* One step: 1 carried out, 0 not, -1 a finding. */

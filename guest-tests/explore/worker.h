@@ -228,6 +228,7 @@ static void worker_loop(int self) __attribute__((noreturn));
 /* The child is the new process; here its id, or -1. */
 static inline pid_t worker_fork(int slot)
 {
+	struct reply ready = { .child = 0 };
 	pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_PARENT_, 0, 0, 0, 0);
 
 	if (child)
@@ -236,6 +237,9 @@ static inline pid_t worker_fork(int slot)
 	if (worker.uffd >= 0)
 		close(worker.uffd);
 	worker.uffd = -1;
+	/* It has let go of what it inherited: a userfaultfd is closed when nobody has it open any more. */
+	if (write(worker.ends[slot][1], &ready, sizeof(ready)) != (ssize_t)sizeof(ready))
+		_exit(1);
 	worker_loop(slot);
 }
 
