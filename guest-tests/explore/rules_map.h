@@ -142,7 +142,6 @@ static inline void grow(struct process *proc, int last, int n)
 		page->attr = from->attr;
 		page->object = from->object;
 		page->offset = (uint8_t)(from->offset + i);
-		page->mapping_dirty = EITHER;
 	}
 }
 
@@ -208,7 +207,6 @@ static inline void moved_page(struct page *page)
 		page->dirty = YES;
 	else if (!must(page, NONE))
 		page->dirty |= YES;
-	page->mapping_dirty = EITHER;
 }
 
 /*
