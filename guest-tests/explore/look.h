@@ -29,7 +29,8 @@ struct finding {
 /* What a process is known by beside the model. */
 struct subject {
 	pid_t pid;
-	long own_anon, own_swap; /* pages of its own, outside the arena; -1 before the first look */
+	long own_anon, own_swap, own_shmem; /* pages of its own, outside the arena; -1 before the first look */
+	long reclaimed; /* what the machine had reclaimed when own_shmem was noted */
 };
 
 /* One process as it is. */
@@ -356,9 +357,17 @@ static inline int look_counters(const struct process *proc, const struct sight *
 		return found(finding, "VmLck", "VmLck is %ld pages, expected %ld", sight->locked, locked);
 	if (look_tolerance)
 		return 0;
-	if (sight->shmem != shmem)
+	/* The program's own file may be shared memory: as long as nothing is reclaimed, always the same. */
+	if (sight->shmem - shmem != subject->own_shmem) {
+		long reclaimed = sys_vmstat("pgsteal_kswapd") + sys_vmstat("pgsteal_direct");
+
+		if (subject->own_shmem < 0 || reclaimed != subject->reclaimed)
+			subject->own_shmem = sight->shmem - shmem;
+		subject->reclaimed = reclaimed;
+	}
+	if (sight->shmem - shmem != subject->own_shmem)
 		return found(finding, "RssShmem", "RssShmem is %ld pages, expected %ld by page walk", sight->shmem,
-			     shmem);
+			     shmem + subject->own_shmem);
 	if (sight->anon - anon == subject->own_anon && sight->swap - swap == subject->own_swap)
 		return 0;
 	/* Pages of its own came or went, or else a counter drifts: the walk over all of it tells. */

@@ -243,7 +243,7 @@ static inline int run_step(struct run *run, const struct step *step)
 	if (judge_answer(step, &reply.answer, &after, finding))
 		return -1;
 	if (step->op == OP_FORK)
-		run->subjects[step->to] = (struct subject){ reply.child, -1, -1 };
+		run->subjects[step->to] = (struct subject){ reply.child, -1, -1, -1, 0 };
 	if (look_all(run, finding))
 		return -1;
 	result->failed = 0;
@@ -281,7 +281,7 @@ static inline void run_program(struct result *result, const struct program *prog
 	model_begin(&run.model, can);
 	run.model.known = (uint8_t)known;
 	run.moved = moved_by_kernel();
-	run.subjects[0] = (struct subject){ worker_start(can), -1, -1 };
+	run.subjects[0] = (struct subject){ worker_start(can), -1, -1, -1, 0 };
 	for (int i = 0; bad >= 0 && i < (program ? program->count : count); i++) {
 		if (program) {
 			bad = run_step(&run, &program->steps[i]);

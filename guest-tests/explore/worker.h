@@ -22,6 +22,7 @@
 #include "ktap.h"
 #include "mem.h"
 #include "model.h"
+#include "procfile.h"
 #include "uffd_abi.h"
 
 /*
@@ -63,6 +64,12 @@ static struct {
 	char *source; /* pages to copy from */
 	sigjmp_buf escape;
 	volatile sig_atomic_t trapping;
+	int parts;
+	struct {
+		char *start;
+		size_t len;
+		int writable;
+	} part[8]; /* of the program's file, as it is mapped */
 } worker;
 
 static inline char *address(int page)
@@ -73,6 +80,38 @@ static inline char *address(int page)
 static inline char *spot(int page, int which)
 {
 	return address(page) + (size_t)which * (mem_page() / SPOTS);
+}
+
+/* Where the program's own file is mapped: one that is linked statically is the only file there. */
+static inline void worker_find_parts(void)
+{
+	static char text[8192];
+
+	if (proc_read("/proc/self/maps", text, sizeof(text)))
+		return;
+	for (char *line = text, *next; *line && worker.parts < 8; line = next) {
+		char *start, *end;
+
+		next = strchr(line, '\n');
+		next = next ? next + 1 : line + strlen(line);
+		start = (char *)strtoul(line, &end, 16);
+		if (!memchr(line, '/', (size_t)(next - line)) || *end != '-')
+			continue;
+		worker.part[worker.parts].len = (size_t)((char *)strtoul(end + 1, &end, 16) - start);
+		worker.part[worker.parts].start = start;
+		worker.part[worker.parts++].writable = end[2] == 'w';
+	}
+}
+
+/*
+ * Have all of the program's file in the page table, so that its pages come and go no more: they are counted as
+ * shared memory where the file lies in a tmpfs.  fork() does not copy those that are only read.
+ */
+static inline void worker_settle(void)
+{
+	for (int i = 0; i < worker.parts; i++)
+		(void)madvise(worker.part[i].start, worker.part[i].len,
+			      worker.part[i].writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
 static void worker_trapped(int signal)
@@ -237,6 +276,7 @@ static inline pid_t worker_fork(int slot)
 	if (worker.uffd >= 0)
 		close(worker.uffd);
 	worker.uffd = -1;
+	worker_settle();
 	/* It has let go of what it inherited: a userfaultfd is closed when nobody has it open any more. */
 	if (write(worker.ends[slot][1], &ready, sizeof(ready)) != (ssize_t)sizeof(ready))
 		_exit(1);
@@ -324,6 +364,8 @@ static inline pid_t worker_start(unsigned int can)
 	worker.source = mem_map(room, 0);
 	mem_no_huge(worker.source, room);
 	memset(worker.source, 1, room);
+	worker_find_parts();
+	worker_settle();
 	worker_loop(0);
 }
 
