@@ -57,9 +57,12 @@ static inline int fault_from(int state, const struct page *was, struct page *aft
 			becomes(after, ZERO, EITHER, YES, NO);
 		return write ? FAULT_BUS : FAULT_OK;
 	case SWAP:
-		/* One that was shared may turn out to be alone by now: "exclusive" in do_swap_page(). */
+		/*
+		 * One that was shared may turn out to be alone by now, and one that was alone may no longer
+		 * count as that where it is still being written: "exclusive" in do_swap_page().
+		 */
 		if (!write || guarded)
-			becomes(after, ANON, was->own == YES ? YES : EITHER, was->wp, was->dirty);
+			becomes(after, ANON, EITHER, was->wp, was->dirty);
 		break;
 	default:
 		if (!write || guarded)

@@ -13,7 +13,7 @@
  * Without arguments: a few programs of each swarm (draw.h), from seeds that are always the same, a case a
  * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect that docs/findings.md has and the model otherwise takes for granted.
  * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
- * the model says of a program, --dry drives the model at random: both without a kernel,
+ * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
  * and --can is what that would have, a sum of CAN_* in model.h.
  */
 #define _GNU_SOURCE
@@ -196,8 +196,11 @@ SWARM(processes, 2)
 SWARM(userfault, 3)
 SWARM(everything, 4)
 
-/* The steps of a text; a wrong line fails the case. */
-static void read_program(FILE *text, const char *name, struct program *program)
+/*
+ * The steps of a text up to its end or a line of "---", behind which there is another program; whether it was
+ * that.  A wrong line fails the case.
+ */
+static int read_program(FILE *text, const char *name, struct program *program)
 {
 	char line[256];
 	const char *why;
@@ -205,7 +208,11 @@ static void read_program(FILE *text, const char *name, struct program *program)
 	program->count = 0;
 	for (int number = 1; fgets(line, sizeof(line), text); number++) {
 		struct step step;
-		int came = step_parse(line, &step, &why);
+		int came;
+
+		if (!strncmp(line, "---", 3))
+			return 1;
+		came = step_parse(line, &step, &why);
 
 		CHECK(came >= 0, "%s:%d: %s", name, number, why);
 		CHECK(program->count < STEPS_MAX - 8, "%s:%d: a program has no more than %d steps", name, number,
@@ -213,6 +220,7 @@ static void read_program(FILE *text, const char *name, struct program *program)
 		if (came)
 			program->steps[program->count++] = step;
 	}
+	return 0;
 }
 
 static FILE *open_program(const char *name)
@@ -229,7 +237,7 @@ static void carry_out(FILE *text, const char *name)
 	struct trial trial = { .program = &program, .can = can };
 	const struct result *result;
 
-	read_program(text, name, &program);
+	CHECK(!read_program(text, name, &program), "%s: one program at a time", name);
 	result = trial_run(&trial);
 	if (result->failed)
 		tell_finding(&trial, result);
@@ -246,9 +254,15 @@ static void replayed(void)
 static void said(void)
 {
 	static struct program program;
+	FILE *text = open_program(say);
+	int more = 1;
 
-	read_program(open_program(say), say, &program);
-	say_program(&program, (unsigned int)say_can);
+	while (more) {
+		more = read_program(text, say, &program);
+		say_program(&program, (unsigned int)say_can);
+		if (more)
+			ktap_diag("---");
+	}
 }
 
 /* Defects that the model takes for granted elsewhere, each as the smallest program that shows it. */
