@@ -86,11 +86,9 @@ static inline void dry_sight(struct sight *sight, const struct process *proc, st
 		int joined = i && attr_same(&page->attr, &last->attr) && page->attr.mapped && roll(dice, 8);
 
 		sight->attr[i] = page->attr;
-		if (page->attr.reg & REG_UNSURE)
-			sight->attr[i].reg = roll(dice, 2) ? page->attr.reg & ~REG_UNSURE : 0;
 		if (page->attr.shared && (page->object != last->object || page->offset != last->offset + 1))
 			joined = 0;
-		sight->joined[i] = joined && sight->attr[i].reg == sight->attr[i ? i - 1 : 0].reg;
+		sight->joined[i] = joined;
 		if (page->attr.mapped)
 			sight->mapping_dirty[i] = page->mapping_dirty == EITHER ? roll(dice, 2) :
 										  page->mapping_dirty == YES;
@@ -123,7 +121,7 @@ static inline int dry_step(struct model *model, const struct step *step, struct 
 		return -1;
 	/* An answer that the model takes, as it was allowed before. */
 	do {
-		struct outcome first = ahead.can ? out : out;
+		struct outcome first;
 
 		ahead = *model;
 		memset(&answer, 0, sizeof(answer));

@@ -222,8 +222,6 @@ static inline int look_mapping(struct page *page, const struct page *before, con
 	const struct attr *is = &sight->attr[at];
 	char want[128], got[128];
 
-	if (page->attr.reg & REG_UNSURE)
-		page->attr.reg = is->reg ? page->attr.reg & ~REG_UNSURE : 0;
 	if (!attr_same(&page->attr, is)) {
 		attr_text(&page->attr, want, sizeof(want));
 		attr_text(is, got, sizeof(got));

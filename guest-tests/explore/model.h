@@ -86,7 +86,7 @@ enum {
 
 struct model {
 	unsigned int can;
-	/* Defects of the kernel that docs/findings.md has: whether the model takes them for granted. */
+	/* Steps that would meet a defect of the kernel which docs/findings.md has are not carried out. */
 	uint8_t known;
 	uint32_t frames; /* numbers given so far */
 	struct process procs[PROCESSES];

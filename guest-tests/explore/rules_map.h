@@ -210,23 +210,23 @@ static inline void moved_page(struct page *page)
 }
 
 /*
- * mremap_userfaultfd_prep() of v6.12 takes the registration from the whole mapping that the moved range became part of: a
- * neighbour's too (docs/findings.md).  Where that is taken for granted, what may be merged with the range at
- * [at, at + n) may lose it, with its protection left in the entries.
+ * Defects of mremap() that docs/findings.md has; where they are known what would meet them is not done.
+ * v6.12 takes the registration from all of the mapping that the moved range becomes part of, a neighbour's
+ * too (mremap_userfaultfd_prep()); v6.18 counts what is locked twice with MREMAP_DONTUNMAP, and takes the lock
+ * from the whole mapping.
  */
-static inline void known_lost_registration(struct model *model, struct process *proc, int at, int n)
+static inline int known_defect(const struct model *model, const struct process *proc,
+			       const struct step *step, int len)
 {
-	int low = at, high = at + n;
+	const struct attr *attr = &proc->pages[step->at].attr;
+	int end = step->to + len;
 
 	if (!model->known)
-		return;
-	while (low > 0 && proc->pages[low - 1].attr.reg)
-		low--;
-	while (high < PAGES && proc->pages[high].attr.reg)
-		high++;
-	for (int i = low; i < high; i++)
-		if (i < at || i >= at + n)
-			proc->pages[i].attr.reg |= REG_UNSURE;
+		return 0;
+	if (step->op == OP_LEAVE && model->can & CAN_REMAP_MANY && attr->lock)
+		return 1;
+	return attr->reg && ((step->to > 0 && proc->pages[step->to - 1].attr.reg) ||
+			     (end < PAGES && proc->pages[end].attr.reg));
 }
 
 /*
@@ -241,10 +241,8 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	struct page moving[PAGES];
 
 	out->skip = step->to + len > PAGES ||
-		    (model->can & CAN_REMAP_MANY && !one_mapping(proc, step->at, step->n));
-	/* v6.18 counts what is locked twice, and takes the lock from the whole mapping (docs/findings.md). */
-	if (leave && model->known && model->can & CAN_REMAP_MANY && proc->pages[step->at].attr.lock)
-		out->skip = 1;
+		    (model->can & CAN_REMAP_MANY && !one_mapping(proc, step->at, step->n)) ||
+		    known_defect(model, proc, step, len);
 	if (out->skip)
 		return;
 	if (!proc->pages[step->at].attr.mapped) {
@@ -279,7 +277,6 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	grow(proc, step->to + n - 1, len - n);
 	mappings_changed(proc);
 	grown(model, proc, step->to + n, len - n);
-	known_lost_registration(model, proc, step->to, len);
 }
 
 #endif

@@ -212,6 +212,9 @@ static inline void rule_move(struct model *model, const struct step *step, const
 
 	out->skip = !(model->can & CAN_MOVE) || step->to + step->n > PAGES ||
 		    (step->at < step->to + step->n && step->to < step->at + step->n);
+	/* A page that is swapped out takes its protection along (docs/findings.md). */
+	for (i = 0; model->known && !out->skip && i < step->n; i++)
+		out->skip = from[i].may & SWAP && from[i].wp & YES;
 	if (out->skip)
 		return;
 	if (!from->attr.mapped || !to->attr.mapped) {

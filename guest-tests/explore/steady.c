@@ -11,7 +11,8 @@
  * rules with their sources.
  *
  * Without arguments: a few programs of each swarm (draw.h), from seeds that are always the same, a case a
- * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect that docs/findings.md has and the model otherwise takes for granted.
+ * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect of mremap()
+ * that docs/findings.md has and programs otherwise keep clear of (not with --strict).
  * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
  * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
  * and --can is what that would have, a sum of CAN_* in model.h.
@@ -265,7 +266,7 @@ static void said(void)
 	}
 }
 
-/* Defects that the model takes for granted elsewhere, each as the smallest program that shows it. */
+/* Defects that programs keep clear of elsewhere, each as the smallest program that shows it. */
 static const char beside_registered[] = "0 mmap at=0 n=1 prot=rw\n"
 					"0 mmap at=2 n=1 prot=rw\n"
 					"0 userfaultfd how=plain\n"

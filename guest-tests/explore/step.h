@@ -78,7 +78,7 @@ struct step {
 /* What MMAP, UFFD, REGISTER, COPY, MOVE and MPROTECT can be told. */
 enum { PROT_NO, PROT_R, PROT_RW };
 enum { MAP_HOW_SHARED = 1, MAP_HOW_NOREPLACE = 2, MAP_HOW_POPULATE = 4, MAP_HOW_NORESERVE = 8 };
-enum { REG_MISSING = 1, REG_WP = 2, REG_UNSURE = 4 /* of the model: the mapping may have lost it */ };
+enum { REG_MISSING = 1, REG_WP = 2 };
 enum { UFFD_PLAIN, UFFD_MARKERS };
 
 /* Fields of a step, in the order in which they are written. */
