@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Rules: madvise().
+ *
+ * Sources: madvise(2); v6.12: madvise_walk_vmas() and madvise_vma_behavior() in mm/madvise.c, ksm_madvise()
+ * in mm/ksm.c, hugepage_madvise() and madvise_collapse() in mm/huge_memory.c and mm/khugepaged.c.
+ */
+#ifndef LAB_EXPLORE_RULES_ADVICE_H
+#define LAB_EXPLORE_RULES_ADVICE_H
+
+#include "rules_fault.h"
+
+/* MADV_DONTNEED: private memory is gone; a shared object keeps its pages. */
+static inline int advise_dontneed(struct model *model, struct page *page)
+{
+	(void)model;
+	if (page->attr.lock)
+		return EINVAL;
+	page_empty(page);
+	return 0;
+}
+
+/*
+ * MADV_FREE: swap slots are given back at once, pages when they are needed; what is not the caller's alone
+ * may be left as it is, which nobody is told (madvise_free_pte_range()).
+ */
+static inline int advise_free(struct model *model, struct page *page)
+{
+	if (page->attr.lock || page->attr.shared)
+		return EINVAL;
+	page_reclaim(model, page);
+	if (page->may & (ANON | SWAP)) {
+		page->lazy = 1;
+		page->may |= NONE;
+		/* Gone entries have no bits; what is there keeps its own. */
+		page->wp |= NO;
+		page->dirty |= NO;
+	}
+	return 0;
+}
+
+/* MADV_COLD, MADV_PAGEOUT: refused where can_madv_lru_vma() says so; what comes of them is reclaim's. */
+static inline int advise_cold(struct model *model, struct page *page)
+{
+	if (page->attr.lock)
+		return EINVAL;
+	page_reclaim(model, page);
+	return 0;
+}
+
+/* Advice that is a flag of the mapping. */
+static inline int advise_flag(struct model *model, int op, struct attr *attr)
+{
+	switch (op) {
+	case OP_DONTFORK:
+		attr->dontfork = 1;
+		break;
+	case OP_DOFORK:
+		attr->dontfork = 0;
+		break;
+	case OP_WIPEONFORK:
+		/* "MADV_WIPEONFORK is only supported on anonymous memory." */
+		if (attr->shared)
+			return EINVAL;
+		attr->wipe = 1;
+		break;
+	case OP_KEEPONFORK:
+		attr->wipe = 0;
+		break;
+	case OP_HUGEPAGE:
+		attr->huge = HUGE_YES;
+		break;
+	case OP_NOHUGEPAGE:
+		attr->huge = HUGE_NO;
+		break;
+	case OP_MERGEABLE:
+		/* Shared memory is passed over unsaid: vma_ksm_compatible(). */
+		attr->mergeable = !attr->shared;
+		break;
+	case OP_UNMERGEABLE:
+		attr->mergeable = 0;
+		break;
+	case OP_COLLAPSE:
+		/* No huge page fits into the arena: thp_vma_allowable_order(). */
+		return EINVAL;
+	}
+	(void)model;
+	return 0;
+}
+
+static inline int advise_page(struct model *model, int op, struct page *page)
+{
+	switch (op) {
+	case OP_DONTNEED:
+		return advise_dontneed(model, page);
+	case OP_FREE:
+		return advise_free(model, page);
+	case OP_COLD:
+	case OP_PAGEOUT:
+		return advise_cold(model, page);
+	case OP_WILLNEED:
+		/* Reads into the swap cache, not into the page table: swapin_walk_pmd_entry(). */
+		return 0;
+	default:
+		return advise_flag(model, op, &page->attr);
+	}
+}
+
+/* Whether this kernel has an advice at all: madvise_behavior_valid(). */
+static inline int advice_known(const struct model *model, int op)
+{
+	if (op == OP_HUGEPAGE || op == OP_NOHUGEPAGE || op == OP_COLLAPSE)
+		return model->can & CAN_THP;
+	if (op == OP_MERGEABLE || op == OP_UNMERGEABLE)
+		return model->can & CAN_KSM;
+	return 1;
+}
+
+/* Holes are passed over, and ENOMEM in the end; a mapping that is refused ends it. */
+static inline void rule_advise(struct model *model, const struct step *step, struct outcome *out)
+{
+	struct process *proc = &model->procs[step->proc];
+	int err = 0, holes = 0;
+
+	out->skip = !advice_known(model, step->op);
+	if (out->skip)
+		return;
+	for (int i = step->at; !err && i < step->at + step->n; i++) {
+		if (proc->pages[i].attr.mapped)
+			err = advise_page(model, step->op, &proc->pages[i]);
+		else
+			holes = 1;
+	}
+	if (step->op > OP_POPULATE_WRITE)
+		mappings_changed(proc);
+	may_be(out, err ? err : holes ? ENOMEM : 0);
+}
+
+/* MADV_POPULATE_*: in order, up to the first page that cannot: madvise_populate() and faultin_page_range(). */
+static inline void rule_populate(struct model *model, const struct step *step, struct outcome *out)
+{
+	struct process *proc = &model->procs[step->proc];
+	int write = step->op == OP_POPULATE_WRITE, failed = 0, ends = FAULT_OK;
+
+	for (int i = step->at; i < step->at + step->n; i++) {
+		const struct attr *attr = &proc->pages[i].attr;
+
+		if (!attr->mapped)
+			may_be(out, ENOMEM);
+		else if (attr->prot == PROT_NO || (write && attr->prot != PROT_RW))
+			may_be(out, EINVAL);
+		else
+			ends = fault_next(model, proc, i, write, &failed);
+		if (out->count || !(ends & FAULT_OK))
+			break;
+	}
+	if (failed)
+		may_be(out, EFAULT);
+	if (!out->count || (ends & FAULT_OK && failed && out->count == 1))
+		may_be(out, 0);
+}
+
+#endif

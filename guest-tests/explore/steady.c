@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict]
+ * steady --replay FILE
+ * steady --say FILE [--can N]
+ * steady --dry STEPS [--seed S]
+ *
+ * Random programs of memory management, one process acting at a time, against a model of memory: what each
+ * step may return, what every page then holds, is and counts.  A program that goes wrong is made smaller and
+ * printed.  docs/exploration.md has the steps and how to read a find; model.h has the model, rules*.h its
+ * rules with their sources.
+ *
+ * Without arguments: a few programs of each swarm (draw.h), from seeds that are always the same, a case a
+ * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect of mremap()
+ * that docs/findings.md has and programs otherwise keep clear of (not with --strict).
+ * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
+ * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
+ * and --can is what that would have, a sum of CAN_* in model.h.
+ */
+#define _GNU_SOURCE
+#include "dry.h"
+#include "knob.h"
+#include "say.h"
+#include "shrink.h"
+#include "uffd.h"
+
+static double seconds;
+static unsigned long long seed = 1;
+static long programs = 12, steps = 40, dry, say_can = CAN_ALL;
+static int strict;
+static unsigned int can;
+static const char *replay, *say;
+
+/* Whether mremap() takes a range of two mappings, which v6.12 says EFAULT to. */
+static int remaps_many(void)
+{
+	size_t len = 2 * mem_page();
+	char *from = mem_map(len, 0), *to = mem_map(len, 0);
+	int many;
+
+	CHECK_SYS(mprotect(from, mem_page(), PROT_READ));
+	many = mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+	if (!many)
+		munmap(from, len);
+	munmap(to, len);
+	return many;
+}
+
+/* Each that is missing is told once, with what it leaves out. */
+static unsigned int probe(void)
+{
+	static const struct {
+		unsigned int can;
+		const char *what;
+	} missing[] = {
+		{ CAN_SWAP, "swap: no page is swapped out" },
+		{ CAN_THP, "THP: hugepage, nohugepage, collapse" },
+		{ CAN_KSM, "KSM: mergeable, unmergeable" },
+		{ CAN_SOFT_DIRTY, "soft-dirty bits: clear-soft-dirty" },
+		{ CAN_UFFD, "userfaultfd with SIGBUS: userfaultfd and all its ioctls" },
+		{ CAN_WP, "userfaultfd's write protection: writeprotect, unprotect, how=wp" },
+		{ CAN_MARKERS, "UFFD_FEATURE_WP_UNPOPULATED: userfaultfd how=markers" },
+		{ CAN_MOVE, "UFFDIO_MOVE: move" },
+	};
+	uint64_t features = uffd_features();
+	char *page = mem_map(mem_page(), 0);
+	unsigned int has = 0;
+
+	look_zero_frame = mem_frame(page) & MEM_FRAME;
+	(void)*(volatile char *)page;
+	look_zero_frame = mem_frame(page) & MEM_FRAME;
+	if (!look_zero_frame)
+		ktap_skip("pagemap shows no frames: not root");
+	has |= !mem_why_no_swap() ? CAN_SWAP : 0;
+	has |= !madvise(page, mem_page(), MADV_NOHUGEPAGE) ? CAN_THP : 0;
+	has |= !madvise(page, mem_page(), MADV_UNMERGEABLE) ? CAN_KSM : 0;
+	has |= mem_entry(page) & ENTRY_SOFT_DIRTY ? CAN_SOFT_DIRTY : 0;
+	munmap(page, mem_page());
+	if (features & UFFD_FEATURE_SIGBUS) {
+		has |= CAN_UFFD;
+		has |= features & UFFD_FEATURE_PAGEFAULT_FLAG_WP ? CAN_WP : 0;
+		has |= features & UFFD_FEATURE_WP_UNPOPULATED ? CAN_MARKERS : 0;
+		has |= features & UFFD_FEATURE_MOVE ? CAN_MOVE : 0;
+	}
+	if (remaps_many()) {
+		has |= CAN_REMAP_MANY;
+		ktap_diag("left out, since this kernel is newer than the model: mremap() of several mappings");
+	}
+	for (size_t i = 0; i < KTAP_COUNT(missing); i++)
+		if (!(has & missing[i].can))
+			ktap_diag("left out, for want of %s", missing[i].what);
+	return has;
+}
+
+/* Whether a fault may bring pages beside the one it is for: the model does not know of that. */
+static int large_folios(void)
+{
+	char path[96], text[128];
+
+	for (size_t kib = 8; kib < mem_huge() / 1024; kib *= 2) {
+		snprintf(path, sizeof(path), "/sys/kernel/mm/transparent_hugepage/hugepages-%zukB/enabled", kib);
+		if (!proc_read(path, text, sizeof(text)) && !strstr(text, "[never]"))
+			return 1;
+	}
+	return 0;
+}
+
+static void prepare(void)
+{
+	static int prepared;
+
+	if (prepared++)
+		return;
+	can = probe();
+	if (large_folios())
+		ktap_skip("folios between a page and a huge page are switched on");
+	look_tolerance = rss_tolerance();
+	if (look_tolerance)
+		ktap_diag("left out: this kernel's status is off by up to %ld pages: RssAnon, RssShmem, VmSwap",
+			  look_tolerance);
+	/* What KSM merges between two steps nobody could foresee. */
+	if (knob_number("/sys/kernel/mm/ksm/run") == 1)
+		(void)knob_set("/sys/kernel/mm/ksm/run", "0");
+}
+
+static void tell_program(const struct program *program)
+{
+	char line[160];
+
+	for (int i = 0; i < program->count; i++) {
+		step_print(&program->steps[i], line, sizeof(line));
+		ktap_diag("PROGRAM %s", line);
+	}
+}
+
+/* Make it smaller, print it, and fail the case with what is wrong in it. */
+static void tell_finding(struct trial *trial, const struct result *result)
+{
+	static struct program program;
+	static struct result first;
+	char line[160];
+
+	first = *result;
+	program = first.program;
+	program.count = first.failed < first.program.count ? first.failed : first.program.count;
+	trial->known = trial->program ? 0 : trial->known;
+	if (!program.count || !shrink(trial, &program, &first.finding)) {
+		ktap_diag("it did not happen again: the program is as it was drawn");
+	} else {
+		trial->program = &program;
+		result = trial_run(trial);
+		if (result->failed)
+			first = *result;
+	}
+	tell_program(&first.program);
+	line[0] = 0;
+	if (first.failed && first.failed <= first.program.count)
+		step_print(&first.program.steps[first.failed - 1], line, sizeof(line));
+	FAIL("%s: step %d of %d, `%s`: %s", first.finding.rule, first.failed, first.program.count, line,
+	     first.finding.text);
+}
+
+static void explore(const struct swarm *swarm)
+{
+	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
+	long carried = 0, i;
+
+	prepare();
+	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
+		struct trial trial = {
+			.swarm = swarm,
+			.seed = seed + (uint64_t)i,
+			.count = (int)steps,
+			.can = can,
+			.known = !strict,
+		};
+		const struct result *result = trial_run(&trial);
+
+		carried += result->carried;
+		if (result->failed) {
+			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
+			tell_finding(&trial, result);
+		}
+	}
+	ktap_diag("%s: %ld programs, %ld steps, %.0f a second", swarm->name, i, carried,
+		  (double)carried * 1000 / (mem_now_ms() - begun + 1));
+}
+
+#define SWARM(name, number)                                                                        \
+	static void name(void)                                                                     \
+	{                                                                                          \
+		explore(&swarms[number]);                                                          \
+	}
+SWARM(mappings, 0)
+SWARM(advice, 1)
+SWARM(processes, 2)
+SWARM(userfault, 3)
+SWARM(everything, 4)
+
+/*
+ * The steps of a text up to its end or a line of "---", behind which there is another program; whether it was
+ * that.  A wrong line fails the case.
+ */
+static int read_program(FILE *text, const char *name, struct program *program)
+{
+	char line[256];
+	const char *why;
+
+	program->count = 0;
+	for (int number = 1; fgets(line, sizeof(line), text); number++) {
+		struct step step;
+		int came;
+
+		if (!strncmp(line, "---", 3))
+			return 1;
+		came = step_parse(line, &step, &why);
+
+		CHECK(came >= 0, "%s:%d: %s", name, number, why);
+		CHECK(program->count < STEPS_MAX - 8, "%s:%d: a program has no more than %d steps", name, number,
+		      STEPS_MAX - 8);
+		if (came)
+			program->steps[program->count++] = step;
+	}
+	return 0;
+}
+
+static FILE *open_program(const char *name)
+{
+	FILE *text = strcmp(name, "-") ? fopen(name, "r") : stdin;
+
+	CHECK(text, "%s: %m", name);
+	return text;
+}
+
+static void carry_out(FILE *text, const char *name)
+{
+	static struct program program;
+	struct trial trial = { .program = &program, .can = can };
+	const struct result *result;
+
+	CHECK(!read_program(text, name, &program), "%s: one program at a time", name);
+	result = trial_run(&trial);
+	if (result->failed)
+		tell_finding(&trial, result);
+	ktap_diag("%d steps carried out as the model has it, the ends of processes that were left among them",
+		  result->carried);
+}
+
+static void replayed(void)
+{
+	prepare();
+	carry_out(open_program(replay), replay);
+}
+
+static void said(void)
+{
+	static struct program program;
+	FILE *text = open_program(say);
+	int more = 1;
+
+	while (more) {
+		more = read_program(text, say, &program);
+		say_program(&program, (unsigned int)say_can);
+		if (more)
+			ktap_diag("---");
+	}
+}
+
+/* Defects that programs keep clear of elsewhere, each as the smallest program that shows it. */
+static const char beside_registered[] = "0 mmap at=0 n=1 prot=rw\n"
+					"0 mmap at=2 n=1 prot=rw\n"
+					"0 userfaultfd how=plain\n"
+					"0 register at=0 n=3 how=missing\n"
+					"0 remap at=2 n=1 len=1 to=1\n";
+
+static void mremap_beside_registered(void)
+{
+	FILE *text = fmemopen((void *)(uintptr_t)beside_registered, sizeof(beside_registered) - 1, "r");
+
+	prepare();
+	if (!(can & CAN_UFFD))
+		ktap_skip("this kernel has no userfaultfd");
+	carry_out(text, "mremap-beside-registered");
+}
+
+static void model_alone(void)
+{
+	/* Of the model's two halves each kernel shows one. */
+	for (unsigned int i = 0; i < 3; i++)
+		CHECK(!dry_run(dry / 3 + 1, seed + i * 1000, i ? i == 1 ? CAN_ALL & ~CAN_SWAP : CAN_UFFD :
+								       CAN_ALL),
+		      "the model contradicts itself");
+}
+
+static int usage(const char *name)
+{
+	fprintf(stderr,
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE, "
+		"--say FILE [--can N] or --dry STEPS\n",
+		name, STEPS_MAX - 8);
+	return 2;
+}
+
+static const struct ktap_case swarm_cases[] = {
+	{ "mappings", mappings },
+	{ "advice", advice },
+	{ "processes", processes },
+	{ "userfault", userfault },
+	{ "everything", everything },
+	{ "mremap-beside-registered", mremap_beside_registered },
+};
+
+int main(int argc, char **argv)
+{
+	static const struct ktap_case replay_case[] = { { "replay", replayed } };
+	static const struct ktap_case say_case[] = { { "say", said } };
+	static const struct ktap_case dry_case[] = { { "model-alone", model_alone } };
+	int status;
+
+	for (int i = 1; i < argc; i++) {
+		long *number = !strcmp(argv[i], "--programs") ? &programs :
+			       !strcmp(argv[i], "--steps")    ? &steps :
+			       !strcmp(argv[i], "--can")      ? &say_can :
+			       !strcmp(argv[i], "--dry")      ? &dry :
+								NULL;
+		const char **file;
+		char *end;
+
+		if (!strcmp(argv[i], "--strict")) {
+			strict = 1;
+			continue;
+		}
+		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;
+		if (++i == argc || (!number && !file && strcmp(argv[i - 1], "--seed") &&
+				    strcmp(argv[i - 1], "--seconds")))
+			return usage(argv[0]);
+		if (file) {
+			*file = argv[i];
+			continue;
+		}
+		if (number)
+			*number = strtol(argv[i], &end, 10);
+		else if (!strcmp(argv[i - 1], "--seed"))
+			seed = strtoull(argv[i], &end, 10);
+		else
+			seconds = strtod(argv[i], &end);
+		if (!*argv[i] || *end || argv[i][0] == '-' || (number && !*number))
+			return usage(argv[0]);
+	}
+	if (steps > STEPS_MAX - 8)
+		return usage(argv[0]);
+	status = replay ? ktap_run(replay_case, 1, NULL) :
+		 say	? ktap_run(say_case, 1, NULL) :
+		 dry	? ktap_run(dry_case, 1, NULL) :
+			  ktap_run(swarm_cases, KTAP_COUNT(swarm_cases), NULL);
+	knob_restore();
+	return status;
+}

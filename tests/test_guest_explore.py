@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The model of ``explore/steady``: what each rule says, and that it never contradicts itself.
+
+What is expected stands in tests/data/explore/rules.txt.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator import HOME
+
+EXPLORE = HOME / "guest-tests" / "explore"
+RULES = HOME / "tests" / "data" / "explore" / "rules.txt"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of ``rules.txt``: what the last step may come to, and what is then of the memory."""
+
+    name: str
+    lines: tuple[str, ...]
+    answer: str
+    pages: dict[str, str]
+    new: dict[str, str]
+    frames: dict[str, str]
+
+
+def rows() -> list[Row]:
+    short: dict[str, str] = {}
+    found: list[Row] = []
+    for block in re.split(r"\n(?=[\w#])", RULES.read_text()):
+        head, *rest = block.strip().split("\n")
+        if head.startswith("#"):
+            continue
+        if " := " in head:
+            name, _, line = head.partition(" := ")
+            short[name] = line
+            continue
+        told = [line.strip() for line in rest]
+        found.append(
+            Row(
+                head,
+                tuple(short.get(line, line) for line in told if line[0] not in ":=~@"),
+                next(line[2:] for line in told if line.startswith("= ")),
+                *(_by_page(told, mark) for mark in ":~@"),
+            )
+        )
+    return found
+
+
+def _by_page(told: list[str], mark: str) -> dict[str, str]:
+    parts = [line[2:].partition(" ") for line in told if line.startswith(f"{mark} ")]
+    return {page: state for page, _, state in parts}
+
+
+ROWS = rows()
+
+
+@pytest.fixture(scope="session")
+def steady(compiled: Callable[..., dict[str, Path]]) -> Path:
+    return compiled(EXPLORE / "steady.c")["explore/steady"]
+
+
+def _run(program: Path, *words: str, text: str = "") -> tuple[int, str]:
+    done = subprocess.run(
+        [program, *words], input=text, capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def sayings(steady: Path) -> dict[str, str]:
+    """What the model says of each row, by its name: all in one run."""
+    status, said = _run(steady, "--say", "-", text="\n---\n".join("\n".join(r.lines) for r in ROWS))
+    assert status == 0, said
+    parts = said.split("# ---\n")
+    assert len(parts) == len(ROWS)
+    return dict(zip((row.name for row in ROWS), parts, strict=True))
+
+
+def test_rows_have_names_of_their_own() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS) > 150
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_rule(sayings: dict[str, str], row: Row) -> None:
+    said = sayings[row.name]
+    steps = re.findall(r"^# STEP (.*): (.*)$", said, re.M)
+    assert [step for step, _ in steps] == [_full(line) for line in row.lines]
+    assert steps[-1][1] == row.answer
+    for word, expected in (("PAGE", row.pages), ("NEW", row.new), ("FRAME", row.frames)):
+        is_now = dict(re.findall(rf"^# {word} (\S+) (.*)$", said, re.M))
+        assert {page: is_now.get(page) for page in expected} == expected
+
+
+def _full(line: str) -> str:
+    """A line as the program writes it: the fields in their order, none left out."""
+    order = ["at", "n", "len", "to", "prot", "how", "spot", "byte"]
+    head, *fields = re.split(r" (?=\w+=)", line)
+    return " ".join([head, *sorted(fields, key=lambda f: order.index(f.partition("=")[0]))])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "clear-soft-dirty",
+        "hugepage at=4 n=1",
+        "mergeable at=4 n=1",
+        "userfaultfd how=plain",
+        "userfaultfd how=markers",
+    ],
+)
+def test_what_a_kernel_lacks_is_not_carried_out(steady: Path, step: str) -> None:
+    text = f"0 mmap at=4 n=2 prot=rw how=private\n0 {step}\n"
+    lacks = str(255 - 64) if step.endswith("markers") else "1"
+    for can, answer in ((lacks, "not carried out"), ("255", "success")):
+        status, said = _run(steady, "--say", "-", "--can", can, text=text)
+        assert status == 0
+        assert f"# STEP 0 {step}: {answer}\n" in said
+
+
+@pytest.mark.parametrize("seed", [1, 50000])
+def test_model_does_not_contradict_itself(steady: Path, seed: int) -> None:
+    """Whatever it allows may come, be seen, and be followed by any step."""
+    status, said = _run(steady, "--dry", "20000", "--seed", str(seed))
+    assert status == 0, said
+
+
+@pytest.mark.slow
+def test_model_does_not_contradict_itself_for_long(steady: Path) -> None:
+    status, said = _run(steady, "--dry", "300000", "--seed", "7")
+    assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("9 munmap at=1 n=1", "a line begins with the number of a process"),
+        ("0 mumap at=1 n=1", "no such step"),
+        ("0 munmap at=1", "a range of no pages"),
+        ("0 munmap at=30 n=4", "beyond the last page"),
+        ("0 munmap at=1 n=1 to=3", "no such field"),
+        ("0 munmap at=x n=1", "no number"),
+        ("0 mmap at=1 n=1 prot=x", "prot is none, r or rw"),
+        ("0 mmap at=1 n=1 prot=r how=often", "no such how="),
+        ("0 fork to=7", "no such process"),
+    ],
+)
+def test_wrong_line_is_told(steady: Path, line: str, why: str) -> None:
+    status, said = _run(steady, "--say", "-", text=f"0 mmap at=1 n=2 prot=rw how=private\n{line}\n")
+    assert status == 1
+    assert re.search(rf"-:2: .*{re.escape(why)}", said), said
+
+
+@pytest.mark.parametrize(
+    "words", [("--dry",), ("--dry", "x"), ("--what", "1"), ("--steps", "9999")]
+)
+def test_wrong_usage_is_refused(steady: Path, words: tuple[str, ...]) -> None:
+    status, said = _run(steady, *words)
+    assert status == 2
+    assert "expected [--programs N | --seconds S]" in said
+
+
+def test_every_step_has_a_rule_that_is_tried() -> None:
+    """A step of the alphabet that no row has would be one whose rule nobody checked."""
+    names = re.findall(r'^\t\[OP_\w+\] = \{ "([\w-]+)", ', (EXPLORE / "step.h").read_text(), re.M)
+    assert len(names) > 40
+    tried = {line.split()[1] for row in ROWS for line in row.lines}
+    assert tried == set(names)
