@@ -5,7 +5,7 @@ PYTEST = .venv/bin/python -m pytest
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean \
-	proof-mm-ci proof-judging
+	proof-mm-ci proof-judging proof-tested
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -55,6 +55,9 @@ proof-mm-ci: setup
 
 proof-judging: setup
 	.venv/bin/python tools/proof_judging.py --write
+
+proof-tested: setup
+	.venv/bin/python tools/proof_tested.py --write
 
 proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write
