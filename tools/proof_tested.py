@@ -36,11 +36,12 @@ NOT_RUN = "Not run yet: `make proof-tested` writes the tables, in about a night.
 NO_SENTENCE = "**not explained yet**"
 
 #: What UFFDIO_MOVE is made of in 6.12: move_pages() and what it calls, from mm/userfaultfd.c on.
+#: There is a system call move_pages too, in mm/migrate.c.
 FUNCTIONS = (
-    "move_pages", "move_pages_pte", "move_present_pte", "move_swap_pte", "move_zeropage_pte",
-    "validate_move_areas", "vma_move_compatible", "move_splits_huge_pmd", "is_pte_pages_stable",
-    "double_pt_lock", "double_pt_unlock", "uffd_move_lock", "uffd_move_unlock",
-    "find_vmas_mm_locked", "move_pages_huge_pmd",
+    "mm/userfaultfd.c:move_pages", "move_pages_pte", "move_present_pte", "move_swap_pte",
+    "move_zeropage_pte", "validate_move_areas", "vma_move_compatible", "move_splits_huge_pmd",
+    "is_pte_pages_stable", "double_pt_lock", "double_pt_unlock", "uffd_move_lock",
+    "uffd_move_unlock", "find_vmas_mm_locked", "move_pages_huge_pmd",
 )  # fmt: skip
 SAMPLE, SEED = 130, 612
 #: Families of workloads; of the last one all race.

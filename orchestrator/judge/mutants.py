@@ -109,7 +109,7 @@ def of_outcome(campaign: Campaign, outcome: Outcome) -> tuple[Tried, ...]:
 
 
 def sentence(campaign: Campaign) -> str:
-    """``31 of 40 mutants caught (78 %, 62 to 88 % of all 650), 9 survived; 6 change no code``."""
+    """``31 of 40 mutants caught (78 %; 62 to 88 % of all 650, with 95 %); 6 not compiled``."""
     found = total(campaign)
     if not found.judged:
         parts = ["no mutant was judged"]
@@ -119,8 +119,8 @@ def sentence(campaign: Campaign) -> str:
             low, high = bounds(found)
             about += f"; {low} to {high} % of all {campaign.population}, with 95 %"
         parts = [f"{found.caught} of {counted(found.judged, 'mutant')} caught ({about})"]
-    rest = ((found.not_compiled, "do not compile"), (found.same_code, "change no code"),
-            (found.not_judged, "could not be judged"))  # fmt: skip
+    rest = ((found.not_compiled, "not compiled"), (found.same_code, "without a change of code"),
+            (found.not_judged, "not judged"))  # fmt: skip
     parts += [f"{count} {what}" for count, what in rest if count]
     left = campaign.chosen - len(campaign.tried)
     parts += [f"{left} not tried: {campaign.cut or INTERRUPTED}"] if left else []

@@ -38,7 +38,9 @@ def about(campaign: Campaign) -> tuple[str, ...]:
                      f"{', '.join(campaign.racing)}")  # fmt: skip
     failing = campaign.unmutated.failing if campaign.unmutated else ()
     if failing:
-        lines.append(f"{counted(len(failing), 'case')} fail without a mutant too, and catch none")
+        lines.append(
+            f"{counted(len(failing), 'case')} that failed without a mutant too caught none"
+        )
     return tuple(lines)
 
 

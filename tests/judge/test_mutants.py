@@ -80,11 +80,11 @@ def test_the_exit_status(outcomes, more, status) -> None:  # type: ignore[no-unt
 
 def test_a_sentence_says_what_it_is_worth() -> None:
     assert sentence(campaign()) == (
-        "3 of 4 mutants caught (75 %; 30 to 96 % of all 40, with 95 %); 1 do not compile; "
-        "1 change no code; 1 could not be judged"
+        "3 of 4 mutants caught (75 %; 30 to 96 % of all 40, with 95 %); 1 not compiled; "
+        "1 without a change of code; 1 not judged"
     )
     assert sentence(of(C, C, S)) == "2 of 3 mutants caught (67 %)"
-    assert sentence(of(N)) == "no mutant was judged; 1 do not compile"
+    assert sentence(of(N)) == "no mutant was judged; 1 not compiled"
     cut = of(C, chosen=4, population=4, cut="the time budget was spent")
     assert sentence(cut).endswith("; 3 not tried: the time budget was spent")
     # A hundred per cent is all of them, none is none.

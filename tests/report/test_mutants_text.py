@@ -35,7 +35,7 @@ def test_the_survivor_and_its_diff_come_first_the_answer_last() -> None:
 def test_what_was_asked_is_said() -> None:
     told = about(campaign(asked=("move_pages", "move_swap_pte"), population=7))
     assert told[0].startswith("mutants of functions move_pages, move_swap_pte, cli (6.12.117)")
-    assert told[1:] == ("1 case fail without a mutant too, and catch none",)
+    assert told[1:] == ("1 case that failed without a mutant too caught none",)
 
 
 def test_a_share_has_its_interval_where_it_is_a_sample() -> None:

@@ -73,11 +73,13 @@ class Linked:
 class LineObjects:
     """What compiles objects of one build again, several at a time if need be.
 
-    ``scratch`` is a folder of its own.
+    ``scratch`` is a folder of its own.  Without ``lines`` they have no line table, and are sooner
+    made.
     """
 
     linked: Linked
     scratch: Path
+    lines: bool = True
     _made: dict[str, Path | NoObject] = field(default_factory=dict)
     _extracted: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -150,6 +152,8 @@ class LineObjects:
         target = self.scratch / name.replace("/", "__")
         compiler = self.linked.toolchain.compiler(self.linked.arch)
         argv = compile_command(recipe, self.linked.roots, self.source, target, compiler)
+        if not self.lines:
+            argv.remove(_LINES)
         self._extract([*self._dependencies(recipe), *self.linked.tree.touched_files])
         done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
         if done.status != 0:

@@ -72,8 +72,8 @@ class Objects:
 
     def _loaded(self, file: str, tree: KernelTree) -> Loaded:
         with scratch(self.linked.cache) as folder:
-            made = LineObjects(replace(self.linked, tree=tree), folder).make(_object(file))
-            with opened(made) as elf:
+            side = LineObjects(replace(self.linked, tree=tree), folder, lines=False)
+            with opened(side.make(_object(file))) as elf:
                 return loaded(elf)
 
 

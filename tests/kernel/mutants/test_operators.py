@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator import HOME
 from orchestrator.kernel.mutants.ctree import functions
 from orchestrator.kernel.mutants.operators import OPERATORS, Edit, edits
 
@@ -156,6 +157,13 @@ def test_every_operator_is_documented_and_used() -> None:
     body = """if (!a && b) { a = -EINVAL; goto out; } a = b < 1 ? a + 1 : ~b; b = !a;
         while (b == 2 || true) break; g(a & b); out: return a;"""
     assert {edit.operator for edit in in_body(body)[1]} == set(OPERATORS)
+
+
+def test_the_page_says_what_each_operator_does() -> None:
+    page = (HOME / "docs" / "mutants.md").read_text()
+    for name, told in OPERATORS.items():
+        row = f"| `{name}` | {told.replace('|', chr(92) + '|')} |\n"
+        assert row in page
 
 
 def test_lines_behind_a_fault_stay_where_they_were() -> None:
