@@ -40,7 +40,7 @@ NO_SENTENCE = "**not explained yet**"
 FUNCTIONS = (
     "mm/userfaultfd.c:move_pages", "move_pages_pte", "move_present_pte", "move_swap_pte",
     "move_zeropage_pte", "validate_move_areas", "vma_move_compatible", "move_splits_huge_pmd",
-    "is_pte_pages_stable", "double_pt_lock", "double_pt_unlock", "uffd_move_lock",
+    "double_pt_lock", "double_pt_unlock", "uffd_move_lock",
     "uffd_move_unlock", "find_vmas_mm_locked", "move_pages_huge_pmd",
 )  # fmt: skip
 SAMPLE, SEED = 130, 612

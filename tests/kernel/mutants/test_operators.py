@@ -14,22 +14,26 @@ from orchestrator.kernel.mutants.ctree import functions
 from orchestrator.kernel.mutants.operators import OPERATORS, Edit, edits
 
 PRESENT_PTE = b"""\
-static int move_present_pte(struct mm_struct *mm, pte_t orig_src_pte, pte_t orig_dst_pte)
+static int move_present_pte(struct mm_struct *mm, pte_t orig_dst_pte, pte_t orig_src_pte)
 {
 	int err = 0;
 
 	double_pt_lock(dst_ptl, src_ptl);
 
-	if (!is_pte_pages_stable(dst_pte, src_pte, orig_dst_pte, orig_src_pte)) {
+	if (!pte_same(ptep_get(src_pte), orig_src_pte) ||
+		!pte_same(ptep_get(dst_pte), orig_dst_pte)) {
 		err = -EAGAIN;
 		goto out;
 	}
-	if (folio_test_large(src_folio) ||
-			folio_maybe_dma_pinned(src_folio)) {
-		err = -EBUSY;
-		goto out;
-	}
-	VM_BUG_ON_FOLIO(folio_mapcount(src_folio) != 1, src_folio);
+
+	folio_move_anon_rmap(src_folio, dst_vma);
+	src_folio->index = linear_page_index(dst_vma, dst_addr);
+	/* Set soft dirty bit so userspace can notice the pte was moved */
+#ifdef CONFIG_MEM_SOFT_DIRTY
+	orig_dst_pte = pte_mksoft_dirty(orig_dst_pte);
+#endif
+	if (pte_dirty(orig_src_pte))
+		orig_dst_pte = pte_mkdirty(orig_dst_pte);
 out:
 	double_pt_unlock(dst_ptl, src_ptl);
 	return err;
@@ -59,14 +63,17 @@ def test_a_function_of_the_kernel_has_these() -> None:
     assert [(edit.node.line, edit.operator) for edit in found] == [
         (3, "constant+1"), (3, "constant-1"),
         (5, "call-left-out"),
-        (7, "condition-negated"), (7, "branch-always"), (7, "branch-never"),
-        (8, "assignment-left-out"), (8, "errno"),
-        (9, "jump"),
-        (11, "condition-negated"), (11, "branch-always"), (11, "branch-never"), (11, "logical"),
-        (13, "assignment-left-out"), (13, "errno"),
-        (14, "jump"),
-        (18, "call-left-out"),
-        (19, "return-value"),
+        (7, "condition-negated"), (7, "branch-always"), (7, "branch-never"), (7, "logical"),
+        (7, "negation-left-out"), (8, "negation-left-out"),
+        (9, "assignment-left-out"), (9, "errno"),
+        (10, "jump"),
+        (13, "call-left-out"),
+        (14, "assignment-left-out"),
+        (17, "assignment-left-out"),
+        (19, "condition-negated"), (19, "branch-always"), (19, "branch-never"),
+        (20, "assignment-left-out"),
+        (22, "call-left-out"),
+        (23, "return-value"),
     ]  # fmt: skip
 
 
