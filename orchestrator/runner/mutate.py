@@ -28,7 +28,7 @@ from orchestrator.judge.outcome import apply_reason, executed
 from orchestrator.kernel.lines.objects import Linked
 from orchestrator.kernel.mutants.code import Objects
 from orchestrator.kernel.mutants.find import Found, of_functions, of_series
-from orchestrator.model.arch import ARCHES
+from orchestrator.model.arch import ARCHES, HOST_ARCH
 from orchestrator.model.errors import Interrupted, LabError, UserError
 from orchestrator.model.formats import counted
 from orchestrator.model.kernel import BuildResult
@@ -95,11 +95,12 @@ class Ended:
 
 
 def the_cell(plan: Plan) -> Cell:
-    """The one guest in which a campaign's mutants are tried.
+    """The one guest in which a campaign's mutants are tried; of several machines this one.
 
     :raises UserError: when the plan has none, or several.
     """
     guests = [cell for cell in plan.cells if not cell.on_host]
+    guests = [cell for cell in guests if cell.build.arch == HOST_ARCH] or guests
     if not guests:
         raise UserError("mutants are tried in a guest, and none is asked for",
                         "name other workloads, or a config")  # fmt: skip
@@ -109,6 +110,11 @@ def the_cell(plan: Plan) -> Cell:
             f"mutants are tried in one guest, and {len(guests)} are asked for: {shown}",
             "say which with --kernel, --arch, --config and --shape",
         )
+    if guests[0].build.config.coverage:
+        raise UserError(
+            f"config {guests[0].build.config.name} counts what runs, and what mutants run is no "
+            "matter of that count", "name another with --config",
+        )  # fmt: skip
     if not guests[0].workloads:
         raise UserError("mutants are tried with workloads, and none is asked for",
                         "name some with --workload")  # fmt: skip

@@ -20,10 +20,10 @@ version: 1
 kernels:
   mine: {source: "path:linux"}
 configs: {default: {fragments: [base]}}
-shapes: {small: {memory: 1G}}
+shapes: {small: {memory: 1G}, large: {memory: 2G}}
 default_profile: p
 workload_folders: [guest-tests]
-profiles: {p: {matrix: [{configs: [default], arches: [x86_64, arm64], shapes: [small]}]}}
+profiles: {p: {matrix: [{configs: [default], arches: [x86_64, arm64], shapes: [small, large]}]}}
 """
 MANIFEST = """\
 family: f
@@ -31,7 +31,8 @@ description: played
 workloads:
   - {name: a, program: x.py, description: one}
 """
-MOVE_IT = ("mutate", "--function", "move", "--arch", "x86_64", "--plain")
+GUEST = ("--arch", "x86_64", "--shape", "small")
+MOVE_IT = ("mutate", "--function", "move", *GUEST, "--plain")
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_all_caught_is_success(played: Played, lab: Callable[..., Any]) -> None:
 
 
 def test_scripts_get_events(played: Played, lab: Callable[..., Any]) -> None:
-    done = lab("mutate", "--function", "move", "--arch", "x86_64", "--json")
+    done = lab("mutate", "--function", "move", *GUEST, "--json")
     events = [json.loads(line) for line in done.out.splitlines()]
     assert sum(event["event"] == "mutant" for event in events) == ALL
     last = events[-1]
@@ -114,7 +115,7 @@ def test_it_goes_on_as_it_was_begun(played: Played, folder: Path, lab: Callable[
     assert done.status in (0, 1), done
     stored = json.loads((campaign / "mutants.json").read_text())
     assert (len(stored["tried"]), stored["cut"], stored["seed"]) == (4, "", 9)
-    assert stored["command"].startswith("lab mutate --function move --arch x86_64 --plain --sample")
+    assert stored["command"].startswith("lab mutate --function move --arch x86_64 --shape small --")
     assert len(list((folder / "reports" / "mutants").iterdir())) == 1
 
 
@@ -122,10 +123,10 @@ def test_it_goes_on_as_it_was_begun(played: Played, folder: Path, lab: Callable[
     ("words", "message"),
     [
         (("--function", "move"), "mutants are tried in one guest, and 2 are asked for: mine/def"),
-        (("--arch", "x86_64"), "kernel mine has no series whose lines could be mutated"),
-        (("--function", "mova", "--arch", "x86_64"), "no function mova is defined in mine"),
-        (("--function", "move", "--arch", "x86_64", "--resume", "x"), "no campaign of mutants 'x'"),
-        (("--function", "move", "--arch", "x86_64", "--baseline", "x"), "No such option"),
+        (GUEST, "kernel mine has no series whose lines could be mutated"),
+        (("--function", "mova", *GUEST), "no function mova is defined in mine"),
+        (("--function", "move", *GUEST, "--resume", "x"), "no campaign of mutants 'x'"),
+        (("--function", "move", *GUEST, "--baseline", "x"), "No such option"),
         (("--sample", "0"), "0 is not in the range"),
         (("--budget", "long"), "expected a duration such as 90s"),
     ],

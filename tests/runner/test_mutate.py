@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from mutant_world import ALL, MOVE, Played
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.mutants import exit_status, total
+from orchestrator.model.arch import HOST_ARCH
 from orchestrator.model.errors import EXIT_INTERRUPTED, HostError, Interrupted, UserError
 from orchestrator.model.kernel import AddedLine, BuildResult, PatchState
 from orchestrator.model.mutants import Campaign, Outcome
@@ -27,8 +28,9 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.results import mutants
+from orchestrator.runner import mutate as engine
 from orchestrator.runner.context import Context, Kernel, Places
-from orchestrator.runner.mutate import Ended, Wanted, listed, mutate
+from orchestrator.runner.mutate import Ended, Wanted, listed, mutate, the_cell
 from orchestrator.runner.stages import Ran
 
 
@@ -173,13 +175,19 @@ def test_a_sample_is_the_same_for_the_same_seed(played: Played, places: Places) 
     assert len(played.built) == 1 + 4
 
 
-def test_a_spent_budget_is_no_end(played: Played, places: Places) -> None:
-    def slow(_: str) -> None:
-        time.sleep(0.05)
+def test_a_spent_budget_is_no_end(
+    played: Played, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
-    played.fails = slow
-    ended = campaign(played, places, budget=0.2)
-    assert 0 < len(ended.campaign.tried) < ALL
+    def takes_ten_seconds(_: str) -> None:
+        now[0] += 10
+
+    played.fails = takes_ten_seconds
+    ended = campaign(played, places, budget=45.0)
+    # The guest without a mutant counts too: the fourth began after 40 s, and came to its end.
+    assert len(ended.campaign.tried) == 4
     assert ended.campaign.cut == "the time budget was spent"
     assert exit_status(ended.campaign) == 3
     before = len(played.ran)
@@ -274,6 +282,10 @@ def test_the_lines_of_a_series(played: Played, places: Places) -> None:
 def test_a_plan_that_is_not_one_guest_is_refused(played: Played, places: Places) -> None:
     with pytest.raises(UserError, match=r"2 are asked for: k/c/x86_64/s, k/c/x86_64/t"):
         campaign(played, places, plan=plan_of(played, shapes=2))
+    plan = plan_of(played)
+    counts = replace(plan.cells[0].build, config=ConfigSpec("c", coverage=("mm/*.c",)))
+    with pytest.raises(UserError, match="config c counts what runs"):
+        campaign(played, places, plan=replace(plan, cells=(replace(plan.cells[0], build=counts),)))
     empty = plan_of(played)
     empty = replace(empty, cells=(replace(empty.cells[0], workloads=()),))
     with pytest.raises(UserError, match="tried with workloads, and none is asked for"):
@@ -281,6 +293,15 @@ def test_a_plan_that_is_not_one_guest_is_refused(played: Played, places: Places)
     with pytest.raises(UserError, match="tried in a guest, and none is asked for"):
         campaign(played, places, plan=replace(empty, cells=()))
     assert not places.reports.exists()
+
+
+def test_of_several_machines_it_is_this_one(played: Played) -> None:
+    plan = plan_of(played)
+    other = replace(plan.cells[0].build, arch="arm64" if HOST_ARCH == "x86_64" else "x86_64")
+    mine = replace(plan.cells[0].build, arch=HOST_ARCH or "x86_64")
+    cells = tuple(replace(plan.cells[0], build=build) for build in (other, mine))
+    assert the_cell(replace(plan, cells=cells)).build == mine
+    assert the_cell(replace(plan, cells=cells[:1])).build == other
 
 
 def test_a_kernel_that_does_not_work_without_any_is_refused(played: Played, places: Places) -> None:

@@ -62,13 +62,20 @@ class Objects:
         try:
             return self._loaded(file, tree) != before
         except NoObject as error:
-            if not AN_ERROR.search(
-                error.message
-            ):  # a compiler that was killed tells nothing of the code
-                raise
+            if not AN_ERROR.search(error.message):
+                raise  # a compiler that was killed tells nothing of the code
+            if not self._still(file, before):
+                return None
             raise NotCompiled(error.message.partition(": ")[2]) from error
         except (NotElf, OSError) as error:
             raise HostError(f"the object of {file} cannot be read: {error}") from error
+
+    def _still(self, file: str, before: Loaded) -> bool:
+        """Whether the file as it is compiles as before: no build at work there is in the way."""
+        try:
+            return self._loaded(file, self.linked.tree) == before
+        except (NoObject, NotElf, OSError):
+            return False
 
     def _loaded(self, file: str, tree: KernelTree) -> Loaded:
         with scratch(self.linked.cache) as folder:

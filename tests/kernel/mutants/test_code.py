@@ -151,6 +151,17 @@ def test_what_cannot_be_told_on_the_side_is_left_to_the_build(
     assert changed(made, 11, "relational") is None
 
 
+def test_what_a_build_at_work_there_breaks_is_left_to_the_build(
+    objects: Callable[..., Objects],
+) -> None:
+    """Its error is no mutant's: the file as it is does not compile either by then."""
+    made = objects()
+    assert made.unmutated("mm/move.c")
+    recipe = made.linked.objects / "mm/.move.o.cmd"
+    recipe.write_text(recipe.read_text().replace(" -O2 ", " -O2 -Dseen=1 "))
+    assert changed(made, 11, "relational") is None
+
+
 def test_a_compiler_that_is_killed_tells_nothing_of_the_code(
     objects: Callable[..., Objects],
 ) -> None:
