@@ -251,9 +251,8 @@ class _Campaign:
         if built.verdict is not Verdict.PASS or built.vmlinux is None:
             raise UserError(f"the kernel does not build without any mutant: {built.reason}",
                             "`lab build` tells more")  # fmt: skip
-        unmutated = self.state.unmutated
-        if unmutated is None or unmutated.image_sha256 != built.image_sha256:
-            unmutated = self._without_mutant(built, kernel)
+        # Of one that goes on too: workloads may have come or changed since.
+        unmutated = self._without_mutant(built, kernel)
         order = Order(
             self.cell.workloads, coverage_map.known(self.places.cache), build.arch,
             unmutated.seconds,
@@ -298,7 +297,7 @@ class _Campaign:
                             "begin one anew")  # fmt: skip
         self.state = replace(
             self.state, name=earlier.name, command=earlier.command, started=earlier.started,
-            unmutated=earlier.unmutated, problems=earlier.problems,
+            unmutated=earlier.unmutated,
         )  # fmt: skip
         self.found = {
             one.mutant.name: one for one in earlier.tried if one.outcome is not Outcome.NOT_JUDGED
