@@ -77,6 +77,8 @@ def place(tried: Tried) -> str:
 
 def survived_all(tried: Tried) -> str:
     """With how much it was tried."""
+    if not tried.workloads:
+        return tried.reason
     races = ", racing ones among them" if tried.raced else ""
     return f"{counted(len(tried.workloads), 'workload')} passed{races}"
 

@@ -45,8 +45,8 @@ class Order:
     def of(self, function: str) -> tuple[WorkloadSpec, ...]:
         """The workloads for a mutant of a function.
 
-        Left out is only what was counted and did not run it.  Where nothing was seen to run it,
-        nothing is: it may be new, or inlined into another.
+        Left out is only what was counted and did not run it; that may be all of them.  Where no
+        workload at all was seen to run it, nothing is: it may be new, or inlined into another.
         """
         ranks = self._ranked(function)
         chosen = [

@@ -37,6 +37,8 @@ from orchestrator.runner.state import reason_of
 
 #: Below the campaign's folder: what mutants that were caught left, and those that were not judged.
 FOLDER = "trials"
+#: Why a mutant survives for which no kernel was built.
+NOBODY = "none of the workloads runs its function, as was counted"
 _log = logging.getLogger("lab.mutate")
 
 
@@ -140,6 +142,8 @@ class Trials:
                 return replace(draft, outcome=Outcome.SAME_CODE)
         except NotCompiled as error:
             return replace(draft, outcome=Outcome.NOT_COMPILED, reason=str(error))
+        if not self.order.of(mutant.function):
+            return replace(draft, outcome=Outcome.SURVIVED, reason=NOBODY)
         kernel = replace(self.kernel, tree=tree)
         with self.building:
             built = self.stages.build(self.cell.build, kernel, self.context)

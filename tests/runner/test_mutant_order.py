@@ -41,6 +41,8 @@ def test_only_what_was_counted_and_did_not_run_it_is_left_out() -> None:
     assert order.mapped
     # c runs nothing besides; of the new one nothing is known.
     assert names(order, "move") == ["c", "a", "new"]
+    # Those that run it are not asked for.
+    assert names(Order(map(spec, "b"), reaches, "x86_64", {}), "move") == []
     # Nobody was seen to run it: it may be inlined, or be the series' own.
     assert names(order, "unknown") == ["b", "c", "a", "new"]
 
