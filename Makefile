@@ -5,7 +5,7 @@ PYTEST = .venv/bin/python -m pytest
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean \
-	proof-mm-ci proof-judging proof-coverage
+	proof-mm-ci proof-judging proof-coverage proof-tested
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -58,6 +58,9 @@ proof-judging: setup
 
 proof-coverage: setup
 	.venv/bin/python tools/proof_coverage.py --write
+
+proof-tested: setup
+	.venv/bin/python tools/proof_tested.py --write
 
 proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write

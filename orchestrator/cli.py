@@ -17,6 +17,7 @@ import click
 from orchestrator import __version__
 from orchestrator.commands.options import (
     apply_option,
+    choice_options,
     json_option,
     mismatched_option,
     personal_option,
@@ -244,6 +245,39 @@ def narrow(words: tuple[str, ...], axes: tuple[str, ...], trials: int, **options
     from orchestrator.commands.narrow import narrow as command
 
     return command(words, run_options_of(options), NarrowOptions(axes or AXES, trials))
+
+
+@cli.command()
+@choice_options
+@run_options
+@click.option("--function", "functions", multiple=True, metavar="NAME[,NAME...]",
+              help="NAME or FILE:NAME (default: the series' lines); repeatable.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(1), metavar="N",
+              help="Try so many, chosen at random (default: all).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=1, show_default=True,
+              metavar="N", help="What the choice and the order come of.")  # fmt: skip
+@click.option("--budget", callback=seconds_value, metavar="TIME",
+              help="Begin no further mutant after so long (90s, 30m, 8h).")  # fmt: skip
+@click.option("--resume", metavar="CAMPAIGN", help="Go on with one that is not at its end.")
+@click.option("--dry-run", is_flag=True, help="List the mutants; build nothing.")
+def mutate(**options: Any) -> int:
+    """Would a fault in this code be noticed?  Plant small ones, and see which workload fails.
+
+    One fault at a time in the lines of the series, or in functions, each built as an increment and
+    tried until the first case fails.  What survives is a test that is missing.
+    """
+    from orchestrator.commands.mutate import MutateOptions, asked_before
+    from orchestrator.commands.mutate import mutate as command
+
+    if options["resume"]:
+        # The same mutants as before, shown as it is asked for now.
+        asked = mutate.make_context("mutate", asked_before(options["resume"])).params
+        kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs", "budget", "dry_run")
+        options = {**asked, **{name: options[name] for name in kept}, "out": None}
+    own = ("functions", "sample", "seed", "budget", "dry_run")
+    how = MutateOptions(**{name: options[name] for name in own})
+    run_as = {name: value for name, value in options.items() if name not in own}
+    return command(selection_of(options), run_options_of(run_as), how)
 
 
 for _command in COMMANDS:

@@ -29,6 +29,8 @@ OWNERS = {
     "rich": {"commands.live"},
     "watchfiles": {"commands.watch"},
     "drgn": {"evidence.vmcore.child"},
+    "tree_sitter": {"kernel.mutants.ctree"},
+    "tree_sitter_c": {"kernel.mutants.ctree"},
 }
 #: What each room may import besides itself: only what stands below it.  A module that stands in no
 #: room of this table fails the test.
@@ -103,6 +105,7 @@ TESTED_IN = {
     "model.evidence": "evidence/test_counters",
     "model.judging": "judge/test_retried",
     "model.kernel": "kernel/build/test_make",
+    "model.mutants": "judge/test_mutants",
     "model.narrowing": "plan/test_changes",
     "model.nightly": "plan/test_nightly",
     "model.results": "report/test_html",

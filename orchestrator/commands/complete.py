@@ -84,6 +84,19 @@ def _runs(_context: click.Context, typed: str) -> Found:
         yield from _files(typed, folders_only=True)
 
 
+def _resumable(context: click.Context, typed: str) -> Found:
+    """The runs; of ``lab mutate`` its own campaigns, the newest first."""
+    if context.info_name != "mutate":
+        yield from _runs(context, typed)
+        return
+    from orchestrator.results import mutants
+
+    yield mutants.LATEST, "the newest"
+    yield from ((folder.name, "") for folder in reversed(mutants.list_campaigns(_reports())))
+    if "/" in typed:
+        yield from _files(typed, folders_only=True)
+
+
 def _cases(context: click.Context, _typed: str) -> Found:
     """The cases of the run that stands on the line (else the latest), what failed first."""
     from orchestrator.results import runs
@@ -232,7 +245,7 @@ _BY_OPTION = {
     "--workload": _names("workloads"),
     "--arch": _arches,
     "--baseline": _baselines,
-    "--resume": _runs,
+    "--resume": _resumable,
     "--source": _sources,
     "--toolchain": _toolchains,
     "--base": _commits,

@@ -80,29 +80,35 @@ def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
     return function
 
 
+_MULTIPLE: dict[str, Any] = {"multiple": True}
+# Which kernel, and which guests and workloads.
+_CHOICE = (
+    click.option("-p", "--profile", help="Profile of lab.yaml (default: its default_profile)."),
+    click.option("--arch", "arches", **_MULTIPLE, help="Architecture; repeatable."),
+    click.option("--kernel", "kernels", **_MULTIPLE, help="Kernel of lab.yaml; repeatable."),
+    click.option("--config", "configs", **_MULTIPLE, help="Config of lab.yaml; repeatable."),
+    click.option("--shape", "shapes", **_MULTIPLE, help="Guest shape; repeatable."),
+    click.option("--workload", "workloads", **_MULTIPLE, help="Workload or glob; repeatable."),
+    click.option("--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."),
+    click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, b4:ID, or - (stdin)."),
+    apply_option,
+)
+_HOW_BUILT = (mismatched_option, toolchain_option, personal_option)
+
+
 def selection_options(function: F) -> F:
     """The options that say what to run; shared by run, plan and build."""
-    multiple: dict[str, Any] = {"multiple": True}
-    options = (
-        click.option("-p", "--profile", help="Profile of lab.yaml (default: its default_profile)."),
-        click.option("--arch", "arches", **multiple, help="Architecture; repeatable."),
-        click.option("--kernel", "kernels", **multiple, help="Kernel of lab.yaml; repeatable."),
-        click.option("--config", "configs", **multiple, help="Config of lab.yaml; repeatable."),
-        click.option("--shape", "shapes", **multiple, help="Guest shape; repeatable."),
-        click.option("--workload", "workloads", **multiple, help="Workload or glob; repeatable."),
-        click.option(
-            "--source", help="debian:6.12[=VERSION], [path:]DIR, git:DIR#REF or tar:FILE."
-        ),
-        click.option("--series", help="Folder, mbox, patch, git:DIR#A..B, b4:ID, or - (stdin)."),
-        apply_option,
+    compared = (
         click.option("--baseline", help="A run or kernel to compare with, last-clean, or none."),
         click.option("--base", metavar="REF", help="Compare with this commit of the tree's own."),
         each_patch_option,
-        mismatched_option,
-        toolchain_option,
-        personal_option,
     )
-    return _with(options, function)
+    return _with((*_CHOICE, *compared, *_HOW_BUILT), function)
+
+
+def choice_options(function: F) -> F:
+    """Those of them that say which kernel, guest and workloads: nothing is compared."""
+    return _with((*_CHOICE, *_HOW_BUILT), function)
 
 
 def run_options(function: F) -> F:

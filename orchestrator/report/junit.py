@@ -25,6 +25,7 @@ from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.judge.tested import sentence, tested_title
 from orchestrator.judge.verdict import damage_of
 from orchestrator.model.evidence import LogReport, LogSource
+from orchestrator.model.mutants import Campaign
 from orchestrator.model.names import APPLY, BUILD, SERIES, CaseId, CellId, Verdict
 from orchestrator.model.results import (
     CaseResult,
@@ -38,6 +39,7 @@ from orchestrator.report import covered_junit
 from orchestrator.report.each_patch_junit import class_name, patch_cases
 from orchestrator.report.junit_reruns import Rerun, is_flaky, put, reruns_of
 from orchestrator.report.junit_text import apply_text, build_text, failure_text, hit_title
+from orchestrator.report.mutants_junit import suites
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
@@ -100,6 +102,14 @@ def render_logs(sources: Iterable[LogSource], reports: Iterable[LogReport], left
         case.add_failure_info(told, told, "kernel")
         suites.append(junit_xml.TestSuite("further", [case]))
     return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
+
+
+def render_mutants(campaign: Campaign) -> str:
+    """A campaign of mutants as a JUnit XML document: a suite a function, a case a mutant."""
+    import junit_xml
+
+    found = suites(junit_xml, campaign)
+    return _tidy(junit_xml.to_xml_report_string(found, prettyprint=False, encoding="utf-8"))
 
 
 def _log_case(library: Any, report: LogReport) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.judge.compare import FigureChange, figure_changes
 from orchestrator.judge.noise import NoiseTable
 from orchestrator.model.errors import HostError, LabError
+from orchestrator.model.mutants import Campaign
 from orchestrator.model.results import Comparison, RunResult
 from orchestrator.results import digests, runs, searches, store, unfinished
 from orchestrator.runner.context import Places
@@ -52,6 +53,28 @@ def _write_pages(
             raise HostError(
                 f"cannot write {folder / name}: {error.strerror}",
                 f"free some space, then `lab report {folder}` makes it",
+            ) from error
+
+
+def write_mutants(campaign: Campaign, folder: Path) -> None:
+    """Write the reports on a campaign of mutants beside its mutants.json.
+
+    :raises HostError: when one cannot be written.
+    """
+    from orchestrator.report import junit, mutants_markdown, mutants_page
+
+    pages = {
+        "junit.xml": junit.render_mutants(campaign),
+        "index.html": mutants_page.render(campaign),
+        "mutants.md": mutants_markdown.render(campaign),
+    }
+    for name, text in pages.items():
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise HostError(
+                f"cannot write {folder / name}: {error.strerror}",
+                f"free some space, then `lab mutate --resume {campaign.name}` makes it",
             ) from error
 
 

@@ -59,7 +59,7 @@ def with_lines(
             return record
         context.listener(Event("cell", record.id, "lines", "looking up source lines"))
         arch = ARCHES[built.build.arch]
-        slot, objects = _build_folder(built, kernel, context.cache)
+        slot, objects = build_folder_of(built, kernel, context.cache)
         linked = Linked(
             built.vmlinux, objects, kernel.tree, slot, arch, context.cache,
             built.build.config.toolchain,
@@ -82,7 +82,7 @@ def with_lines(
     return replace(record, cases=cases, notes=notes)
 
 
-def _build_folder(built: BuildResult, kernel: Kernel, cache: Cache) -> tuple[str, Path]:
+def build_folder_of(built: BuildResult, kernel: Kernel, cache: Cache) -> tuple[str, Path]:
     """The slot and the build folder whose objects an image was linked of, by now or once.
 
     Where equal sources were built in another slot, the kernel's own may hold nothing.

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from labrun import LAB
 from plan_files import make_kernel_tree
+from sample_mutants import campaign
 
 from orchestrator.commands.complete import offer_values
 from orchestrator.commands.completion import SCRIPTS
+from orchestrator.results import mutants
 
 Ask = Callable[..., list[str]]
 
@@ -74,6 +76,14 @@ def test_runs_and_their_cases(ask: Ask) -> None:
         assert ask(f"lab {command} cli/default/x86_64/small:ledger/swap:ke") == [case]
     behind = ask("lab rerun cli/default/x86_64/small:ledger/swap:ke", "bash", "ke")
     assert behind == ["kernel-log"]
+
+
+def test_campaigns_of_mutants(ask: Ask, stored: Path) -> None:
+    folder = stored / "reports" / "mutants" / "20261130-170000"
+    folder.mkdir(parents=True)
+    mutants.save(campaign(), folder)
+    assert ask("lab mutate --resume ") == ["latest", "20261130-170000"]
+    assert "20261130-170000" not in ask("lab run --resume ")
 
 
 def test_toolchains_and_commits(

@@ -267,6 +267,20 @@ _IN_PLACE: dict[str, Callable[[Cache, Entry, Wish, int], int | None]] = {
 }
 
 
+def remove_build(build: Path, cache: Cache) -> None:
+    """Delete a kept build of which it is known that nobody else can ask for it.
+
+    :param build: its folder.
+    """
+    if not cache.build_record(build).exists():
+        return
+    with contextlib.suppress(OSError):
+        cache.tmp.mkdir(exist_ok=True)
+        target = cache.tmp / f"{RUBBISH}builds-{build.name}-{os.getpid()}"
+        build.rename(target)
+        _delete(target)
+
+
 def remove_slot(slot: str, cache: Cache) -> bool:
     """Delete a slot's work tree unless it is in use; tell whether it is gone."""
     place = cache.slot(slot)

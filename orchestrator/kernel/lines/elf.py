@@ -18,8 +18,9 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QII")  # r_info as (type, symbol)
+_RELA_WHOLE = struct.Struct("<QIIq")  # and the addend
 _SYMTAB, _RELA_TYPE, _NOBITS = 2, 4, 8
-_EXECINSTR = 4
+_ALLOC, _EXECINSTR = 2, 4
 _NOTYPE, _FUNC = 0, 2
 _NOTE = 7
 # A note's header, and the one that names a build (elf(5), ld(1) --build-id).
@@ -47,6 +48,13 @@ class Section:
     size: int
     link: int
     info: int
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a program or kernel has it in memory: it is neither debug information nor a table
+        of the file's own.
+        """
+        return bool(self.flags & _ALLOC)
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,47 @@ class Elf:
             )
         except (struct.error, IndexError) as error:
             raise NotElf(str(error)) from error
+
+    def content(self, at: int) -> bytes:
+        """What a section holds; of one that is all zeros its size alone."""
+        section = self.sections[at]
+        if section.kind == _NOBITS:
+            return str(section.size).encode()
+        return bytes(self._data[section.start : section.start + section.size])
+
+    def relocations_of(self, at: int) -> tuple[tuple[object, ...], ...]:
+        """What the linker fills into a section: offset, type, addend, and the symbol's name.
+
+        A symbol without a name is told by its section's, and where in it that is.
+
+        :raises NotElf: when the file is damaged.
+        """
+        found: list[tuple[object, ...]] = []
+        for section in self.sections:
+            if section.kind == _RELA_TYPE and section.info == at:
+                body = bytes(self._data[section.start : section.start + section.size])
+                names = self._symbol_names(section.link)
+                try:
+                    for offset, kind, number, addend in _RELA_WHOLE.iter_unpack(body):
+                        found.append((offset, kind, addend, *names[number]))
+                except (struct.error, IndexError) as error:
+                    raise NotElf(str(error)) from error
+        return tuple(found)
+
+    def _symbol_names(self, table: int) -> list[tuple[object, ...]]:
+        section = self.sections[table]
+        body = bytes(self._data[section.start : section.start + section.size])
+        strings = self.sections[section.link].start
+        try:
+            return [
+                (self._text(strings + name) or self._section_name(index), value)
+                for name, _info, _other, index, value, _size in _SYMBOL.iter_unpack(body)
+            ]
+        except (struct.error, IndexError) as error:
+            raise NotElf(str(error)) from error
+
+    def _section_name(self, index: int) -> str:
+        return self.sections[index].name if 0 < index < len(self.sections) else ""
 
     def bytes_of(self, symbol: Symbol) -> bytes:
         """The code that a symbol names, as it lies in the file."""

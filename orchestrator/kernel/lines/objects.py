@@ -38,6 +38,8 @@ _ELSEWHERE = {"scripts", "tools", "usr", "boot", "vdso", "vdso32", ".git", "sour
 # Not -g1, nor without variable tracking: gcc then keeps no statement frontiers, and the line of an
 # instruction may be any statement's near it.
 _LINES = "-g"
+#: How both compilers mark an error in what they compile; their own have no line's number.
+AN_ERROR = re.compile(r":[0-9]+: error: ")
 _DEPENDENCY = re.compile(r"^(?:source_\S+ :=| ) +([^\s$]\S*)(?: \\)?$", re.MULTILINE)
 
 
@@ -71,11 +73,13 @@ class Linked:
 class LineObjects:
     """What compiles objects of one build again, several at a time if need be.
 
-    ``scratch`` is a folder of its own.
+    ``scratch`` is a folder of its own.  Without ``lines`` they have no line table, and are sooner
+    made.
     """
 
     linked: Linked
     scratch: Path
+    lines: bool = True
     _made: dict[str, Path | NoObject] = field(default_factory=dict)
     _extracted: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -148,6 +152,8 @@ class LineObjects:
         target = self.scratch / name.replace("/", "__")
         compiler = self.linked.toolchain.compiler(self.linked.arch)
         argv = compile_command(recipe, self.linked.roots, self.source, target, compiler)
+        if not self.lines:
+            argv.remove(_LINES)
         self._extract([*self._dependencies(recipe), *self.linked.tree.touched_files])
         done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
         if done.status != 0:
@@ -156,7 +162,9 @@ class LineObjects:
             done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
         if done.status != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise NoObject(f"{name} does not compile on the side: {said[0] if said else 'killed'}")
+            first = next(filter(AN_ERROR.search, said), said[0] if said else "")
+            told = first.replace(f"{self.source}/", "") or "killed"
+            raise NoObject(f"{name} does not compile on the side: {told}")
         return target
 
     def _dependencies(self, recipe: str) -> Iterator[str]:
