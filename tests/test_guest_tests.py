@@ -237,6 +237,58 @@ def test_sampler_records_a_program(native: dict[str, Path]) -> None:
     assert log.before.keys() == log.after.keys()
 
 
+LONG_CALLS = r"""
+#include <stdlib.h>
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    static struct iovec into[1024];
+    int fd = open("/dev/urandom", O_RDONLY);
+    if (argc > 1 && argv[1][0] == 'R') { /* one call that computes for seconds */
+        char *buffer = malloc(2 << 20);
+        for (int i = 0; i < 1023; i++)
+            into[i] = (struct iovec){ buffer, 2 << 20 };
+        return readv(fd, into, 1023) <= 0;
+    }
+    if (argc > 1 && argv[1][0] == 'D') { /* it sleeps until its child is gone */
+        if (vfork() == 0) {
+            usleep(3000000);
+            _exit(0);
+        }
+        return 0;
+    }
+    for (int i = 0; i < 30; i++) /* it sleeps, and is awake in between */
+        usleep(100000);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("state", ["R", "D", "S"])
+def test_sampler_tells_of_calls_that_last(tmp_path: Path, state: str) -> None:
+    """What sleeps and wakes, or sleeps for a signal to end it, is no call to tell of."""
+    (tmp_path / "long.c").write_text(LONG_CALLS)
+    how = ["gcc", *FLAGS, "-DSTUCK_TOLD=1.0", "-I", LIB, "-o"]
+    subprocess.run([*how, tmp_path / "sampler", AGENT / "sampler.c"], check=True, timeout=60)
+    subprocess.run(["gcc", "-O2", "-o", tmp_path / "long", tmp_path / "long.c"], check=True)
+    status, _, err = _sampler(
+        {"sampler": tmp_path / "sampler"}, "--", str(tmp_path / "long"), state
+    )
+    assert status == 0
+    told = [json.loads(line) for line in err.splitlines() if line.startswith('{"stuck":')]
+    told = [line for line in told if line["stuck"]]
+    if state == "S":
+        assert told == []
+        return
+    assert {line["state"] for line in told} == {state}
+    assert all(1.0 <= line["seconds"] < 60 for line in told)
+    seconds = [line["seconds"] for line in told]
+    assert seconds == sorted(seconds)
+    assert readings.parse_samples(err).problems == ()
+
+
 def test_sampler_passes_a_signal_on(native: dict[str, Path]) -> None:
     status, _, err = _sampler(native, "--", "sh", "-c", "kill -SEGV $$")
     assert status == 128 + 11

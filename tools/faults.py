@@ -33,6 +33,10 @@ def _log(workload: str, kind: str, title: str, **more: Any) -> Fault:
     return Fault(workload, "kernel-log", "fail", ((kind, title),), **more)
 
 
+def _hang(workload: str, kind: str, title: str) -> Fault:
+    return Fault(workload, "hang", "fail", ((kind, title),), seconds=90)
+
+
 X86, ARM = ("x86_64",), ("arm64",)
 FAULTS = (
     Fault("a-good", "survived", "pass", survives=True),
@@ -54,8 +58,20 @@ FAULTS = (
     _log("now-hung-task", "hung-task", r"INFO: task hung", survives=True),
     _log("now-oom", "oom", r"Out of memory", survives=True, seconds=40),
     Fault("now-reset", "reset", "fail", (("reset", "guest reset without a panic"),)),
-    Fault("slow-freeze", "hang", "fail", seconds=240,
-          reason="hung twice without a report .*does not react to its console"),
+    _hang("slow-freeze", "endless-loop", r"endless loop in freeze_cpu with interrupts off"),
+    _hang("hang-any-lock-kept", "lock-kept",
+          r"lock never let go: CPU \d in ask_for_kept_spinlock"),
+    _hang("hang-any-loop", "endless-loop", r"endless loop in lkdtm_LOOP$"),
+    _hang("hang-any-loop-off", "endless-loop",
+          r"endless loop in lkdtm_HARDLOCKUP with interrupts off"),
+    _hang("hang-any-mutex-kept", "lock-kept",
+          r"lock never let go: task in ask_for_kept_mutex for a mutex"),
+    _hang("hang-any-retry", "endless-loop", r"endless loop in retry_without_end$"),
+    _hang("hang-any-task", "stuck-task", r"task never woken: in lkdtm_HUNG_TASK"),
+    _hang("hang-spin-order", "deadlock",
+          r"deadlock: CPU \d in lock_(first_then_second|second_then_first), CPU \d in lock_"),
+    _hang("hang-mutex-rwsem", "deadlock",
+          r"deadlock: task in take_mutex_first for an rwsem, task in take_mutex_last"),
     Fault("slow-network-loss", "guest", "error", seconds=120,
           reason="its kernel answers on the console, its SSH does not"),
     Fault("slow-qemu-killed", "guest", "error", reason="qemu-died"),

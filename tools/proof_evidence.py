@@ -35,6 +35,7 @@ START, END = "<!-- outcomes -->\n", "<!-- end of outcomes -->"
 # config, architecture, shape
 CELLS = (
     ("lkdtm", "x86_64", "small"), ("lkdtm", "arm64", "small"),
+    ("lkdtm", "x86_64", "single"), ("lkdtm", "arm64", "single"),
     ("lkdtm", "x86_64", "lockup"), ("lkdtm", "arm64", "lockup"),
     ("lkdtm", "x86_64", "stall"), ("lkdtm", "arm64", "stall"),
     ("lkdtm-debug", "x86_64", "small"),

@@ -10,6 +10,8 @@
  *   {"t":0.250,"RssAnon":512,"RssFile":..,"RssShmem":..,"VmSwap":0,"Anonymous":512}
  *                                                the program and all its descendants; Anonymous
  *                                                (page walk) only in some of them
+ *   {"stuck":471,"state":"R","seconds":6.20,"wchan":"0"}
+ *                                                a call that does not come to its end, see stuckwatch.h
  *   {"phase":"after","t":1.312,COUNTERS}         the machine after it has gone and settled
  *   {"phase":"exit","status":0,"signal":0,"seconds":1.200,"page_size":4096,"cpus":2,"maxrss":1520}
  * COUNTERS of /proc/meminfo are in pages; of /proc/vmstat, nr_anon_pages is in pages,
@@ -52,6 +54,7 @@
 #include "procfile.h"
 #include "proctree.h"
 #include "say.h"
+#include "stuckwatch.h"
 
 #define CPU_SHARE 0.03 /* of one CPU, for ordinary samples; page walks get as much again */
 #define WALK_SECONDS 1.0
@@ -335,6 +338,7 @@ int main(int argc, char **argv)
 	}
 	touch();
 	guest_state_read(&state_before);
+	stuck_begin();
 	end.leaks = leakscan_begin();
 	adopt_and_block();
 
@@ -352,6 +356,7 @@ int main(int argc, char **argv)
 		return 127;
 	}
 	end.killed = watch(pid, stderr_end, interval);
+	stuck_end();
 	end.seconds = now();
 	end.dead = !end.killed || strcmp(end.killed, "never died");
 	sample(1);

@@ -22,6 +22,8 @@ from orchestrator.model.errors import HostError
 
 PAGE = 4096  # the unit of reading; no larger than any kernel's page
 FRAMES = 64
+#: Stands in a chain of frames where an exception was taken.
+EXCEPTION = "<exception>"
 STACK_WORDS = 512
 #: Reads of one guest page over QMP; a corrupted chain of frames must not keep the lab busy.
 PAGES = 256
@@ -64,6 +66,19 @@ class Symbols:
             return ""
         at = bisect_right(self.addresses, address) - 1
         return f"{self.names[at]}+{address - self.addresses[at]:#x}" if at >= 0 else ""
+
+    def start(self, address: int) -> int:
+        """Where the function of an address begins; 0 outside of the kernel's text."""
+        inside = self.name(address)
+        return self.addresses[bisect_right(self.addresses, address) - 1] if inside else 0
+
+    def place(self, address: int) -> str:
+        """:meth:`name` with the function's size, as the kernel prints it: ``f+0x1d/0x40``."""
+        name = self.name(address)
+        after = bisect_right(self.addresses, address)
+        if not name or after == len(self.addresses):
+            return name
+        return f"{name}/{self.addresses[after] - self.addresses[after - 1]:#x}"
 
     def address(self, name: str) -> int | None:
         """Where a symbol is, or None."""
@@ -166,19 +181,37 @@ def backtrace(vcpu: Vcpu, arch: Arch, memory: Memory, symbols: Symbols) -> tuple
     the frame pointer points to; x86 marks an exception by an odd one, which leads to its pt_regs
     (ENCODE_FRAME_POINTER in arch/x86/include/asm/frame.h).
     """
-    lines = []
+    return tuple(
+        line if line == EXCEPTION else _frame(int(line, 16), symbols, called)
+        for line, called in walk(vcpu, arch, memory, symbols).addresses
+    )
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A chain of frames: each program counter in hexadecimal (or :data:`EXCEPTION`), innermost
+    first, with whether it is a return address; and where the chain's last record is."""
+
+    addresses: tuple[tuple[str, bool], ...]
+    last: int = 0
+
+
+def walk(vcpu: Vcpu, arch: Arch, memory: Memory, symbols: Symbols) -> Walked:
+    """Follow a CPU's chain of frame pointers, see :func:`backtrace`."""
+    found: list[tuple[str, bool]] = []
     pc, fp = vcpu.registers.get(arch.pc), vcpu.registers.get(arch.fp)
     if pc is not None:
-        lines.append(_frame(pc, symbols))
-    called = True
+        found.append((f"{pc:016x}", False))
+    called, last = True, 0
     seen: set[int] = set()
-    while fp and fp not in seen and len(lines) < FRAMES:
+    while fp and fp not in seen and len(found) < FRAMES:
         seen.add(fp)
+        last = fp
         if fp & 1:
             regs = fp & ~1
             pc, fp = memory.word(regs + _X86_IP), memory.word(regs + _X86_BP)
             called = False
-            lines.append("<exception>")
+            found.append((EXCEPTION, False))
         else:
             called = True
             pc = memory.word(fp + 8)
@@ -187,10 +220,10 @@ def backtrace(vcpu: Vcpu, arch: Arch, memory: Memory, symbols: Symbols) -> tuple
             break
         if not symbols.name(pc):
             pc = _unsigned(pc, symbols)
-        lines.append(_frame(pc, symbols, called))
+        found.append((f"{pc:016x}", called))
         if not symbols.name(pc):
             break
-    return tuple(lines)
+    return Walked(tuple(found), last)
 
 
 def _unsigned(address: int, symbols: Symbols) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host import process
-from orchestrator.host.starved import waited_for_cpu
+from orchestrator.host.starved import HostTime, ran, waited_for_cpu
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ShapeSpec
@@ -182,6 +182,7 @@ class Qemu:
         self._errors = errors
         self._folder = errors.parent
         self._stopped = ""
+        self._threads: dict[int, int] = {}
 
     def alive(self) -> bool:
         """Whether the QEMU process itself still runs."""
@@ -190,6 +191,22 @@ class Qemu:
     def starved(self) -> float:
         """Seconds since its start for which it stood ready and had no CPU."""
         return waited_for_cpu(self._child.pid)
+
+    def ran(self) -> dict[int, float]:
+        """Seconds of the host's CPU time that each of the guest's CPUs has had since its start.
+
+        :raises HostError: when QEMU does not answer.
+        """
+        if not self._threads:
+            cpus = self.ask("query-cpus-fast")
+            self._threads = {cpu["cpu-index"]: cpu["thread-id"] for cpu in cpus}
+        return {cpu: ran(self._child.pid, thread) for cpu, thread in self._threads.items()}
+
+    def host_time(self) -> HostTime:
+        """What it has had of the host's CPUs; of a QEMU that does not answer less is known."""
+        with contextlib.suppress(HostError):
+            return HostTime(self.starved(), self.ran())
+        return HostTime(self.starved())
 
     def stopped(self) -> str:
         """Why the guest stands still (``guest-reset``, ``guest-panic`` ...), or nothing."""

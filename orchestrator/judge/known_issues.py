@@ -262,7 +262,8 @@ def _own(case: CaseResult) -> str:
 
 
 def _is_log(case: CaseResult) -> bool:
-    return _own(case) in (KERNEL_LOG, RESET)
+    # A hang that was proved has a hit; one that only outlasted its time has none.
+    return _own(case) in (KERNEL_LOG, RESET) or (_own(case) == HANG and bool(case.hits))
 
 
 def _all_known(case: CaseResult) -> bool:

@@ -166,9 +166,11 @@ def _how_it_ended(
     elif evidence.host_problem:
         out.add(HOST, Verdict.ERROR, evidence.host_problem)
         out.explained = "the host had a problem"
+    if evidence.stuck:
+        _stuck(out, evidence.stuck)
     _guest(out, bad)
     status = evidence.exit_status
-    if evidence.timed_out or status == _STATUS_TIMEOUT:
+    if not evidence.stuck and (evidence.timed_out or status == _STATUS_TIMEOUT):
         how = evidence.hang or evidence.guest.value
         where = "" if evidence.guest is GuestEnd.ALIVE else f"; the guest: {how}"
         if evidence.guest is not GuestEnd.QEMU_DIED and not evidence.host_problem:
@@ -176,6 +178,15 @@ def _how_it_ended(
         out.explained = out.explained or "the workload hung"
     if not out.explained:
         _exit_status(out, report, log)
+
+
+def _stuck(out: _Verdicts, hit: Hit) -> None:
+    """Several looks at the guest proved that its kernel does not get on."""
+    how = f"; the guest: {out.evidence.hang}" if out.evidence.hang else ""
+    reason = f"{hit.title}; after {out.evidence.seconds:.0f} s{how}"
+    out.add(HANG, Verdict.FAIL, reason)
+    out.amend(hits=(hit,))
+    out.explained = out.explained or "the kernel hangs"
 
 
 def _guest(out: _Verdicts, bad: tuple[Hit, ...]) -> None:
@@ -187,7 +198,7 @@ def _guest(out: _Verdicts, bad: tuple[Hit, ...]) -> None:
     if end is GuestEnd.RESET and not any(hit.fatal for hit in bad):
         out.add(RESET, Verdict.FAIL, "the guest started again without a panic before")
         out.amend(hits=(_reset_hit(),))
-    elif not bad and not out.evidence.host_problem and not _hung(out.evidence):
+    elif not (bad or out.evidence.stuck or out.evidence.host_problem or _hung(out.evidence)):
         how = f" ({out.evidence.hang})" if out.evidence.hang else ""
         if end is GuestEnd.SILENT and out.evidence.repeated:
             # Once may be the host's doing; a kernel that goes dead twice hangs.

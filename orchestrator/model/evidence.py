@@ -218,6 +218,36 @@ class GuestEnd(str, Enum):
 
 
 @dataclass(frozen=True)
+class CpuPlace:
+    """Where one CPU of a guest stood when it was looked at.
+
+    ``frames`` are ``function+0xoffset/0xsize``, innermost first, with ``<exception>`` where one was
+    taken.  ``call`` is where on its kernel stack the running task's way into the kernel is kept (0:
+    not found), ``entered`` a digest of what user space's registers and stack held then: both stay
+    the same until that call returns.  ``lock`` is the first argument's register, ``ran`` how many
+    seconds the CPU had had of the host's by then.
+    """
+
+    cpu: int
+    frames: tuple[str, ...] = ()
+    call: int = 0
+    entered: str = ""
+    lock: int = 0
+    ran: float = 0.0
+    interrupts: bool = True
+    user: bool = False
+    idle: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where all CPUs of a guest stood at one moment, ``seconds`` after the first look at it."""
+
+    seconds: float
+    cpus: tuple[CpuPlace, ...]
+
+
+@dataclass(frozen=True)
 class WorkloadEvidence:
     """Everything collected about one workload, before anything is judged.
 
@@ -226,7 +256,8 @@ class WorkloadEvidence:
     or end mark is missing from it although the guest is alive; ``console_lines`` has for each of
     its lines the line of the console log.  ``hang`` says how dead a silent guest was found,
     ``repeated`` that the workload's guest was lost once before, ``recovered`` how many lines of
-    ``console`` the console itself had lost.
+    ``console`` the console itself had lost.  ``stuck`` is what several looks at a guest proved that
+    did not get on: its CPUs or tasks do not, and never will.
     """
 
     workload: WorkloadSpec
@@ -244,6 +275,7 @@ class WorkloadEvidence:
     hang: str = ""
     repeated: bool = False
     recovered: int = 0
+    stuck: Hit | None = None
 
 
 @dataclass(frozen=True)

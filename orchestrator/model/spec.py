@@ -204,7 +204,8 @@ class WorkloadSpec:
     """One program with its arguments, as its family's ``manifest.yaml`` states it.
 
     ``name`` is ``FAMILY/WORKLOAD``.  ``program`` is a ``.c`` or ``.py`` file of the family folder.
-    ``timeout`` is in seconds on a fast guest and is scaled by the guest's measured speed.
+    ``timeout`` is in seconds on a fast guest and is scaled by the guest's measured speed, and so is
+    ``longest_call``: how long one call of the program may be in the kernel.
     ``needs`` are words (``swap``, ``thp``, ``ksm``, ``numa``, ``hugepages``, ``root``) or
     ``CONFIG_X``; ``exercises`` are capabilities (``uffd-move``): where the kernel or config states
     that it provides one, a skip of this workload's cases is a fail.
@@ -238,6 +239,7 @@ class WorkloadSpec:
     where: str = ""
     budget: float = 0.0
     seed: int | None = None
+    longest_call: float = 1.5
 
 
 @dataclass(frozen=True)

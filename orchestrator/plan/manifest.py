@@ -130,6 +130,8 @@ def _workload(short: str, view: View, top: View, folder: Path, problems: Problem
         kunit=suite,
         where=view.where(),
         budget=holder("budget").seconds("budget", problems) or WorkloadSpec.budget,
+        longest_call=holder("longest_call").seconds("longest_call", problems)
+        or WorkloadSpec.longest_call,
     )
 
 

@@ -8,6 +8,7 @@ config with full debug information, and are skipped with a reason elsewhere.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from orchestrator.evidence.vmcore import questions
 from orchestrator.guest import dump, kdump
 from orchestrator.model import codec
-from orchestrator.model.arch import Arch
+from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import CrashReport, Hit
 from orchestrator.model.formats import parse_dotconfig
@@ -102,11 +103,26 @@ def _no_note(note: bytes) -> str:
     )
 
 
+def kernel_symbols(built: BuildResult) -> dump.Symbols:
+    """The symbols of a build's kernel, none where it has no vmlinux; read once.
+
+    :raises HostError: when ``nm`` is missing or cannot read it.
+    """
+    if built.vmlinux is None:
+        return dump.Symbols((), ())
+    return _read_symbols(ARCHES[built.build.arch], built.vmlinux)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_symbols(arch: Arch, vmlinux: Path) -> dump.Symbols:
+    return dump.read_symbols(arch, vmlinux)
+
+
 def _symbols(arch: Arch, built: BuildResult) -> tuple[dump.Symbols, str]:
     if built.vmlinux is None:
         return dump.Symbols((), ()), "none: there is no vmlinux of this build"
     try:
-        return dump.read_symbols(arch, built.vmlinux), ""
+        return _read_symbols(arch, built.vmlinux), ""
     except HostError as error:
         return dump.Symbols((), ()), f"none: {error.message}"
 

@@ -64,7 +64,10 @@ class InGuest:
         if spec.budget:
             self.loops[spec.name] = LoopRecord(spec.name, spec.seed or 0, spec.budget)
         counting = self._counting(machine)
-        evidence = watch.run_workload(machine, given, self.context.values.token, tell, examine)
+        symbols = partial(crash.kernel_symbols, self.built)
+        evidence = watch.run_workload(
+            machine, given, self.context.values.token, tell, examine, symbols
+        )
         if counting and evidence.guest is GuestEnd.ALIVE:
             self._keep_counts(machine, spec)
         evidence = replace(

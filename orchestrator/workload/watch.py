@@ -6,18 +6,22 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.evidence.klog.window import LogWindow, read_window
 from orchestrator.guest import hang
 from orchestrator.guest.boot import Guest
+from orchestrator.guest.dump import Symbols
 from orchestrator.guest.qemu import boot_arguments
 from orchestrator.guest.ssh import Channel, SshLost
 from orchestrator.host import process
-from orchestrator.host.starved import own_time
-from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
+from orchestrator.host.starved import MOST, own_time
+from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.spec import WorkloadSpec
 from orchestrator.workload import pulse
+from orchestrator.workload.stuck import Prover
+from orchestrator.workload.suspicion import Suspicions, limit
 
 GUEST_FOLDER = "/tmp/lab"
 MODULES_FOLDER = "/lib/modules"
@@ -81,6 +85,7 @@ def run_workload(
     token: str,
     on_progress: Callable[[str], None] = lambda _: None,
     on_lost: Callable[[], None] = lambda: None,
+    symbols: Callable[[], Symbols] | None = None,
 ) -> WorkloadEvidence:
     """Run one workload to its end, its deadline, or the guest's end, and give the evidence.
 
@@ -88,27 +93,31 @@ def run_workload(
 
     :param on_lost: called when the guest is lost or the workload hangs, with everything still as it
         was found: the program is ended afterwards.
+    :param symbols: gives the symbols of the guest's kernel, without which no hang can be proved.
 
     :raises Interrupted: when the lab is being stopped.
     """
     start = guest.console_size()
     began = time.monotonic()
     channel: Channel | None = None
-    status: int | None = None
-    timed_out, end, problem, how = False, GuestEnd.ALIVE, "", ""
+    longest = limit(workload.longest_call, guest.slowness)
+    prover = Prover(guest, symbols, longest) if symbols else None
+    seen, problem = _Seen(), ""
     try:
         channel = guest.ssh.start(guest_command(workload, token))
-        status, timed_out, end, how = _watch(guest, workload, channel, began, on_progress)
+        seen = _watch(guest, workload, channel, began, on_progress, prover)
     except SshLost as lost:
-        end = _after_loss(guest)
-        if end is GuestEnd.ALIVE:
-            end, how = _ask(guest)
-            end = GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end
-            problem = lost.message if end is GuestEnd.SSH_LOST else ""
+        seen = _Seen(end=_after_loss(guest))
+        if seen.end is GuestEnd.ALIVE:
+            seen = _ask(guest, prover, began)
+            seen = replace(seen, end=GuestEnd.SSH_LOST) if seen.end is GuestEnd.ALIVE else seen
+            problem = lost.message if seen.end is GuestEnd.SSH_LOST and not seen.stuck else ""
+    end = seen.end
     seconds = time.monotonic() - began
-    if end is GuestEnd.ALIVE and not timed_out:
+    lost_or_hung = seen.timed_out or seen.stuck is not None or end is not GuestEnd.ALIVE
+    if not lost_or_hung:
         _await_end_mark(guest, workload, token, start)
-    if timed_out or end is not GuestEnd.ALIVE:
+    else:
         on_lost()
     if channel is not None:
         channel.close()
@@ -119,8 +128,8 @@ def run_workload(
         workload=workload,
         stdout=channel.stdout.decode(errors="replace") if channel else "",
         stderr=stderr,
-        exit_status=status,
-        timed_out=timed_out,
+        exit_status=seen.status,
+        timed_out=seen.timed_out,
         seconds=seconds,
         guest=end,
         console=window.text,
@@ -128,12 +137,25 @@ def run_workload(
         host_problem=problem,
         console_lines=_console_lines(window, guest.console_bytes()[:start].count(b"\n")),
         recovered=window.recovered,
-        hang=how,
+        hang=seen.how,
+        stuck=seen.stuck,
     )
 
 
 def _console_lines(window: LogWindow, before: int) -> tuple[int, ...]:
     return tuple(number + before for number in window.numbers)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How a program ended: its exit status, whether its time ran out, how the guest is, how dead
+    where it was asked, and what was proved that will never get on."""
+
+    status: int | None = None
+    timed_out: bool = False
+    end: GuestEnd = GuestEnd.ALIVE
+    how: str = ""
+    stuck: Hit | None = None
 
 
 def _watch(
@@ -142,22 +164,25 @@ def _watch(
     channel: Channel,
     began: float,
     on_progress: Callable[[str], None],
-) -> tuple[int | None, bool, GuestEnd, str]:
+    prover: Prover | None,
+) -> _Seen:
     """Wait for the program's end.
 
-    Gives the exit status, whether its time ran out, how the guest is, and how dead where it was
-    asked.  A program that still gets on when its time is up has some more, and of that time is
-    left out what its guest had no CPU for.
+    A program that still gets on when its time is up has some more, and of that time is left out
+    what its guest had no CPU for.  What may be stuck in the kernel is looked at long before.
     """
-    limit = workload.timeout * guest.slowness
-    deadline, most = limit + workload.budget, pulse.MOST * limit + workload.budget
+    given = workload.timeout * guest.slowness
+    deadline, most = given + workload.budget, pulse.MOST * given + workload.budget
+    quiet = _quiet(guest, prover)
     heard, starved = time.monotonic(), guest.qemu.starved()
     beat = pulse.Pulse(heard)
+    suspicions = Suspicions(heard, limit(workload.longest_call, guest.slowness))
     shown = ""
     while True:
         if channel.pump():
             heard = time.monotonic()
             beat.look(channel.stdout, channel.stderr, heard)
+            suspicions.hear(channel.stderr, heard)
             case = _last_case(channel.stdout)
             if case != shown:
                 shown = case
@@ -165,33 +190,53 @@ def _watch(
         status = channel.status()
         if status is not None and status >= 0:
             channel.pump()
-            return status, False, guest.state(), ""
+            return _Seen(status, end=guest.state())
         state = guest.state()
         if status == -1 and state is GuestEnd.ALIVE:
-            return None, False, *_who_died(guest)
+            return _who_died(guest, prover, heard)
         if state is not GuestEnd.ALIVE:
             channel.pump()
-            return None, False, state, ""
+            return _Seen(end=state)
         now = time.monotonic()
+        suspect = suspicions.due(now, guest.qemu.host_time) if prover else None
+        if prover and suspect:
+            on_progress(f"looking whether the kernel is stuck: {suspect.told}")
+            found = prover.prove(suspect)
+            if found:
+                return _Seen(end=guest.state(), stuck=found)
+            suspicions.unproven()
+            continue
         if now - began > deadline:
             own = own_time(now - began, guest.qemu.starved() - starved)
             if own > most or (own > deadline and not beat.gets_on(now, guest.slowness)):
-                return None, True, *_ask(guest)
-        if now - heard > SILENCE * guest.slowness:
-            found, how = _ask(guest)
-            if found is not GuestEnd.ALIVE:
-                return None, False, _await_complaint(guest, found, heard), how
+                return replace(_ask(guest, prover, heard), timed_out=True)
+        if now - heard > quiet:
+            seen = _ask(guest, prover, heard)
+            if seen.stuck:
+                return seen
+            if seen.end is not GuestEnd.ALIVE:
+                return replace(seen, end=_await_complaint(guest, seen.end, heard))
             heard = time.monotonic()
         process.sleep(POLL)
 
 
-def _ask(guest: Guest) -> tuple[GuestEnd, str]:
-    """Have a quiet guest say what its tasks wait for; how it is, and how dead."""
+def _quiet(guest: Guest, prover: Prover | None) -> float:
+    """Seconds of silence after which a guest is asked; looks, which are quicker, come first."""
+    asked = SILENCE * guest.slowness
+    return asked if prover is None else max(asked, min(MOST * prover.limit, 2 * asked) + 2)
+
+
+def _ask(guest: Guest, prover: Prover | None, heard: float) -> _Seen:
+    """Have a quiet guest say what its tasks wait for; how it is, how dead, and whether stuck."""
     asked = hang.ask(guest)
     state = guest.state()
     if asked.dead is hang.Dead.NOT or state is not GuestEnd.ALIVE:
-        return state, ""
-    return (GuestEnd.SSH_LOST if asked.dead is hang.Dead.SSH else GuestEnd.SILENT), asked.dead.value
+        return _Seen(end=state)
+    found = None
+    if prover and asked.dead is not hang.Dead.QEMU:
+        found = prover.prove_silent(heard)
+    end = GuestEnd.SSH_LOST if asked.dead is hang.Dead.SSH else GuestEnd.SILENT
+    return _Seen(end=end, how=asked.dead.value, stuck=found)
 
 
 def _await_complaint(guest: Guest, found: GuestEnd, heard: float) -> GuestEnd:
@@ -215,13 +260,13 @@ def _after_loss(guest: Guest) -> GuestEnd:
     return GuestEnd.ALIVE
 
 
-def _who_died(guest: Guest) -> tuple[GuestEnd, str]:
+def _who_died(guest: Guest, prover: Prover | None, heard: float) -> _Seen:
     """No exit status: the connection broke, or something killed the sampler alone (OOM)."""
     end = _after_loss(guest)
     if end is not GuestEnd.ALIVE or guest.answers(ANSWER * guest.slowness):
-        return end, ""
-    end, how = _ask(guest)
-    return (GuestEnd.SSH_LOST if end is GuestEnd.ALIVE else end), how
+        return _Seen(end=end)
+    seen = _ask(guest, prover, heard)
+    return replace(seen, end=GuestEnd.SSH_LOST) if seen.end is GuestEnd.ALIVE else seen
 
 
 def _await_end_mark(guest: Guest, workload: WorkloadSpec, token: str, start: int) -> None:

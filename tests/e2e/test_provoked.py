@@ -57,6 +57,18 @@ def test_a_crash_is_examined_and_has_lines(ran: Ran) -> None:
     assert any(line["file"] == "drivers/misc/lkdtm/bugs.c" for line in lines), hit["frames"]
 
 
+def test_a_hang_is_told_with_all_looks_and_has_lines(ran: Ran) -> None:
+    """It is the kernel's, and no second try is made of it."""
+    case = next(iter(ran.cases("hang-any-lock-kept:hang").values()))
+    (hit,) = case["hits"]
+    assert hit["signature"]
+    assert "look 5 of " in hit["text"]
+    assert "ask_for_kept_spinlock+0x" in hit["text"]
+    assert "What each CPU was doing" in case["crash"]["answers"]
+    lines = [line for frame in hit["frames"] for line in frame["places"]]
+    assert any(line["function"] == "ask_for_kept_spinlock" for line in lines), hit["frames"]
+
+
 def test_copies_differ_in_their_randomness(ran: Ran) -> None:
     """What the two good workloads drew from the kernel's generator is not the same."""
     drawn = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.host.starved import own_time, waited_for_cpu
+from orchestrator.host.starved import HostTime, own_time, ran, waited_for_cpu
 
 SPIN = """\
 import os
@@ -46,3 +47,24 @@ def test_what_a_guest_had_no_cpu_for_is_not_its_own_up_to_a_limit():
     assert own_time(10.0, 0.0) == 10.0
     assert own_time(10.0, 6.0) == 4.0
     assert own_time(10.0, 9.9) == 2.5
+
+
+def test_a_cpu_that_ran_had_its_time():
+    before = HostTime(2.0, {0: 1.0, 1: 5.0})
+    assert HostTime(10.0, {0: 1.5, 1: 11.0}).own(10.0, before) == 6.0
+    assert HostTime(4.0, {0: 1.5, 1: 5.0}).own(10.0, before) == 8.0
+    assert HostTime(4.0, {0: 99.0}).own(10.0, before) == 10.0
+    assert HostTime(4.0).own(10.0, before) == 8.0
+    assert HostTime(2.0, {7: 9.0}).own(0.0, before) == 0.0
+
+
+def test_how_long_a_thread_ran():
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("the host's kernel keeps no schedstat")
+    began, before = time.thread_time(), ran(os.getpid(), os.getpid())
+    while time.thread_time() < began + 0.2:
+        pass
+    assert 0.1 <= ran(os.getpid(), os.getpid()) - before < 5.0
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    assert ran(gone.pid, gone.pid) == 0.0

@@ -32,7 +32,7 @@ from orchestrator.judge.known_issues import mark, settle
 from orchestrator.judge.outcome import exit_status
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_HOST, EXIT_KERNEL, EXIT_OK
-from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
+from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.formats import check_range, in_range
 from orchestrator.model.names import UNFINISHED, Verdict
 from orchestrator.model.results import (
@@ -93,6 +93,21 @@ def test_which_hit_is_meant(issue: KnownIssue, version: str, good: bool) -> None
         assert log.reason == f"known: {WHY}"
         assert log.judged == f"fail: {RSS_HIT.title}"
         assert after.summary.failed == 0
+
+
+def test_a_hang_that_was_proved_is_known_by_its_hit() -> None:
+    """One that only outlasted its time has none, and is meant by its case."""
+    hit = Hit("endless loop in move_pages", "endless-loop", "5e" * 8, 0, "look 1 of 5", fatal=True)
+    hung = seen("KTAP version 1\n1..2\nok 1 basic\n", exit_status=None, stuck=hit)
+    run = run_of(*cases_of(hung))
+    assert status(run) == EXIT_KERNEL
+    after, cases = settled(run, known(signature="5e" * 8))
+    assert cases["move/basic:hang"].verdict is P
+    assert cases["move/basic:hang"].known == WHY
+    assert status(after) == EXIT_OK
+    assert settled(run, known(signature="6f" * 8))[1]["move/basic:hang"].verdict is F
+    late = run_of(*cases_of(seen(exit_status=None, timed_out=True)))
+    assert settled(late, known(signature="", case="hang"))[1]["move/basic:hang"].known == WHY
 
 
 def test_a_corrupted_report_is_known_by_its_title_alone() -> None:

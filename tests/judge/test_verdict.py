@@ -249,6 +249,26 @@ def test_silent_after_the_time_limit_is_a_hang() -> None:
     assert verdicts(died) == {"guest": E, "kernel-log": S}
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        {},
+        {"guest": GuestEnd.SILENT, "hang": "its kernel does not react to its console either"},
+        {"guest": GuestEnd.SSH_LOST, "hang": "its kernel answers on the console"},
+        {"guest": GuestEnd.SILENT, "timed_out": True},
+    ],
+)
+def test_a_hang_that_was_proved_is_the_kernels(end: dict[str, Any]) -> None:
+    hit = Hit("deadlock: CPU 0 in a, CPU 1 in b", "deadlock", "1f", 0, "looks", fatal=True)
+    more = {"exit_status": None, "console_complete": False, "seconds": 16.2, **end}
+    cases = judged(seen("KTAP version 1\n1..2\nok 1 basic\n", stuck=hit, **more))
+    assert {n: c.verdict for n, c in cases.items()} == {"basic": P, "hang": F, "kernel-log": S}
+    assert cases["hang"].hits == (hit,)
+    how = f"; the guest: {end['hang']}" if "hang" in end else ""
+    assert cases["hang"].reason == f"deadlock: CPU 0 in a, CPU 1 in b; after 16 s{how}"
+    assert cases["kernel-log"].reason == "not judged: the kernel hangs"
+
+
 def test_lost_with_only_allowed_reports_is_an_error() -> None:
     workload = spec(messages=MessageRules(allows=("rss-counter",)))
     evidence = seen("", workload, exit_status=None, guest=GuestEnd.SSH_LOST, console=RSS)

@@ -20,6 +20,7 @@ from orchestrator.guest import accel, facts, root, snapshot
 from orchestrator.guest import boot as guest
 from orchestrator.guest.accel import Accelerator
 from orchestrator.guest.boot import BootFailed, GuestRequest
+from orchestrator.guest.dump import Symbols
 from orchestrator.guest.facts import Facts
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.ssh import SshLost
@@ -27,7 +28,7 @@ from orchestrator.host import memory, process
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.resumed import joined, workloads_done
 from orchestrator.model.errors import Ended, HostError
-from orchestrator.model.evidence import CrashReport, GuestEnd, WorkloadEvidence
+from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
@@ -114,8 +115,10 @@ class Play:
         token: str,
         tell: Callable[[str], None],
         on_lost: Callable[[], None],
+        symbols: Callable[[], Symbols],
     ) -> WorkloadEvidence:
         self.ran.append(spec.name)
+        assert symbols() == Symbols((), ())  # these builds have no vmlinux
         outcome = (self.outcomes.get(spec.name) or [{}]).pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -128,10 +131,11 @@ class Play:
             if not lost:
                 console.write(f"[    2.500000][   T50] lab-mark {token} end {spec.name}\n")
             console.write(self.between)
-        if lost or outcome.get("timed_out"):
+        hung = outcome.get("stuck") is not None
+        if lost or hung or outcome.get("timed_out"):
             on_lost()
         fields = {
-            "stdout": PASSES, "stderr": samples, "exit_status": None if lost else 0,
+            "stdout": PASSES, "stderr": samples, "exit_status": None if lost or hung else 0,
             "timed_out": False, "seconds": 1.0, "guest": GuestEnd.ALIVE, "console": inside,
             "console_complete": not lost,
         }  # fmt: skip
@@ -594,6 +598,20 @@ def test_a_lost_guest_is_examined_before_it_goes(play: Play) -> None:
     assert find(record, "f/a:hang").crash is not None
     play.boots = [(BootFailed(GuestEnd.PANIC, "the kernel panicked", 3.0), PANIC)]
     assert find(go(play), "boot:boot").crash is not None
+
+
+@pytest.mark.parametrize("end", [GuestEnd.ALIVE, GuestEnd.SILENT, GuestEnd.SSH_LOST])
+def test_a_kernel_that_is_proved_to_hang_fails_at_once(play: Play, end: GuestEnd) -> None:
+    """No second try, and the next workload has a guest of its own."""
+    hit = Hit("endless loop in f", "endless-loop", "5e", 0, "look 1 of 5", fatal=True)
+    play.outcomes["f/a"] = [{"guest": end, "stuck": hit}]
+    record = go(play)
+    case = find(record, "f/a:hang")
+    assert (case.verdict, case.hits) == (Verdict.FAIL, (hit,))
+    assert case.crash is not None
+    assert play.ran == ["f/a", "f/b"]
+    assert len(play.requests) == 2
+    assert record.notes == tuple(note for note in record.notes if "repeated" not in note)
 
 
 def test_a_kernel_that_hangs_twice_fails(play: Play) -> None:

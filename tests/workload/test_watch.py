@@ -17,12 +17,15 @@ import pytest
 from orchestrator import HOME
 from orchestrator.evidence.klog import window
 from orchestrator.guest import hang
+from orchestrator.guest.dump import Symbols
 from orchestrator.guest.ssh import SshLost
 from orchestrator.host import process
+from orchestrator.host.starved import HostTime
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.evidence import GuestEnd, WorkloadEvidence
+from orchestrator.model.evidence import GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.spec import ShapeSpec, WorkloadSpec
-from orchestrator.workload import watch
+from orchestrator.workload import stuck, suspicion, watch
+from orchestrator.workload.suspicion import Suspicion
 
 LIBRARY = HOME / "guest-tests" / "lib"
 X86 = ARCHES["x86_64"]
@@ -184,6 +187,9 @@ class FakeGuest:
     def starved(self) -> float:
         """It had no CPU for so much of the time since it was made."""
         return self.without * (time.monotonic() - self.made)
+
+    def host_time(self) -> HostTime:
+        return HostTime(self.starved())
 
     def stopped(self) -> str:
         return ""
@@ -429,3 +435,99 @@ def test_a_guest_that_takes_no_command(
     evidence = run(gone)
     assert evidence.guest is GuestEnd.PANIC
     assert evidence.host_problem == ""
+
+
+# ---------------------------------------------------------------- kernels that hang
+
+STUCK = Hit("endless loop in move_pages", "endless-loop", "s", 0, "looks", fatal=True)
+
+
+class StuckChannel(FakeChannel):
+    """A channel whose sampler tells of one call that lasts and lasts."""
+
+    def pump(self) -> bool:
+        self.stderr += b'{"stuck":7,"state":"R","seconds":%d.0,"wchan":"0"}\n' % (
+            10 + len(self.stderr)
+        )
+        return True
+
+
+@pytest.fixture
+def proved(monkeypatch: pytest.MonkeyPatch) -> list[Suspicion]:
+    """What was looked at; all of it is proved to hang."""
+    told: list[Suspicion] = []
+
+    class Played(stuck.Prover):
+        def prove(self, suspicion: Suspicion) -> Hit | None:
+            told.append(suspicion)
+            return STUCK
+
+        def prove_silent(self, heard: float) -> Hit | None:
+            return self.prove(Suspicion(0, "", time.monotonic() - heard))
+
+    monkeypatch.setattr(watch, "Prover", Played)
+    return told
+
+
+def hung(guest: FakeGuest) -> WorkloadEvidence:
+    return watch.run_workload(
+        guest,
+        spec(timeout=60.0),
+        TOKEN,
+        symbols=lambda: Symbols((1,), ("f",)),  # type: ignore[arg-type]
+    )
+
+
+def test_a_call_that_never_returns(proved: list[Suspicion]) -> None:
+    channel = StuckChannel(forever())
+    evidence = hung(FakeGuest(channel, WINDOW))
+    assert evidence.stuck == STUCK
+    assert (evidence.guest, evidence.timed_out, evidence.exit_status) == (
+        GuestEnd.ALIVE, False, None,
+    )  # fmt: skip
+    assert evidence.seconds < 5
+    assert [(s.tid, s.state) for s in proved] == [(7, "R")]
+    assert channel.closed
+
+
+def test_a_guest_that_goes_silent_is_looked_at(
+    proved: list[Suspicion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SILENCE", 0.05)
+    monkeypatch.setattr(hang, "REACTION", 0.05)
+    guest = FakeGuest(FakeChannel(forever()), WINDOW)
+    guest.replies = False
+    evidence = hung(guest)
+    assert evidence.seconds >= 2
+    assert (evidence.stuck, evidence.guest) == (STUCK, GuestEnd.SILENT)
+    assert [s.tid for s in proved] == [0]
+
+
+def test_looks_that_prove_nothing_cost_no_workload(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Suspicion] = []
+    monkeypatch.setattr(stuck.Prover, "prove", lambda _, suspicion: looked.append(suspicion))
+    ends = itertools.chain(itertools.repeat(None, 6), [0])
+    evidence = hung(FakeGuest(StuckChannel(ends), WINDOW))
+    assert (evidence.exit_status, evidence.stuck) == (0, None)
+    assert looked
+
+
+def test_without_symbols_nobody_looks(run: Callable[..., WorkloadEvidence]) -> None:
+    ends = itertools.chain(itertools.repeat(None, 6), [0])
+    assert run(FakeGuest(StuckChannel(ends), WINDOW)).exit_status == 0
+
+
+def test_looks_come_before_a_silent_guest_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quiet(slowness: float, longest_call: float = 1.5) -> tuple[float, float]:
+        guest: Any = FakeGuest(FakeChannel(forever()), WINDOW)
+        guest.slowness = slowness
+        most = suspicion.limit(longest_call, slowness)
+        prover = stuck.Prover(guest, lambda: Symbols((), ()), most)
+        return most, watch._quiet(guest, prover)
+
+    for slowness in (1.0, 3.0, 7.0, 30.0):
+        most, asked = quiet(slowness)
+        assert most < asked
+        assert asked <= 2 * watch.SILENCE * slowness + 2
+    # A call that is long by nature does not keep the lab from asking.
+    assert quiet(7.0, 240.0)[1] == 2 * watch.SILENCE * 7.0 + 2

@@ -82,6 +82,16 @@ def rcu_stall() -> None:
         time.sleep(0.05)
 
 
+def two(first: str, second: str) -> None:
+    """Two that wait for each other, each on a CPU of its own."""
+    if os.fork() == 0:
+        os.sched_setaffinity(0, {1})
+        crash(second)
+        os._exit(0)
+    os.sched_setaffinity(0, {0})
+    crash(first)
+
+
 def network_loss() -> None:
     down = ["busybox", "ip", "link", "set", "eth0", "down"]
     os.spawnv(os.P_WAIT, "/bin/busybox", down)
@@ -96,6 +106,8 @@ KINDS = {
     "soft-lockup": lambda: stay("SOFTLOCKUP"),
     "rcu-stall": rcu_stall,
     "freeze": lambda: stay("FREEZE"),
+    "spin-order": lambda: two("SPIN_ORDER", "SPIN_ORDER_OTHER"),
+    "mutex-rwsem": lambda: two("MUTEX_RWSEM", "RWSEM_MUTEX"),
     "network-loss": network_loss,
     "qemu-killed": lambda: time.sleep(PATIENCE),
     "spinlock": lambda: detached("SPINLOCKUP") or time.sleep(3),
