@@ -15,8 +15,9 @@ from mutant_world import ALL, MOVE, Played
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.mutants import exit_status, total
 from orchestrator.model.arch import HOST_ARCH
+from orchestrator.model.coverage import Coverage, FileCode, Function
 from orchestrator.model.errors import EXIT_INTERRUPTED, HostError, Interrupted, UserError
-from orchestrator.model.kernel import BuildResult, PatchHunk, PatchState
+from orchestrator.model.kernel import PatchHunk, BuildResult, PatchState
 from orchestrator.model.mutants import Campaign, Outcome
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import (
@@ -27,9 +28,12 @@ from orchestrator.model.spec import (
     ShapeSpec,
     WorkloadSpec,
 )
+from orchestrator.report.mutants_text import survived_all
 from orchestrator.results import mutants
+from orchestrator.runner import coverage_map
 from orchestrator.runner import mutate as engine
 from orchestrator.runner.context import Context, Kernel, Places
+from orchestrator.runner.mutant_trial import NOBODY
 from orchestrator.runner.mutate import Ended, Wanted, listed, mutate, the_cell
 from orchestrator.runner.stages import Ran
 
@@ -143,7 +147,7 @@ def test_what_the_host_does_is_no_verdict(played: Played, places: Places) -> Non
     played.ran.clear()
     again = campaign(played, places, resume=ended.folder)
     assert {text for text, _ in played.ran} == {
-        MOVE.replace("EAGAIN", "EINVAL"), MOVE.replace("\tput(what);", "\t;"),
+        MOVE, MOVE.replace("EAGAIN", "EINVAL"), MOVE.replace("\tput(what);", "\t;"),
     }  # fmt: skip
     assert exit_status(again.campaign) == 1
     assert again.folder == ended.folder
@@ -194,8 +198,9 @@ def test_a_spent_budget_is_no_end(
     again = campaign(played, places, resume=ended.folder)
     assert len(again.campaign.tried) == ALL
     assert again.campaign.tried[: len(ended.campaign.tried)] == ended.campaign.tried
-    # Neither the guest without a mutant nor what was tried is run again.
-    assert len(played.ran) - before == ALL - len(ended.campaign.tried)
+    # The guest without a mutant is run again, since workloads may be others; what was tried is not.
+    assert len(played.ran) - before == 1 + ALL - len(ended.campaign.tried)
+    assert played.ran[before][0] == MOVE
 
 
 def test_an_interrupted_one_goes_on(
@@ -239,6 +244,20 @@ def test_what_catches_is_tried_first(played: Played, places: Places) -> None:
     orders = [names for _, names in played.ran]
     assert orders[0] == ("f/a", "f/b")
     assert set(orders[1:]) == {("f/a", "f/b")}
+
+
+def test_what_nobody_runs_survives_without_a_kernel(played: Played, places: Places) -> None:
+    """What was counted says so: another workload runs it, and is not asked for."""
+    for name, function in (("f/a", "step_1"), ("f/other", "move")):
+        code = FileCode(frozenset({1, 2}), (Function(function, 1, 2),))
+        ran = {name: {"mm/move.c": frozenset({1})}}
+        coverage_map.remember(Coverage({"mm/move.c": code}, ran), "x86_64", "6.12", places.cache)
+    ended = campaign(played, places)
+    assert ended.campaign.mapped
+    assert {one.outcome for one in ended.campaign.tried} == {Outcome.SURVIVED}
+    assert {survived_all(one) for one in ended.campaign.tried} == {NOBODY}
+    assert len(played.built) == 1
+    assert exit_status(ended.campaign) == 1
 
 
 def test_no_mutants_kernel_stays_in_the_cache(played: Played, places: Places) -> None:

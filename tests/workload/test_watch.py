@@ -286,12 +286,21 @@ class MovingChannel(FakeChannel):
         return True
 
 
+def _after(seconds: float) -> Iterator[int | None]:
+    """The exit status 0, and none before ``seconds`` have passed."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        yield None
+    yield 0
+
+
 def test_what_still_gets_on_has_more_time(
     run: Callable[..., WorkloadEvidence], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch.pulse, "QUIET", 0.05)
-    ends = itertools.chain(itertools.repeat(None, 60), [0])
-    assert not run(FakeGuest(MovingChannel(ends), WINDOW), timeout=0.05).timed_out
+    monkeypatch.setattr(watch.pulse, "QUIET", 0.3)
+    evidence = run(FakeGuest(MovingChannel(_after(0.5)), WINDOW), timeout=0.4)
+    assert not evidence.timed_out
+    assert evidence.seconds > 0.4
     evidence = run(FakeGuest(MovingChannel(forever()), WINDOW), timeout=0.1)
     assert evidence.timed_out
     assert 0.3 <= evidence.seconds < 3.0  # three times its limit, and no more
