@@ -17,7 +17,7 @@ from orchestrator.judge.mutants import exit_status, total
 from orchestrator.model.arch import HOST_ARCH
 from orchestrator.model.coverage import Coverage, FileCode, Function
 from orchestrator.model.errors import EXIT_INTERRUPTED, HostError, Interrupted, UserError
-from orchestrator.model.kernel import PatchHunk, BuildResult, PatchState
+from orchestrator.model.kernel import BuildResult, PatchHunk, PatchState
 from orchestrator.model.mutants import Campaign, Outcome
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import (
