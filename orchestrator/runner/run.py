@@ -291,8 +291,9 @@ def opened(
         places.cache.folder.mkdir(parents=True, exist_ok=True)
         # What was asked for is what it was started with: a resumed run can be resumed again.
         command = earlier.run.command if earlier else options.command
+        started = earlier.run.started if earlier else record.now()
         info = RunInfo(
-            run_id, record.now(), "", command, EXIT_INTERRUPTED, __version__, plan.profile,
+            run_id, started, "", command, EXIT_INTERRUPTED, __version__, plan.profile,
             record.host(places), baseline,
         )  # fmt: skip
         yield Book(plan, places, folder, info, began, earlier)

@@ -28,7 +28,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.plan.matrix import Selection
-from orchestrator.runner import Places, RunOptions, run_plan
+from orchestrator.runner import Places, RunOptions, record, run_plan
 from orchestrator.runner.context import Context, Event, Kernel
 from orchestrator.runner.run import check_baseline, choose_baseline, last_clean
 from orchestrator.runner.stages import Ran, Stages
@@ -182,13 +182,19 @@ def test_an_unfinished_run_goes_on_in_its_folder(places: Places) -> None:
     assert again.result.run.id == first.result.run.id
 
 
-def test_a_resumed_run_keeps_what_was_asked_for(places: Places) -> None:
+def test_a_resumed_run_keeps_what_was_asked_for_and_when(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = RunOptions(command="lab run --arch x86_64")
+    monkeypatch.setattr(record, "now", lambda: "2026-11-30T16:50:35Z")
     first = run_plan(plan_of("k"), places, asked, stages=played())
+    monkeypatch.setattr(record, "now", lambda: "2026-11-30T18:35:32Z")
     again = RunOptions(resume=first.folder, command=f"lab run --resume {first.folder.name}")
     for _ in range(2):
         told = run_plan(plan_of("k"), places, again, stages=played())
         assert told.result.run.command == asked.command
+        assert told.result.run.started == "2026-11-30T16:50:35Z"
+        assert told.result.run.finished == "2026-11-30T18:35:32Z"
 
 
 def test_what_another_plan_has_not_is_not_lost(places: Places) -> None:
