@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -62,8 +63,11 @@ def test_a_hang_is_told_with_all_looks_and_has_lines(ran: Ran) -> None:
     case = next(iter(ran.cases("hang-any-lock-kept:hang").values()))
     (hit,) = case["hits"]
     assert hit["signature"]
-    assert "look 5 of " in hit["text"]
-    assert "ask_for_kept_spinlock+0x" in hit["text"]
+    (bulk,) = (ran.folder / "cells").glob("*/evidence.json")
+    told = json.loads(bulk.read_text())
+    (place,) = next(v["hits"] for k, v in told["cases"].items() if k == case["id"])
+    assert "look 5 of " in told["texts"][place]
+    assert "ask_for_kept_spinlock+0x" in told["texts"][place]
     assert "What each CPU was doing" in case["crash"]["answers"]
     lines = [line for frame in hit["frames"] for line in frame["places"]]
     assert any(line["function"] == "ask_for_kept_spinlock" for line in lines), hit["frames"]
