@@ -266,8 +266,8 @@ static inline int look_entry(struct page *page, const struct sight *sight, int a
 	if (state == SWAP) {
 		page->tied = 0;
 		page->lazy = 0;
-	} else if (state == ZERO) {
-		/* What was lazily freed is gone, and was read anew. */
+	} else if (state & (ZERO | MARK)) {
+		/* What was lazily freed is gone, and was read or protected anew. */
 		page->bytes = bytes_of(0);
 		page->lazy = page->has_other = 0;
 	}
