@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the campaigns share: where they keep what is done, and a page's part between two marks."""
+"""What the campaigns share: where they keep what is done, how they run the lab for a while, the
+sources that were tested, and a page's part between two marks.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HOME = Path(__file__).resolve().parent.parent
+LAB = HOME / ".venv" / "bin" / "lab"
 #: Families of the tree's own tests, which have pages of their own and no part in the suite here.
 OF_THE_TREE = ("kselftest/", "kunit/", "host/")
 
@@ -29,3 +35,26 @@ def put_between(page: Path, start: str, end: str, body: str) -> None:
     before, _, rest = page.read_text().partition(start)
     _, _, after = rest.partition(end)
     page.write_text(f"{before}{start}{body}\n{end}{after}")
+
+
+def run_lab(words: Sequence[str], budget: float | None, grace: float) -> None:
+    """Run the lab; when its time is up it is interrupted, and stores what is done.
+
+    :param budget: seconds; None is for as long as it takes.
+    :param grace: seconds that it has to store it.
+    """
+    with subprocess.Popen([str(LAB), *words], cwd=HOME) as lab:
+        try:
+            lab.wait(budget)
+        except subprocess.TimeoutExpired:
+            lab.send_signal(signal.SIGINT)
+            lab.wait(grace)
+
+
+def source_text(results: Mapping[str, Any], kernel: Mapping[str, Any], path: str) -> str:
+    """A file of a kernel that a run tested, from the object store of its cache."""
+    store = Path(results["run"]["host"]["cache"]) / "kernels.git"
+    return subprocess.run(
+        ["git", "--git-dir", store, "show", f"{kernel['tree']}:{path}"],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip

@@ -27,11 +27,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from marks import HOME, OF_THE_TREE, git, put_between, work_folder
+from marks import HOME, LAB, OF_THE_TREE, git, put_between, work_folder
 
 from orchestrator.workload import programs
 
-LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
 START, END = "<!-- clean -->\n", "<!-- end of clean -->"
 FAMILY_START, FAMILY_END = "<!-- clean {} -->\n", "<!-- end of clean {} -->"
@@ -182,7 +181,7 @@ def told_rows(page: Path, family: str | None) -> dict[tuple[str, str, str], str]
     """The rows that a page has, by cell, kind of workloads (``racing``) and times."""
     start, end = _marks(family)
     rows = page.read_text().partition(start)[2].partition(end)[0].splitlines()
-    cut = [(row, [field.strip() for field in row.strip("|").split("|")]) for row in rows]
+    cut = ((row, _fields(row)) for row in rows)
     return {
         (f[0], f[1].rpartition(" ")[2], f[2].rpartition(" ")[2]): row
         for row, f in cut
@@ -197,9 +196,13 @@ def done_before(
     row = told.get(_key(step))
     if row is None:
         return False
-    fields = [field.strip() for field in row.strip("|").split("|")]
+    fields = _fields(row)
     clean, alarms, state = int(fields[2].partition(" ")[0]), fields[6], fields[-1].strip("`")
     return clean >= step.times and alarms == "0" and state == state_of(step, workloads)
+
+
+def _fields(row: str) -> list[str]:
+    return [field.strip() for field in row.strip("|").split("|")]
 
 
 def _key(step: Step) -> tuple[str, str, str]:

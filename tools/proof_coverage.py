@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from coverage_reasons import REASONS, Reason
-from marks import HOME, put_between, work_folder
+from marks import HOME, put_between, run_lab, source_text, work_folder
 
 from orchestrator.model.coverage import Coverage, Function, Lines, as_text
 from orchestrator.runner.coverage import loaded
 
-LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "coverage.md"
 START, END = "<!-- coverage -->\n", "<!-- end of coverage -->"
 KERNEL, PROFILE, CONFIG = "v6.12", "quick", "coverage"
@@ -189,25 +187,7 @@ def _sources(results: Mapping[str, Any]) -> dict[str, list[str]]:
     """The lines of the files that have the functions, of the kernel that counted."""
     names = {cell["kernel"] for cell in results["cells"] if cell["coverage"]}
     kernel = next(k for k in results["kernels"] if k["name"] in names)
-    store = Path(results["run"]["host"]["cache"]) / "kernels.git"
-    found = {}
-    for file in FUNCTIONS:
-        shown = subprocess.run(
-            ["git", "--git-dir", store, "show", f"{kernel['tree']}:{file}"],
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        found[file] = shown.stdout.split("\n")
-    return found
-
-
-def _run(words: list[str], budget: float | None) -> None:
-    """Run the lab; when its time is up it is interrupted, and stores what is done."""
-    with subprocess.Popen(words, cwd=HOME) as lab:
-        try:
-            lab.wait(budget)
-        except subprocess.TimeoutExpired:
-            lab.send_signal(2)
-            lab.wait(300)
+    return {file: source_text(results, kernel, file).split("\n") for file in FUNCTIONS}
 
 
 def _footing(results: Mapping[str, Any]) -> str:
@@ -235,19 +215,10 @@ def main() -> int:
     if options.read is None and not (there and _results(folder)["run"]["complete"]):
         chosen = [f"--arch={arch}" for arch in options.arch]
         chosen += [f"--shape={shape}" for shape in SHAPES]
-        begin = [
-            "-p",
-            PROFILE,
-            "--config",
-            CONFIG,
-            "--kernel",
-            KERNEL,
-            *chosen,
-            "--out",
-            str(folder),
-        ]
+        begin = ["-p", PROFILE, "--config", CONFIG, "--kernel", KERNEL, *chosen,
+                 "--out", str(folder)]  # fmt: skip
         words = ["--resume", str(folder)] if there else begin
-        _run([str(LAB), "run", "--plain", *words], options.budget)
+        run_lab(["run", "--plain", *words], options.budget, grace=300)
     results = _results(folder)
     counted = read(folder, results)
     if not counted:

@@ -26,11 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from findings import RACES, Record, Run, failures, is_named, key_of, page, suite_digest, summary
-from marks import OF_THE_TREE, work_folder
+from marks import HOME, LAB, OF_THE_TREE, work_folder
 from plants import ABI_V2, PLANTS, Plant
 
-HOME = Path(__file__).resolve().parent.parent
-LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "detection.md"
 KERNEL = "v6.12"
 REPEAT = 3

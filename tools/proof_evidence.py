@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from faults import Outcome, check
-from marks import HOME, git, put_between, work_folder
+from marks import HOME, LAB, git, put_between, work_folder
 
-LAB = HOME / ".venv" / "bin" / "lab"
 PROVOKE = HOME / "tests" / "e2e" / "provoke"
 PAGE = HOME / "docs" / "evidence.md"
 START, END = "<!-- outcomes -->\n", "<!-- end of outcomes -->"

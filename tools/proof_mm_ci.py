@@ -16,7 +16,6 @@ import argparse
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from makespan import makespan
-from marks import put_between, work_folder
+from marks import HOME, put_between, run_lab, source_text, work_folder
 
 from orchestrator.model.arch import ARCHES as KNOWN_ARCHES
 from orchestrator.model.spec import HOST_CONFIG
 from orchestrator.plan.lab_yaml import load_config
 from orchestrator.plan.matrix import Selection, make_plan
 
-HOME = Path(__file__).resolve().parent.parent
-LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "mm-ci.md"
 SCRIPT = "tools/testing/selftests/mm/run_vmtests.sh"
 START, END = "<!-- mm-ci -->\n", "<!-- end of mm-ci -->"
@@ -156,14 +153,10 @@ def main() -> int:
         arches = [word for arch in options.arch for word in ("--arch", arch)]
         begin = ["-p", PROFILE, "--kernel", "v6.12", *arches, "--out", str(folder)]
         words = ["--resume", str(folder)] if there else begin
-        _run([str(LAB), "run", "--plain", *words], options.budget)
+        run_lab(["run", "--plain", *words], options.budget, grace=120)
     results = json.loads((folder / "results.json").read_text())
     kernel = next(k for k in results["kernels"] if k["tree"])
-    store = Path(results["run"]["host"]["cache"]) / "kernels.git"
-    script = subprocess.run(
-        ["git", "--git-dir", store, "show", f"{kernel['tree']}:{SCRIPT}"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    script = source_text(results, kernel, SCRIPT)
     lines = table(results, script)
     print("\n".join(lines))
     if options.write:
@@ -173,16 +166,6 @@ def main() -> int:
     if not results["run"]["complete"]:
         return 3
     return 1 if total["fail"] or total["error"] else 0
-
-
-def _run(words: list[str], budget: float | None) -> None:
-    """Run the lab; when its time is up it is interrupted, and stores what is done."""
-    with subprocess.Popen(words, cwd=HOME) as lab:
-        try:
-            lab.wait(budget)
-        except subprocess.TimeoutExpired:
-            lab.send_signal(2)
-            lab.wait(120)
 
 
 def took(cell: Mapping[str, Any]) -> float:

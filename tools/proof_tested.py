@@ -20,7 +20,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from marks import HOME, git, put_between, work_folder
+from marks import HOME, LAB, git, put_between, work_folder
 
 from orchestrator.judge.mutants import by_function, of_outcome, sentence
 from orchestrator.model.mutants import Campaign, Outcome, Tried
@@ -28,11 +28,10 @@ from orchestrator.report.markdown import code
 from orchestrator.report.mutants_text import HEAD, caught_by, cells, place
 from orchestrator.results import mutants
 
-LAB = HOME / ".venv" / "bin" / "lab"
 PAGE = HOME / "docs" / "tested.md"
 SENTENCES = HOME / "tools" / "survivors.json"
 START, END = "<!-- tested -->\n", "<!-- end of tested -->"
-NOT_RUN = "Not run yet: `make proof-tested` writes the tables, in about a night."
+NOT_RUN = "Not run yet: `make proof-tested` writes the tables."
 NO_SENTENCE = "**not explained yet**"
 
 #: What UFFDIO_MOVE is made of in 6.12: move_pages() and what it calls, from mm/userfaultfd.c on.

@@ -42,9 +42,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "everycpu.h"
 #include "gueststate.h"
 #include "kmsgcopy.h"
@@ -69,14 +69,6 @@ static char changed[512];
 static double started;
 static const char *token, *workload;
 static volatile sig_atomic_t stop_signal;
-
-static double clock_seconds(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 static double now(void)
 {

@@ -26,9 +26,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "procfile.h"
 #include "proctree.h"
 #include "say.h"
@@ -58,14 +58,6 @@ static struct {
 	size_t count;
 	atomic_int ready, over;
 } stuck;
-
-static inline double stuck_clock(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* Requests that disks have not answered yet: the ninth counter of a line of /proc/diskstats. */
 static inline long stuck_disk_requests(void)
@@ -187,7 +179,7 @@ static inline void stuck_look(void)
 {
 	const struct stuck_task *worst[2] = { NULL, NULL };
 	int disks = stuck_disk_requests() > 0;
-	double now = stuck_clock(CLOCK_MONOTONIC);
+	double now = clock_seconds(CLOCK_MONOTONIC);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < stuck.count; i++)
@@ -216,7 +208,7 @@ static inline void stuck_beat(void)
 {
 	static unsigned long told;
 	static double since;
-	double now = stuck_clock(CLOCK_MONOTONIC);
+	double now = clock_seconds(CLOCK_MONOTONIC);
 
 	if (told != out_calls || !since) {
 		told = out_calls;
@@ -234,10 +226,10 @@ static inline void *stuck_watch(void *unused)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	while (!atomic_load(&stuck.over)) {
-		cost = stuck_clock(CLOCK_THREAD_CPUTIME_ID);
+		cost = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 		stuck_look();
 		stuck_beat();
-		cost = stuck_clock(CLOCK_THREAD_CPUTIME_ID) - cost;
+		cost = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - cost;
 		atomic_store(&stuck.ready, 1);
 		wait = cost / STUCK_SHARE > 1.0 ? cost / STUCK_SHARE : 1.0;
 		usleep((useconds_t)((wait < 3.0 ? wait : 3.0) * 1e6));

@@ -11,9 +11,8 @@
 #include "rules_fault.h"
 
 /* MADV_DONTNEED: private memory is gone; a shared object keeps its pages. */
-static inline int advise_dontneed(struct model *model, struct page *page)
+static inline int advise_dontneed(struct page *page)
 {
-	(void)model;
 	if (page->attr.lock)
 		return EINVAL;
 	page_empty(page);
@@ -49,7 +48,7 @@ static inline int advise_cold(struct model *model, struct page *page)
 }
 
 /* Advice that is a flag of the mapping. */
-static inline int advise_flag(struct model *model, int op, struct attr *attr)
+static inline int advise_flag(int op, struct attr *attr)
 {
 	switch (op) {
 	case OP_DONTFORK:
@@ -84,7 +83,6 @@ static inline int advise_flag(struct model *model, int op, struct attr *attr)
 		/* No huge page fits into the arena: thp_vma_allowable_order(). */
 		return EINVAL;
 	}
-	(void)model;
 	return 0;
 }
 
@@ -92,7 +90,7 @@ static inline int advise_page(struct model *model, int op, struct page *page)
 {
 	switch (op) {
 	case OP_DONTNEED:
-		return advise_dontneed(model, page);
+		return advise_dontneed(page);
 	case OP_FREE:
 		return advise_free(model, page);
 	case OP_COLD:
@@ -102,7 +100,7 @@ static inline int advise_page(struct model *model, int op, struct page *page)
 		/* Reads into the swap cache, not into the page table: swapin_walk_pmd_entry(). */
 		return 0;
 	default:
-		return advise_flag(model, op, &page->attr);
+		return advise_flag(op, &page->attr);
 	}
 }
 

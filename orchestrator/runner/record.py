@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,14 +46,7 @@ def _write_pages(
         "junit.xml": junit.render(run, comparison),
         "index.html": html.render(run, folder, comparison, changes),
     }
-    for name, text in pages.items():
-        try:
-            (folder / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HostError(
-                f"cannot write {folder / name}: {error.strerror}",
-                f"free some space, then `lab report {folder}` makes it",
-            ) from error
+    _write_texts(pages, folder, f"lab report {folder}")
 
 
 def write_mutants(campaign: Campaign, folder: Path) -> None:
@@ -68,13 +61,18 @@ def write_mutants(campaign: Campaign, folder: Path) -> None:
         "index.html": mutants_page.render(campaign),
         "mutants.md": mutants_markdown.render(campaign),
     }
+    _write_texts(pages, folder, f"lab mutate --resume {campaign.name}")
+
+
+def _write_texts(pages: Mapping[str, str], folder: Path, again: str) -> None:
+    """Write reports by their names; ``again`` is the command that makes them anew."""
     for name, text in pages.items():
         try:
             (folder / name).write_text(text, encoding="utf-8")
         except OSError as error:
             raise HostError(
                 f"cannot write {folder / name}: {error.strerror}",
-                f"free some space, then `lab mutate --resume {campaign.name}` makes it",
+                f"free some space, then `{again}` makes it",
             ) from error
 
 

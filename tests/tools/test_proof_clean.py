@@ -23,6 +23,15 @@ def run(alarms: list[str], digest: str = "new", cell: str = CELL) -> dict[str, A
     }  # fmt: skip
 
 
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page with an empty table of all workloads, and the one that is written to."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{program.START}old\n{program.END}\nafter\n")
+    monkeypatch.setattr(program, "PAGE", page)
+    return page
+
+
 def test_an_alarm_breaks_the_row(tmp_path: Path) -> None:
     record = program.Record(tmp_path)
     record.add([run([]), run([]), run(["late: hung"])])
@@ -66,12 +75,7 @@ def test_a_workload_without_a_case_is_an_alarm() -> None:
     assert program._outcome({"cases": []}, WORKLOAD.name, [])["alarms"] == ["it did not run"]
 
 
-def test_the_page_is_written_between_its_marks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{program.START}old\n{program.END}\nafter\n")
-    monkeypatch.setattr(program, "PAGE", page)
+def test_the_page_is_written_between_its_marks(tmp_path: Path, page: Path) -> None:
     record = program.Record(tmp_path)
     record.add([run([]), run(["late: hung"])])
     program._write([WORKLOAD], record)
@@ -86,12 +90,10 @@ def test_the_page_is_written_between_its_marks(
     assert program.START in (HOME / "docs" / "detection.md").read_text()
 
 
-def test_a_family_has_a_table_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "page.md"
+def test_a_family_has_a_table_of_its_own(tmp_path: Path, page: Path) -> None:
     start, end = program.FAMILY_START.format("mm"), program.FAMILY_END.format("mm")
     whole = f"{program.START}whole\n{program.END}\n"
     page.write_text(f"{whole}{start}old\n{end}\n")
-    monkeypatch.setattr(program, "PAGE", page)
     mine = program.Workload("mm/ksm", False, {"arm64": "new", "x86_64": "other"})
     chosen = program.of_family([WORKLOAD, mine], "mm")
     assert chosen == [mine]
@@ -118,12 +120,7 @@ def test_a_hang_is_an_alarm_though_it_be_known() -> None:
     assert outcome["known"] == ["hang"]
 
 
-def test_a_clean_row_of_the_page_counts_on_another_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"{program.START}nothing\n{program.END}\n")
-    monkeypatch.setattr(program, "PAGE", page)
+def test_a_clean_row_of_the_page_counts_on_another_machine(tmp_path: Path, page: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -145,12 +142,7 @@ def test_a_clean_row_of_the_page_counts_on_another_machine(
     assert not program.done_before(once, [changed], program.told_rows(page, None))
 
 
-def test_a_row_with_an_alarm_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"{program.START}nothing\n{program.END}\n")
-    monkeypatch.setattr(program, "PAGE", page)
+def test_a_row_with_an_alarm_does_not_count(tmp_path: Path, page: Path) -> None:
     record = program.Record(tmp_path)
     record.add([run(["late: hung"]), run([])])
     program._write([WORKLOAD], record)
