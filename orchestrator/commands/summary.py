@@ -128,7 +128,7 @@ def summary_text(
     lines += [f"judged: {printable(judged)}"] if judged and run.searched is None else []
     source = partial(source_lines, run)
     lines += _bad_lines(causes, source)
-    lines += [line for one in run.each_patch for line in each_patch_text.lines(one, source)]
+    lines += [line for one in run.each_patch for line in each_patch_text.lines(one, run, source)]
     lines += [printable(line) for line in covered_view.text_lines(run)]
     lines += [f"problem: {problem}" for problem in run.problems]
     for issue in run.known_issues:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.model.errors import EXIT_HOST, EXIT_INTERRUPTED, EXIT_KERNEL, EXIT_OK
 from orchestrator.model.formats import counted
-from orchestrator.model.mutants import Campaign, Outcome, Tried
+from orchestrator.model.mutants import Campaign, MutantCount, Outcome, Tried
 
 #: Why a campaign that was interrupted is not at its end; that of a spent budget is a sentence.
 INTERRUPTED = "interrupted"
@@ -89,6 +89,17 @@ def by_patch(campaign: Campaign) -> tuple[Score, ...]:
     if not any(one.mutant.patch for one in campaign.tried):
         return ()
     return _grouped(campaign, lambda one: f"patch {one.mutant.patch}")
+
+
+def counts(campaign: Campaign) -> tuple[MutantCount, ...]:
+    """How many were caught of those that were judged: the whole, then each patch that has some."""
+    patches = sorted({one.mutant.patch for one in campaign.tried} - {0})
+    told = []
+    for patch in (0, *patches):
+        own = [one for one in campaign.tried if patch in (0, one.mutant.patch)]
+        found = score(own, sampled=campaign.sampled)
+        told.append(MutantCount(found.caught, found.judged, patch))
+    return tuple(one for one in told if one.judged)
 
 
 def _grouped(campaign: Campaign, key: Callable[[Tried], str]) -> tuple[Score, ...]:

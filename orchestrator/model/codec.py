@@ -30,7 +30,7 @@ _ELSEWHERE: dict[type, dict[str, Any]] = {
     Hit: {"text": ""},
     CaseResult: {"samples": ()},
     SourceLine: {"excerpt": Excerpt()},
-    RunResult: {"searches": ()},
+    RunResult: {"searches": (), "mutants": ()},
 }
 
 

@@ -129,3 +129,30 @@ class Campaign:
     def sampled(self) -> bool:
         """Whether what was tried is a random sample of what there is, and not all of it."""
         return len(self.tried) < self.population
+
+
+@dataclass(frozen=True)
+class MutantCount:
+    """Of so many mutants that were ``judged`` so many were ``caught``; ``patch`` 0: of all."""
+
+    caught: int
+    judged: int
+    patch: int = 0
+
+
+@dataclass(frozen=True)
+class SeriesMutants:
+    """What a campaign on a series came to, as a run of that series tells it.
+
+    ``kernel`` is what the run calls it, ``campaign`` the name of the campaign.  ``counts`` are the
+    whole and then patch by patch; they are of a random sample where it is ``sampled``.
+    """
+
+    kernel: str
+    campaign: str
+    counts: tuple[MutantCount, ...]
+    sampled: bool = False
+
+    def of(self, patch: int = 0) -> MutantCount | None:
+        """What a patch, or with 0 the whole, came to; None where nothing of it was judged."""
+        return next((one for one in self.counts if one.patch == patch and one.judged), None)

@@ -25,6 +25,7 @@ from orchestrator.model.kernel import (
     PatchState,
     Tested,
 )
+from orchestrator.model.mutants import SeriesMutants
 from orchestrator.model.names import Verdict
 from orchestrator.model.searched import Searched
 from orchestrator.model.spec import STRICT, KnownIssue
@@ -327,7 +328,8 @@ class RunResult:
     """A whole run: what results.json says.
 
     ``searched`` is what a run came to that is a search, None for every other.  ``searches`` are
-    those that were made later for cases of this run; they are kept beside results.json.
+    those that were made later for cases of this run, ``mutants`` what is known of those of its
+    series; both are kept beside results.json.
     """
 
     run: RunInfo
@@ -342,6 +344,7 @@ class RunResult:
     workloads: tuple[WorkloadRecord, ...] = ()
     searched: Searched | None = None
     searches: tuple[Searched, ...] = ()
+    mutants: tuple[SeriesMutants, ...] = ()
 
     @property
     def command(self) -> str:

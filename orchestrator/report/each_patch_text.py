@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from orchestrator.judge.covered import by_patch
+from orchestrator.judge.prefixes import without_prefixes
 from orchestrator.model.formats import counted, listed
-from orchestrator.model.results import EachPatch, PatchFinding, PatchRow
+from orchestrator.model.results import EachPatch, PatchFinding, PatchRow, RunResult
+from orchestrator.report.mutants_text import of_patch
 
 _NO_BISECTION = "cannot be bisected"
 _DOES = {"build": "does not build", "boot": "does not boot", "test": "fails"}
@@ -15,15 +18,27 @@ _DOES = {"build": "does not build", "boot": "does not boot", "test": "fails"}
 _LONGEST = 300
 _PLACES = 6
 
-HEAD = ("n", "applies", "builds", "warnings", "boots", "tests", "patch")
+_HEAD = ("n", "applies", "builds", "warnings", "boots", "tests")
 
 
 @dataclass(frozen=True)
 class ShownRow:
-    """A row as it is shown: ``state`` is pass, fail or none; ``cells`` go with :data:`HEAD`."""
+    """A row as it is shown: ``state`` is pass, fail or none; ``cells`` go with the table's head."""
 
     state: str
     cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A series patch by patch, a row a patch, the last row being the whole series.
+
+    ``head`` names the columns: how many lines ran and how many mutants were caught are among them
+    where that is known.  The last one is the patch's subject.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[ShownRow, ...]
 
 
 def outcome(one: EachPatch) -> str:
@@ -96,13 +111,21 @@ def about(finding: PatchFinding) -> tuple[str, ...]:
     return tuple(filter(None, told))
 
 
-def rows(one: EachPatch) -> tuple[ShownRow, ...]:
-    """The table, a row a patch; the last row is the whole series."""
+def table(one: EachPatch, run: RunResult) -> ShownTable:
+    """The table of a series, as far as its run knows."""
     gone = [f.mended for f in one.findings if f.kind == "warning"]
-    return tuple(
-        _row(row, any(f.patch == row.n for f in _failing(one)), gone.count(row.n))
-        for row in one.rows
-    )
+    ran = {patch.patch: patch for patch in by_patch(without_prefixes(run).cells, one.kernel)}
+    mutants = next((found for found in run.mutants if found.kernel == one.kernel), None)
+    rows = []
+    for row in one.rows:
+        blamed = any(f.patch == row.n for f in _failing(one))
+        shown = _row(row, blamed, gone.count(row.n))
+        own = ran.get(row.n)
+        more = [f"{own.ran}/{len(own.lines)}" if own else "-"] if ran else []
+        more += [of_patch(mutants.of(row.n))] if mutants else []
+        rows.append(replace(shown, cells=(*shown.cells, *more, row.subject)))
+    known = (("lines ran",) if ran else ()) + (("mutants caught",) if mutants else ())
+    return ShownTable((*_HEAD, *known, "patch"), tuple(rows))
 
 
 def _failing(one: EachPatch) -> Sequence[PatchFinding]:
@@ -122,7 +145,7 @@ def _row(row: PatchRow, blamed: bool, gone: int) -> ShownRow:
     return ShownRow(state, (
         str(row.n), applies, _of(row.built, row.builds),
         " ".join(warned) or "0" if row.built else "-",
-        _of(row.booted, row.boots), ", ".join(tests) or "-", row.subject,
+        _of(row.booted, row.boots), ", ".join(tests) or "-",
     ))  # fmt: skip
 
 
@@ -130,15 +153,18 @@ def _of(well: int, tried: int) -> str:
     return f"{well}/{tried}" if tried else "-"
 
 
-def lines(one: EachPatch, source: Callable[[str], Sequence[str]] = lambda _: ()) -> list[str]:
+def lines(
+    one: EachPatch, run: RunResult, source: Callable[[str], Sequence[str]] = lambda _: ()
+) -> list[str]:
     """All of it as lines for a terminal: what came of it, the table, each finding.
 
     :param source: gives the lines of source to quote of a case.
     """
-    shown = [HEAD, *(row.cells for row in rows(one))]
-    widths = [max(len(cells[at]) for cells in shown) for at in range(len(HEAD))]
+    shown = table(one, run)
+    texts = [shown.head, *(row.cells for row in shown.rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     told = [f"each patch of {one.kernel}: {outcome(one)}"]
-    for cells in shown:
+    for cells in texts:
         padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
         told.append(f"       {'  '.join(padded)}".rstrip())
     for finding in one.findings:

@@ -34,6 +34,7 @@ from orchestrator.model.results import (
 from orchestrator.model.searched import BISECT, NARROW, Searched
 from orchestrator.report import each_patch_text
 from orchestrator.report.cause_text import headline, titled
+from orchestrator.report.mutants_text import caught_text
 from orchestrator.report.reach_text import where
 from orchestrator.report.text import first_line
 from orchestrator.report.view import anchor
@@ -162,7 +163,8 @@ def _of_cause(
     unit = "build" if cause.kind is CauseKind.BUILD else "cell"
     narrowed = _search(run, cause, NARROW)
     needs = (Piece(narrowed.blamed, "searches"),) if narrowed is not None else ()
-    how = (*_sure(run, comparison, cause, items), *_where(reach_of(run, cause), unit), *needs)
+    how = (*_sure(run, comparison, cause, items), *_where(reach_of(run, cause), unit), *needs,
+           *_worth(run, (cause.kernel,), SERIES_OWN))  # fmt: skip
     return Judgement(what, how, more)
 
 
@@ -330,7 +332,7 @@ def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
     also = [Piece(counted(known, "known failure"), "known")] if known else []
     kernels = dict.fromkeys(cell.kernel for cell in tested)
     if comparison is None:
-        own = _coverage(whole, kernels, SERIES_OWN)
+        own = _worth(whole, kernels, SERIES_OWN)
         return Judgement((Piece("No case failed"),), (tried, *own, *also))
     flaky = [item.after for item in comparison.cases if item.change is Change.FLAKY and item.after]
     if flaky:
@@ -343,15 +345,17 @@ def _of_nothing(run: RunResult, comparison: Comparison | None) -> Judgement:
         also.insert(0, Piece(f"{counted(failing, 'case')} failing as before", "comparison"))
     series = all(_by_series(run, comparison, kernel) for kernel in kernels)
     what = Piece("The series breaks nothing", "patches") if series else Piece("Nothing regressed")
-    own = _coverage(whole, kernels, "its" if series else SERIES_OWN)
+    own = _worth(whole, kernels, "its" if series else SERIES_OWN)
     return Judgement((what,), (tried, *own, *also))
 
 
-def _coverage(run: RunResult, kernels: Iterable[str], whose: str) -> list[Piece]:
-    """How much of what is tested ran, where that was counted: what a pass is worth."""
-    found = {name: share(by_patch(run.cells, name), whose) for name in kernels}
-    told = {name: text for name, text in found.items() if text}
-    several = len(told) > 1
-    return [
-        Piece(f"{text} in {name}" if several else text, "coverage") for name, text in told.items()
-    ]
+def _worth(run: RunResult, kernels: Iterable[str], whose: str) -> list[Piece]:
+    """What the tests are worth, where that is known: how much of what is tested ran, and how many
+    of its mutants were caught."""
+    names = tuple(kernels)
+    cells = without_prefixes(run).cells
+    ran = ((name, share(by_patch(cells, name), whose), "coverage") for name in names)
+    caught = ((one.kernel, caught_text(one), "mutants") for one in run.mutants)
+    told = [one for one in (*ran, *caught) if one[1] and one[0] in names]
+    several = len({name for name, _, _ in told}) > 1
+    return [Piece(f"{text} in {name}" if several else text, place) for name, text, place in told]

@@ -35,11 +35,10 @@ from orchestrator.model.results import (
     KernelRecord,
     RunResult,
 )
-from orchestrator.report import covered_junit
+from orchestrator.report import covered_junit, mutants_junit
 from orchestrator.report.each_patch_junit import class_name, patch_cases
 from orchestrator.report.junit_reruns import Rerun, is_flaky, put, reruns_of
 from orchestrator.report.junit_text import apply_text, build_text, failure_text, hit_title
-from orchestrator.report.mutants_junit import suites
 from orchestrator.report.text import (
     EXIT_MEANING,
     bent_lines,
@@ -108,7 +107,7 @@ def render_mutants(campaign: Campaign) -> str:
     """A campaign of mutants as a JUnit XML document: a suite a function, a case a mutant."""
     import junit_xml
 
-    found = suites(junit_xml, campaign)
+    found = mutants_junit.suites(junit_xml, campaign)
     return _tidy(junit_xml.to_xml_report_string(found, prettyprint=False, encoding="utf-8"))
 
 
@@ -202,6 +201,7 @@ class _Maker:
                     "kernel_version": kernel.version,
                     "series_digest": kernel.series_digest,
                     **covered_junit.facts(self.result.cells, kernel.name),
+                    **mutants_junit.series_facts(self.result.mutants, kernel.name),
                 },
             )
             for kernel in self.result.kernels

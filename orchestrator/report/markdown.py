@@ -61,7 +61,7 @@ def render(run: RunResult, comparison: Comparison | None, url: str = "") -> str:
     head += _few([f"Known issue {code(issue_name(issue), _SHORT)} "
                   f"{code(issue_standing(issue, run), _SHORT)}."
                   for issue in run.known_issues if issue.state == NOT_SEEN])  # fmt: skip
-    head += [block for one in run.each_patch for block in _patches(one)]
+    head += [block for one in run.each_patch for block in _patches(one, run)]
     head += [block for one in covered_view.shown_series(run) for block in _covered(one)]
     heading, causes, quiet = _to_tell(comparison, every)
     if causes:
@@ -159,12 +159,14 @@ def _cell(text: str) -> str:
     return code(text, _NARROW).replace("|", "\\|")
 
 
-def _patches(one: EachPatch) -> Iterator[str]:
+def _patches(one: EachPatch, run: RunResult) -> Iterator[str]:
     """A series patch by patch: what came of it, a table, each finding."""
     yield f"### Each patch of {code(one.kernel, _NARROW)}"
     yield code(each_patch_text.outcome(one))
-    lines = [" | ".join(["", *each_patch_text.HEAD, ""]).strip(), "|--:" + "|:--" * 6 + "|"]
-    for row in each_patch_text.rows(one)[:_ROWS]:
+    shown = each_patch_text.table(one, run)
+    head = " | ".join(["", *shown.head, ""]).strip()
+    lines = [head, "|--:" + "|:--" * (len(shown.head) - 1) + "|"]
+    for row in shown.rows[:_ROWS]:
         lines.append(f"| {' | '.join(map(_cell, row.cells))} |")
     yield "\n".join(lines)
     yield from _few([

@@ -6,10 +6,11 @@ A survivor is a failure, with its diff; what does not compile or changes no code
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.judge.mutants import sentence
-from orchestrator.model.mutants import Campaign, Outcome, Tried
+from orchestrator.model.mutants import Campaign, Outcome, SeriesMutants, Tried
 from orchestrator.model.names import CellId
 from orchestrator.report.each_patch_junit import class_name
 from orchestrator.report.mutants_text import about, caught_by, place, survived_all
@@ -38,6 +39,19 @@ def suites(library: Any, campaign: Campaign) -> list[Any]:
              for name, cases in groups.items()]  # fmt: skip
     wrong = _wrong(library, campaign)
     return [*([library.TestSuite(MUTANTS, [wrong], properties=facts)] if wrong else []), *found]
+
+
+def series_facts(found: Iterable[SeriesMutants], kernel: str) -> dict[str, str]:
+    """Properties of a kernel's series in a run; none where nothing is known of its mutants.
+
+    ``mutants.judged`` and ``mutants.caught``, and ``mutants.patch.N.`` before these for each patch.
+    """
+    told: dict[str, str] = {}
+    for one in found:
+        for count in one.counts if one.kernel == kernel else ():
+            head = f"mutants.patch.{count.patch}" if count.patch else MUTANTS
+            told |= {f"{head}.judged": str(count.judged), f"{head}.caught": str(count.caught)}
+    return told
 
 
 def _wrong(library: Any, campaign: Campaign) -> Any | None:

@@ -13,7 +13,14 @@ from orchestrator.judge.mutants import (
     sentence,
 )
 from orchestrator.model.formats import counted
-from orchestrator.model.mutants import Campaign, LeftOut, Outcome, Tried
+from orchestrator.model.mutants import (
+    Campaign,
+    LeftOut,
+    MutantCount,
+    Outcome,
+    SeriesMutants,
+    Tried,
+)
 from orchestrator.report.text import first_line, visible
 
 HEAD = ("", "caught", "survived", "score", "do not compile", "no change of code", "not judged")
@@ -60,6 +67,20 @@ def cells(score: Score) -> tuple[str, ...]:
     counts = (score.caught, score.survived)
     rest = (score.not_compiled, score.same_code, score.not_judged)
     return (score.name, *map(str, counts), interval(score), *map(str, rest))
+
+
+def caught_text(found: SeriesMutants) -> str:
+    """``61 of 70 mutants were caught``; empty where none was judged."""
+    whole = found.of()
+    if whole is None:
+        return ""
+    sample = " in a random sample" if found.sampled else ""
+    return f"{whole.caught} of {counted(whole.judged, 'mutant')}{sample} were caught"
+
+
+def of_patch(count: MutantCount | None) -> str:
+    """``7/8``, or ``-`` where none of a patch was judged."""
+    return f"{count.caught}/{count.judged}" if count is not None else "-"
 
 
 def caught_by(tried: Tried) -> str:

@@ -22,7 +22,7 @@ from orchestrator.model import codec
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.evidence import Excerpt, Hit, Sample
 from orchestrator.model.results import CellRecord, RunResult
-from orchestrator.results import searches
+from orchestrator.results import searches, series_mutants
 from orchestrator.results.runs import RESULTS, cell_folder
 
 SCHEMA = 1
@@ -159,7 +159,8 @@ def load(where: Path, *, evidence: bool = True) -> RunResult:
         raise UserError(
             f"{path}: {error}", "the file was changed or damaged: run again, or restore it"
         ) from error
-    run = replace(run, searches=searches.read(path.parent))
+    beside = path.parent
+    run = replace(run, searches=searches.read(beside), mutants=series_mutants.read(beside))
     return _with_evidence(run, path.parent) if evidence else run
 
 

@@ -420,5 +420,5 @@ class _Campaign:
         """
         ended = replace(self._now(), finished=record.now())
         mutants.save(ended, self.context.folder)
-        record.write_mutants(ended, self.context.folder)
+        record.write_mutants(ended, self.context.folder, self.places)
         return ended

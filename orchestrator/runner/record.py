@@ -8,16 +8,20 @@ import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.judge.compare import FigureChange, figure_changes
 from orchestrator.judge.noise import NoiseTable
-from orchestrator.model.errors import HostError, LabError
+from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.mutants import Campaign
 from orchestrator.model.results import Comparison, RunResult
-from orchestrator.results import digests, runs, searches, store, unfinished
+from orchestrator.results import digests, runs, searches, series_mutants, store, unfinished
 from orchestrator.runner.context import Places
+
+# How many of the newest runs are looked through for one of a campaign's sources.
+_NEWEST = 20
 
 
 def write_reports(
@@ -49,10 +53,11 @@ def _write_pages(
     _write_texts(pages, folder, f"lab report {folder}")
 
 
-def write_mutants(campaign: Campaign, folder: Path) -> None:
-    """Write the reports on a campaign of mutants beside its mutants.json.
+def write_mutants(campaign: Campaign, folder: Path, places: Places) -> None:
+    """Write the reports on a campaign of mutants beside its mutants.json, and tell the newest run
+    of the same series what it came to.
 
-    :raises HostError: when one cannot be written.
+    :raises HostError: when one of the campaign's own cannot be written.
     """
     from orchestrator.report import junit, mutants_markdown, mutants_page
 
@@ -62,6 +67,8 @@ def write_mutants(campaign: Campaign, folder: Path) -> None:
         "mutants.md": mutants_markdown.render(campaign),
     }
     _write_texts(pages, folder, f"lab mutate --resume {campaign.name}")
+    with _best_effort(folder):
+        _tell_of_mutants(places, campaign)
 
 
 def _write_texts(pages: Mapping[str, str], folder: Path, again: str) -> None:
@@ -93,6 +100,9 @@ def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison 
     from orchestrator.results import history
     from orchestrator.runner import overview
 
+    if run.searched is None and (known := series_mutants.known(places.reports, run)):
+        series_mutants.keep(folder, known)
+        run = replace(run, mutants=known)
     changes = figure_changes(comparison, known_noise(places)) if comparison else ()
     write_reports(run, folder, comparison, changes)
     if run.searched is not None:
@@ -112,12 +122,36 @@ def _tell(places: Places, search: RunResult) -> None:
     folder = places.reports / (search.searched.of or "-")
     if not (folder / runs.RESULTS).is_file():
         return
-    try:
+    with _best_effort(folder):
         searches.keep(folder, search)
-        run = store.load(folder)
-        comparison = digests.compared(places.reports, run)
-        changes = figure_changes(comparison, known_noise(places)) if comparison else ()
-        _write_pages(run, folder, comparison, changes)
+        _retell(places, folder)
+
+
+def _tell_of_mutants(places: Places, campaign: Campaign) -> None:
+    for folder in runs.by_age(places.reports)[:_NEWEST]:
+        try:
+            run = store.load(folder, evidence=False)
+        except UserError:  # of another lab, or damaged
+            continue
+        if run.searched is None and any(series_mutants.of_run(run, campaign)):
+            series_mutants.keep(folder, series_mutants.known(places.reports, run))
+            _retell(places, folder)
+            return
+
+
+def _retell(places: Places, folder: Path) -> None:
+    """Make the reports of a stored run again, of which more is known now."""
+    run = store.load(folder)
+    comparison = digests.compared(places.reports, run)
+    changes = figure_changes(comparison, known_noise(places)) if comparison else ()
+    _write_pages(run, folder, comparison, changes)
+
+
+@contextlib.contextmanager
+def _best_effort(folder: Path) -> Iterator[None]:
+    """Nothing fails because another run could not be told of it: that is logged."""
+    try:
+        yield
     except LabError as error:
         logging.getLogger("lab.run").warning("%s: %s", folder.name, error.message)
 

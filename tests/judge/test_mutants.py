@@ -9,8 +9,16 @@ import pytest
 from sample_mutants import campaign, tried
 
 from orchestrator.judge import mutants
-from orchestrator.judge.mutants import by_function, by_patch, exit_status, score, sentence, wilson
-from orchestrator.model.mutants import Outcome
+from orchestrator.judge.mutants import (
+    by_function,
+    by_patch,
+    counts,
+    exit_status,
+    score,
+    sentence,
+    wilson,
+)
+from orchestrator.model.mutants import MutantCount, Outcome
 
 C, S, N, K, H = (Outcome.CAUGHT, Outcome.SURVIVED, Outcome.NOT_COMPILED, Outcome.SAME_CODE,
                  Outcome.NOT_JUDGED)  # fmt: skip
@@ -59,6 +67,13 @@ def test_each_function_and_patch_has_its_score_in_order() -> None:
         ("patch 1", 2, 2), ("patch 2", 1, 2),
     ]  # fmt: skip
     assert by_patch(of(C, S)) == ()
+
+
+def test_counts_of_a_series_leave_out_what_was_not_judged() -> None:
+    assert counts(campaign()) == (
+        MutantCount(3, 4), MutantCount(2, 2, patch=1), MutantCount(1, 2, patch=2),
+    )  # fmt: skip
+    assert counts(of(N, H)) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from by_patch import BOOTS, ERROR, WARNING, judged, run_of
 from lxml import etree
 
 from orchestrator.judge.each_patch import each_patch
+from orchestrator.model.coverage import CoveredLine
+from orchestrator.model.mutants import MutantCount, SeriesMutants
 from orchestrator.model.results import RunResult
 from orchestrator.report import html, junit, mail, markdown
 from orchestrator.report.answer import make_answer
-from orchestrator.report.each_patch_text import about, lines, rows, sentence
+from orchestrator.report.each_patch_text import about, lines, sentence, table
 from orchestrator.report.gist import gist
 
 
@@ -32,8 +34,9 @@ TAKEN = (
 
 
 def test_for_a_terminal() -> None:
-    (one,) = whole().each_patch
-    assert lines(one) == [
+    run = whole()
+    (one,) = run.each_patch
+    assert lines(one, run) == [
         "each patch of cli: cannot be bisected",
         "       n  applies  builds  warnings  boots  tests   patch",
         "       1  yes      1/1     +1        1/1    1 pass  mm: change 1",
@@ -49,7 +52,32 @@ def test_for_a_terminal() -> None:
         "       mm: change 1",
         "       default/x86_64",
     ]  # fmt: skip
-    assert [row.state for row in rows(one)] == ["pass", "fail", "pass"]
+    assert [row.state for row in table(one, run).rows] == ["pass", "fail", "pass"]
+
+
+def test_what_ran_of_each_patch_and_how_many_mutants_were_caught_where_that_is_known() -> None:
+    run = whole()
+    ran = tuple(CoveredLine(patch, "mm/x.c", n, "x", n) for patch, n in ((1, 0), (1, 4), (3, 0)))
+    cells = (replace(c, covered=ran if c.kernel == "cli" else ()) for c in run.cells)
+    known = SeriesMutants("cli", "night", (MutantCount(5, 7), MutantCount(4, 5, patch=3)))
+    run = replace(run, cells=tuple(cells), mutants=(known,))
+    found = table(run.each_patch[0], run)
+    assert found.head[-3:] == ("lines ran", "mutants caught", "patch")
+    assert [row.cells[-3:-1] for row in found.rows] == [("1/2", "-"), ("-", "-"), ("0/1", "4/5")]
+    assert "| `1/2` | `-` | `mm: change 1` |" in markdown.render(run, None)
+    page = etree.HTML(html.render(run, None))
+    heads = ["".join(th.itertext()) for th in page.xpath("//section[@id='each-patch']//th")]
+    assert heads == list(found.head)
+    (section,) = page.xpath("//section[@id='mutants']")
+    assert "5 of 7 mutants were caught" in "".join(section.itertext())
+    assert section.xpath(".//a/@href") == ["../mutants/night/index.html"]
+    root = etree.fromstring(junit.render(run).encode())
+    (suite,) = root.xpath("//testsuite[@name='series cli']")
+    told = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    assert {name: told[name] for name in told if name.startswith("mutants")} == {
+        "mutants.judged": "7", "mutants.caught": "5",
+        "mutants.patch.3.judged": "5", "mutants.patch.3.caught": "4",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from orchestrator.judge.each_patch import each_patch
 from orchestrator.model.coverage import CoveredLine
 from orchestrator.model.judging import Decision, Retried
 from orchestrator.model.kernel import PatchState
+from orchestrator.model.mutants import MutantCount, SeriesMutants
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -217,7 +218,23 @@ def test_a_pass_says_how_much_of_the_series_ran() -> None:
     assert found.how[-1].anchor == "coverage"
     alone = judged(counting(run_of({X: {MOVES: " +"}}, baseline="")))
     assert alone.text == "No case failed: tried on x86_64, 50 % of the series' lines ran"
-    assert "ran" not in judged(counting(run_of({X: {MOVES: "+-"}}))).text.partition(":")[2]
+    broken = judged(counting(run_of({X: {MOVES: "+-"}})))
+    assert broken.text.endswith(", tried in c/x86_64/s only, 50 % of the series' lines ran")
+
+
+def test_what_is_known_of_mutants_is_told_of_a_pass_and_of_a_failure() -> None:
+    counts = (MutantCount(61, 70), MutantCount(1, 2, patch=1))
+    for cases, sampled, told in (
+        ("++", False, "61 of 70 mutants were caught"),
+        ("+-", True, "61 of 70 mutants in a random sample were caught"),
+    ):
+        known = (SeriesMutants("cli", "night", counts, sampled),
+                 SeriesMutants("other", "night", counts))  # fmt: skip
+        found = judged(replace(run_of({X: {MOVES: cases}}), mutants=known))
+        assert found.text.endswith(f", {told}")
+        assert found.how[-1].anchor == "mutants"
+    nothing = (SeriesMutants("cli", "night", ()),)
+    assert "mutant" not in judged(replace(run_of({X: {MOVES: "++"}}), mutants=nothing)).text
 
 
 def test_what_regressed_without_a_failure_is_named_and_no_cause() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sample_mutants
 import sample_run
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.compare import compare
 from orchestrator.model.errors import LabError
-from orchestrator.results import history, runs
+from orchestrator.results import history, mutants, runs
 from orchestrator.runner import record
 from orchestrator.runner.context import Places
 
@@ -39,3 +41,36 @@ def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> No
     for name in ("results.json", "junit.xml", "index.html"):
         assert (folder / name).stat().st_size
     assert (where.reports / "latest").resolve() == folder
+
+
+def test_a_series_and_its_mutants_are_told_of_each_other_whichever_came_first(
+    tmp_path: Path,
+) -> None:
+    where = Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
+    run = sample_run.good_run()
+    run = replace(run, kernels=tuple(replace(one, tree="0123") for one in run.kernels))
+    first, second = (runs.run_folder(where.reports, None) for _ in range(2))
+    record.finish(where, run, first, None)
+    campaign = sample_mutants.campaign()
+    folder = where.reports / mutants.FOLDER / campaign.name
+    folder.mkdir(parents=True)
+    mutants.save(campaign, folder)
+    told = "3 of 4 mutants in a random sample were caught"
+    assert told not in (first / "index.html").read_text()
+    record.write_mutants(campaign, folder, where)
+    assert told in (first / "index.html").read_text()
+    # And a run that comes after the campaign.
+    record.finish(where, replace(run, run=replace(run.run, id="later")), second, None)
+    assert told in (second / "index.html").read_text()
+    assert 'name="mutants.caught" value="3"' in (second / "junit.xml").read_text()
+
+
+def test_a_campaign_is_kept_where_a_run_cannot_be_told(tmp_path: Path) -> None:
+    where = Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
+    damaged = where.reports / "20260101-000000"
+    damaged.mkdir(parents=True)
+    (damaged / "results.json").write_text("{")
+    folder = where.reports / mutants.FOLDER / "c"
+    folder.mkdir(parents=True)
+    record.write_mutants(sample_mutants.campaign(), folder, where)
+    assert (folder / "index.html").stat().st_size
