@@ -35,7 +35,7 @@ from orchestrator.model.results import (
     KernelRecord,
     RunResult,
 )
-from orchestrator.report import covered_junit, mutants_junit
+from orchestrator.report import covered_junit, mutants_junit, searched_junit
 from orchestrator.report.each_patch_junit import class_name, patch_cases
 from orchestrator.report.junit_reruns import Rerun, is_flaky, put, reruns_of
 from orchestrator.report.junit_text import apply_text, build_text, failure_text, hit_title
@@ -60,10 +60,14 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
 
     With a comparison only regressions are ``<failure>``; what failed on the baseline too, and what
     is gone, is ``<skipped>`` with the reason.  What further trials showed to be flaky passes, with
-    Surefire's ``<flakyFailure>``.  An error of the host stays an ``<error>`` always.
+    Surefire's ``<flakyFailure>``.  An error of the host stays an ``<error>`` always.  A search is
+    one case, and not its trials.
     """
     import junit_xml  # not needed where nothing is reported
 
+    if run.searched is not None:
+        found = searched_junit.suite(junit_xml, run, run.searched)
+        return _tidy(junit_xml.to_xml_report_string([found], prettyprint=False, encoding="utf-8"))
     make = _Maker(junit_xml, run, comparison)
     suites = [*make.run(), *make.series(), *make.each_patch(), *make.builds(), *make.cells(),
               *make.gone()]  # fmt: skip
