@@ -46,8 +46,8 @@ REPEATS, RACES = 20, 3
 DEADLINE = 3600.0
 COLUMNS = 10
 NEVER = ("guest", "hang", "host", "unfinished", "exit-status")
-# What decides whether a run is clean, besides the programs.
-JUDGES = ("orchestrator/evidence/counters.py", "kernel-configs")
+# What decides whether a run is clean, besides the programs and the fragments of CONFIGS.
+JUDGE, FRAGMENTS = "orchestrator/evidence/counters.py", "kernel-configs"
 
 
 @dataclass(frozen=True)
@@ -225,13 +225,19 @@ def find_workloads() -> list[Workload]:
 
     os.chdir(HOME)
     places = find_places()
-    specs = [s for s in load(places).workloads if not s.name.startswith(OF_THE_TREE)]
+    config = load(places)
+    specs = [s for s in config.workloads if not s.name.startswith(OF_THE_TREE)]
     library = programs.library_folder(specs)
     files = {
         arch: programs.compile_all(specs, library, TABLE[arch], places.cache) for arch in ARCHES
     }
 
-    judges = [git("rev-parse", f"HEAD:{path}") for path in JUDGES]
+    ran = {HOME / FRAGMENTS / f"{arch}.config" for arch in ARCHES}
+    ran |= {path for one in config.configs if one.name in CONFIGS for path in one.fragments}
+    judges = [
+        git("rev-parse", f"HEAD:{path}")
+        for path in (JUDGE, *sorted(str(one.resolve().relative_to(HOME)) for one in ran))
+    ]
 
     def digest(spec: Any, arch: str) -> str:
         if spec.program.endswith(".c"):
