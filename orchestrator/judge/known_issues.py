@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from orchestrator.judge.expectations import OTHERS, expect_of_run
 from orchestrator.judge.outcome import cell_verdict, executed, summary_of
+from orchestrator.judge.touched import of_series
 from orchestrator.model.evidence import Hit
 from orchestrator.model.formats import in_range
 from orchestrator.model.names import (
@@ -75,8 +76,12 @@ def settle(
     """
     issues = tuple(issues)
     versions = {kernel.name: kernel.version for kernel in run.kernels}
+    patched = {kernel.name for kernel in run.kernels if kernel.series}
     found = tuple(_as_found(cell) for cell in run.cells)
-    marked = tuple(_marked(cell, versions.get(cell.kernel, ""), issues) for cell in found)
+    marked = tuple(
+        _marked(cell, versions.get(cell.kernel, ""), issues, cell.kernel in patched)
+        for cell in found
+    )
     kernels, builds, cells = expect_of_run(replace(run, cells=marked), expectations)
     cells = tuple(_excused(cell, versions.get(cell.kernel, ""), issues) for cell in cells)
     records = tuple(_record(issue, found, versions) for issue in issues)
@@ -84,10 +89,13 @@ def settle(
     return run if isinstance(run, Records) else replace(run, summary=summary_of(run))
 
 
-def mark(case: CaseResult, version: str, issues: Iterable[KnownIssue]) -> CaseResult:
+def mark(
+    case: CaseResult, version: str, issues: Iterable[KnownIssue], *, series: bool = False
+) -> CaseResult:
     """``case`` with the reason of a known issue at each hit that one describes, or its own.
 
     :param version: of the kernel, such as ``6.12.30``; a range holds for none that is empty.
+    :param series: whether the kernel has one, and the hits have their source lines by now.
     """
     here = [issue for issue in issues if _speaks_of(issue, case, version)]
     if case.verdict is Verdict.FAIL and not case.known and not case.hits:
@@ -95,7 +103,7 @@ def mark(case: CaseResult, version: str, issues: Iterable[KnownIssue]) -> CaseRe
         return replace(case, known=told) if told else case
     if not case.hits:
         return case
-    hits = tuple(replace(hit, known=_known_as(hit, here)) for hit in case.hits)
+    hits = tuple(replace(hit, known=_known_as(hit, here, series)) for hit in case.hits)
     return case if hits == case.hits else replace(case, hits=hits)
 
 
@@ -184,17 +192,19 @@ def _means(issue: KnownIssue, case: CaseResult) -> bool:
     return fnmatchcase(case.case, issue.case)
 
 
-def _describes(issue: KnownIssue, hit: Hit) -> bool:
+def _describes(issue: KnownIssue, hit: Hit, series: bool = False) -> bool:
     if issue.case:
         return False
+    if issue.outside_series and series and of_series(hit) is not False:
+        return False  # the series' own, or nobody knows
     if issue.signature and (hit.corrupted or hit.signature != issue.signature):
         # The signature of a report that is cut or mixed may be that of another one.
         return False
     return not issue.title or re.search(issue.title, hit.title) is not None
 
 
-def _known_as(hit: Hit, issues: Iterable[KnownIssue]) -> str:
-    return next((issue.reason for issue in issues if _describes(issue, hit)), "")
+def _known_as(hit: Hit, issues: Iterable[KnownIssue], series: bool = False) -> str:
+    return next((issue.reason for issue in issues if _describes(issue, hit, series)), "")
 
 
 # ---------------------------------------------------------------- what it excuses
@@ -219,8 +229,10 @@ def _case_as_found(case: CaseResult) -> CaseResult:
     return replace(case, verdict=Verdict(verdict), reason=reason, known="", judged="")
 
 
-def _marked(cell: CellRecord, version: str, issues: tuple[KnownIssue, ...]) -> CellRecord:
-    cases = tuple(mark(case, version, issues) for case in cell.cases)
+def _marked(
+    cell: CellRecord, version: str, issues: tuple[KnownIssue, ...], series: bool
+) -> CellRecord:
+    cases = tuple(mark(case, version, issues, series=series) for case in cell.cases)
     return cell if cases == cell.cases else replace(cell, cases=cases)
 
 
@@ -351,7 +363,9 @@ def _record(
 ) -> IssueRecord:
     trials = [trial for cell in cells for trial in _tried(issue, cell, versions)]
     seen = sum(trial.hits for trial in trials)
-    state = SEEN if seen else NOT_SEEN if trials else NOT_TRIED
+    # A rule over whatever the series did not write is nothing that could be removed one day.
+    gone = NOT_SEEN if trials and not issue.outside_series else NOT_TRIED
+    state = SEEN if seen else gone
     return IssueRecord(
         **asdict(issue),
         state=state,

@@ -272,6 +272,7 @@ class KnownIssue:
     seen, the workload's counters are excused too.
     With ``case`` it is no report but a failed case of that name (a glob), and ``title`` is searched
     in its reason.
+    With ``outside_series`` it is none where the series wrote the line that the report happened in.
     """
 
     reason: str
@@ -286,6 +287,7 @@ class KnownIssue:
     where: str = ""
     case: str = ""
     shape: str = "*"
+    outside_series: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,4 +31,5 @@ def read_known_issue(view: View, problems: Problems) -> KnownIssue:
         counters=view.flag("counters", False),
         where=view.where(),
         case=view.text("case") or "",
+        outside_series=view.flag("outside_series", False),
     )
