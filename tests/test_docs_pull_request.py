@@ -47,6 +47,7 @@ def commands() -> Iterator[list[str]]:
     for text in scripts():
         for line in re.findall(r"lab/\.venv/bin/lab (.*)", text.replace("\\\n", " ")):
             line = line.partition(" >>")[0].replace("$COMMITS", "2")
+            line = line.replace("$PROFILE", job()["env"]["PROFILE"])
             yield shlex.split(line)
 
 
@@ -80,6 +81,8 @@ def test_a_pull_request_is_a_series_on_its_base(
     selection = against_base(selection_of(options), options["base"], None)
     plan = make_plan(load_config(HOME / LAB_FILE, tuple(ARCHES)), selection, tuple(ARCHES))
     assert {build.kernel.name for build in plan.builds} == {"cli", "base"}
+    ours = {cell.build.config.name for cell in plan.cells}
+    assert ours == {"host", "kunit", "kunit-kasan", "selftests"}  # what mm's own CI runs
     assert plan.baseline == "base"
     assert selection.series == f"git:{tmp_path}/linux#HEAD~2..HEAD"
     assert [patch.subject for patch in load_series(selection.series).patches] == ["mm: 2", "mm: 3"]
@@ -103,8 +106,8 @@ def test_the_job_ends_as_the_run_does_and_has_a_summary(status: int, tmp_path: P
     lab.chmod(0o755)
     names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
     env = os.environ | dict(zip(names, ("https://github.com", "me/linux", "7"), strict=True))
-    env |= {"STUB_STATUS": str(status), "COMMITS": "2", "GITHUB_STEP_SUMMARY": "summary.md",
-            "GITHUB_OUTPUT": "output"}  # fmt: skip
+    env |= {"STUB_STATUS": str(status), "COMMITS": "2", "PROFILE": "mm-ci",
+            "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output"}  # fmt: skip
 
     def sh(text: str) -> int:
         return subprocess.run(["sh", "-e", "-c", text], cwd=tmp_path, env=env).returncode

@@ -104,8 +104,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool("liburcu headers", "liburcu-dev", "the kernel tree's host tests", Need.USEFUL,
          files=("/usr/include/*/urcu.h", "/usr/include/urcu.h")),
     Tool("bwrap", "bubblewrap", "shuts the kernel tree's host tests in", Need.USEFUL),
-    Tool("32-bit gcc", "gcc-12-multilib", "memblock's 32-bit host tests", Need.OPTIONAL,
-         files=("/usr/lib/gcc/x86_64-linux-gnu/*/32/libgcc.a",), machines=_X86),
+    Tool("32-bit gcc", "gcc-12-multilib", "32-bit selftests and host tests of the kernel tree",
+         Need.OPTIONAL, files=("/usr/lib/gcc/x86_64-linux-gnu/*/32/libgcc.a",), machines=_X86),
     Tool("libssl headers", "libssl-dev", "a .config of yours that signs modules", Need.OPTIONAL,
          files=("/usr/include/openssl/opensslv.h",)),
     Tool("pahole", "dwarves", "a .config of yours with BTF", Need.OPTIONAL),
@@ -120,6 +120,15 @@ def tools(machine: str | None = None) -> tuple[Tool, ...]:
         for tool in TOOLS
         if (not tool.machines or machine in tool.machines) and not (root and tool.rootless)
     )
+
+
+def has(name: str) -> bool:
+    """Whether this host has a tool of the table, by its name; another machine's is not had.
+
+    :raises StopIteration: the table has no such tool.
+    """
+    tool = next(tool for tool in TOOLS if tool.name == name)
+    return (not tool.machines or platform.machine() in tool.machines) and tool.present()
 
 
 def packages(machine: str | None = None) -> tuple[str, ...]:

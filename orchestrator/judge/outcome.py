@@ -50,6 +50,8 @@ from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN
 BUDGET = "the time budget was spent"
 #: Why a cell, or a workload of one, was not run where the run ends with ``--fail-fast``.
 ENDED = "not run: ended at the first failure"
+#: What of a cell was under way, or due, when SIGINT or SIGTERM came.
+STOPPED = "not run: interrupted"
 #: What somebody has to look at.
 BAD = (Verdict.FAIL, Verdict.ERROR)
 
@@ -86,10 +88,12 @@ def not_run_text(cells: Iterable[CellRecord]) -> str:
     whys = [why_not_run(cell) for cell in cells]
     late = sum(why not in ("", ENDED) for why in whys)
     parts = [f"{counted(late, 'cell')} not run: time budget"] if late else []
-    works = sum(len(left_out_of(cell)) for cell in cells)
+    stopped = sum(c.case == NOT_RUN and c.reason == STOPPED for cell in cells for c in cell.cases)
+    works = sum(len(left_out_of(cell)) for cell in cells) - stopped
     counts = {"workload": works, "cell": whys.count(ENDED)}
     left = " and ".join(counted(count, what) for what, count in counts.items() if count)
     parts += [f"{left} {ENDED}"] if left else []
+    parts += [f"{counted(stopped, 'workload')} {STOPPED}"] if stopped else []
     return "; ".join(parts)
 
 

@@ -32,7 +32,8 @@ def headline(cause: Cause) -> str:
         return f"{cells[0] if many == 1 else f'{many} builds'}: {title}"
     where = _places(cause.cases)
     if cause.kind in (CauseKind.REPORT, CauseKind.COUNTER):
-        return f"{title} in {where}" + (f" and {len(cells)} cells" if len(cells) > 1 else "")
+        word = "in" if len({case.workload for case in cause.cases}) == 1 else "and"
+        return f"{title} in {where}" + (f" {word} {len(cells)} cells" if len(cells) > 1 else "")
     if cause.kind is not CauseKind.GUEST:
         where = f"{many} cases of {where}" if many > 1 else f"{where}:{cause.first.case}"
     elif len(cells) > 1:

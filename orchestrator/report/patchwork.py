@@ -9,6 +9,7 @@ that Django's URLField has, ``description`` a text without a limit, shown in a c
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from orchestrator.judge.compare import kernel_regressed
 from orchestrator.judge.outcome import summary_of
@@ -38,8 +39,11 @@ def check(
         )
     if len(url) > MOST_URL:
         raise UserError(f"--url: Patchwork takes up to {MOST_URL} characters, not {len(url)}")
+    what = state(run, comparison)
+    if what == "fail":  # whatever the host did besides, that is told which makes it one
+        run = replace(run, run=replace(run.run, exit_status=EXIT_KERNEL))
     told = {
-        "state": state(run, comparison),
+        "state": what,
         "context": name,
         "description": _cut(visible(printable(gist(run, comparison)))),
     }

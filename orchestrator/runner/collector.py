@@ -97,11 +97,11 @@ class CellLog:
                 self.case(spec.name, told.case, told.verdict, told.reason)
         return any(not told.runs for told in spec.not_ready)
 
-    def left_out(self, specs: Iterable[WorkloadSpec]) -> None:
+    def left_out(self, specs: Iterable[WorkloadSpec], why: str = ENDED) -> None:
         """Tell of workloads that the run's early end leaves no time for."""
         for spec in specs:
             if not self.judged(spec.name):
-                self.case(spec.name, NOT_RUN, Verdict.SKIP, ENDED)
+                self.case(spec.name, NOT_RUN, Verdict.SKIP, why)
 
     def in_order(self) -> tuple[CaseResult, ...]:
         """All cases, the lab's own first and each workload's where the plan has it."""

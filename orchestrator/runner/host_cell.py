@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.evidence import host_output
 from orchestrator.host import sandbox
 from orchestrator.host.ending import ended_by, refuse_ended
-from orchestrator.judge.outcome import cell_verdict
+from orchestrator.judge.outcome import ENDED, STOPPED, cell_verdict
 from orchestrator.model.errors import Ended, HostError, Interrupted
 from orchestrator.model.formats import not_built
 from orchestrator.model.names import BUILD, HOST, NEEDS, Verdict
@@ -29,7 +29,7 @@ def run_host_cell(cell: Cell, kernel: Kernel, context: Context) -> CellRecord:
     """Build and run a cell's host tests one after another, judge each, and give the record.
 
     :raises HostError: when the host cannot build them, or cannot run any.
-    :raises Ended: when the run was ended before anything was known of it.
+    :raises Interrupted: when the run was stopped before anything was known of it.
     """
     return _HostCell(cell, kernel, context).run()
 
@@ -43,6 +43,7 @@ class _HostCell:
     context: Context
     built: dict[object, host_tests.HostPrograms] = field(default_factory=dict)
     sources: dict[object, host_sources.Sources] = field(default_factory=dict)
+    under_way: str = ""
 
     def __post_init__(self) -> None:
         self.log = CellLog(self.cell, self.context)
@@ -52,10 +53,12 @@ class _HostCell:
             self.log.folder.mkdir(parents=True, exist_ok=True)
             with ended_by(self.context.ending):
                 self._every_one()
-        except Ended:
+        except Interrupted as stop:
+            # What was under way is done over; what was found before stays found.
+            self.log.cases[:] = [c for c in self.log.cases if c.workload != self.under_way]
             if not self.log.cases:
                 raise
-            self.log.left_out(self._left)
+            self.log.left_out(self._left, ENDED if isinstance(stop, Ended) else STOPPED)
         except OSError as error:
             raise HostError(f"{self.cell.id}: {error}", "see that the disk is not full") from error
         if sandbox.kind() == sandbox.NOTHING:
@@ -81,7 +84,9 @@ class _HostCell:
 
     def _every_one(self) -> None:
         for spec in self._left:
+            self.under_way = ""
             refuse_ended()
+            self.under_way = spec.name
             assert spec.host is not None
             try:
                 self._one(spec, spec.host)

@@ -42,6 +42,8 @@ _LISTS = (
 _TESTS = ("TEST_GEN_PROGS", "TEST_CUSTOM_PROGS", "TEST_PROGS")
 _BESIDE = ("TEST_GEN_FILES", "TEST_GEN_PROGS_EXTENDED")
 _SCRIPTS = ("module.sh", "runner.sh", "prefix.pl", "ktap_helpers.sh", "ksft.py")
+# What x86 Makefiles call their 32-bit programs, built or left out (mm, x86; v6.12).
+_NARROW = "BINARIES_32"
 # Headers of the kernel's own: a tree that lacks one of them is at fault, and no host.
 _KERNELS = re.compile(r"(?:linux|asm|asm-generic|uapi|mtd|rdma|scsi|sound|video|drm|misc)/")
 
@@ -112,6 +114,7 @@ class Maker:
         for kind in (*_TESTS, *_BESIDE, "TEST_FILES"):
             for path in lists[kind]:
                 tests.append(self._test(path, kind, reasons, repairs, compiler))
+        tests += self._left_out(lists, {test.name for test in tests})
         new = self.work / "new" / "files"
         self._install(lists, new)
         self._keep(tests, "")
@@ -142,6 +145,14 @@ class Maker:
                 if made.is_file():
                     flags = repair.flags
         return Selftest(name, role, problem=reason, lacks=lacks, repaired=" ".join(flags))
+
+    @staticmethod
+    def _left_out(lists: Mapping[str, list[str]], there: set[str]) -> list[Selftest]:
+        """The 32-bit programs that the Makefile leaves out, without an error, on such a host."""
+        names = (Path(path).name for path in lists[_NARROW])
+        why = "its Makefile leaves it out, since the compiler makes no 32-bit programs"
+        lacks = "32-bit gcc (gcc-12-multilib)"
+        return [Selftest(n, "built", problem=why, lacks=lacks) for n in names if n not in there]
 
     def _export(self) -> None:
         self.source.mkdir()
@@ -209,7 +220,8 @@ class Maker:
 
     def _lists(self, compiler: str) -> dict[str, list[str]] | None:
         """What the collection's Makefile says its parts are, by lib.mk's names."""
-        shown = " ".join(f"$(addprefix {name}=,$({name}))" for name in _LISTS)
+        names = (*_LISTS, _NARROW)
+        shown = " ".join(f"$(addprefix {name}=,$({name}))" for name in names)
         rule = f'lab-show: ;@printf "lab:%s\\n" {shown}'
         done = process.run(
             ["make", "-s", "-C", self.own, f"ARCH={self.job.arch.kernel_arch}",
@@ -219,7 +231,7 @@ class Maker:
         )  # fmt: skip
         if done.status != 0:
             return None
-        lists: dict[str, list[str]] = {name: [] for name in _LISTS}
+        lists: dict[str, list[str]] = {name: [] for name in names}
         for line in done.text.splitlines():
             name, sign, value = line.removeprefix("lab:").partition("=")
             if line.startswith("lab:") and sign and name in lists and value not in lists[name]:

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from orchestrator.host import tools
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.host.cache.scratch import scratch
@@ -29,7 +30,7 @@ from orchestrator.workload import target_libs
 from orchestrator.workload.selftest_make import DEADLINE, SELFTESTS, Job, Maker, Repair
 
 # Part of every identity: raise it when what comes out changes.
-RECIPE = 5
+RECIPE = 6
 # What `make headers` reads, and what the selftests include besides; the rest is looked up.
 _HEADERS = ("Makefile", "Kbuild", "scripts", "include/uapi", "include/asm-generic")
 _ARCH_HEADERS = (
@@ -121,7 +122,7 @@ def _job(
     files |= _included(tree, f"{SELFTESTS}/{folder}/", files, cache)
     words = [
         str(RECIPE), folder, arch.name, compiler_version(arch.gcc), target_libs.recipe(),
-        libraries.missing, repr(repairs), *_nested(folder),
+        libraries.missing, repr(repairs), *_nested(folder), *_narrow(arch),
         *(f"{p} {m} {o}" for p, (m, o) in sorted(files.items())),
     ]  # fmt: skip
     digest = hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
@@ -131,6 +132,11 @@ def _job(
 def _nested(folder: str) -> tuple[str, ...]:
     """What to call the way in which a collection below another one is made."""
     return ("flags of the Makefile above",) if "/" in folder else ()
+
+
+def _narrow(arch: Arch) -> tuple[str, ...]:
+    """What to call a host whose compiler makes 32-bit programs of the architecture too."""
+    return ("32-bit programs",) if arch.name == "x86_64" and tools.has("32-bit gcc") else ()
 
 
 def _included(

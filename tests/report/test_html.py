@@ -440,6 +440,14 @@ def test_changes_beyond_noise_are_told(tmp_path):
     assert "1,843900.0MB/s-51 %5.1 % in 7 runs" in words
 
 
+def test_what_no_line_of_the_console_says_has_none():
+    """As a hang that was seen by looks at the guest."""
+    seen = replace(rss_hit(), line=0)
+    page = html.render(with_case(good_run(), verdict=Verdict.FAIL, hits=(seen,)), None)
+    assert "seen from outside of the guest" in page
+    assert "line 0" not in page
+
+
 def test_a_flood_stays_readable():
     big = replace(rss_hit(), text="WARNING: line\n" * 100_000)
     many = tuple(Sample(n / 10, {"RssAnon": n % 97, "VmSwap": 3}) for n in range(20_000))

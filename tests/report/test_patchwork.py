@@ -41,6 +41,14 @@ def test_against_a_baseline_a_failure_is_what_regressed() -> None:
     assert state(red, compare(sample_run.good_run(), red)) == "fail"
 
 
+def test_what_fails_is_told_and_not_the_host_that_failed_besides() -> None:
+    told = check(ended(3, True), None)
+    assert told["state"] == "fail"
+    assert told["description"].startswith("FAIL: WARNING at mm/userfaultfd.c")
+    red = replace(sample_run.broken_run(), run=replace(sample_run.broken_run().run, exit_status=3))
+    assert check(red, compare(red, red))["description"].startswith("ERROR: ")
+
+
 def test_fields_are_such_as_patchwork_takes() -> None:
     assert check(RUN, None, "https://ci/1") == {
         "state": "success",

@@ -10,7 +10,8 @@ from kernel_fixtures import cache, fetch, kernel
 
 from orchestrator.host import sandbox
 from orchestrator.host.cache.files import Cache
-from orchestrator.judge.outcome import ENDED
+from orchestrator.judge.outcome import ENDED, STOPPED, left_out_of, not_run_text
+from orchestrator.model.errors import Interrupted
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CellRecord
@@ -154,6 +155,27 @@ def test_it_ends_at_a_failure_and_goes_on_with_the_rest(run) -> None:
     assert record.verdict is Verdict.FAIL
     rest, _ = run(*specs, done=("host/shapes/early", "host/shapes/idle"))
     assert {case.workload for case in rest.cases} == {"host/shapes/round"}
+
+
+def test_what_an_interrupted_run_found_stays_found(run, monkeypatch) -> None:
+    whole = host_cell._HostCell._run
+
+    def stopped(self, test_spec, *rest):
+        if test_spec.name == "host/shapes/idle":
+            self.log.case(test_spec.name, "build", Verdict.FAIL, "under way")
+            raise Interrupted("interrupted")
+        return whole(self, test_spec, *rest)
+
+    monkeypatch.setattr(host_cell._HostCell, "_run", stopped)
+    record, _ = run(spec("early"), spec("idle"), spec("round"))
+    left = {c.workload: c.reason for c in record.cases if c.case == "not-run"}
+    assert left == dict.fromkeys(("host/shapes/idle", "host/shapes/round"), STOPPED)
+    assert all(c.case == "not-run" for c in record.cases if c.workload == "host/shapes/idle")
+    assert record.verdict is Verdict.FAIL
+    assert not_run_text([record]) == "2 workloads not run: interrupted"
+    assert left_out_of(record)  # so that --resume does these
+    with pytest.raises(Interrupted):
+        run(spec("idle"))
 
 
 def test_what_failed_last_runs_first(run) -> None:

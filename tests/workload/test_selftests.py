@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from orchestrator.host import tools
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import KernelTree, Selftests
 from orchestrator.model.spec import KernelSpec
@@ -152,6 +153,26 @@ def test_what_builds_is_there_and_what_does_not_is_named(build):
     assert b"Elf file type is DYN" in headers.stdout  # and position-independent
     fixed = subprocess.run(["readelf", "-lW", own / "mended"], capture_output=True, check=True)
     assert b"Elf file type is EXEC" in fixed.stdout  # where its Makefile says so
+
+
+def test_32_bit_programs_that_the_makefile_leaves_out_are_told(build, kernel, monkeypatch):
+    """As in mm/Makefile of 6.12: on a host that makes none it says nothing and ends well."""
+    makefile = kernel / "tools/testing/selftests/mm/Makefile"
+    whole = makefile.read_text().replace(
+        "include ../lib.mk\n",
+        "BINARIES_32 := keys_32 good\nTEST_GEN_FILES += $(MORE)\ninclude ../lib.mk\n"
+        "BINARIES_32 := $(patsubst %,$(OUTPUT)/%,$(BINARIES_32))\n",
+    )
+    makefile.write_text(whole)
+    monkeypatch.setattr(tools, "has", lambda name: False)
+    tests = {test.name: test for test in build()[0].tests}
+    assert tests["keys_32"].lacks == "32-bit gcc (gcc-12-multilib)"
+    assert "leaves it out" in tests["keys_32"].problem
+    assert tests["keys_32"].role == "built"
+    assert not tests["good"].problem  # one that is built is itself
+    assert build()[1] == []
+    monkeypatch.setattr(tools, "has", lambda name: name == "32-bit gcc")
+    assert build()[1]  # a host that has it now builds anew
 
 
 def test_it_is_built_again_only_where_its_own_files_change(build, kernel):
