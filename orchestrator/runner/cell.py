@@ -25,9 +25,9 @@ from orchestrator.guest.ssh import SshLost
 from orchestrator.host.cache.scratch import scratch
 from orchestrator.host.ending import ended_by, refuse_ended
 from orchestrator.host.memory import memory_for
-from orchestrator.judge.outcome import cell_verdict
+from orchestrator.judge.outcome import ENDED, STOPPED, cell_verdict
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import Ended, HostError
+from orchestrator.model.errors import Ended, HostError, Interrupted
 from orchestrator.model.evidence import CrashReport, GuestEnd
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import (
@@ -59,7 +59,7 @@ def run_cell(cell: Cell, built: BuildResult, context: Context) -> CellRecord:
     A guest that is lost costs the workload it was running; the others run in a fresh one.
 
     :raises HostError: when the host cannot run a guest at all.
-    :raises Ended: when the run was ended before anything was known of it.
+    :raises Interrupted: when the run was stopped before anything was known of it.
     """
     return CellRun(cell, built, context).run()
 
@@ -141,10 +141,11 @@ class CellRun:
                     refuse_ended()
                     if self.boots > 2 * len(workloads) + 4:
                         raise HostError(f"{self.cell.id}: guests keep getting lost")
-            except Ended:
-                if not self.log.cases:
+            except Interrupted as stop:
+                # What was found before stays found; a boot alone is nothing that was asked for.
+                if not any(self.log.judged(spec.name) for spec in workloads):
                     raise
-                self.log.left_out(left)
+                self.log.left_out(left, ENDED if isinstance(stop, Ended) else STOPPED)
             except (HostError, OSError) as error:
                 if not self.log.cases:
                     raise
@@ -184,7 +185,7 @@ class CellRun:
                             kept = self._snapshot(machine)
                         else:
                             self._run_workloads(machine, left)
-                    except Ended:  # what it has printed so far is known all the same
+                    except Interrupted:  # what it has printed so far is known all the same
                         self.log.outside_windows(machine.console_bytes())
                         raise
                     self.log.outside_windows(machine.console_bytes())

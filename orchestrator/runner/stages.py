@@ -29,7 +29,7 @@ from orchestrator.kernel.series import apply, load
 from orchestrator.kernel.series.added import placed_hunks
 from orchestrator.kernel.source import fetch, nearest, worktree
 from orchestrator.model.arch import ARCHES
-from orchestrator.model.errors import HostError
+from orchestrator.model.errors import HostError, Interrupted
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import CONFIG, Verdict
 from orchestrator.model.results import BuildRecord, CellRecord, KernelRecord, RunResult
@@ -261,14 +261,20 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
     """Build its selftests, boot, run and judge its workloads, and look up the lines of its traces.
 
     :raises HostError: when the host cannot run a guest at all, or build what runs in it.
-    :raises Ended: when the run was ended before anything was known of the cell.
+    :raises Interrupted: when the run was stopped before anything was known of the cell.
     """
     with ended_by(context.ending):
         whole = expand_cell(wanted, kernel, context)
     record = cell.run_cell(whole, built, context)
     names = [spec.name for spec in whole.workloads]
-    record = coverage.with_coverage(record, names, built, kernel, context)
-    return Ran(symbolize.with_lines(record, built, kernel, context), whole)
+    try:
+        record = coverage.with_coverage(record, names, built, kernel, context)
+        record = symbolize.with_lines(record, built, kernel, context)
+    except Interrupted:
+        # The lab is being stopped: what was found stays found.
+        told = "stopped before the source lines of its traces were looked up"
+        record = replace(record, notes=(*record.notes, told))
+    return Ran(record, whole)
 
 
 def run_on_host(wanted: Cell, kernel: Kernel, context: Context) -> Ran:

@@ -27,7 +27,7 @@ from orchestrator.guest.ssh import SshLost
 from orchestrator.host import memory, process
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.resumed import joined, workloads_done
-from orchestrator.model.errors import Ended, HostError
+from orchestrator.model.errors import Ended, HostError, Interrupted
 from orchestrator.model.evidence import CrashReport, GuestEnd, Hit, WorkloadEvidence
 from orchestrator.model.kernel import BuildResult, ConfigMismatch
 from orchestrator.model.names import Verdict
@@ -879,6 +879,33 @@ def test_a_cell_that_is_ended_by_another_keeps_what_it_knows(
     assert cases["boot:kernel-log"] == "pass", "what was printed by then is judged"
     with pytest.raises(Ended):
         run_cell(cell, built, context.ended_by(ending, lambda _: None))
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_was_found_before_an_interruption_stays_found(
+    play: Play, copies: list[str], monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    cell, built, context = ready(play, work("a"), work("b"), work("c"))
+    run_workload = watch.run_workload
+    stops_at = "f/b"
+
+    def stopped(machine: Any, spec: WorkloadSpec, *words: Any) -> WorkloadEvidence:
+        if spec.name == stops_at:
+            raise Interrupted("interrupted")
+        return run_workload(machine, spec, *words)
+
+    monkeypatch.setattr(watch, "run_workload", stopped)
+    play.outcomes["f/a"] = [dict(FAILS)]
+    record = run_cell(replace(cell, fresh_guests=fresh), built, context)
+    cases = told(record)
+    assert (cases["f/a:case"], cases["f/b:not-run"], cases["f/c:not-run"]) == (
+        "fail", "skip", "skip",
+    )  # fmt: skip
+    assert find(record, "f/b:not-run").reason == "not run: interrupted"
+    assert record.verdict is Verdict.FAIL
+    stops_at = "f/a"
+    with pytest.raises(Interrupted):  # a boot alone is nothing
+        run_cell(replace(cell, fresh_guests=fresh), built, context)
 
 
 def test_a_crash_is_examined_although_the_run_ends(
