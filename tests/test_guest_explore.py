@@ -102,7 +102,7 @@ def test_rule(sayings: dict[str, str], row: Row) -> None:
 
 def _full(line: str) -> str:
     """A line as the program writes it: the fields in their order, none left out."""
-    order = ["at", "n", "len", "to", "prot", "how", "spot", "byte"]
+    order = ["file", "from", "at", "n", "len", "to", "prot", "how", "spot", "byte"]
     head, *fields = re.split(r" (?=\w+=)", line)
     return " ".join([head, *sorted(fields, key=lambda f: order.index(f.partition("=")[0]))])
 

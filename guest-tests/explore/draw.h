@@ -44,11 +44,14 @@ static inline struct dice dice_of(uint64_t seed)
 	[OP_MLOCK] = 3, [OP_MLOCK_ONFAULT] = 2, [OP_MUNLOCK] = 3
 #define ADVICE                                                                                     \
 	[OP_DONTNEED] = 4, [OP_FREE] = 4, [OP_COLD] = 2, [OP_PAGEOUT] = 6, [OP_WILLNEED] = 3,      \
-	[OP_POPULATE_READ] = 3, [OP_POPULATE_WRITE] = 3, [OP_HUGEPAGE] = 1, [OP_NOHUGEPAGE] = 1,   \
+	[OP_REMOVE] = 1, [OP_POPULATE_READ] = 3, [OP_POPULATE_WRITE] = 3, [OP_HUGEPAGE] = 1, [OP_NOHUGEPAGE] = 1,   \
 	[OP_COLLAPSE] = 1, [OP_MERGEABLE] = 1, [OP_UNMERGEABLE] = 1
 #define FAMILY                                                                                     \
 	[OP_FORK] = 4, [OP_EXIT] = 1, [OP_KILL] = 1, [OP_DONTFORK] = 1, [OP_DOFORK] = 1,           \
 	[OP_WIPEONFORK] = 2, [OP_KEEPONFORK] = 1
+#define FILES_OWN                                                                                 \
+	[OP_MAP_FILE] = 8, [OP_TRUNCATE] = 2, [OP_PUNCH] = 2, [OP_FILE_WRITE] = 3,   \
+	[OP_FILE_READ] = 3
 #define USERFAULT                                                                                  \
 	[OP_UFFD] = 6, [OP_REGISTER] = 8, [OP_UNREGISTER] = 2, [OP_COPY] = 6, [OP_ZEROPAGE] = 4,   \
 	[OP_PROTECT] = 6, [OP_UNPROTECT] = 3, [OP_MOVE] = 8, [OP_WAKE] = 1, [OP_CLOSE] = 1
@@ -61,7 +64,11 @@ static const struct swarm swarms[] = {
 			 [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MUNMAP] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "userfault", { ALWAYS, USERFAULT, [OP_REMAP] = 2, [OP_MPROTECT] = 1, [OP_PAGEOUT] = 2,
 			 [OP_FORK] = 1, [OP_DONTNEED] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
-	{ "everything", { ALWAYS, MAPPINGS, ADVICE, FAMILY, USERFAULT, [OP_CLEAR_DIRTY] = 2 }, 1 },
+	{ "files", { ALWAYS, FILES_OWN, [OP_REMOVE] = 2, [OP_MPROTECT] = 3, [OP_RESIZE] = 2, [OP_REMAP] = 3, [OP_LEAVE] = 1,
+		     [OP_MLOCK] = 1, [OP_MUNLOCK] = 1, [OP_DONTNEED] = 2, [OP_PAGEOUT] = 3, [OP_WILLNEED] = 1,
+		     [OP_POPULATE_READ] = 2, [OP_POPULATE_WRITE] = 2, [OP_FORK] = 3, [OP_EXIT] = 1,
+		     [OP_MUNMAP] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
+	{ "everything", { ALWAYS, MAPPINGS, ADVICE, FAMILY, FILES_OWN, USERFAULT, [OP_CLEAR_DIRTY] = 2 }, 1 },
 };
 #define SWARMS ((int)(sizeof(swarms) / sizeof(swarms[0])))
 
@@ -129,7 +136,7 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 	unsigned int fields = forms[step->op].fields;
 	int len = step->n;
 
-	if (fields & F_LEN) {
+	if (fields & F_LEN && step->n) {
 		len = step->n + (int)roll(dice, 7) - 3;
 		if (step->op == OP_REMAP && roll(dice, 2))
 			len = step->n;
@@ -145,7 +152,15 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		*step_prot(step) = (uint8_t)(roll(dice, 10) < 7 ? PROT_RW : roll(dice, 3) ? PROT_R : PROT_NO);
 	else if (fields & F_SPOT)
 		step->spot = (uint8_t)roll(dice, SPOTS);
-	if (step->op == OP_MMAP)
+	if (fields & F_FILE)
+		step->file = (uint8_t)roll(dice, FILES);
+	if (fields & F_FROM)
+		step->from = (uint8_t)roll(dice, 14);
+	if (step->op == OP_MAP_FILE)
+		step->how = (uint8_t)(roll(dice, 3) ? roll(dice, 2) : 2 + roll(dice, 2));
+	else if (step->op == OP_TRUNCATE)
+		step->len = (uint8_t)roll(dice, 17);
+	else if (step->op == OP_MMAP)
 		step->how = maps[roll(dice, sizeof(maps))];
 	else if (step->op == OP_REGISTER)
 		step->how = (uint8_t)(1 + roll(dice, 3));
@@ -170,9 +185,11 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 	ticket = roll(dice, sum);
 	while (ticket >= drawing->weight[step.op])
 		ticket -= drawing->weight[step.op++];
-	if (!any_mapped(proc, 0, PAGES))
+	if (!any_mapped(proc, 0, PAGES) && step.op != OP_MAP_FILE)
 		step.op = OP_MMAP;
-	if (step.op == OP_MMAP) {
+	if (step.op == OP_PUNCH) {
+		step.n = (uint8_t)(1 + roll(dice, 5));
+	} else if (step_is_mmap(&step)) {
 		step.n = (uint8_t)(1 + roll(dice, 10));
 		step.at = (uint8_t)draw_place(dice, proc, step.n);
 	} else if (forms[step.op].fields & F_N) {

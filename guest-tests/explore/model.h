@@ -22,7 +22,7 @@ enum {
 	ANON = 4, /* an anonymous page in memory */
 	SWAP = 8, /* an anonymous page that was swapped out */
 	MARK = 16, /* no page, but userfaultfd's write protection */
-	SHMEM = 32, /* a page of a shared anonymous mapping */
+	SHMEM = 32, /* a page of shared anonymous memory or of a memfd */
 	STATES = 6,
 };
 
@@ -35,6 +35,7 @@ enum { HUGE_UNSAID, HUGE_YES, HUGE_NO };
 /* What a mapping is; pages of one mapping have the same. */
 struct attr {
 	uint8_t mapped, prot, shared, lock, reg, dontfork, wipe, mergeable, huge;
+	uint8_t file; /* the memfd that it maps, from 1 */
 };
 
 /* What is in a page: one byte everywhere, but for SPOTS of them. */
@@ -44,7 +45,7 @@ struct bytes {
 
 struct page {
 	struct attr attr;
-	uint8_t object, offset; /* of a shared mapping: which, and which page of it */
+	uint8_t object, offset; /* of shared memory or a memfd: which, and which page of it */
 	uint8_t may;
 	uint8_t own; /* whether it is this process's alone: PageAnonExclusive() */
 	uint8_t wp, dirty; /* the entry's uffd-wp and soft-dirty bit */
@@ -57,6 +58,7 @@ struct page {
 	uint8_t has_other;
 };
 
+/* Shared anonymous memory, or a memfd: those are the first FILES, and always there. */
 struct object {
 	uint8_t used, pages;
 	struct bytes bytes[PAGES];
@@ -143,10 +145,26 @@ static inline struct bytes bytes_of(uint8_t fill)
 	return bytes;
 }
 
-/* The bytes that a page holds: a shared one's are its object's. */
+/* Whether it is of a mapping that has an object behind it. */
+static inline int is_backed(const struct page *page)
+{
+	return page->attr.shared || page->attr.file;
+}
+
+/* What an object holds there; beyond its end that is nothing which anybody could see. */
+static inline struct bytes *object_bytes(struct model *model, const struct page *page)
+{
+	static struct bytes nowhere;
+
+	return page->offset < PAGES ? &model->objects[page->object].bytes[page->offset] : &nowhere;
+}
+
+/* The bytes that a page holds: its object's, but where a private mapping has a copy of its own. */
 static inline struct bytes *page_bytes(struct model *model, struct page *page)
 {
-	return page->attr.shared ? &model->objects[page->object].bytes[page->offset] : &page->bytes;
+	if (page->attr.shared || (page->attr.file && !(page->may & (ANON | SWAP))))
+		return object_bytes(model, page);
+	return &page->bytes;
 }
 
 /* A page of a mapping that has no page yet: it reads as zeros. */
@@ -185,6 +203,9 @@ static inline void page_fresh(struct model *model, struct page *page)
  */
 static inline void page_reclaim(struct model *model, struct page *page)
 {
+	/* An object's page is unmapped even where there is no swap to write it to. */
+	if (page->may & SHMEM && !page->attr.lock)
+		page->may |= NONE;
 	if (!(page->may & ANON) || page->attr.lock)
 		return;
 	if (model->can & CAN_SWAP)
@@ -209,6 +230,14 @@ static inline int attr_same(const struct attr *a, const struct attr *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
+/* Whether two pages beside each other may be in one mapping. */
+static inline int may_join(const struct page *page, const struct page *before)
+{
+	return page->attr.mapped && attr_same(&page->attr, &before->attr) &&
+	       (!is_backed(page) ||
+		(page->object == before->object && page->offset == before->offset + 1));
+}
+
 /* Whether the pages of a range are one mapping; the kernel decides on merging, and the look saw it. */
 static inline int one_mapping(const struct process *proc, int at, int n)
 {
@@ -228,10 +257,10 @@ static inline int any_mapped(const struct process *proc, int at, int n)
 	return 0;
 }
 
-static inline int any_shared(const struct process *proc, int at, int n)
+static inline int any_backed(const struct process *proc, int at, int n)
 {
 	for (int i = at; i < at + n; i++)
-		if (proc->pages[i].attr.mapped && proc->pages[i].attr.shared)
+		if (proc->pages[i].attr.mapped && is_backed(&proc->pages[i]))
 			return 1;
 	return 0;
 }
@@ -245,6 +274,9 @@ static inline int alive(const struct model *model)
 	return count;
 }
 
+/* How long the memfds are when a program begins, in pages. */
+static const uint8_t file_pages[FILES] = { 12, 5 };
+
 /* A model of one process without any mapping. */
 static inline void model_begin(struct model *model, unsigned int can)
 {
@@ -254,6 +286,10 @@ static inline void model_begin(struct model *model, unsigned int can)
 		for (int k = 0; k < PAGES; k++)
 			page_unmap(&model->procs[i].pages[k]);
 	model->procs[0].alive = 1;
+	for (int i = 0; i < FILES; i++) {
+		model->objects[i].used = 1;
+		model->objects[i].pages = file_pages[i];
+	}
 }
 
 /*

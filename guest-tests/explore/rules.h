@@ -7,6 +7,7 @@
 
 #include "rules_advice.h"
 #include "rules_fault.h"
+#include "rules_file.h"
 #include "rules_map.h"
 #include "rules_uffd.h"
 
@@ -52,7 +53,7 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		if (may(theirs, MARK))
 			theirs->may = (uint8_t)((theirs->may & ~MARK) | NONE);
 		/* Tables of a mapping that never had a page of its own are not copied: vma_needs_copy(). */
-		if (may(theirs, ZERO)) {
+		if (may(theirs, ZERO | SHMEM)) {
 			theirs->may |= NONE;
 			theirs->dirty |= NO;
 		}
@@ -99,6 +100,7 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	}
 	switch (step->op) {
 	case OP_MMAP:
+	case OP_MAP_FILE:
 		rule_mmap(model, step, out);
 		break;
 	case OP_MUNMAP:
@@ -128,6 +130,12 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	case OP_WRITE:
 	case OP_POKE:
 		rule_access(model, step, got, out);
+		break;
+	case OP_TRUNCATE:
+	case OP_PUNCH:
+	case OP_FILE_WRITE:
+	case OP_FILE_READ:
+		rule_file(model, step, out);
 		break;
 	case OP_FORK:
 		rule_fork(model, step, out);

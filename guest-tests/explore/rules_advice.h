@@ -9,6 +9,7 @@
 #define LAB_EXPLORE_RULES_ADVICE_H
 
 #include "rules_fault.h"
+#include "rules_file.h"
 
 /* MADV_DONTNEED: private memory is gone; a shared object keeps its pages. */
 static inline int advise_dontneed(struct page *page)
@@ -25,7 +26,8 @@ static inline int advise_dontneed(struct page *page)
  */
 static inline int advise_free(struct model *model, struct page *page)
 {
-	if (page->attr.lock || page->attr.shared)
+	/* madvise_free_single_vma() takes anonymous mappings only: not a memfd's copied pages. */
+	if (page->attr.lock || is_backed(page))
 		return EINVAL;
 	page_reclaim(model, page);
 	if (page->may & (ANON | SWAP)) {
@@ -59,7 +61,7 @@ static inline int advise_flag(int op, struct attr *attr)
 		break;
 	case OP_WIPEONFORK:
 		/* "MADV_WIPEONFORK is only supported on anonymous memory." */
-		if (attr->shared)
+		if (attr->shared || attr->file)
 			return EINVAL;
 		attr->wipe = 1;
 		break;
@@ -86,6 +88,21 @@ static inline int advise_flag(int op, struct attr *attr)
 	return 0;
 }
 
+/*
+ * MADV_REMOVE: a hole in the object (rules_file.h); not where it is locked or private, and not in what is
+ * mapped for reading only (madvise_remove(): vma_is_shared_maywrite() is of what mprotect() could allow, and
+ * all of ours are open for writing).
+ */
+static inline int advise_remove(struct model *model, struct page *page)
+{
+	if (page->attr.lock || !is_backed(page))
+		return EINVAL;
+	if (!page->attr.shared)
+		return EACCES;
+	punch(model, page->object, page->offset, 1);
+	return 0;
+}
+
 static inline int advise_page(struct model *model, int op, struct page *page)
 {
 	switch (op) {
@@ -96,6 +113,8 @@ static inline int advise_page(struct model *model, int op, struct page *page)
 	case OP_COLD:
 	case OP_PAGEOUT:
 		return advise_cold(model, page);
+	case OP_REMOVE:
+		return advise_remove(model, page);
 	case OP_WILLNEED:
 		/* Reads into the swap cache, not into the page table: swapin_walk_pmd_entry(). */
 		return 0;

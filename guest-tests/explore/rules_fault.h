@@ -5,7 +5,7 @@
  * Sources, all v6.12: handle_pte_fault(), do_anonymous_page(), do_swap_page(), do_wp_page() and
  * pte_marker_handle_uffd_wp() in mm/memory.c; handle_userfault() in fs/userfaultfd.c, which raises SIGBUS
  * for a userfaultfd with UFFD_FEATURE_SIGBUS, ours; shmem_get_folio_gfp() in mm/shmem.c, SIGBUS beyond the
- * object's end; the order, protection before everything else, is the architecture's fault handler's.
+ * object's end, filemap_map_pages() in mm/filemap.c; the order, protection before everything else, is the architecture's fault handler's.
  */
 #ifndef LAB_EXPLORE_RULES_FAULT_H
 #define LAB_EXPLORE_RULES_FAULT_H
@@ -32,6 +32,14 @@ static inline int fault_from(int state, const struct page *was, struct page *aft
 
 	switch (state) {
 	case NONE:
+		if (was->attr.file) {
+			/* do_cow_fault(), do_read_fault(): a copy, or the object's own page. */
+			if (write)
+				becomes(after, ANON, YES, NO, YES);
+			else
+				becomes(after, SHMEM, EITHER, NO, NO);
+			return FAULT_OK;
+		}
 		if (missing) {
 			becomes(after, NONE, EITHER, NO, NO);
 			return FAULT_BUS;
@@ -86,21 +94,41 @@ static inline int beyond(const struct model *model, const struct page *page)
 	return page->offset >= model->objects[page->object].pages;
 }
 
+/* do_fault_around() maps others beside it, even where the page itself is beyond the end. */
+static inline void fault_around(const struct model *model, struct process *proc)
+{
+	for (int i = 0; i < PAGES; i++) {
+		struct page *page = &proc->pages[i];
+
+		if (!is_backed(page) || !(page->may & (NONE | SHMEM)) || beyond(model, page))
+			continue;
+		page->may |= NONE | SHMEM;
+	}
+}
+
 /* An access that the protection allows. */
 static inline int fault(struct model *model, struct process *proc, int at, int write)
 {
 	struct page *page = &proc->pages[at], was;
 	int result = 0;
 
-	if (page->attr.shared) {
-		/* do_fault_around() maps others beside it, even where the page itself is beyond the end. */
-		for (int i = 0; i < PAGES; i++)
-			if (proc->pages[i].attr.shared && !beyond(model, &proc->pages[i]))
-				proc->pages[i].may = NONE | SHMEM;
-		return beyond(model, page) ? FAULT_BUS : FAULT_OK;
-	}
 	page_reclaim(model, page);
+	if (is_backed(page) && (page->attr.shared || !write))
+		fault_around(model, proc);
+	if (page->attr.shared)
+		return beyond(model, page) ? FAULT_BUS : FAULT_OK;
+	/* shmem_fault() comes before the copy. */
+	if (page->attr.file && page->may == NONE && beyond(model, page))
+		return FAULT_BUS;
 	was = *page;
+	/* What was not its own is copied from the object; where that is not sure, it may be either. */
+	if (page->attr.file && write && must(&was, NONE | SHMEM)) {
+		page->bytes = *object_bytes(model, page);
+		page->has_other = 0;
+	} else if (page->attr.file && write && may(&was, NONE | SHMEM)) {
+		page->other = *object_bytes(model, page);
+		page->has_other = 1;
+	}
 	page->may = page->own = page->wp = page->dirty = 0;
 	for (int state = 1; state < 1 << STATES; state <<= 1)
 		if (was.may & state)
@@ -195,6 +223,8 @@ static inline void rule_access(struct model *model, const struct step *step, con
 			out->value[out->values++] = page->other.spot[step->spot];
 		else if (page->lazy)
 			out->value[out->values++] = 0;
+		else if (page->attr.file && may(page, NONE | SHMEM) && may(page, ANON | SWAP))
+			out->value[out->values++] = object_bytes(model, page)->spot[step->spot];
 	}
 	ends = fault(model, proc, step->at, write);
 	if (ends & FAULT_OK)
@@ -203,6 +233,7 @@ static inline void rule_access(struct model *model, const struct step *step, con
 		may_be(out, SIGNAL_BUS);
 	if (!write || !got || got->err)
 		return;
+	bytes = page_bytes(model, page);
 	if (step->op == OP_WRITE) {
 		*bytes = bytes_of(step->byte);
 		page->has_other = 0;

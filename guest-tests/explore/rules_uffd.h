@@ -5,7 +5,7 @@
  * Sources: ioctl_userfaultfd(2); v6.12: fs/userfaultfd.c, mfill_atomic(), mwriteprotect_range(),
  * move_pages() and validate_move_areas() in mm/userfaultfd.c, change_pte_range() in mm/mprotect.c.
  *
- * Not modelled, so not carried out: registering shared mappings, and registering anew without write
+ * Not modelled, so not carried out: registering shared memory and memfds, and registering anew without write
  * protection what has it.
  */
 #ifndef LAB_EXPLORE_RULES_UFFD_H
@@ -55,7 +55,7 @@ static inline void rule_register(struct model *model, const struct step *step, s
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = any_shared(proc, step->at, step->n) ||
+	out->skip = any_backed(proc, step->at, step->n) ||
 		    (step->how & REG_WP && !(model->can & CAN_WP)) || !step->how;
 	for (int i = step->at; i < step->at + step->n; i++)
 		if (proc->pages[i].attr.reg & REG_WP && !(step->how & REG_WP))
@@ -76,7 +76,7 @@ static inline void rule_unregister(struct model *model, const struct step *step,
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = any_shared(proc, step->at, step->n);
+	out->skip = any_backed(proc, step->at, step->n);
 	may_be(out, any_mapped(proc, step->at, step->n) ? 0 : EINVAL);
 	for (int i = step->at; i < step->at + step->n; i++)
 		unregister_page(&proc->pages[i]);
@@ -221,7 +221,7 @@ static inline void rule_move(struct model *model, const struct step *step, const
 		may_be(out, ENOENT);
 		return;
 	}
-	if (from->attr.shared || to->attr.shared || !one_mapping(proc, step->at, step->n) ||
+	if (is_backed(from) || is_backed(to) || !one_mapping(proc, step->at, step->n) ||
 	    !one_mapping(proc, step->to, step->n) || from->attr.prot != PROT_RW ||
 	    to->attr.prot != PROT_RW || !from->attr.lock != !to->attr.lock || !to->attr.reg) {
 		may_be(out, EINVAL);

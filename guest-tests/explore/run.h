@@ -31,7 +31,7 @@ struct result {
 struct run {
 	struct model model;
 	uint64_t place[PLACES]; /* the frame in which the pages of a number were last seen */
-	long moved; /* what the kernel had moved by itself when the program began */
+	long moved, scanned; /* what the kernel had moved and looked at by itself when the program began */
 	struct subject subjects[PROCESSES];
 	struct sight sights[PROCESSES];
 	struct result *result;
@@ -118,6 +118,20 @@ static inline int look_places(struct run *run, struct finding *finding)
 	return 0;
 }
 
+/* Pages that reclaim looked at by itself: not for MADV_PAGEOUT, whose rule knows. */
+static inline long scanned_by_kernel(void)
+{
+	return sys_vmstat("pgscan_kswapd") + sys_vmstat("pgscan_direct");
+}
+
+/* Where memory got tight, or another was told to give some back, any page may have gone meanwhile. */
+static inline void reclaim_any(struct model *model)
+{
+	for (int i = 0; i < PROCESSES * PAGES; i++)
+		if (model->procs[i / PAGES].alive)
+			page_reclaim(model, &model->procs[i / PAGES].pages[i % PAGES]);
+}
+
 /* A look at all; what passes by while the kernel moves a page is looked at again before it is believed. */
 static inline int look_all(struct run *run, struct finding *finding)
 {
@@ -129,6 +143,8 @@ static inline int look_all(struct run *run, struct finding *finding)
 		if (attempt)
 			usleep(20000);
 		run->model = before;
+		if (attempt && scanned_by_kernel() != run->scanned)
+			reclaim_any(&run->model);
 		bad = 0;
 		for (int i = 0; !bad && i < PROCESSES; i++)
 			if (run->model.procs[i].alive)
@@ -167,7 +183,7 @@ static inline int judge_answer(const struct step *step, const struct answer *ans
 			return found(finding, "done", "got %s with %d of %d pages done", answer_name(answer->err),
 				     answer->done, step->n);
 	}
-	if (step->op == OP_READ && !answer->err && answer->value != out->value[0] &&
+	if ((step->op == OP_READ || step->op == OP_FILE_READ) && !answer->err && answer->value != out->value[0] &&
 	    (out->values < 2 || answer->value != out->value[1]))
 		return found(finding, "read", "read %d, expected %d", answer->value, out->value[0]);
 	return 0;
@@ -252,6 +268,28 @@ static inline int run_step(struct run *run, const struct step *step)
 	return 1;
 }
 
+/* The memfds are as long as the model has it, and hold what it has. */
+static inline int look_files(struct run *run, struct finding *finding)
+{
+	static uint8_t data[65536];
+
+	for (int i = 0; i < FILES; i++) {
+		const struct object *object = &run->model.objects[i];
+		off_t end = lseek(worker.files[i], 0, SEEK_END);
+
+		if (end != (off_t)(object->pages * mem_page()))
+			return found(finding, "file", "memfd %d is %ld bytes long, expected %d pages", i, (long)end,
+				     object->pages);
+		for (int k = 0; k < object->pages; k++)
+			if (pread(worker.files[i], data, mem_page(), (off_t)(k * mem_page())) !=
+				    (ssize_t)mem_page() || !page_holds(data, &object->bytes[k]))
+				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d", k, i,
+					     data[differs(data, &object->bytes[k])],
+					     differs(data, &object->bytes[k]));
+	}
+	return 0;
+}
+
 /* In the end every process goes, one after the other, and who is left is looked at each time. */
 static inline int run_end(struct run *run)
 {
@@ -262,7 +300,10 @@ static inline int run_end(struct run *run)
 		if (run->model.procs[i].alive && alive(&run->model) > 1 && run_step(run, &step) < 0)
 			return -1;
 	}
-	return 0;
+	if (!look_files(run, &run->result->finding))
+		return 0;
+	run->result->failed = run->result->program.count;
+	return -1;
 }
 
 /*
@@ -281,6 +322,7 @@ static inline void run_program(struct result *result, const struct program *prog
 	model_begin(&run.model, can);
 	run.model.known = (uint8_t)known;
 	run.moved = moved_by_kernel();
+	run.scanned = scanned_by_kernel();
 	run.subjects[0] = (struct subject){ worker_start(can), -1, -1, -1, 0 };
 	for (int i = 0; bad >= 0 && i < (program ? program->count : count); i++) {
 		if (program) {

@@ -195,7 +195,8 @@ SWARM(mappings, 0)
 SWARM(advice, 1)
 SWARM(processes, 2)
 SWARM(userfault, 3)
-SWARM(everything, 4)
+SWARM(files, 4)
+SWARM(everything, 5)
 
 /*
  * The steps of a text up to its end or a line of "---", behind which there is another program; whether it was
@@ -306,6 +307,7 @@ static const struct ktap_case swarm_cases[] = {
 	{ "advice", advice },
 	{ "processes", processes },
 	{ "userfault", userfault },
+	{ "files", files },
 	{ "everything", everything },
 	{ "mremap-beside-registered", mremap_beside_registered },
 };

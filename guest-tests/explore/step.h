@@ -18,6 +18,7 @@
 #define PAGES 32
 #define PROCESSES 4
 #define SPOTS 4 /* bytes of a page that have a value of their own, a quarter of a page apart */
+#define FILES 2 /* memfds, which every process has open */
 #define STEPS_MAX 400
 
 enum op {
@@ -35,6 +36,7 @@ enum op {
 	OP_COLD,
 	OP_PAGEOUT,
 	OP_WILLNEED,
+	OP_REMOVE,
 	OP_POPULATE_READ,
 	OP_POPULATE_WRITE,
 	OP_HUGEPAGE,
@@ -52,6 +54,11 @@ enum op {
 	OP_FORK,
 	OP_EXIT,
 	OP_KILL,
+	OP_MAP_FILE,
+	OP_TRUNCATE,
+	OP_PUNCH, /* fallocate(), FALLOC_FL_PUNCH_HOLE */
+	OP_FILE_WRITE, /* pwrite() of a page */
+	OP_FILE_READ, /* pread() of a byte */
 	OP_UFFD,
 	OP_REGISTER,
 	OP_UNREGISTER,
@@ -73,11 +80,13 @@ struct step {
 	uint8_t len; /* the new length */
 	uint8_t byte, spot;
 	uint8_t how; /* a choice of this step's, see below */
+	uint8_t file, from; /* a memfd, and a page of it */
 };
 
 /* What MMAP, UFFD, REGISTER, COPY, MOVE and MPROTECT can be told. */
 enum { PROT_NO, PROT_R, PROT_RW };
 enum { MAP_HOW_SHARED = 1, MAP_HOW_NOREPLACE = 2, MAP_HOW_POPULATE = 4, MAP_HOW_NORESERVE = 8 };
+static const uint8_t file_how[] = { 0, MAP_HOW_SHARED, MAP_HOW_POPULATE, MAP_HOW_SHARED | MAP_HOW_POPULATE };
 enum { REG_MISSING = 1, REG_WP = 2 };
 enum { UFFD_PLAIN, UFFD_MARKERS };
 
@@ -91,6 +100,8 @@ enum {
 	F_HOW = 32,
 	F_BYTE = 64,
 	F_SPOT = 128,
+	F_FILE = 256,
+	F_FROM = 512,
 	F_RANGE = F_AT | F_N,
 };
 
@@ -117,6 +128,8 @@ static const char *const map_words[] = {
 	"private+noreserve",
 	NULL,
 };
+static const char *const file_words[] = { "private", "shared", "private+populate", "shared+populate",
+					  NULL };
 
 static const struct step_form forms[OPS] = {
 	[OP_MMAP] = { "mmap", F_RANGE | F_PROT | F_HOW, map_words },
@@ -133,6 +146,7 @@ static const struct step_form forms[OPS] = {
 	[OP_COLD] = { "cold", F_RANGE, NULL },
 	[OP_PAGEOUT] = { "pageout", F_RANGE, NULL },
 	[OP_WILLNEED] = { "willneed", F_RANGE, NULL },
+	[OP_REMOVE] = { "remove", F_RANGE, NULL },
 	[OP_POPULATE_READ] = { "populate-read", F_RANGE, NULL },
 	[OP_POPULATE_WRITE] = { "populate-write", F_RANGE, NULL },
 	[OP_HUGEPAGE] = { "hugepage", F_RANGE, NULL },
@@ -150,6 +164,11 @@ static const struct step_form forms[OPS] = {
 	[OP_FORK] = { "fork", F_TO, NULL },
 	[OP_EXIT] = { "exit", 0, NULL },
 	[OP_KILL] = { "kill", 0, NULL },
+	[OP_MAP_FILE] = { "mmap-file", F_RANGE | F_PROT | F_HOW | F_FILE | F_FROM, file_words },
+	[OP_TRUNCATE] = { "truncate", F_FILE | F_LEN, NULL },
+	[OP_PUNCH] = { "punch", F_FILE | F_FROM | F_N, NULL },
+	[OP_FILE_WRITE] = { "file-write", F_FILE | F_FROM | F_BYTE, NULL },
+	[OP_FILE_READ] = { "file-read", F_FILE | F_FROM | F_SPOT, NULL },
 	[OP_UFFD] = { "userfaultfd", F_HOW, uffd_words },
 	[OP_REGISTER] = { "register", F_RANGE | F_HOW, register_words },
 	[OP_UNREGISTER] = { "unregister", F_RANGE, NULL },
@@ -164,14 +183,19 @@ static const struct step_form forms[OPS] = {
 };
 
 /* Steps with a choice have one field for it: prot of mprotect is "how", mmap keeps it in "spot". */
+static inline int step_is_mmap(const struct step *step)
+{
+	return step->op == OP_MMAP || step->op == OP_MAP_FILE;
+}
+
 static inline uint8_t *step_prot(struct step *step)
 {
-	return step->op == OP_MMAP ? &step->spot : &step->how;
+	return step_is_mmap(step) ? &step->spot : &step->how;
 }
 
 static inline int step_prot_of(const struct step *step)
 {
-	return step->op == OP_MMAP ? step->spot : step->how;
+	return step_is_mmap(step) ? step->spot : step->how;
 }
 
 /* Write a step as its line, without a line's end. */
@@ -185,6 +209,8 @@ static inline void step_print(const struct step *step, char *text, size_t size)
 		if (form->fields & (field))                                                        \
 			used += snprintf(text + used, size - (size_t)used, __VA_ARGS__);           \
 	} while (0)
+	PUT(F_FILE, " file=%d", step->file);
+	PUT(F_FROM, " from=%d", step->from);
 	PUT(F_AT, " at=%d", step->at);
 	PUT(F_N, " n=%d", step->n);
 	PUT(F_LEN, " len=%d", step->len);
@@ -214,9 +240,11 @@ static inline const char *step_field(struct step *step, char *name)
 	} numbers[] = {
 		{ "at", F_AT, PAGES - 1 },      { "n", F_N, PAGES },      { "len", F_LEN, PAGES },
 		{ "to", F_TO, PAGES - 1 },      { "byte", F_BYTE, 255 }, { "spot", F_SPOT, SPOTS - 1 },
+		{ "file", F_FILE, FILES - 1 }, { "from", F_FROM, PAGES - 1 },
 	};
 	uint8_t *const targets[] = { &step->at, &step->n,    &step->len,
-				     &step->to, &step->byte, &step->spot };
+				     &step->to, &step->byte, &step->spot,
+				     &step->file, &step->from };
 	const struct step_form *form = &forms[step->op];
 	char *value = strchr(name, '='), *end;
 	long number;
@@ -278,7 +306,9 @@ static inline int step_parse(char *line, struct step *step, const char **why)
 	*why = "a range of no pages, or beyond the last page";
 	if (forms[step->op].fields & F_N && (!step->n || step->at + step->n > PAGES))
 		return -1;
-	if (forms[step->op].fields & F_LEN && !step->len)
+	if (step->op == OP_PUNCH && step->from + step->n > PAGES)
+		return -1;
+	if (forms[step->op].fields & F_LEN && !step->len && step->op != OP_TRUNCATE)
 		return -1;
 	*why = "there is no such process";
 	return step->op == OP_FORK && step->to >= PROCESSES ? -1 : 1;
