@@ -34,6 +34,20 @@
 #define MADV_COLLAPSE 25
 #endif
 #define REMAP_DONTUNMAP 4
+#define GUARD_INSTALL 102
+#define GUARD_REMOVE 103
+
+/* ioctl(PAGEMAP_SCAN) of include/uapi/linux/fs.h, v6.12. */
+struct scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t inverted, mask, anyof, result;
+};
+struct scan_region {
+	uint64_t start, end, categories;
+};
+#define SCAN_IOCTL _IOWR('f', 16, struct scan)
+#define SCAN_CATEGORIES 0xff
+#define SCAN_UNSEEN 0xff /* of a page that it told nothing of: no page can be all of that */
 
 #define FILE_NAME "memfd:explore-"
 
@@ -186,6 +200,10 @@ static inline int worker_uffd(const struct step *step)
 		api.features |= UFFD_FEATURE_PAGEFAULT_FLAG_WP;
 	if (step->how == UFFD_MARKERS)
 		api.features |= UFFD_FEATURE_WP_UNPOPULATED;
+	if (step->how == UFFD_ASYNC)
+		api.features |= UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC;
+	if (worker.can & CAN_POISON)
+		api.features |= UFFD_FEATURE_POISON;
 	worker.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	return worker.uffd < 0 ? -1 : ioctl(worker.uffd, UFFDIO_API, &api);
 }
@@ -201,6 +219,7 @@ static inline int worker_ioctl(const struct step *step, int *done)
 				    .mode = step->how ? UFFDIO_COPY_MODE_WP_ : 0 };
 	struct uffdio_zeropage_ zero = { .range = range };
 	struct uffdio_writeprotect protect = { .range = range };
+	struct uffdio_poison poison = { .range = range };
 	struct uffdio_move move = { .dst = (uint64_t)(uintptr_t)address(step->to),
 				    .src = range.start,
 				    .len = range.len,
@@ -223,6 +242,10 @@ static inline int worker_ioctl(const struct step *step, int *done)
 	case OP_ZEROPAGE:
 		result = ioctl(worker.uffd, UFFDIO_ZEROPAGE_, &zero);
 		bytes = zero.zeroed;
+		break;
+	case OP_POISON:
+		result = ioctl(worker.uffd, UFFDIO_POISON, &poison);
+		bytes = poison.updated;
 		break;
 	case OP_MOVE:
 		result = ioctl(worker.uffd, UFFDIO_MOVE, &move);
@@ -256,6 +279,8 @@ static inline int worker_advise(const struct step *step)
 		[OP_DOFORK] = MADV_DOFORK,
 		[OP_WIPEONFORK] = MADV_WIPEONFORK,
 		[OP_KEEPONFORK] = MADV_KEEPONFORK,
+		[OP_GUARD] = GUARD_INSTALL,
+		[OP_UNGUARD] = GUARD_REMOVE,
 	};
 
 	return madvise(address(step->at), step->n * mem_page(), advice[step->op]);

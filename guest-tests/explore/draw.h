@@ -45,21 +45,23 @@ static inline struct dice dice_of(uint64_t seed)
 #define ADVICE                                                                                     \
 	[OP_DONTNEED] = 4, [OP_FREE] = 4, [OP_COLD] = 2, [OP_PAGEOUT] = 6, [OP_WILLNEED] = 3,      \
 	[OP_REMOVE] = 1, [OP_POPULATE_READ] = 3, [OP_POPULATE_WRITE] = 3, [OP_HUGEPAGE] = 1, [OP_NOHUGEPAGE] = 1,   \
-	[OP_COLLAPSE] = 1, [OP_MERGEABLE] = 1, [OP_UNMERGEABLE] = 1
+	[OP_COLLAPSE] = 1, [OP_MERGEABLE] = 1, [OP_UNMERGEABLE] = 1, [OP_GUARD] = 3, [OP_UNGUARD] = 1
 #define FAMILY                                                                                     \
 	[OP_FORK] = 4, [OP_EXIT] = 1, [OP_KILL] = 1, [OP_DONTFORK] = 1, [OP_DOFORK] = 1,           \
-	[OP_WIPEONFORK] = 2, [OP_KEEPONFORK] = 1
+	[OP_WIPEONFORK] = 2, [OP_KEEPONFORK] = 1, [OP_VFORK] = 2, [OP_OTHER_READ] = 3,             \
+	[OP_OTHER_WRITE] = 2, [OP_OTHER_ADVISE] = 2
 #define FILES_OWN                                                                                 \
 	[OP_MAP_FILE] = 8, [OP_TRUNCATE] = 2, [OP_PUNCH] = 2, [OP_FILE_WRITE] = 3,   \
 	[OP_FILE_READ] = 3
 #define USERFAULT                                                                                  \
 	[OP_UFFD] = 6, [OP_REGISTER] = 8, [OP_UNREGISTER] = 2, [OP_COPY] = 6, [OP_ZEROPAGE] = 4,   \
-	[OP_PROTECT] = 6, [OP_UNPROTECT] = 3, [OP_MOVE] = 8, [OP_WAKE] = 1, [OP_CLOSE] = 1
+	[OP_PROTECT] = 6, [OP_UNPROTECT] = 3, [OP_MOVE] = 8, [OP_WAKE] = 1, [OP_CLOSE] = 1,  \
+	[OP_POISON] = 2, [OP_SCAN] = 4
 
 static const struct swarm swarms[] = {
 	{ "mappings", { ALWAYS, MAPPINGS, [OP_FORK] = 1, [OP_PAGEOUT] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
 	{ "advice", { ALWAYS, ADVICE, [OP_FORK] = 2, [OP_EXIT] = 1, [OP_MPROTECT] = 1, [OP_MLOCK] = 1,
-		      [OP_MUNLOCK] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
+		      [OP_MUNLOCK] = 1, [OP_SCAN] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
 	{ "processes", { ALWAYS, FAMILY, [OP_PAGEOUT] = 2, [OP_MPROTECT] = 2, [OP_REMAP] = 2,
 			 [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MUNMAP] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "userfault", { ALWAYS, USERFAULT, [OP_REMAP] = 2, [OP_MPROTECT] = 1, [OP_PAGEOUT] = 2,
@@ -144,7 +146,7 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		step->len = (uint8_t)len;
 	}
 	if (fields & F_TO)
-		step->to = (uint8_t)(step->op == OP_FORK ? roll(dice, PROCESSES) :
+		step->to = (uint8_t)(step_has_other(step) ? roll(dice, PROCESSES) :
 							   (uint32_t)draw_place(dice, proc, len));
 	if (fields & F_BYTE)
 		step->byte = (uint8_t)roll(dice, 6);
@@ -164,6 +166,8 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		step->how = maps[roll(dice, sizeof(maps))];
 	else if (step->op == OP_REGISTER)
 		step->how = (uint8_t)(1 + roll(dice, 3));
+	else if (step->op == OP_UFFD || step->op == OP_OTHER_ADVISE)
+		step->how = (uint8_t)roll(dice, 3);
 	else if (fields & F_HOW)
 		step->how = (uint8_t)roll(dice, 2);
 }

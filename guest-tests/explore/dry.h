@@ -27,7 +27,7 @@ static inline const char *dry_page(const struct process *proc, const struct page
 		return "a registration without a userfaultfd";
 	if (page->may & MARK && !(page->wp & YES))
 		return "a marker that does not protect";
-	if (must(page, NONE | ZERO | MARK) && (page->bytes.fill || page->bytes.spot[0]))
+	if (must(page, NONE | ZERO | MARKERS) && (page->bytes.fill || page->bytes.spot[0]))
 		return "no page, but bytes";
 	if (page->may & (ANON | SWAP) && !page->frame)
 		return "a page without a frame";

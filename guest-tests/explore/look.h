@@ -41,7 +41,8 @@ __attribute__((format(printf, 3, 4))) static inline int found(struct finding *fi
 static inline const char *states_text(int states, char *text, size_t size)
 {
 	static const char *const names[STATES] = { "none", "zero-page", "present",
-						   "swapped", "marker", "shared-present" };
+						   "swapped", "marker", "shared-present",
+						   "poison", "guard" };
 	int used = 0;
 
 	text[0] = 0;
@@ -132,7 +133,7 @@ static inline int look_entry(struct page *page, const struct sight *sight, int a
 	if (state == SWAP) {
 		page->tied = 0;
 		page->lazy = 0;
-	} else if (state & (ZERO | MARK)) {
+	} else if (state & (ZERO | MARKERS)) {
 		/* What was lazily freed is gone, and was read or protected anew. */
 		page->bytes = bytes_of(0);
 		page->lazy = page->has_other = 0;

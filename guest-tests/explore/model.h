@@ -23,7 +23,9 @@ enum {
 	SWAP = 8, /* an anonymous page that was swapped out */
 	MARK = 16, /* no page, but userfaultfd's write protection */
 	SHMEM = 32, /* a page of shared anonymous memory or of a memfd */
-	STATES = 6,
+	POISON = 64, /* no page, and SIGBUS: UFFDIO_POISON */
+	GUARD = 128, /* no page, and SIGSEGV: MADV_GUARD_INSTALL */
+	STATES = 8,
 };
 
 /* A bit that may be off, on, or either. */
@@ -66,6 +68,7 @@ struct object {
 
 struct process {
 	uint8_t alive, uffd, markers; /* whether it has a userfaultfd, one with UFFD_FEATURE_WP_UNPOPULATED */
+	uint8_t async; /* the same, UFFD_FEATURE_WP_ASYNC */
 	struct page pages[PAGES];
 };
 
@@ -79,9 +82,14 @@ enum {
 	CAN_WP = 32,
 	CAN_MARKERS = 64,
 	CAN_MOVE = 128,
-	CAN_ALL = 255,
+	CAN_SCAN = 512,
+	CAN_ASYNC = 1024,
+	CAN_POISON = 2048,
+	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
+	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
+	CAN_GUARD = 4096,
 };
 
 #define OBJECTS 64
@@ -229,6 +237,9 @@ static inline int attr_same(const struct attr *a, const struct attr *b)
 {
 	return !memcmp(a, b, sizeof(*a));
 }
+
+/* What a swap or page table entry that is neither page nor swap slot may be. */
+#define MARKERS (MARK | POISON | GUARD)
 
 /* Whether two pages beside each other may be in one mapping. */
 static inline int may_join(const struct page *page, const struct page *before)

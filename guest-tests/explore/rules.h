@@ -9,6 +9,7 @@
 #include "rules_fault.h"
 #include "rules_file.h"
 #include "rules_map.h"
+#include "rules_other.h"
 #include "rules_uffd.h"
 
 /*
@@ -25,7 +26,7 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		return;
 	may_be(out, 0);
 	*child = *parent;
-	child->uffd = 0;
+	child->uffd = child->async = 0;
 	for (int i = 0; i < PAGES; i++) {
 		struct page *mine = &parent->pages[i], *theirs = &child->pages[i];
 
@@ -130,6 +131,15 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	case OP_WRITE:
 	case OP_POKE:
 		rule_access(model, step, got, out);
+		break;
+	case OP_VFORK:
+	case OP_OTHER_READ:
+	case OP_OTHER_WRITE:
+	case OP_OTHER_ADVISE:
+		rule_other(model, step, got, out);
+		break;
+	case OP_SCAN:
+		rule_scan(model, step, out);
 		break;
 	case OP_TRUNCATE:
 	case OP_PUNCH:

@@ -13,7 +13,8 @@
 #include "model.h"
 
 /* How a fault may end: a set. */
-enum { FAULT_OK = 1, FAULT_BUS = 2 };
+enum { FAULT_OK = 1, FAULT_BUS = 2, FAULT_SEGV = 4, FAULT_POISON = 8 };
+#define FAULT_FAILS (FAULT_BUS | FAULT_SEGV | FAULT_POISON)
 
 /* What the page may be afterwards, put together from what it may have been. */
 static inline void becomes(struct page *after, int state, int own, int wp, int dirty)
@@ -25,10 +26,11 @@ static inline void becomes(struct page *after, int state, int own, int wp, int d
 }
 
 /* From one state that the page may be in, to what a fault makes of it. */
-static inline int fault_from(int state, const struct page *was, struct page *after, int write)
+static inline int fault_from(int state, const struct page *was, struct page *after, int write, int async)
 {
 	int missing = was->attr.reg & REG_MISSING, result = 0;
-	int guarded = was->attr.reg & REG_WP && was->wp & YES;
+	/* With UFFD_FEATURE_WP_ASYNC the kernel takes the protection away by itself: do_wp_page(). */
+	int guarded = was->attr.reg & REG_WP && was->wp & YES && !async;
 
 	switch (state) {
 	case NONE:
@@ -53,17 +55,24 @@ static inline int fault_from(int state, const struct page *was, struct page *aft
 	case MARK:
 		/* One that was left behind is no more than nothing: pte_marker_handle_uffd_wp(). */
 		if (!(was->attr.reg & REG_WP))
-			return fault_from(NONE, was, after, write);
+			return fault_from(NONE, was, after, write, async);
 		if (missing) {
 			becomes(after, MARK, EITHER, YES, NO);
 			return FAULT_BUS;
 		}
 		/* The protection goes over to the page (vmf_orig_pte_uffd_wp()), and then stops the write. */
 		if (write)
-			becomes(after, ANON, YES, YES, YES);
+			becomes(after, ANON, YES, async ? NO : YES, YES);
 		else
 			becomes(after, ZERO, EITHER, YES, NO);
-		return write ? FAULT_BUS : FAULT_OK;
+		return write && !async ? FAULT_BUS : FAULT_OK;
+	case POISON:
+		/* "Higher priority than uffd-wp": handle_pte_marker(). */
+		becomes(after, POISON, EITHER, was->wp, was->dirty);
+		return FAULT_POISON;
+	case GUARD:
+		becomes(after, GUARD, EITHER, was->wp, was->dirty);
+		return FAULT_SEGV;
 	case SWAP:
 		/*
 		 * One that was shared may turn out to be alone by now, and one that was alone may no longer
@@ -132,7 +141,7 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	page->may = page->own = page->wp = page->dirty = 0;
 	for (int state = 1; state < 1 << STATES; state <<= 1)
 		if (was.may & state)
-			result |= fault_from(state, &was, page, write);
+			result |= fault_from(state, &was, page, write, proc->async);
 	if (write && result == FAULT_OK) {
 		page->frame = ++model->frames;
 		page->tied = 1;
@@ -180,7 +189,7 @@ static inline int fault_next(struct model *model, struct process *proc, int at, 
 
 	if (*failed)
 		page_either(&proc->pages[at], &before);
-	if (result & FAULT_BUS)
+	if (result & FAULT_FAILS)
 		*failed = 1;
 	return result;
 }
@@ -229,8 +238,10 @@ static inline void rule_access(struct model *model, const struct step *step, con
 	ends = fault(model, proc, step->at, write);
 	if (ends & FAULT_OK)
 		may_be(out, 0);
-	if (ends & FAULT_BUS)
+	if (ends & (FAULT_BUS | FAULT_POISON))
 		may_be(out, SIGNAL_BUS);
+	if (ends & FAULT_SEGV)
+		may_be(out, SIGNAL_SEGV);
 	if (!write || !got || got->err)
 		return;
 	bytes = page_bytes(model, page);

@@ -233,6 +233,18 @@ static inline int known_defect(const struct model *model, const struct process *
 }
 
 /*
+ * Several mappings at once, since v6.17 (mremap(2)): where no length changes.  Only what is surely allowed:
+ * private anonymous memory without holes and registrations (vma_multi_allowed(), remap_move()).
+ */
+static inline int moves_many(const struct process *proc, const struct step *step)
+{
+	for (int i = step->at; i < step->at + step->n; i++)
+		if (!proc->pages[i].attr.mapped || is_backed(&proc->pages[i]) || proc->pages[i].attr.reg)
+			return 0;
+	return step->op == OP_REMAP && step->n == step->len;
+}
+
+/*
  * To a fixed place: what is there is unmapped first, and stays so where the source then turns out to be
  * more than one mapping (EFAULT): mremap_to().
  */
@@ -243,9 +255,9 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	int n = step->n < len ? step->n : len;
 	struct page moving[PAGES];
 
-	out->skip = step->to + len > PAGES ||
-		    (model->can & CAN_REMAP_MANY && !one_mapping(proc, step->at, step->n)) ||
-		    known_defect(model, proc, step, len);
+	out->skip = step->to + len > PAGES || known_defect(model, proc, step, len) ||
+		    (model->can & CAN_REMAP_MANY && !one_mapping(proc, step->at, step->n) &&
+		     !moves_many(proc, step));
 	if (out->skip)
 		return;
 	if (!proc->pages[step->at].attr.mapped) {
@@ -258,7 +270,7 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	}
 	unmap(proc, step->to, len);
 	unmap(proc, step->at + n, step->n - n);
-	if (!one_mapping(proc, step->at, n)) {
+	if (!one_mapping(proc, step->at, n) && !(model->can & CAN_REMAP_MANY)) {
 		may_be(out, EFAULT);
 		return;
 	}

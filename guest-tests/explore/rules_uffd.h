@@ -32,9 +32,12 @@ static inline void rule_uffd(struct model *model, const struct step *step, struc
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = proc->uffd || (step->how == UFFD_MARKERS && !(model->can & CAN_MARKERS));
+	out->skip = proc->uffd || (step->how == UFFD_MARKERS && !(model->can & CAN_MARKERS)) ||
+		    (step->how == UFFD_ASYNC && !(model->can & CAN_ASYNC));
 	proc->uffd = 1;
-	proc->markers = step->how == UFFD_MARKERS;
+	/* "WP_ASYNC relies on WP_UNPOPULATED, choose it unconditionally": userfaultfd_api(). */
+	proc->markers = step->how == UFFD_MARKERS || step->how == UFFD_ASYNC;
+	proc->async = step->how == UFFD_ASYNC;
 	may_be(out, 0);
 }
 
@@ -46,7 +49,7 @@ static inline void rule_close(struct model *model, const struct step *step, stru
 	for (int i = 0; i < PAGES; i++)
 		unregister_page(&proc->pages[i]);
 	mappings_changed(proc);
-	proc->uffd = 0;
+	proc->uffd = proc->async = 0;
 	may_be(out, 0);
 }
 
@@ -93,7 +96,7 @@ static inline void may_stop(struct outcome *out, int page, int err)
 }
 
 /*
- * UFFDIO_COPY and UFFDIO_ZEROPAGE: within one registered mapping (ENOENT), whatever its protection is; what
+ * UFFDIO_COPY, UFFDIO_ZEROPAGE and UFFDIO_POISON: within one registered mapping (ENOENT), whatever its protection is; what
  * is there is not overwritten (EEXIST), but a marker is, by a copy.
  */
 static inline void rule_fill(struct model *model, const struct step *step, const struct answer *got,
@@ -101,6 +104,8 @@ static inline void rule_fill(struct model *model, const struct step *step, const
 {
 	struct process *proc = &model->procs[step->proc];
 	int copy = step->op == OP_COPY, free = NONE | (copy ? MARK : 0);
+	/* A copy takes any marker's place (pte_none_mostly()), of which later kernels may think better. */
+	int allowed = free | (copy ? POISON | GUARD : 0);
 	int done = got ? got->done : step->n, i;
 
 	if (!one_mapping(proc, step->at, step->n) || !proc->pages[step->at].attr.reg) {
@@ -117,10 +122,10 @@ static inline void rule_fill(struct model *model, const struct step *step, const
 		page_reclaim(model, page);
 		if (may(page, ~free))
 			may_stop(out, i, EEXIST);
-		if (!may(page, free) || i >= done)
+		if (!may(page, allowed) || i >= done)
 			break;
 		page_empty(page);
-		page->may = ZERO;
+		page->may = step->op == OP_POISON ? POISON : ZERO;
 		page->bytes = bytes_of(copy ? step->byte : 0);
 		if (!copy)
 			continue;
@@ -146,6 +151,9 @@ static inline void rule_protect(struct model *model, const struct step *step, st
 		err = page->attr.reg & REG_WP ? 0 : ENOENT;
 		if (err)
 			break;
+		/* What is no page and no swap slot otherwise is passed over: change_pte_range(). */
+		if (must(page, POISON | GUARD))
+			continue;
 		page_reclaim(model, page);
 		if (step->op == OP_UNPROTECT) {
 			unprotect(page);
@@ -170,7 +178,7 @@ static inline void move_page_may(struct model *model, struct page *from, struct 
 		may_stop(out, i, EEXIST);
 	if (may(from, NONE) && !holes)
 		may_stop(out, i, ENOENT);
-	if (may(from, MARK))
+	if (may(from, MARKERS))
 		may_stop(out, i, EFAULT);
 	if (may(from, ANON | SWAP) && from->own & NO)
 		may_stop(out, i, EBUSY);
@@ -189,7 +197,7 @@ static inline void move_page(struct page *from, struct page *to)
 	to->attr = attr;
 	to->mapping_dirty = mapping_dirty;
 	to->joined = joined;
-	to->may = (uint8_t)(was & ~MARK);
+	to->may = (uint8_t)(was & ~MARKERS);
 	/* move_present_pte() makes a new entry; move_swap_pte() takes it along (docs/findings.md). */
 	to->wp = was & SWAP ? from->wp | NO : NO;
 	/* move_zeropage_pte() makes a clean one. */
@@ -243,7 +251,8 @@ static inline void rule_userfault(struct model *model, const struct step *step, 
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = !(model->can & CAN_UFFD) || (step->op != OP_UFFD && !proc->uffd);
+	out->skip = !(model->can & CAN_UFFD) || (step->op != OP_UFFD && !proc->uffd) ||
+		    (step->op == OP_POISON && !(model->can & CAN_POISON));
 	if (out->skip)
 		return;
 	switch (step->op) {
@@ -258,6 +267,7 @@ static inline void rule_userfault(struct model *model, const struct step *step, 
 		break;
 	case OP_COPY:
 	case OP_ZEROPAGE:
+	case OP_POISON:
 		rule_fill(model, step, got, out);
 		break;
 	case OP_PROTECT:

@@ -16,6 +16,7 @@
 #define ENTRY_EXCLUSIVE ((uint64_t)1 << 56)
 #define ENTRY_WP ((uint64_t)1 << 57)
 #define ENTRY_FILE ((uint64_t)1 << 61)
+#define ENTRY_MARKER_KIND 31 /* SWP_PTE_MARKER of include/linux/swap.h is the last one */
 
 /* One process as it is. */
 struct sight {
@@ -133,6 +134,9 @@ static inline int entry_state(uint64_t entry)
 		return NONE;
 	if (mem_is_swap_slot(entry))
 		return SWAP;
+	/* pte_to_pagemap_entry(): the kind of the entry, and above it what kind of marker. */
+	if ((entry & 31) == ENTRY_MARKER_KIND && entry >> 5 & 6)
+		return entry >> 5 & 4 ? GUARD : POISON;
 	return entry & ENTRY_WP ? MARK : 0;
 }
 

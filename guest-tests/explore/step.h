@@ -48,6 +48,8 @@ enum op {
 	OP_DOFORK,
 	OP_WIPEONFORK,
 	OP_KEEPONFORK,
+	OP_GUARD,
+	OP_UNGUARD,
 	OP_READ,
 	OP_WRITE, /* a whole page */
 	OP_POKE, /* one byte */
@@ -59,6 +61,11 @@ enum op {
 	OP_PUNCH, /* fallocate(), FALLOC_FL_PUNCH_HOLE */
 	OP_FILE_WRITE, /* pwrite() of a page */
 	OP_FILE_READ, /* pread() of a byte */
+	OP_VFORK, /* a child in the same memory pokes, and exits */
+	OP_OTHER_READ, /* process_vm_readv() */
+	OP_OTHER_WRITE, /* process_vm_writev() */
+	OP_OTHER_ADVISE, /* process_madvise() */
+	OP_SCAN, /* ioctl(PAGEMAP_SCAN) */
 	OP_UFFD,
 	OP_REGISTER,
 	OP_UNREGISTER,
@@ -67,6 +74,7 @@ enum op {
 	OP_PROTECT,
 	OP_UNPROTECT,
 	OP_MOVE,
+	OP_POISON,
 	OP_WAKE,
 	OP_CLOSE,
 	OP_CLEAR_DIRTY,
@@ -76,7 +84,7 @@ enum op {
 struct step {
 	uint8_t proc, op;
 	uint8_t at, n; /* a range; a page for read, write and poke */
-	uint8_t to; /* where to; the new process's number for fork */
+	uint8_t to; /* where to; for some steps another process's number */
 	uint8_t len; /* the new length */
 	uint8_t byte, spot;
 	uint8_t how; /* a choice of this step's, see below */
@@ -88,7 +96,8 @@ enum { PROT_NO, PROT_R, PROT_RW };
 enum { MAP_HOW_SHARED = 1, MAP_HOW_NOREPLACE = 2, MAP_HOW_POPULATE = 4, MAP_HOW_NORESERVE = 8 };
 static const uint8_t file_how[] = { 0, MAP_HOW_SHARED, MAP_HOW_POPULATE, MAP_HOW_SHARED | MAP_HOW_POPULATE };
 enum { REG_MISSING = 1, REG_WP = 2 };
-enum { UFFD_PLAIN, UFFD_MARKERS };
+enum { UFFD_PLAIN, UFFD_MARKERS, UFFD_ASYNC };
+enum { SCAN_LOOK, SCAN_PROTECT };
 
 /* Fields of a step, in the order in which they are written. */
 enum {
@@ -113,7 +122,10 @@ struct step_form {
 
 static const char *const prot_words[] = { "none", "r", "rw", NULL };
 static const char *const register_words[] = { "?", "missing", "wp", "missing+wp", NULL };
-static const char *const uffd_words[] = { "plain", "markers", NULL };
+static const char *const uffd_words[] = { "plain", "markers", "async", NULL };
+static const char *const other_words[] = { "cold", "pageout", "willneed", NULL };
+static const uint8_t other_op[] = { OP_COLD, OP_PAGEOUT, OP_WILLNEED };
+static const char *const scan_words[] = { "look", "protect", NULL };
 static const char *const copy_words[] = { "plain", "wp", NULL };
 static const char *const move_words[] = { "strict", "holes", NULL };
 static const char *const map_words[] = {
@@ -158,6 +170,8 @@ static const struct step_form forms[OPS] = {
 	[OP_DOFORK] = { "dofork", F_RANGE, NULL },
 	[OP_WIPEONFORK] = { "wipeonfork", F_RANGE, NULL },
 	[OP_KEEPONFORK] = { "keeponfork", F_RANGE, NULL },
+	[OP_GUARD] = { "guard", F_RANGE, NULL },
+	[OP_UNGUARD] = { "unguard", F_RANGE, NULL },
 	[OP_READ] = { "read", F_AT | F_SPOT, NULL },
 	[OP_WRITE] = { "write", F_AT | F_BYTE, NULL },
 	[OP_POKE] = { "poke", F_AT | F_SPOT | F_BYTE, NULL },
@@ -169,6 +183,11 @@ static const struct step_form forms[OPS] = {
 	[OP_PUNCH] = { "punch", F_FILE | F_FROM | F_N, NULL },
 	[OP_FILE_WRITE] = { "file-write", F_FILE | F_FROM | F_BYTE, NULL },
 	[OP_FILE_READ] = { "file-read", F_FILE | F_FROM | F_SPOT, NULL },
+	[OP_VFORK] = { "vfork", F_AT | F_SPOT | F_BYTE, NULL },
+	[OP_OTHER_READ] = { "vm-read", F_AT | F_TO | F_SPOT, NULL },
+	[OP_OTHER_WRITE] = { "vm-write", F_AT | F_TO | F_BYTE, NULL },
+	[OP_OTHER_ADVISE] = { "process-madvise", F_RANGE | F_TO | F_HOW, other_words },
+	[OP_SCAN] = { "pagemap-scan", F_RANGE | F_HOW, scan_words },
 	[OP_UFFD] = { "userfaultfd", F_HOW, uffd_words },
 	[OP_REGISTER] = { "register", F_RANGE | F_HOW, register_words },
 	[OP_UNREGISTER] = { "unregister", F_RANGE, NULL },
@@ -177,10 +196,30 @@ static const struct step_form forms[OPS] = {
 	[OP_PROTECT] = { "writeprotect", F_RANGE, NULL },
 	[OP_UNPROTECT] = { "unprotect", F_RANGE, NULL },
 	[OP_MOVE] = { "move", F_RANGE | F_TO | F_HOW, move_words },
+	[OP_POISON] = { "poison", F_RANGE, NULL },
 	[OP_WAKE] = { "wake", F_RANGE, NULL },
 	[OP_CLOSE] = { "close", 0, NULL },
 	[OP_CLEAR_DIRTY] = { "clear-soft-dirty", 0, NULL },
 };
+
+/* Whether to= is another process, and not a place. */
+static inline int step_has_other(const struct step *step)
+{
+	return step->op == OP_FORK || step->op == OP_OTHER_READ || step->op == OP_OTHER_WRITE ||
+	       step->op == OP_OTHER_ADVISE;
+}
+
+/* Whether its answer has a byte that was read. */
+static inline int step_reads(const struct step *step)
+{
+	return step->op == OP_READ || step->op == OP_FILE_READ || step->op == OP_OTHER_READ;
+}
+
+/* Whether its answer says how many pages were done. */
+static inline int step_counts(const struct step *step)
+{
+	return step->op == OP_COPY || step->op == OP_ZEROPAGE || step->op == OP_POISON || step->op == OP_MOVE;
+}
 
 /* Steps with a choice have one field for it: prot of mprotect is "how", mmap keeps it in "spot". */
 static inline int step_is_mmap(const struct step *step)
@@ -311,7 +350,7 @@ static inline int step_parse(char *line, struct step *step, const char **why)
 	if (forms[step->op].fields & F_LEN && !step->len && step->op != OP_TRUNCATE)
 		return -1;
 	*why = "there is no such process";
-	return step->op == OP_FORK && step->to >= PROCESSES ? -1 : 1;
+	return step_has_other(step) && step->to >= PROCESSES ? -1 : 1;
 }
 
 struct program {

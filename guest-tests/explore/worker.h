@@ -14,14 +14,22 @@
 #include <sys/syscall.h>
 
 #include "calls.h"
+#include "calls_other.h"
 #include "procfile.h"
 
 #define CLONE_PARENT_ (1 << 15) /* <sched.h> has it with all its names */
+
+/* What a worker is told: a step, and the process it is about where that is another one. */
+struct order {
+	struct step step;
+	pid_t other;
+};
 
 /* What a worker says of a step. */
 struct reply {
 	struct answer answer;
 	pid_t child;
+	uint8_t seen[PAGES]; /* what a scan told of each page */
 };
 
 /* Where the program's own file is mapped: one that is linked statically is the only file there. */
@@ -77,8 +85,9 @@ static inline pid_t worker_fork(int slot)
 	worker_loop(slot);
 }
 
-static inline int worker_call(const struct step *step, struct reply *reply)
+static inline int worker_call(const struct order *order, struct reply *reply)
 {
+	const struct step *step = &order->step;
 	void *start = address(step->at);
 	size_t len = step->n * mem_page();
 
@@ -92,6 +101,15 @@ static inline int worker_call(const struct step *step, struct reply *reply)
 	case OP_FILE_WRITE:
 	case OP_FILE_READ:
 		return worker_file(step, &reply->answer.value);
+	case OP_VFORK:
+		return worker_vfork(step, &reply->answer);
+	case OP_OTHER_READ:
+	case OP_OTHER_WRITE:
+		return worker_other_access(step, order->other, &reply->answer.value);
+	case OP_OTHER_ADVISE:
+		return worker_other_advise(step, order->other);
+	case OP_SCAN:
+		return worker_scan(step, reply->seen);
 	case OP_MUNMAP:
 		return munmap(start, len);
 	case OP_RESIZE:
@@ -124,14 +142,16 @@ static void worker_loop(int self)
 {
 	int end = worker.ends[self][1];
 	struct reply reply;
-	struct step step;
+	struct order order;
 
 	worker.self = self;
-	while (read(end, &step, sizeof(step)) == (ssize_t)sizeof(step)) {
+	while (read(end, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
+		const struct step step = order.step;
+
 		memset(&reply, 0, sizeof(reply));
 		if (step.op == OP_READ || step.op == OP_WRITE || step.op == OP_POKE)
 			worker_access(&step, &reply.answer);
-		else if (step.op != OP_EXIT && worker_call(&step, &reply))
+		else if (step.op != OP_EXIT && worker_call(&order, &reply))
 			reply.answer.err = errno;
 		if (step.op == OP_EXIT)
 			_exit(0);
