@@ -64,6 +64,7 @@ static struct {
 	int self;
 	int uffd;
 	int files[FILES];
+	int ring, pipe[2];
 	unsigned int can;
 	char *source; /* pages to copy from */
 	sigjmp_buf escape;

@@ -53,6 +53,7 @@ struct page {
 	uint8_t wp, dirty; /* the entry's uffd-wp and soft-dirty bit */
 	uint8_t mapping_dirty; /* VM_SOFTDIRTY of its mapping */
 	uint8_t lazy; /* MADV_FREE: its bytes may turn to zero at any time until it is written to */
+	uint8_t pinned; /* its frame is held by an io_uring: of which process, from 1 */
 	uint8_t tied; /* surely in the same frame as whatever has the same number */
 	uint8_t joined; /* the mapping goes on from the page before; the look says so */
 	uint32_t frame; /* pages of different numbers are never in one frame */
@@ -68,6 +69,7 @@ struct object {
 
 struct process {
 	uint8_t alive, uffd, markers; /* whether it has a userfaultfd, one with UFFD_FEATURE_WP_UNPOPULATED */
+	uint8_t pins, spliced; /* whether it has an io_uring with buffers; pages in its pipe */
 	uint8_t async; /* the same, UFFD_FEATURE_WP_ASYNC */
 	struct page pages[PAGES];
 };
@@ -85,7 +87,8 @@ enum {
 	CAN_SCAN = 512,
 	CAN_ASYNC = 1024,
 	CAN_POISON = 2048,
-	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON,
+	CAN_PIN = 8192,
+	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
 	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
@@ -93,6 +96,7 @@ enum {
 };
 
 #define OBJECTS 64
+#define SPLICED_MOST 8 /* of the 16 pages that a pipe holds */
 
 struct model {
 	unsigned int can;
@@ -183,6 +187,7 @@ static inline void page_empty(struct page *page)
 	page->wp = NO;
 	page->dirty = NO;
 	page->lazy = 0;
+	page->pinned = 0;
 	page->tied = 0;
 	page->frame = 0;
 	page->bytes = bytes_of(0);
@@ -214,7 +219,8 @@ static inline void page_reclaim(struct model *model, struct page *page)
 	/* An object's page is unmapped even where there is no swap to write it to. */
 	if (page->may & SHMEM && !page->attr.lock)
 		page->may |= NONE;
-	if (!(page->may & ANON) || page->attr.lock)
+	/* "Folio is pinned: keep": what is pinned is its owner's alone, and cannot be unmapped. */
+	if (!(page->may & ANON) || page->attr.lock || page->pinned)
 		return;
 	if (model->can & CAN_SWAP)
 		page->may |= SWAP;

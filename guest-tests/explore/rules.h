@@ -10,7 +10,21 @@
 #include "rules_file.h"
 #include "rules_map.h"
 #include "rules_other.h"
+#include "rules_pin.h"
 #include "rules_uffd.h"
+
+/*
+ * "Page may be pinned, we have to copy": the parent keeps its own, and the child has another
+ * (copy_present_page(), which makes the entry dirty, on x86 soft-dirty too).
+ */
+static inline void fork_pinned(struct model *model, const struct page *mine, struct page *theirs)
+{
+	theirs->pinned = 0;
+	theirs->wp = NO;
+	theirs->dirty = EITHER;
+	theirs->frame = ++model->frames;
+	theirs->tied = must(mine, ANON);
+}
 
 /*
  * fork(2), madvise(2): what MADV_DONTFORK says is not there in the child, MADV_WIPEONFORK's is empty; locks
@@ -26,7 +40,7 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		return;
 	may_be(out, 0);
 	*child = *parent;
-	child->uffd = child->async = 0;
+	child->uffd = child->async = child->pins = child->spliced = 0;
 	for (int i = 0; i < PAGES; i++) {
 		struct page *mine = &parent->pages[i], *theirs = &child->pages[i];
 
@@ -46,6 +60,10 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		}
 		if (mine->attr.shared)
 			continue;
+		if (mine->pinned) {
+			fork_pinned(model, mine, theirs);
+			continue;
+		}
 		if (must(mine, ANON | SWAP))
 			mine->own = theirs->own = NO;
 		else if (may(mine, ANON | SWAP))
@@ -137,6 +155,14 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	case OP_OTHER_WRITE:
 	case OP_OTHER_ADVISE:
 		rule_other(model, step, got, out);
+		break;
+	case OP_PIN:
+	case OP_UNPIN:
+		rule_pin(model, step, out);
+		break;
+	case OP_SPLICE:
+	case OP_DRAIN:
+		rule_splice(model, step, out);
 		break;
 	case OP_SCAN:
 		rule_scan(model, step, out);

@@ -142,6 +142,9 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	for (int state = 1; state < 1 << STATES; state <<= 1)
 		if (was.may & state)
 			result |= fault_from(state, &was, page, write, proc->async);
+	/* What is pinned is written to where it is. */
+	if (write && page->pinned && page->may == ANON)
+		return result;
 	if (write && result == FAULT_OK) {
 		page->frame = ++model->frames;
 		page->tied = 1;
@@ -259,6 +262,8 @@ static inline void rule_access(struct model *model, const struct step *step, con
 		page->wp &= page->attr.reg & REG_WP ? NO : EITHER;
 		page->dirty = YES;
 		page->lazy = 0;
+		if (page->pinned)
+			return;
 		page->frame = ++model->frames;
 		page->tied = 1;
 	}

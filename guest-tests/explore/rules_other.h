@@ -16,7 +16,7 @@
  * A pin for reading: an anonymous page that is not its owner's alone is copied first, or becomes it where
  * nobody else has it any more, and keeps its bits either way (FAULT_FLAG_UNSHARE).
  */
-static inline void pinned(struct model *model, struct page *page)
+static inline void unshared(struct model *model, struct page *page)
 {
 	if (!may(page, ANON) || page->own == YES)
 		return;
@@ -39,7 +39,7 @@ static inline void rule_other_access(struct model *model, const struct step *ste
 	out->values = inner.values;
 	memcpy(out->value, inner.value, sizeof(out->value));
 	if (step->op == OP_OTHER_READ && is_allowed(out, 0))
-		pinned(model, &model->procs[step->to].pages[step->at]);
+		unshared(model, &model->procs[step->to].pages[step->at]);
 }
 
 static inline void rule_other(struct model *model, const struct step *step, const struct answer *got,

@@ -180,14 +180,15 @@ static inline void move_page_may(struct model *model, struct page *from, struct 
 		may_stop(out, i, ENOENT);
 	if (may(from, MARKERS))
 		may_stop(out, i, EFAULT);
-	if (may(from, ANON | SWAP) && from->own & NO)
+	/* Not what is shared, and not what is pinned: move_present_pte(). */
+	if (may(from, ANON | SWAP) && (from->own & NO || from->pinned))
 		may_stop(out, i, EBUSY);
 	*goes = *goes && (may(from, ZERO) || (may(from, NONE) && holes) ||
-			  (may(from, ANON | SWAP) && from->own & YES));
+			  (may(from, ANON | SWAP) && from->own & YES && !from->pinned));
 }
 
 /* One page that was moved; the look tells what it was where that is not sure. */
-static inline void move_page(struct page *from, struct page *to)
+static inline void move_page(struct model *model, struct page *from, struct page *to)
 {
 	struct attr attr = to->attr;
 	uint8_t mapping_dirty = to->mapping_dirty, joined = to->joined;
@@ -202,6 +203,11 @@ static inline void move_page(struct page *from, struct page *to)
 	to->wp = was & SWAP ? from->wp | NO : NO;
 	/* move_zeropage_pte() makes a clean one. */
 	to->dirty = was & ~(ANON | SWAP) ? EITHER : YES;
+	/* It went, so it was its owner's alone: whoever else had it has another. */
+	if (from->own != YES && may(to, ANON | SWAP)) {
+		to->frame = ++model->frames;
+		to->tied = must(to, ANON);
+	}
 	to->own = YES;
 	/* move_present_pte() makes the entry dirty only if it was. */
 	page_empty(from);
@@ -240,7 +246,7 @@ static inline void rule_move(struct model *model, const struct step *step, const
 			      out, &goes);
 		if (!goes || i >= done)
 			break;
-		move_page(&proc->pages[step->at + i], &proc->pages[step->to + i]);
+		move_page(model, &proc->pages[step->at + i], &proc->pages[step->to + i]);
 	}
 	if (i == step->n)
 		may_be(out, 0);

@@ -20,7 +20,7 @@ struct result {
 	int ended; /* it came to its end, or to a finding */
 	int failed; /* the step at which something was found, from 1; 0 none */
 	int carried; /* steps that were carried out */
-	unsigned int times[OPS];
+	unsigned int times[OPS], succeeded[OPS]; /* of those, each kind of step */
 	struct finding finding;
 	struct program program; /* the steps that were carried out */
 };
@@ -110,7 +110,8 @@ static inline int look_places(struct run *run, struct finding *finding)
 		if (!run->model.procs[i / PAGES].alive || !(state & (ANON | SWAP)) || page->frame >= PLACES)
 			continue;
 		was = &run->place[page->frame];
-		if (*was && *was != is && state == ANON && page->tied && moved_by_kernel() == run->moved)
+		if (*was && *was != is && state == ANON && page->tied &&
+		    (page->pinned || moved_by_kernel() == run->moved))
 			return found(finding, "frame", "page %d of process %d has another frame than before",
 				     i % PAGES, i / PAGES);
 		*was = state == ANON && page->tied ? is : 0;
@@ -300,6 +301,7 @@ static inline int run_step(struct run *run, const struct step *step)
 	result->failed = 0;
 	result->carried++;
 	result->times[step->op]++;
+	result->succeeded[step->op] += !reply.answer.err;
 	return 1;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict]
+ * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict] [--tally]
  * steady --replay FILE
  * steady --say FILE [--can N]
  * steady --dry STEPS [--seed S]
@@ -12,7 +12,8 @@
  *
  * Without arguments: a few programs of each swarm (draw.h), from seeds that are always the same, a case a
  * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect of mremap()
- * that docs/findings.md has and programs otherwise keep clear of (not with --strict).
+ * that docs/findings.md has and programs otherwise keep clear of (not with --strict).  --tally tells how often each
+ * step was carried out, and how often it succeeded.
  * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
  * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
  * and --can is what that would have, a sum of CAN_* in model.h.
@@ -27,7 +28,7 @@
 static double seconds;
 static unsigned long long seed = 1;
 static long programs = 12, steps = 40, dry, say_can = CAN_ALL;
-static int strict;
+static int strict, tally;
 static unsigned int can;
 static const char *replay, *say;
 
@@ -78,11 +79,13 @@ static unsigned int probe(void)
 		{ CAN_SCAN, "PAGEMAP_SCAN: pagemap-scan" },
 		{ CAN_ASYNC, "UFFD_FEATURE_WP_ASYNC: userfaultfd how=async" },
 		{ CAN_POISON, "UFFDIO_POISON: poison" },
+		{ CAN_PIN, "io_uring: pin, unpin" },
 		{ CAN_GUARD, "MADV_GUARD_INSTALL: guard, unguard" },
 	};
 	uint64_t features = uffd_features();
 	char *page = mem_map(mem_page(), 0);
 	unsigned int has = 0;
+	int ring;
 
 	look_zero_frame = mem_frame(page) & MEM_FRAME;
 	(void)*(volatile char *)page;
@@ -95,6 +98,9 @@ static unsigned int probe(void)
 	has |= mem_entry(page) & ENTRY_SOFT_DIRTY ? CAN_SOFT_DIRTY : 0;
 	has |= !madvise(page, mem_page(), GUARD_INSTALL) ? CAN_GUARD : 0;
 	has |= scans() ? CAN_SCAN : 0;
+	ring = uring_open();
+	has |= ring >= 0 ? CAN_PIN : 0;
+	close(ring);
 	munmap(page, mem_page());
 	if (features & UFFD_FEATURE_SIGBUS) {
 		has |= CAN_UFFD;
@@ -186,7 +192,7 @@ static void tell_finding(struct trial *trial, const struct result *result)
 static void explore(const struct swarm *swarm)
 {
 	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
-	long carried = 0, i;
+	long carried = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
 
 	prepare();
 	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
@@ -200,6 +206,10 @@ static void explore(const struct swarm *swarm)
 		const struct result *result = trial_run(&trial);
 
 		carried += result->carried;
+		for (int op = 0; op < OPS; op++) {
+			times[op] += result->times[op];
+			succeeded[op] += result->succeeded[op];
+		}
 		if (result->failed) {
 			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
 			tell_finding(&trial, result);
@@ -207,6 +217,9 @@ static void explore(const struct swarm *swarm)
 	}
 	ktap_diag("%s: %ld programs, %ld steps, %.0f a second", swarm->name, i, carried,
 		  (double)carried * 1000 / (mem_now_ms() - begun + 1));
+	for (int op = 0; tally && op < OPS; op++)
+		if (times[op])
+			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
 }
 
 #define SWARM(name, number)                                                                        \
@@ -218,8 +231,9 @@ SWARM(mappings, 0)
 SWARM(advice, 1)
 SWARM(processes, 2)
 SWARM(userfault, 3)
-SWARM(files, 4)
-SWARM(everything, 5)
+SWARM(holders, 4)
+SWARM(files, 5)
+SWARM(everything, 6)
 
 /*
  * The steps of a text up to its end or a line of "---", behind which there is another program; whether it was
@@ -321,7 +335,7 @@ static void model_alone(void)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE, "
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally], --replay FILE, "
 		"--say FILE [--can N] or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
@@ -332,6 +346,7 @@ static const struct ktap_case swarm_cases[] = {
 	{ "advice", advice },
 	{ "processes", processes },
 	{ "userfault", userfault },
+	{ "holders", holders },
 	{ "files", files },
 	{ "everything", everything },
 	{ "mremap-beside-registered", mremap_beside_registered },
@@ -353,8 +368,8 @@ int main(int argc, char **argv)
 		const char **file;
 		char *end;
 
-		if (!strcmp(argv[i], "--strict")) {
-			strict = 1;
+		if (!strcmp(argv[i], "--strict") || !strcmp(argv[i], "--tally")) {
+			*(argv[i][2] == 's' ? &strict : &tally) = 1;
 			continue;
 		}
 		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;

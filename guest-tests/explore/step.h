@@ -66,6 +66,10 @@ enum op {
 	OP_OTHER_WRITE, /* process_vm_writev() */
 	OP_OTHER_ADVISE, /* process_madvise() */
 	OP_SCAN, /* ioctl(PAGEMAP_SCAN) */
+	OP_PIN, /* fixed buffers of an io_uring */
+	OP_UNPIN,
+	OP_SPLICE, /* vmsplice() of a page into a pipe */
+	OP_DRAIN, /* and out of it again */
 	OP_UFFD,
 	OP_REGISTER,
 	OP_UNREGISTER,
@@ -188,6 +192,10 @@ static const struct step_form forms[OPS] = {
 	[OP_OTHER_WRITE] = { "vm-write", F_AT | F_TO | F_BYTE, NULL },
 	[OP_OTHER_ADVISE] = { "process-madvise", F_RANGE | F_TO | F_HOW, other_words },
 	[OP_SCAN] = { "pagemap-scan", F_RANGE | F_HOW, scan_words },
+	[OP_PIN] = { "pin", F_RANGE, NULL },
+	[OP_UNPIN] = { "unpin", 0, NULL },
+	[OP_SPLICE] = { "vmsplice", F_AT, NULL },
+	[OP_DRAIN] = { "drain", 0, NULL },
 	[OP_UFFD] = { "userfaultfd", F_HOW, uffd_words },
 	[OP_REGISTER] = { "register", F_RANGE | F_HOW, register_words },
 	[OP_UNREGISTER] = { "unregister", F_RANGE, NULL },

@@ -15,6 +15,7 @@
 
 #include "calls.h"
 #include "calls_other.h"
+#include "calls_pin.h"
 #include "procfile.h"
 
 #define CLONE_PARENT_ (1 << 15) /* <sched.h> has it with all its names */
@@ -78,6 +79,8 @@ static inline pid_t worker_fork(int slot)
 	if (worker.uffd >= 0)
 		close(worker.uffd);
 	worker.uffd = -1;
+	if (worker_holders_anew())
+		_exit(1);
 	worker_settle();
 	/* It has let go of what it inherited: a userfaultfd is closed when nobody has it open any more. */
 	if (write(worker.ends[slot][1], &ready, sizeof(ready)) != (ssize_t)sizeof(ready))
@@ -108,6 +111,12 @@ static inline int worker_call(const struct order *order, struct reply *reply)
 		return worker_other_access(step, order->other, &reply->answer.value);
 	case OP_OTHER_ADVISE:
 		return worker_other_advise(step, order->other);
+	case OP_PIN:
+	case OP_UNPIN:
+		return worker_pin(step);
+	case OP_SPLICE:
+	case OP_DRAIN:
+		return worker_splice(step);
 	case OP_SCAN:
 		return worker_scan(step, reply->seen);
 	case OP_MUNMAP:
@@ -189,7 +198,8 @@ static inline pid_t worker_start(unsigned int can)
 	sigaction(SIGSEGV, &trap, NULL);
 	sigaction(SIGBUS, &trap, NULL);
 	worker.can = can;
-	worker.uffd = -1;
+	worker.uffd = worker.ring = -1;
+	CHECK_SYS(worker_holders_anew());
 	worker.source = mem_map(room, 0);
 	mem_no_huge(worker.source, room);
 	memset(worker.source, 1, room);
