@@ -8,22 +8,13 @@
 
 #include <stdarg.h>
 
-#include "rss.h"
 #include "sight.h"
 
-static long look_tolerance;
 
 /* What was found: the rule by which it is known again, and what to tell. */
 struct finding {
 	char rule[48];
 	char text[320];
-};
-
-/* What a process is known by beside the model. */
-struct subject {
-	pid_t pid;
-	long own_anon, own_swap, own_shmem; /* pages of its own, outside the arena; -1 before the first look */
-	long reclaimed; /* what the machine had reclaimed when own_shmem was noted */
 };
 
 __attribute__((format(printf, 3, 4))) static inline int found(struct finding *finding, const char *rule,
@@ -203,67 +194,6 @@ static inline int look_bytes(struct model *model, struct process *proc, const st
 	if (fd >= 0)
 		close(fd);
 	return result;
-}
-
-/* Counters of the process against what its page tables show, and both against the model. */
-static inline int look_counters(const struct process *proc, const struct sight *sight, struct subject *subject,
-				struct finding *finding)
-{
-	long locked = 0, anon = 0, shmem = 0, swap = 0;
-	struct rss rss;
-
-	for (int i = 0; i < PAGES; i++) {
-		locked += !!proc->pages[i].attr.lock;
-		anon += sight->state[i] == ANON;
-		shmem += sight->state[i] == SHMEM;
-		swap += sight->state[i] == SWAP;
-	}
-	if (sight->locked != locked)
-		return found(finding, "VmLck", "VmLck is %ld pages, expected %ld", sight->locked, locked);
-	if (look_tolerance)
-		return 0;
-	/* The program's own file may be shared memory: as long as nothing is reclaimed, always the same. */
-	if (sight->shmem - shmem != subject->own_shmem) {
-		long reclaimed = sys_vmstat("pgsteal_kswapd") + sys_vmstat("pgsteal_direct");
-
-		if (subject->own_shmem < 0 || reclaimed != subject->reclaimed)
-			subject->own_shmem = sight->shmem - shmem;
-		subject->reclaimed = reclaimed;
-	}
-	if (sight->shmem - shmem != subject->own_shmem)
-		return found(finding, "RssShmem", "RssShmem is %ld pages, expected %ld by page walk", sight->shmem,
-			     shmem + subject->own_shmem);
-	if (sight->anon - anon == subject->own_anon && sight->swap - swap == subject->own_swap)
-		return 0;
-	/* Pages of its own came or went, or else a counter drifts: the walk over all of it tells. */
-	rss = rss_read(subject->pid);
-	if (rss.rss_anon != rss.walk_anon)
-		return found(finding, "RssAnon", "RssAnon is %ld pages, expected %ld by page walk", rss.rss_anon,
-			     rss.walk_anon);
-	if (rss.vm_swap != rss.walk_swap)
-		return found(finding, "VmSwap", "VmSwap is %ld pages, expected %ld by page walk", rss.vm_swap,
-			     rss.walk_swap);
-	subject->own_anon = rss.rss_anon - anon;
-	subject->own_swap = rss.vm_swap - swap;
-	return 0;
-}
-
-/* All of one process, once. */
-static inline int look_once(struct model *model, int which, struct subject *subject, struct sight *sight,
-			    struct finding *finding)
-{
-	struct process *proc = &model->procs[which];
-
-	if (sight_take(sight, subject->pid))
-		return found(finding, "gone", "process %d cannot be looked at: %m", which);
-	for (int i = 0; i < PAGES; i++)
-		if (look_mapping(&proc->pages[i], &proc->pages[i ? i - 1 : 0], sight, i, model, finding) ||
-		    look_entry(&proc->pages[i], sight, i, model, finding))
-			return -1;
-	return look_bytes(model, proc, sight, subject->pid, finding) ||
-			       look_counters(proc, sight, subject, finding) ?
-		       -1 :
-		       0;
 }
 
 #endif

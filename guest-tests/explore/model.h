@@ -88,7 +88,8 @@ enum {
 	CAN_ASYNC = 1024,
 	CAN_POISON = 2048,
 	CAN_PIN = 8192,
-	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN,
+	CAN_GROUP = 16384, /* a control group with memory.reclaim */
+	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
 	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
@@ -226,6 +227,14 @@ static inline void page_reclaim(struct model *model, struct page *page)
 		page->may |= SWAP;
 	if (page->lazy)
 		page->may |= NONE;
+}
+
+/* Where memory got tight, or a group was told to give some back, any page may have gone. */
+static inline void reclaim_any(struct model *model)
+{
+	for (int i = 0; i < PROCESSES * PAGES; i++)
+		if (model->procs[i / PAGES].alive)
+			page_reclaim(model, &model->procs[i / PAGES].pages[i % PAGES]);
 }
 
 /* Whether a page table entry may be of one of these states, and of these only. */

@@ -180,6 +180,12 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	case OP_KILL:
 		rule_exit(model, step, out);
 		break;
+	case OP_RECLAIM:
+		/* cgroup-v2.rst: as much as it finds; how much that was is not said here. */
+		out->skip = !(model->can & CAN_GROUP);
+		may_be(out, 0);
+		reclaim_any(model);
+		break;
 	case OP_CLEAR_DIRTY:
 		rule_clear_dirty(model, step, out);
 		break;

@@ -10,7 +10,8 @@
 #include <sys/wait.h>
 
 #include "draw.h"
-#include "look.h"
+#include "group.h"
+#include "counters.h"
 #include "rules.h"
 
 #define ANSWER_DEADLINE_MS 60000
@@ -123,14 +124,6 @@ static inline int look_places(struct run *run, struct finding *finding)
 static inline long scanned_by_kernel(void)
 {
 	return sys_vmstat("pgscan_kswapd") + sys_vmstat("pgscan_direct");
-}
-
-/* Where memory got tight, or another was told to give some back, any page may have gone meanwhile. */
-static inline void reclaim_any(struct model *model)
-{
-	for (int i = 0; i < PROCESSES * PAGES; i++)
-		if (model->procs[i / PAGES].alive)
-			page_reclaim(model, &model->procs[i / PAGES].pages[i % PAGES]);
 }
 
 /* A look at all; what passes by while the kernel moves a page is looked at again before it is believed. */
@@ -251,6 +244,10 @@ static inline int run_tell(struct run *run, const struct step *step, struct repl
 		proc_write(path, "4");
 		return 0;
 	}
+	if (step->op == OP_RECLAIM) {
+		group_reclaim(step->how);
+		return 0;
+	}
 	if (step->op == OP_KILL)
 		kill(subject->pid, SIGKILL);
 	else if (write(end, &order, sizeof(order)) != (ssize_t)sizeof(order))
@@ -292,7 +289,7 @@ static inline int run_step(struct run *run, const struct step *step)
 	if (judge_answer(step, &reply.answer, &after, finding))
 		return -1;
 	if (step->op == OP_FORK)
-		run->subjects[step->to] = (struct subject){ reply.child, -1, -1, -1, 0 };
+		run->subjects[step->to] = subject_of(reply.child);
 	if (look_all(run, finding))
 		return -1;
 	if (step->op == OP_SCAN && step->how == SCAN_LOOK && moved == moved_by_kernel() &&
@@ -360,7 +357,8 @@ static inline void run_program(struct result *result, const struct program *prog
 	run.model.known = (uint8_t)known;
 	run.moved = moved_by_kernel();
 	run.scanned = scanned_by_kernel();
-	run.subjects[0] = (struct subject){ worker_start(can), -1, -1, -1, 0 };
+	group_begin(can);
+	run.subjects[0] = subject_of(worker_start(can, group_enter));
 	for (int i = 0; bad >= 0 && i < (program ? program->count : count); i++) {
 		if (program) {
 			bad = run_step(&run, &program->steps[i]);
@@ -382,6 +380,8 @@ static inline void run_program(struct result *result, const struct program *prog
 		kill(run.subjects[i].pid, SIGKILL);
 		(void)waitpid(run.subjects[i].pid, NULL, 0);
 	}
+	if (!result->failed && group_end(can, &result->finding))
+		result->failed = result->program.count;
 	result->ended = 1;
 }
 

@@ -6,7 +6,7 @@
 #ifndef LAB_EXPLORE_SAY_H
 #define LAB_EXPLORE_SAY_H
 
-#include "look.h"
+#include "counters.h"
 #include "rules.h"
 #include "run.h"
 

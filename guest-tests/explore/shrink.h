@@ -50,6 +50,7 @@ static inline struct result *trial_run(const struct trial *trial)
 		}
 		usleep(500);
 	}
+	group_remove(trial->can, pid);
 	if (!shared->ended) {
 		shared->failed = shared->program.count ? shared->program.count : 1;
 		(void)found(&shared->finding, "ended", "the program did not come to its end (status %#x)", status);

@@ -25,7 +25,7 @@ struct sight {
 	uint8_t offset[PAGES]; /* of what maps a memfd */
 	uint64_t entry[PAGES];
 	int state[PAGES];
-	long locked, anon, shmem, swap;
+	long locked, anon, shmem, swap, file, tables;
 };
 
 static uint64_t look_zero_frame;
@@ -166,6 +166,8 @@ static inline int sight_take(struct sight *sight, pid_t pid)
 	sight->anon = proc_pages(text, "RssAnon");
 	sight->shmem = proc_pages(text, "RssShmem");
 	sight->swap = proc_pages(text, "VmSwap");
+	sight->file = proc_pages(text, "RssFile");
+	sight->tables = proc_pages(text, "VmPTE");
 	return 0;
 }
 

@@ -80,6 +80,7 @@ static unsigned int probe(void)
 		{ CAN_ASYNC, "UFFD_FEATURE_WP_ASYNC: userfaultfd how=async" },
 		{ CAN_POISON, "UFFDIO_POISON: poison" },
 		{ CAN_PIN, "io_uring: pin, unpin" },
+		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim" },
 		{ CAN_GUARD, "MADV_GUARD_INSTALL: guard, unguard" },
 	};
 	uint64_t features = uffd_features();
@@ -101,6 +102,7 @@ static unsigned int probe(void)
 	ring = uring_open();
 	has |= ring >= 0 ? CAN_PIN : 0;
 	close(ring);
+	has |= group_works() ? CAN_GROUP : 0;
 	munmap(page, mem_page());
 	if (features & UFFD_FEATURE_SIGBUS) {
 		has |= CAN_UFFD;

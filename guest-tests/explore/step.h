@@ -82,6 +82,7 @@ enum op {
 	OP_WAKE,
 	OP_CLOSE,
 	OP_CLEAR_DIRTY,
+	OP_RECLAIM, /* memory.reclaim of the program's control group */
 	OPS
 };
 
@@ -129,6 +130,7 @@ static const char *const register_words[] = { "?", "missing", "wp", "missing+wp"
 static const char *const uffd_words[] = { "plain", "markers", "async", NULL };
 static const char *const other_words[] = { "cold", "pageout", "willneed", NULL };
 static const uint8_t other_op[] = { OP_COLD, OP_PAGEOUT, OP_WILLNEED };
+static const char *const reclaim_words[] = { "some", "all", NULL };
 static const char *const scan_words[] = { "look", "protect", NULL };
 static const char *const copy_words[] = { "plain", "wp", NULL };
 static const char *const move_words[] = { "strict", "holes", NULL };
@@ -207,6 +209,7 @@ static const struct step_form forms[OPS] = {
 	[OP_POISON] = { "poison", F_RANGE, NULL },
 	[OP_WAKE] = { "wake", F_RANGE, NULL },
 	[OP_CLOSE] = { "close", 0, NULL },
+	[OP_RECLAIM] = { "reclaim", F_HOW, reclaim_words },
 	[OP_CLEAR_DIRTY] = { "clear-soft-dirty", 0, NULL },
 };
 

@@ -38,24 +38,24 @@ struct swarm {
 #define HOLDERS [OP_PIN] = 4, [OP_UNPIN] = 2, [OP_SPLICE] = 3, [OP_DRAIN] = 1
 
 static const struct swarm swarms[] = {
-	{ "mappings", { ALWAYS, MAPPINGS, [OP_FORK] = 1, [OP_PAGEOUT] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
+	{ "mappings", { ALWAYS, MAPPINGS, [OP_FORK] = 1, [OP_PAGEOUT] = 1, [OP_RECLAIM] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
 	{ "advice", { ALWAYS, ADVICE, [OP_FORK] = 2, [OP_EXIT] = 1, [OP_MPROTECT] = 1, [OP_MLOCK] = 1,
-		      [OP_MUNLOCK] = 1, [OP_SCAN] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
+		      [OP_MUNLOCK] = 1, [OP_SCAN] = 1, [OP_RECLAIM] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
 	{ "processes", { ALWAYS, FAMILY, [OP_PAGEOUT] = 2, [OP_MPROTECT] = 2, [OP_REMAP] = 2,
-			 [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MUNMAP] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
+			 [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MUNMAP] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "userfault", { ALWAYS, USERFAULT, [OP_REMAP] = 2, [OP_MPROTECT] = 1, [OP_PAGEOUT] = 2,
 			 [OP_FORK] = 1, [OP_DONTNEED] = 2, [OP_FREE] = 1, [OP_POPULATE_READ] = 1,
-			 [OP_POPULATE_WRITE] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
+			 [OP_POPULATE_WRITE] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "holders", { ALWAYS, HOLDERS, [OP_FORK] = 4, [OP_EXIT] = 1, [OP_KILL] = 1, [OP_PAGEOUT] = 3,
 		       [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MPROTECT] = 1, [OP_REMAP] = 2, [OP_LEAVE] = 1,
 		       [OP_MUNMAP] = 1, [OP_UFFD] = 4, [OP_REGISTER] = 4, [OP_MOVE] = 8, [OP_PROTECT] = 2,
-		       [OP_OTHER_READ] = 1, [OP_OTHER_WRITE] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
+		       [OP_OTHER_READ] = 1, [OP_OTHER_WRITE] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "files", { ALWAYS, FILES_OWN, [OP_REMOVE] = 2, [OP_MPROTECT] = 3, [OP_RESIZE] = 2, [OP_REMAP] = 3, [OP_LEAVE] = 1,
 		     [OP_MLOCK] = 1, [OP_MUNLOCK] = 1, [OP_DONTNEED] = 2, [OP_PAGEOUT] = 3, [OP_WILLNEED] = 1,
 		     [OP_POPULATE_READ] = 2, [OP_POPULATE_WRITE] = 2, [OP_FORK] = 3, [OP_EXIT] = 1,
-		     [OP_MUNMAP] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
+		     [OP_MUNMAP] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "everything", { ALWAYS, MAPPINGS, ADVICE, FAMILY, FILES_OWN, USERFAULT, HOLDERS,
-			  [OP_CLEAR_DIRTY] = 2 }, 1 },
+			  [OP_RECLAIM] = 1, [OP_CLEAR_DIRTY] = 2 }, 1 },
 };
 #define SWARMS ((int)(sizeof(swarms) / sizeof(swarms[0])))
 

@@ -171,7 +171,7 @@ static void worker_loop(int self)
 }
 
 /* The first process of a program; the teller's side. */
-static inline pid_t worker_start(unsigned int can)
+static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 {
 	struct sigaction trap = { .sa_handler = worker_trapped };
 	size_t room = PAGES * mem_page();
@@ -192,6 +192,8 @@ static inline pid_t worker_start(unsigned int can)
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (enter)
+		enter(can);
 	/* Where nobody has the other ends any more, reading ends. */
 	for (int i = 0; i < PROCESSES; i++)
 		close(worker.ends[i][0]);
