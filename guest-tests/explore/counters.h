@@ -16,8 +16,14 @@ struct subject {
 	pid_t pid;
 	long own_anon, own_swap, own_shmem; /* pages of its own, outside the arena; -1 before the first look */
 	long own_file, tables; /* RssFile and VmPTE as they were, in pages */
-	long reclaimed; /* what the machine had reclaimed when own_shmem was noted */
+	long reclaimed; /* what reclaim had looked at when own_shmem was noted */
 };
+
+/* Pages that reclaim looked at by itself: not for MADV_PAGEOUT, whose rule knows.  What a kernel lacks is -1. */
+static inline long scanned_by_kernel(void)
+{
+	return sys_vmstat("pgscan_kswapd") + sys_vmstat("pgscan_direct") + sys_vmstat("pgscan_proactive");
+}
 
 static inline struct subject subject_of(pid_t pid)
 {
@@ -74,7 +80,7 @@ static inline int look_counters(const struct process *proc, const struct sight *
 		return 0;
 	/* The program's own file may be shared memory: as long as nothing is reclaimed, always the same. */
 	if (sight->shmem - shmem != subject->own_shmem) {
-		long reclaimed = sys_vmstat("pgsteal_kswapd") + sys_vmstat("pgsteal_direct");
+		long reclaimed = scanned_by_kernel();
 
 		if (subject->own_shmem < 0 || reclaimed != subject->reclaimed)
 			subject->own_shmem = sight->shmem - shmem;

@@ -51,8 +51,8 @@ static inline void group_reclaim(int all)
 }
 
 /*
- * All processes are gone: what was mapped is no longer, and the memfds are emptied here.  It takes a moment, and
- * for pages that wait for the lists to be told so (drop_caches does).
+ * All processes are gone: what was mapped is no longer, and the memfds are emptied here.  Page tables are freed
+ * when RCU lets them, and pages that wait for their lists when somebody asks (drop_caches does): up to 10 s.
  */
 static inline int group_end(unsigned int can, struct finding *finding)
 {
@@ -64,10 +64,10 @@ static inline int group_end(unsigned int can, struct finding *finding)
 		CHECK_SYS(ftruncate(worker.files[i], 0));
 	if (!(can & CAN_GROUP))
 		return 0;
-	for (int attempt = 0; attempt < 60; attempt++) {
+	for (int attempt = 0; attempt < 75; attempt++) {
 		if (attempt)
 			proc_write("/proc/sys/vm/drop_caches", "1");
-		cgroup_pause(attempt ? 20 : 0);
+		cgroup_pause(!attempt ? 0 : attempt < 25 ? 20 : 200);
 		/* Gathers what each CPU has counted: cgroup_rstat_flush(). */
 		(void)cgroup_read(group_name, "cpu.stat");
 		if (cgroup_read(group_name, "memory.stat"))

@@ -69,6 +69,9 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		else if (may(mine, ANON | SWAP))
 			mine->own = theirs->own = EITHER;
 		theirs->wp = NO;
+		/* A marker is made anew: copy_nonpresent_pte(). */
+		if (may(theirs, MARKERS))
+			theirs->dirty |= NO;
 		if (may(theirs, MARK))
 			theirs->may = (uint8_t)((theirs->may & ~MARK) | NONE);
 		/* Tables of a mapping that never had a page of its own are not copied: vma_needs_copy(). */

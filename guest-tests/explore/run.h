@@ -120,12 +120,6 @@ static inline int look_places(struct run *run, struct finding *finding)
 	return 0;
 }
 
-/* Pages that reclaim looked at by itself: not for MADV_PAGEOUT, whose rule knows. */
-static inline long scanned_by_kernel(void)
-{
-	return sys_vmstat("pgscan_kswapd") + sys_vmstat("pgscan_direct");
-}
-
 /* A look at all; what passes by while the kernel moves a page is looked at again before it is believed. */
 static inline int look_all(struct run *run, struct finding *finding)
 {
