@@ -57,6 +57,8 @@ struct uffdio_zeropage_ {
 	int64_t zeroed;
 };
 #define UFFDIO_ZEROPAGE_ _IOWR(0xAA, 0x04, struct uffdio_zeropage_)
+#define UFFDIO_CONTINUE_ _IOWR(0xAA, 0x07, struct uffdio_poison)
+#define FEATURE_MINOR_SHMEM ((uint64_t)1 << 10)
 #define UFFDIO_COPY_MODE_WP_ ((uint64_t)1 << 1)
 
 static struct {
@@ -203,6 +205,8 @@ static inline int worker_uffd(const struct step *step)
 		api.features |= UFFD_FEATURE_WP_UNPOPULATED;
 	if (step->how == UFFD_ASYNC)
 		api.features |= UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC;
+	if (worker.can & CAN_MINOR)
+		api.features |= FEATURE_MINOR_SHMEM;
 	if (worker.can & CAN_POISON)
 		api.features |= UFFD_FEATURE_POISON;
 	worker.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
@@ -221,6 +225,7 @@ static inline int worker_ioctl(const struct step *step, int *done)
 	struct uffdio_zeropage_ zero = { .range = range };
 	struct uffdio_writeprotect protect = { .range = range };
 	struct uffdio_poison poison = { .range = range };
+	struct uffdio_poison more = { .range = range }; /* struct uffdio_continue is the same */
 	struct uffdio_move move = { .dst = (uint64_t)(uintptr_t)address(step->to),
 				    .src = range.start,
 				    .len = range.len,
@@ -247,6 +252,10 @@ static inline int worker_ioctl(const struct step *step, int *done)
 	case OP_POISON:
 		result = ioctl(worker.uffd, UFFDIO_POISON, &poison);
 		bytes = poison.updated;
+		break;
+	case OP_CONTINUE:
+		result = ioctl(worker.uffd, UFFDIO_CONTINUE_, &more);
+		bytes = more.updated;
 		break;
 	case OP_MOVE:
 		result = ioctl(worker.uffd, UFFDIO_MOVE, &move);

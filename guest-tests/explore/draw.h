@@ -124,7 +124,9 @@ static inline int is_worthwhile(const struct process *proc, int op, int at, int 
 		return plain && one_mapping(proc, at, n) && may(&proc->pages[at], ANON | SWAP | ZERO);
 	case OP_REGISTER:
 		/* Else it is not carried out. */
-		return any_mapped(proc, at, n) && !any_backed(proc, at, n);
+		return attr->shared ? one_mapping(proc, at, n) : any_mapped(proc, at, n) && !any_backed(proc, at, n);
+	case OP_CONTINUE:
+		return attr->reg & REG_MINOR;
 	case OP_PIN:
 		return plain && !attr->reg;
 	default:
@@ -192,7 +194,7 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 	else if (step->op == OP_MMAP)
 		step->how = maps[roll(dice, sizeof(maps))];
 	else if (step->op == OP_REGISTER)
-		step->how = (uint8_t)(1 + roll(dice, 3));
+		step->how = proc->pages[step->at].attr.shared ? REG_MINOR : (uint8_t)(1 + roll(dice, 3));
 	else if (step->op == OP_UFFD || step->op == OP_OTHER_ADVISE)
 		step->how = (uint8_t)roll(dice, 3);
 	else if (fields & F_HOW)
@@ -233,7 +235,8 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 		draw_range(dice, proc, &step);
 		draw_aim(dice, proc, &step);
 		/* What is registered is soon mapped over: so all of a mapping, more often than not. */
-		while (step.op == OP_REGISTER && step.at + step.n < PAGES && roll(dice, 8))
+		while (step.op == OP_REGISTER && step.at + step.n < PAGES && roll(dice, 8) &&
+		       (!proc->pages[step.at].attr.shared || proc->pages[step.at + step.n].joined))
 			step.n++;
 	} else if (forms[step.op].fields & F_AT) {
 		step.at = (uint8_t)draw_page(dice, proc);

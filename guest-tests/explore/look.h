@@ -65,7 +65,8 @@ static inline void attr_text(const struct attr *attr, char *text, size_t size)
 		snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s", prot_words[attr->prot],
 			 attr->shared ? " shared" : "", attr->file > 1 ? " memfd1" : attr->file ? " memfd0" : "",
 			 lock[attr->lock], huge[attr->huge],
-			 attr->reg & REG_MISSING ? " missing" : "", attr->reg & REG_WP ? " wp" : "",
+			 attr->reg & REG_MISSING ? " missing" : "", attr->reg & REG_WP ? " wp" :
+			 attr->reg & REG_MINOR ? " minor" : "",
 			 attr->dontfork ? " dontfork" : "", attr->wipe ? " wipeonfork" : "",
 			 attr->mergeable ? " mergeable" : "");
 }
@@ -109,6 +110,9 @@ static inline int look_entry(struct page *page, const struct sight *sight, int a
 		return found(finding, "state", "page %d is %s, expected %s (entry %s)", at,
 			     states_text(state, got, sizeof(got)), states_text(page->may, want, sizeof(want)),
 			     mem_entry_text(entry));
+	/* What is not mapped of shared memory comes only when it is asked for; what is may go at any time. */
+	if (page->attr.mapped && page->attr.shared)
+		page->may = (uint8_t)(state | NONE);
 	if (!page->attr.mapped || page->attr.shared)
 		return 0;
 	page->may = (uint8_t)state;

@@ -64,6 +64,7 @@ struct page {
 /* Shared anonymous memory, or a memfd: those are the first FILES, and always there. */
 struct object {
 	uint8_t used, pages;
+	uint8_t has[PAGES]; /* whether there is a page, written out or not; without one it reads as zeros */
 	struct bytes bytes[PAGES];
 };
 
@@ -88,8 +89,9 @@ enum {
 	CAN_ASYNC = 1024,
 	CAN_POISON = 2048,
 	CAN_PIN = 8192,
+	CAN_MINOR = 32768, /* userfaultfd's minor faults of shared memory */
 	CAN_GROUP = 16384, /* a control group with memory.reclaim */
-	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP,
+	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP | CAN_MINOR,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
 	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
@@ -170,6 +172,15 @@ static inline struct bytes *object_bytes(struct model *model, const struct page 
 	static struct bytes nowhere;
 
 	return page->offset < PAGES ? &model->objects[page->object].bytes[page->offset] : &nowhere;
+}
+
+/* Whether its object has a page there; never beyond its end. */
+static inline uint8_t *object_has(struct model *model, const struct page *page)
+{
+	static uint8_t nowhere;
+
+	nowhere = NO;
+	return page->offset < PAGES ? &model->objects[page->object].has[page->offset] : &nowhere;
 }
 
 /* The bytes that a page holds: its object's, but where a private mapping has a copy of its own. */
@@ -315,6 +326,7 @@ static inline void model_begin(struct model *model, unsigned int can)
 	for (int i = 0; i < FILES; i++) {
 		model->objects[i].used = 1;
 		model->objects[i].pages = file_pages[i];
+		memset(model->objects[i].has, NO, sizeof(model->objects[i].has));
 	}
 }
 

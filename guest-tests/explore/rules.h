@@ -58,8 +58,11 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 			page_empty(theirs);
 			continue;
 		}
-		if (mine->attr.shared)
+		if (mine->attr.shared) {
+			/* Its tables are not copied. */
+			theirs->may |= NONE;
 			continue;
+		}
 		if (mine->pinned) {
 			fork_pinned(model, mine, theirs);
 			continue;

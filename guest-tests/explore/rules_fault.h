@@ -109,10 +109,35 @@ static inline void fault_around(const struct model *model, struct process *proc)
 	for (int i = 0; i < PAGES; i++) {
 		struct page *page = &proc->pages[i];
 
-		if (!is_backed(page) || !(page->may & (NONE | SHMEM)) || beyond(model, page))
+		/* uffd_disable_fault_around() */
+		if (!is_backed(page) || !(page->may & (NONE | SHMEM)) || beyond(model, page) ||
+		    page->attr.reg & REG_MINOR)
 			continue;
 		page->may |= NONE | SHMEM;
 	}
+}
+
+/*
+ * A page of shared memory.  Registered for minor faults: one that the object has, and that is not mapped, is for
+ * userfaultfd; one that it does not have comes as ever (shmem_get_folio_gfp()).
+ */
+static inline int fault_shared(struct model *model, struct page *page, int write)
+{
+	uint8_t *has = object_has(model, page);
+	int result = FAULT_OK;
+
+	if (beyond(model, page))
+		return FAULT_BUS;
+	if (page->attr.reg & REG_MINOR && page->may & NONE && *has & YES)
+		result = page->may == NONE && *has == YES ? FAULT_BUS : FAULT_OK | FAULT_BUS;
+	/* What was only read is clean, and reclaim may drop it again. */
+	if (result & FAULT_OK)
+		*has = *has == YES ? YES : EITHER;
+	if (write && result == FAULT_OK)
+		*has = YES;
+	if (page->attr.reg & REG_MINOR && result & FAULT_OK)
+		page->may |= SHMEM;
+	return result;
 }
 
 /* An access that the protection allows. */
@@ -125,11 +150,14 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	if (is_backed(page) && (page->attr.shared || !write))
 		fault_around(model, proc);
 	if (page->attr.shared)
-		return beyond(model, page) ? FAULT_BUS : FAULT_OK;
+		return fault_shared(model, page, write);
 	/* shmem_fault() comes before the copy. */
 	if (page->attr.file && page->may == NONE && beyond(model, page))
 		return FAULT_BUS;
 	was = *page;
+	/* do_read_fault(), do_cow_fault(): the file gets a page where it had none. */
+	if (page->attr.file && may(&was, NONE))
+		*object_has(model, page) = *object_has(model, page) == YES ? YES : EITHER;
 	/* What was not its own is copied from the object; where that is not sure, it may be either. */
 	if (page->attr.file && write && must(&was, NONE | SHMEM)) {
 		page->bytes = *object_bytes(model, page);
@@ -188,10 +216,13 @@ static inline void page_either(struct page *page, const struct page *or)
 static inline int fault_next(struct model *model, struct process *proc, int at, int write, int *failed)
 {
 	struct page before = proc->pages[at];
+	uint8_t had = is_backed(&before) ? *object_has(model, &before) : NO;
 	int result = fault(model, proc, at, write);
 
 	if (*failed)
 		page_either(&proc->pages[at], &before);
+	if (*failed && is_backed(&before))
+		*object_has(model, &before) |= had;
 	if (result & FAULT_FAILS)
 		*failed = 1;
 	return result;

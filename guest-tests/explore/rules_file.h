@@ -29,11 +29,17 @@ static inline void object_unmap(struct model *model, int object, int from, int n
 	}
 }
 
+static inline void object_lose(struct object *object, int page)
+{
+	object->bytes[page] = bytes_of(0);
+	object->has[page] = NO;
+}
+
 /* A hole reads as zeros; behind the end there is nothing to punch. */
 static inline void punch(struct model *model, int object, int from, int n)
 {
 	for (int i = from; i < from + n && i < PAGES; i++)
-		model->objects[object].bytes[i] = bytes_of(0);
+		object_lose(&model->objects[object], i);
 	object_unmap(model, object, from, n, 0);
 }
 
@@ -46,7 +52,7 @@ static inline void rule_file(struct model *model, const struct step *step, struc
 	case OP_TRUNCATE:
 		/* What is cut off comes back as zeros. */
 		for (int i = step->len; i < PAGES; i++)
-			object->bytes[i] = bytes_of(0);
+			object_lose(object, i);
 		if (step->len < object->pages)
 			object_unmap(model, step->file, step->len, UINT8_MAX, 1);
 		object->pages = step->len;
@@ -56,6 +62,7 @@ static inline void rule_file(struct model *model, const struct step *step, struc
 		break;
 	case OP_FILE_WRITE:
 		object->bytes[step->from] = bytes_of(step->byte);
+		object->has[step->from] = YES;
 		if (object->pages <= step->from)
 			object->pages = (uint8_t)(step->from + 1);
 		break;

@@ -41,6 +41,7 @@ static inline int object_new(struct model *model, int pages)
 		memset(&model->objects[i], 0, sizeof(model->objects[i]));
 		model->objects[i].used = 1;
 		model->objects[i].pages = (uint8_t)pages;
+		memset(model->objects[i].has, NO, sizeof(model->objects[i].has));
 		return i;
 	}
 	return -1;

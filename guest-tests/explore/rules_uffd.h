@@ -5,7 +5,7 @@
  * Sources: ioctl_userfaultfd(2); v6.12: fs/userfaultfd.c, mfill_atomic(), mwriteprotect_range(),
  * move_pages() and validate_move_areas() in mm/userfaultfd.c, change_pte_range() in mm/mprotect.c.
  *
- * Not modelled, so not carried out: registering shared memory and memfds, and registering anew without write
+ * Not modelled, so not carried out: registering memfds and, but for minor faults, shared memory, and registering anew without write
  * protection what has it.
  */
 #ifndef LAB_EXPLORE_RULES_UFFD_H
@@ -53,15 +53,23 @@ static inline void rule_close(struct model *model, const struct step *step, stru
 	may_be(out, 0);
 }
 
+/* What is modelled: minor faults of shared memory, the other modes of anonymous memory. */
+static inline int takes(const struct page *page, int mode)
+{
+	return mode & REG_MINOR ? page->attr.shared : !is_backed(page);
+}
+
 /* Holes do not matter, but for a range of nothing else; the new mode takes the old one's place. */
 static inline void rule_register(struct model *model, const struct step *step, struct outcome *out)
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = any_backed(proc, step->at, step->n) ||
-		    (step->how & REG_WP && !(model->can & CAN_WP)) || !step->how;
+	out->skip = (step->how & REG_WP && !(model->can & CAN_WP)) || !step->how ||
+		    (step->how & REG_MINOR && !(model->can & CAN_MINOR));
 	for (int i = step->at; i < step->at + step->n; i++)
-		if (proc->pages[i].attr.reg & REG_WP && !(step->how & REG_WP))
+		if (proc->pages[i].attr.mapped && !takes(&proc->pages[i], step->how))
+			out->skip = 1;
+		else if (proc->pages[i].attr.reg & REG_WP && !(step->how & REG_WP))
 			out->skip = 1;
 	if (out->skip)
 		return;
@@ -79,7 +87,7 @@ static inline void rule_unregister(struct model *model, const struct step *step,
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = any_backed(proc, step->at, step->n);
+	/* Any memory is allowed that could be registered: vma_can_userfault(), shmem private or shared. */
 	may_be(out, any_mapped(proc, step->at, step->n) ? 0 : EINVAL);
 	for (int i = step->at; i < step->at + step->n; i++)
 		unregister_page(&proc->pages[i]);
@@ -108,6 +116,9 @@ static inline void rule_fill(struct model *model, const struct step *step, const
 	int allowed = free | (copy ? POISON | GUARD : 0);
 	int done = got ? got->done : step->n, i;
 
+	out->skip = any_backed(proc, step->at, step->n);
+	if (out->skip)
+		return;
 	if (!one_mapping(proc, step->at, step->n) || !proc->pages[step->at].attr.reg) {
 		may_be(out, ENOENT);
 		return;
@@ -132,6 +143,46 @@ static inline void rule_fill(struct model *model, const struct step *step, const
 		page_fresh(model, page);
 		page->dirty = YES;
 		page->wp = step->how ? YES : NO;
+	}
+	if (i == step->n)
+		may_be(out, 0);
+}
+
+/*
+ * UFFDIO_CONTINUE: shared memory only (EINVAL); maps what the object has (EFAULT), within its end (EINVAL), where
+ * nothing is mapped yet (EEXIST): mfill_atomic_pte_continue().
+ */
+static inline void rule_continue(struct model *model, const struct step *step, const struct answer *got,
+				 struct outcome *out)
+{
+	struct process *proc = &model->procs[step->proc];
+	int done = got ? got->done : step->n, i;
+
+	if (!one_mapping(proc, step->at, step->n) || !proc->pages[step->at].attr.reg) {
+		may_be(out, ENOENT);
+		return;
+	}
+	if (!is_backed(&proc->pages[step->at])) {
+		may_be(out, EINVAL);
+		return;
+	}
+	for (i = 0; i < step->n; i++) {
+		struct page *page = &proc->pages[step->at + i];
+		uint8_t *has = object_has(model, page);
+
+		page_reclaim(model, page);
+		if (beyond(model, page)) {
+			may_stop(out, i, EINVAL);
+			break;
+		}
+		if (*has & NO)
+			may_stop(out, i, EFAULT);
+		if (*has & YES && page->may & SHMEM)
+			may_stop(out, i, EEXIST);
+		if (*has == NO || !(page->may & NONE) || i >= done)
+			break;
+		page->may = NONE | SHMEM;
+		*has = YES;
 	}
 	if (i == step->n)
 		may_be(out, 0);
@@ -258,7 +309,8 @@ static inline void rule_userfault(struct model *model, const struct step *step, 
 	struct process *proc = &model->procs[step->proc];
 
 	out->skip = !(model->can & CAN_UFFD) || (step->op != OP_UFFD && !proc->uffd) ||
-		    (step->op == OP_POISON && !(model->can & CAN_POISON));
+		    (step->op == OP_POISON && !(model->can & CAN_POISON)) ||
+		    (step->op == OP_CONTINUE && !(model->can & CAN_MINOR));
 	if (out->skip)
 		return;
 	switch (step->op) {
@@ -279,6 +331,9 @@ static inline void rule_userfault(struct model *model, const struct step *step, 
 	case OP_PROTECT:
 	case OP_UNPROTECT:
 		rule_protect(model, step, out);
+		break;
+	case OP_CONTINUE:
+		rule_continue(model, step, got, out);
 		break;
 	case OP_MOVE:
 		rule_move(model, step, got, out);

@@ -48,7 +48,8 @@ static inline void sight_flags(struct sight *sight, int at, const char *flags)
 		attr->dontfork |= IS("dc");
 		attr->wipe |= IS("wf");
 		attr->mergeable |= IS("mg");
-		attr->reg |= (uint8_t)((IS("um") ? REG_MISSING : 0) | (IS("uw") ? REG_WP : 0));
+		attr->reg |= (uint8_t)((IS("um") ? REG_MISSING : 0) | (IS("uw") ? REG_WP : 0) |
+				       (IS("ui") ? REG_MINOR : 0));
 		attr->huge = IS("hg") ? HUGE_YES : IS("nh") ? HUGE_NO : attr->huge;
 		sight->mapping_dirty[at] |= IS("sd");
 #undef IS

@@ -27,7 +27,7 @@
 
 static double seconds;
 static unsigned long long seed = 1;
-static long programs = 12, steps = 40, dry, say_can = CAN_ALL;
+static long programs = 10, steps = 40, dry, say_can = CAN_ALL;
 static int strict, tally;
 static unsigned int can;
 static const char *replay, *say;
@@ -79,6 +79,7 @@ static unsigned int probe(void)
 		{ CAN_SCAN, "PAGEMAP_SCAN: pagemap-scan" },
 		{ CAN_ASYNC, "UFFD_FEATURE_WP_ASYNC: userfaultfd how=async" },
 		{ CAN_POISON, "UFFDIO_POISON: poison" },
+		{ CAN_MINOR, "UFFD_FEATURE_MINOR_SHMEM: register how=minor, continue" },
 		{ CAN_PIN, "io_uring: pin, unpin" },
 		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim" },
 		{ CAN_GUARD, "MADV_GUARD_INSTALL: guard, unguard" },
@@ -111,6 +112,7 @@ static unsigned int probe(void)
 		has |= features & UFFD_FEATURE_MOVE ? CAN_MOVE : 0;
 		has |= features & UFFD_FEATURE_WP_ASYNC ? CAN_ASYNC : 0;
 		has |= features & UFFD_FEATURE_POISON ? CAN_POISON : 0;
+		has |= features & FEATURE_MINOR_SHMEM ? CAN_MINOR : 0;
 	}
 	if (remaps_many()) {
 		has |= CAN_REMAP_MANY;

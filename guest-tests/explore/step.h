@@ -79,6 +79,7 @@ enum op {
 	OP_UNPROTECT,
 	OP_MOVE,
 	OP_POISON,
+	OP_CONTINUE,
 	OP_WAKE,
 	OP_CLOSE,
 	OP_CLEAR_DIRTY,
@@ -100,7 +101,7 @@ struct step {
 enum { PROT_NO, PROT_R, PROT_RW };
 enum { MAP_HOW_SHARED = 1, MAP_HOW_NOREPLACE = 2, MAP_HOW_POPULATE = 4, MAP_HOW_NORESERVE = 8 };
 static const uint8_t file_how[] = { 0, MAP_HOW_SHARED, MAP_HOW_POPULATE, MAP_HOW_SHARED | MAP_HOW_POPULATE };
-enum { REG_MISSING = 1, REG_WP = 2 };
+enum { REG_MISSING = 1, REG_WP = 2, REG_MINOR = 4 };
 enum { UFFD_PLAIN, UFFD_MARKERS, UFFD_ASYNC };
 enum { SCAN_LOOK, SCAN_PROTECT };
 
@@ -126,7 +127,7 @@ struct step_form {
 };
 
 static const char *const prot_words[] = { "none", "r", "rw", NULL };
-static const char *const register_words[] = { "?", "missing", "wp", "missing+wp", NULL };
+static const char *const register_words[] = { "?", "missing", "wp", "missing+wp", "minor", NULL };
 static const char *const uffd_words[] = { "plain", "markers", "async", NULL };
 static const char *const other_words[] = { "cold", "pageout", "willneed", NULL };
 static const uint8_t other_op[] = { OP_COLD, OP_PAGEOUT, OP_WILLNEED };
@@ -207,6 +208,7 @@ static const struct step_form forms[OPS] = {
 	[OP_UNPROTECT] = { "unprotect", F_RANGE, NULL },
 	[OP_MOVE] = { "move", F_RANGE | F_TO | F_HOW, move_words },
 	[OP_POISON] = { "poison", F_RANGE, NULL },
+	[OP_CONTINUE] = { "continue", F_RANGE, NULL },
 	[OP_WAKE] = { "wake", F_RANGE, NULL },
 	[OP_CLOSE] = { "close", 0, NULL },
 	[OP_RECLAIM] = { "reclaim", F_HOW, reclaim_words },
@@ -229,7 +231,8 @@ static inline int step_reads(const struct step *step)
 /* Whether its answer says how many pages were done. */
 static inline int step_counts(const struct step *step)
 {
-	return step->op == OP_COPY || step->op == OP_ZEROPAGE || step->op == OP_POISON || step->op == OP_MOVE;
+	return step->op == OP_COPY || step->op == OP_ZEROPAGE || step->op == OP_POISON || step->op == OP_CONTINUE ||
+	       step->op == OP_MOVE;
 }
 
 /* Steps with a choice have one field for it: prot of mprotect is "how", mmap keeps it in "spot". */

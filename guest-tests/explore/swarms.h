@@ -33,7 +33,7 @@ struct swarm {
 #define USERFAULT                                                                                  \
 	[OP_UFFD] = 6, [OP_REGISTER] = 8, [OP_UNREGISTER] = 2, [OP_COPY] = 6, [OP_ZEROPAGE] = 4,   \
 	[OP_PROTECT] = 6, [OP_UNPROTECT] = 3, [OP_MOVE] = 8, [OP_WAKE] = 1, [OP_CLOSE] = 1,  \
-	[OP_POISON] = 2, [OP_SCAN] = 4
+	[OP_POISON] = 2, [OP_CONTINUE] = 3, [OP_SCAN] = 4
 
 #define HOLDERS [OP_PIN] = 4, [OP_UNPIN] = 2, [OP_SPLICE] = 3, [OP_DRAIN] = 1
 
@@ -43,9 +43,9 @@ static const struct swarm swarms[] = {
 		      [OP_MUNLOCK] = 1, [OP_SCAN] = 1, [OP_RECLAIM] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
 	{ "processes", { ALWAYS, FAMILY, [OP_PAGEOUT] = 2, [OP_MPROTECT] = 2, [OP_REMAP] = 2,
 			 [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MUNMAP] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
-	{ "userfault", { ALWAYS, USERFAULT, [OP_REMAP] = 2, [OP_MPROTECT] = 1, [OP_PAGEOUT] = 2,
+	{ "userfault", { ALWAYS, USERFAULT, [OP_MAP_FILE] = 3, [OP_FILE_WRITE] = 2, [OP_REMAP] = 2, [OP_MPROTECT] = 1, [OP_PAGEOUT] = 2,
 			 [OP_FORK] = 1, [OP_DONTNEED] = 2, [OP_FREE] = 1, [OP_POPULATE_READ] = 1,
-			 [OP_POPULATE_WRITE] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
+			 [OP_POPULATE_WRITE] = 1, [OP_REMOVE] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "holders", { ALWAYS, HOLDERS, [OP_FORK] = 4, [OP_EXIT] = 1, [OP_KILL] = 1, [OP_PAGEOUT] = 3,
 		       [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MPROTECT] = 1, [OP_REMAP] = 2, [OP_LEAVE] = 1,
 		       [OP_MUNMAP] = 1, [OP_UFFD] = 4, [OP_REGISTER] = 4, [OP_MOVE] = 8, [OP_PROTECT] = 2,
