@@ -69,8 +69,6 @@ static struct {
 	int ring, pipe[2];
 	unsigned int can;
 	char *source; /* pages to copy from */
-	sigjmp_buf escape;
-	volatile sig_atomic_t trapping;
 	int parts;
 	struct {
 		char *start;
@@ -78,6 +76,10 @@ static struct {
 		int writable;
 	} part[8]; /* of the program's file, as it is mapped */
 } worker;
+
+/* Of each thread. */
+static __thread sigjmp_buf escape;
+static __thread volatile sig_atomic_t trapping;
 
 static inline char *address(int page)
 {
@@ -91,17 +93,17 @@ static inline char *spot(int page, int which)
 
 static void worker_trapped(int signal)
 {
-	if (!worker.trapping)
+	if (!trapping)
 		_exit(3);
-	siglongjmp(worker.escape, signal);
+	siglongjmp(escape, signal);
 }
 
 /* An access that may raise a signal. */
 static inline void worker_access(const struct step *step, struct answer *answer)
 {
-	int signal = sigsetjmp(worker.escape, 1);
+	int signal = sigsetjmp(escape, 1);
 
-	worker.trapping = !signal;
+	trapping = !signal;
 	if (signal) {
 		answer->err = signal == SIGBUS ? SIGNAL_BUS : SIGNAL_SEGV;
 		return;
@@ -112,7 +114,7 @@ static inline void worker_access(const struct step *step, struct answer *answer)
 		*(volatile uint8_t *)spot(step->at, step->spot) = step->byte;
 	else
 		memset(address(step->at), step->byte, mem_page());
-	worker.trapping = 0;
+	trapping = 0;
 }
 
 static inline int protection(int prot)

@@ -13,6 +13,7 @@
 #include "group.h"
 #include "counters.h"
 #include "rules.h"
+#include "rules_fail.h"
 
 #define ANSWER_DEADLINE_MS 60000
 
@@ -21,6 +22,7 @@ struct result {
 	int ended; /* it came to its end, or to a finding */
 	int failed; /* the step at which something was found, from 1; 0 none */
 	int carried; /* steps that were carried out */
+	int refused; /* times that one was refused for want of memory */
 	unsigned int times[OPS], succeeded[OPS]; /* of those, each kind of step */
 	struct finding finding;
 	struct program program; /* the steps that were carried out */
@@ -29,6 +31,9 @@ struct result {
 /* Numbers of frames whose place is kept in mind. */
 #define PLACES 8192
 
+/* What passes by while the kernel moves a page is looked at again, so often at most. */
+#define LOOKS 4
+
 struct run {
 	struct model model;
 	uint64_t place[PLACES]; /* the frame in which the pages of a number were last seen */
@@ -36,6 +41,7 @@ struct run {
 	struct subject subjects[PROCESSES];
 	struct sight sights[PROCESSES];
 	struct result *result;
+	int looks; /* how often look_all() looks before it believes */
 };
 
 struct frame_seen {
@@ -127,7 +133,7 @@ static inline int look_all(struct run *run, struct finding *finding)
 	int bad = 0;
 
 	before = run->model;
-	for (int attempt = 0; attempt < 4; attempt++) {
+	for (int attempt = 0; attempt < run->looks; attempt++) {
 		if (attempt)
 			usleep(20000);
 		run->model = before;
@@ -223,15 +229,20 @@ static inline int run_hear(int end, pid_t pid, struct reply *reply, struct findi
 	return found(finding, "hang", "the step did not come back within %d s", ANSWER_DEADLINE_MS / 1000);
 }
 
-static inline int run_tell(struct run *run, const struct step *step, struct reply *reply,
-			   struct finding *finding)
+/* second is what is done beside it, or NULL. */
+static inline int run_tell(struct run *run, const struct step *step, const struct step *second,
+			   struct reply *reply, struct finding *finding)
 {
 	struct subject *subject = &run->subjects[step->proc];
-	struct order order = { *step, step_has_other(step) ? run->subjects[step->to].pid : 0 };
+	struct order order = { .step = *step, .other = step_has_other(step) ? run->subjects[step->to].pid : 0 };
 	int end = worker.ends[step->proc][0], status;
 	struct reply ready;
 	char path[64];
 
+	if (second) {
+		order.paired = 1;
+		order.second = *second;
+	}
 	memset(reply, 0, sizeof(*reply));
 	if (step->op == OP_CLEAR_DIRTY) {
 		snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)subject->pid);
@@ -258,7 +269,30 @@ static inline int run_tell(struct run *run, const struct step *step, struct repl
 		       0;
 }
 
-/* One step: 1 carried out, 0 not, -1 a finding. */
+/* What a step's try came to, see run_step(). */
+enum { RUN_FINDING = -1, RUN_SKIPPED, RUN_DONE, RUN_REFUSED, RUN_PARTLY };
+
+/*
+ * A step that could not get memory: it says so, and leaves everything as it was.  Where a part of it may have been
+ * done, nobody knows which: what the program would do then is not judged.
+ */
+static inline int run_refused(struct run *run, const struct step *step, const struct answer *answer,
+			      const struct outcome *out)
+{
+	struct finding *finding = &run->result->finding;
+
+	if (!fail_allowed(step, answer->err) && !is_allowed(out, answer->err))
+		return found(finding, "answer", "got %s where an allocation failed, expected ENOMEM", answer_name(answer->err));
+	if (!fail_whole(&run->model, step) || answer->done)
+		return RUN_PARTLY;
+	fail_traces(&run->model, step);
+	return look_all(run, finding) ? RUN_FINDING : RUN_REFUSED;
+}
+
+/*
+ * One step.  RUN_DONE, RUN_SKIPPED where it makes no sense here, RUN_FINDING; of one that was refused for want of
+ * memory RUN_REFUSED, and RUN_PARTLY where the model knows no more what is there.
+ */
 static inline int run_step(struct run *run, const struct step *step)
 {
 	static struct model ahead;
@@ -270,30 +304,38 @@ static inline int run_step(struct run *run, const struct step *step)
 
 	ahead = run->model;
 	model_step(&ahead, step, NULL, &before);
-	if (before.skip)
-		return 0;
+	if (before.skip || (step->fail && !fail_tried(step)))
+		return RUN_SKIPPED;
 	result->program.steps[result->program.count++] = *step;
 	result->failed = result->program.count;
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
-	if (run_tell(run, step, &reply, finding))
-		return -1;
+	if (run_tell(run, step, NULL, &reply, finding))
+		return RUN_FINDING;
+	if (reply.failed && (reply.answer.err || (step_is_mmap(step) && step->how & MAP_HOW_POPULATE))) {
+		int came = reply.answer.err ? run_refused(run, step, &reply.answer, &before) : RUN_PARTLY;
+
+		if (came != RUN_FINDING)
+			result->failed = 0;
+		result->refused++;
+		return came;
+	}
 	model_step(&run->model, step, &reply.answer, &after);
 	after.values = before.values;
 	memcpy(after.value, before.value, sizeof(after.value));
 	if (judge_answer(step, &reply.answer, &after, finding))
-		return -1;
+		return RUN_FINDING;
 	if (step->op == OP_FORK)
 		run->subjects[step->to] = subject_of(reply.child);
 	if (look_all(run, finding))
-		return -1;
+		return RUN_FINDING;
 	if (step->op == OP_SCAN && step->how == SCAN_LOOK && moved == moved_by_kernel() &&
 	    look_scan(run, step, reply.seen, finding))
-		return -1;
+		return RUN_FINDING;
 	result->failed = 0;
 	result->carried++;
 	result->times[step->op]++;
 	result->succeeded[step->op] += !reply.answer.err;
-	return 1;
+	return RUN_DONE;
 }
 
 /* The memfds are as long as the model has it, and hold what it has. */
@@ -325,58 +367,13 @@ static inline int run_end(struct run *run)
 
 	for (int i = 0; i < PROCESSES; i++) {
 		step.proc = (uint8_t)i;
-		if (run->model.procs[i].alive && alive(&run->model) > 1 && run_step(run, &step) < 0)
+		if (run->model.procs[i].alive && alive(&run->model) > 1 && run_step(run, &step) == RUN_FINDING)
 			return -1;
 	}
 	if (!look_files(run, &run->result->finding))
 		return 0;
 	run->result->failed = run->result->program.count;
 	return -1;
-}
-
-/*
- * Carry out a program of text, or one that is drawn (count steps at most), from its beginning.  Called in a
- * process of its own, which ends afterwards.
- */
-static inline void run_program(struct result *result, const struct program *program, struct drawing *drawing,
-			       int count, unsigned int can, int known)
-{
-	static struct run run;
-	struct step step;
-	int bad = 0;
-
-	memset(result, 0, sizeof(*result));
-	run.result = result;
-	model_begin(&run.model, can);
-	run.model.known = (uint8_t)known;
-	run.moved = moved_by_kernel();
-	run.scanned = scanned_by_kernel();
-	group_begin(can);
-	run.subjects[0] = subject_of(worker_start(can, group_enter));
-	for (int i = 0; bad >= 0 && i < (program ? program->count : count); i++) {
-		if (program) {
-			bad = run_step(&run, &program->steps[i]);
-			continue;
-		}
-		/* What makes no sense here is drawn anew. */
-		for (int tries = 0; tries < 20; tries++) {
-			step = draw_step(drawing, &run.model);
-			bad = run_step(&run, &step);
-			if (bad)
-				break;
-		}
-	}
-	if (bad >= 0)
-		(void)run_end(&run);
-	for (int i = 0; i < PROCESSES; i++) {
-		if (!run.model.procs[i].alive)
-			continue;
-		kill(run.subjects[i].pid, SIGKILL);
-		(void)waitpid(run.subjects[i].pid, NULL, 0);
-	}
-	if (!result->failed && group_end(can, &result->finding))
-		result->failed = result->program.count;
-	result->ended = 1;
 }
 
 #endif

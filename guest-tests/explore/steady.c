@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict] [--tally]
+ * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict] [--tally] [--failing | --racing]
  * steady --replay FILE
  * steady --say FILE [--can N]
  * steady --dry STEPS [--seed S]
@@ -28,7 +28,7 @@
 static double seconds;
 static unsigned long long seed = 1;
 static long programs = 10, steps = 40, dry, say_can = CAN_ALL;
-static int strict, tally;
+static int strict, tally, failing, racing;
 static unsigned int can;
 static const char *replay, *say;
 
@@ -156,6 +156,15 @@ static void prepare(void)
 		(void)knob_set("/sys/kernel/mm/ksm/run", "0");
 }
 
+/* For what has an allocation fail; the whole case is skipped where none can. */
+static void prepare_faults(void)
+{
+	const char *why = fault_prepare();
+
+	if (why)
+		ktap_skip("%s", why);
+}
+
 static void tell_program(const struct program *program)
 {
 	char line[160];
@@ -196,9 +205,11 @@ static void tell_finding(struct trial *trial, const struct result *result)
 static void explore(const struct swarm *swarm)
 {
 	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
-	long carried = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
+	long carried = 0, refused = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
 
 	prepare();
+	if (failing)
+		prepare_faults();
 	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
 		struct trial trial = {
 			.swarm = swarm,
@@ -206,10 +217,12 @@ static void explore(const struct swarm *swarm)
 			.count = (int)steps,
 			.can = can,
 			.known = !strict,
+			.mode = failing ? MODE_FAILING : racing ? MODE_RACING : MODE_STEADY,
 		};
 		const struct result *result = trial_run(&trial);
 
 		carried += result->carried;
+		refused += result->refused;
 		for (int op = 0; op < OPS; op++) {
 			times[op] += result->times[op];
 			succeeded[op] += result->succeeded[op];
@@ -224,6 +237,8 @@ static void explore(const struct swarm *swarm)
 	for (int op = 0; tally && op < OPS; op++)
 		if (times[op])
 			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
+	if (failing)
+		ktap_diag("%s: %ld times an allocation failed and the step with it", swarm->name, refused);
 }
 
 #define SWARM(name, number)                                                                        \
@@ -281,6 +296,9 @@ static void carry_out(FILE *text, const char *name)
 	const struct result *result;
 
 	CHECK(!read_program(text, name, &program), "%s: one program at a time", name);
+	for (int i = 0; i < program.count; i++)
+		if (program.steps[i].fail)
+			prepare_faults();
 	result = trial_run(&trial);
 	if (result->failed)
 		tell_finding(&trial, result);
@@ -339,7 +357,7 @@ static void model_alone(void)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally], --replay FILE, "
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally] [--failing | --racing],  --replay FILE, "
 		"--say FILE [--can N] or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
@@ -372,8 +390,14 @@ int main(int argc, char **argv)
 		const char **file;
 		char *end;
 
-		if (!strcmp(argv[i], "--strict") || !strcmp(argv[i], "--tally")) {
-			*(argv[i][2] == 's' ? &strict : &tally) = 1;
+		int *flag = !strcmp(argv[i], "--strict")  ? &strict :
+			    !strcmp(argv[i], "--tally")   ? &tally :
+			    !strcmp(argv[i], "--failing") ? &failing :
+			    !strcmp(argv[i], "--racing")  ? &racing :
+							    NULL;
+
+		if (flag) {
+			*flag = 1;
 			continue;
 		}
 		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;

@@ -95,6 +95,8 @@ struct step {
 	uint8_t byte, spot;
 	uint8_t how; /* a choice of this step's, see below */
 	uint8_t file, from; /* a memfd, and a page of it */
+	uint8_t beside; /* carried out at the same time as the step before */
+	uint8_t fail; /* which of its allocations fails, from 1; 0 none */
 };
 
 /* What MMAP, UFFD, REGISTER, COPY, MOVE and MPROTECT can be told. */
@@ -255,7 +257,7 @@ static inline int step_prot_of(const struct step *step)
 static inline void step_print(const struct step *step, char *text, size_t size)
 {
 	const struct step_form *form = &forms[step->op];
-	int used = snprintf(text, size, "%d %s", step->proc, form->name);
+	int used = snprintf(text, size, "%s%d %s", step->beside ? "& " : "", step->proc, form->name);
 
 #define PUT(field, ...)                                                                            \
 	do {                                                                                       \
@@ -273,6 +275,8 @@ static inline void step_print(const struct step *step, char *text, size_t size)
 	PUT(F_SPOT, " spot=%d", step->spot);
 	PUT(F_BYTE, " byte=%d", step->byte);
 #undef PUT
+	if (step->fail)
+		(void)snprintf(text + used, size - (size_t)used, " fail=%d", step->fail);
 }
 
 static inline int step_word(const char *const *words, const char *word)
@@ -315,6 +319,11 @@ static inline const char *step_field(struct step *step, char *name)
 		step->how = (uint8_t)number;
 		return number < 0 ? "this step has no such how=" : NULL;
 	}
+	if (!strcmp(name, "fail")) {
+		number = strtol(value, &end, 10);
+		step->fail = (uint8_t)number;
+		return *end || number < 1 || number > 255 ? "fail is the number of an allocation, 1 to 255" : NULL;
+	}
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (strcmp(numbers[i].name, name) || !(form->fields & numbers[i].field))
 			continue;
@@ -339,8 +348,14 @@ static inline int step_parse(char *line, struct step *step, const char **why)
 	word = strtok_r(line, blanks, &rest);
 	if (!word)
 		return 0;
+	if (!strcmp(word, "&")) {
+		step->beside = 1;
+		word = strtok_r(NULL, blanks, &rest);
+	}
+	*why = "a line begins with the number of a process, 0 to 3, or with & and that";
+	if (!word)
+		return -1;
 	if (word[0] < '0' || word[0] >= '0' + PROCESSES || word[1]) {
-		*why = "a line begins with the number of a process, 0 to 3";
 		return -1;
 	}
 	step->proc = (uint8_t)(word[0] - '0');

@@ -15,7 +15,9 @@
 
 #include "calls.h"
 #include "calls_other.h"
+#include "beside.h"
 #include "calls_pin.h"
+#include "fault.h"
 #include "procfile.h"
 
 #define CLONE_PARENT_ (1 << 15) /* <sched.h> has it with all its names */
@@ -24,12 +26,15 @@
 struct order {
 	struct step step;
 	pid_t other;
+	int paired; /* with this one beside it: */
+	struct step second;
 };
 
 /* What a worker says of a step. */
 struct reply {
-	struct answer answer;
+	struct answer answer, second;
 	pid_t child;
+	int failed; /* an allocation was made to fail */
 	uint8_t seen[PAGES]; /* what a scan told of each page */
 };
 
@@ -79,6 +84,7 @@ static inline pid_t worker_fork(int slot)
 	if (worker.uffd >= 0)
 		close(worker.uffd);
 	worker.uffd = -1;
+	beside.there = 0;
 	if (worker_holders_anew())
 		_exit(1);
 	worker_settle();
@@ -147,6 +153,29 @@ static inline int worker_call(const struct order *order, struct reply *reply)
 	}
 }
 
+/* An access or a call; its errno goes into the answer. */
+static inline void worker_do(const struct order *order, struct reply *reply)
+{
+	const struct step *step = &order->step;
+
+	if (step->op == OP_READ || step->op == OP_WRITE || step->op == OP_POKE)
+		worker_access(step, &reply->answer);
+	else if (worker_call(order, reply))
+		reply->answer.err = errno;
+}
+
+struct second {
+	struct order order;
+	struct reply reply;
+};
+
+static void worker_second(void *what)
+{
+	struct second *second = what;
+
+	worker_do(&second->order, &second->reply);
+}
+
 static void worker_loop(int self)
 {
 	int end = worker.ends[self][1];
@@ -156,12 +185,23 @@ static void worker_loop(int self)
 	worker.self = self;
 	while (read(end, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
 		const struct step step = order.step;
+		int armed = fault_arm(step.fail);
 
 		memset(&reply, 0, sizeof(reply));
-		if (step.op == OP_READ || step.op == OP_WRITE || step.op == OP_POKE)
-			worker_access(&step, &reply.answer);
-		else if (step.op != OP_EXIT && worker_call(&order, &reply))
-			reply.answer.err = errno;
+		if (order.paired) {
+			static struct second second;
+
+			memset(&second, 0, sizeof(second));
+			second.order.step = order.second;
+			beside_start(worker_second, &second);
+			beside_meet();
+			worker_do(&order, &reply);
+			beside_end();
+			reply.second = second.reply.answer;
+		} else if (step.op != OP_EXIT) {
+			worker_do(&order, &reply);
+		}
+		reply.failed = fault_disarm(armed);
 		if (step.op == OP_EXIT)
 			_exit(0);
 		if (write(end, &reply, sizeof(reply)) != (ssize_t)sizeof(reply))
