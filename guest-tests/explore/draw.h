@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Drawing programs: a seed makes one, and the same one wherever the model is the same.  A swarm says how
- * often each step comes, so that rare ones are not drowned by common ones.
+ * Drawing programs: a seed makes one, and the same one wherever the model is the same.
  */
 #ifndef LAB_EXPLORE_DRAW_H
 #define LAB_EXPLORE_DRAW_H
 
 #include "model.h"
-
-struct swarm {
-	const char *name;
-	uint8_t weight[OPS];
-	int subset; /* of each program's own, half of the steps do not come at all */
-};
+#include "swarms.h"
 
 struct dice {
 	uint64_t state;
@@ -35,35 +29,6 @@ static inline struct dice dice_of(uint64_t seed)
 		(void)roll(&dice, 2);
 	return dice;
 }
-
-/* Steps that every program has: without them the others have nothing to do. */
-#define ALWAYS [OP_MMAP] = 8, [OP_WRITE] = 8, [OP_POKE] = 4, [OP_READ] = 8
-
-#define MAPPINGS                                                                                   \
-	[OP_MUNMAP] = 3, [OP_RESIZE] = 4, [OP_REMAP] = 6, [OP_LEAVE] = 3, [OP_MPROTECT] = 6,       \
-	[OP_MLOCK] = 3, [OP_MLOCK_ONFAULT] = 2, [OP_MUNLOCK] = 3
-#define ADVICE                                                                                     \
-	[OP_DONTNEED] = 4, [OP_FREE] = 4, [OP_COLD] = 2, [OP_PAGEOUT] = 6, [OP_WILLNEED] = 3,      \
-	[OP_POPULATE_READ] = 3, [OP_POPULATE_WRITE] = 3, [OP_HUGEPAGE] = 1, [OP_NOHUGEPAGE] = 1,   \
-	[OP_COLLAPSE] = 1, [OP_MERGEABLE] = 1, [OP_UNMERGEABLE] = 1
-#define FAMILY                                                                                     \
-	[OP_FORK] = 4, [OP_EXIT] = 1, [OP_KILL] = 1, [OP_DONTFORK] = 1, [OP_DOFORK] = 1,           \
-	[OP_WIPEONFORK] = 2, [OP_KEEPONFORK] = 1
-#define USERFAULT                                                                                  \
-	[OP_UFFD] = 6, [OP_REGISTER] = 8, [OP_UNREGISTER] = 2, [OP_COPY] = 6, [OP_ZEROPAGE] = 4,   \
-	[OP_PROTECT] = 6, [OP_UNPROTECT] = 3, [OP_MOVE] = 8, [OP_WAKE] = 1, [OP_CLOSE] = 1
-
-static const struct swarm swarms[] = {
-	{ "mappings", { ALWAYS, MAPPINGS, [OP_FORK] = 1, [OP_PAGEOUT] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
-	{ "advice", { ALWAYS, ADVICE, [OP_FORK] = 2, [OP_EXIT] = 1, [OP_MPROTECT] = 1, [OP_MLOCK] = 1,
-		      [OP_MUNLOCK] = 1, [OP_CLEAR_DIRTY] = 2 }, 0 },
-	{ "processes", { ALWAYS, FAMILY, [OP_PAGEOUT] = 2, [OP_MPROTECT] = 2, [OP_REMAP] = 2,
-			 [OP_DONTNEED] = 1, [OP_FREE] = 1, [OP_MUNMAP] = 1, [OP_CLEAR_DIRTY] = 1 }, 0 },
-	{ "userfault", { ALWAYS, USERFAULT, [OP_REMAP] = 2, [OP_MPROTECT] = 1, [OP_PAGEOUT] = 2,
-			 [OP_FORK] = 1, [OP_DONTNEED] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
-	{ "everything", { ALWAYS, MAPPINGS, ADVICE, FAMILY, USERFAULT, [OP_CLEAR_DIRTY] = 2 }, 1 },
-};
-#define SWARMS ((int)(sizeof(swarms) / sizeof(swarms[0])))
 
 struct drawing {
 	struct dice dice;
@@ -122,6 +87,78 @@ static inline int draw_place(struct dice *dice, const struct process *proc, int 
 	return to;
 }
 
+static inline int pages_mapped(const struct process *proc)
+{
+	int count = 0;
+
+	for (int i = 0; i < PAGES; i++)
+		count += proc->pages[i].attr.mapped;
+	return count;
+}
+
+static inline int registered(const struct process *proc)
+{
+	for (int i = 0; i < PAGES; i++)
+		if (proc->pages[i].attr.reg)
+			return 1;
+	return 0;
+}
+
+/* Whether a step has something to do there: a guess, by which steps are aimed. */
+static inline int is_worthwhile(const struct process *proc, int op, int at, int n)
+{
+	const struct attr *attr = &proc->pages[at].attr;
+	int plain = attr->mapped && !is_backed(&proc->pages[at]) && attr->prot == PROT_RW;
+
+	switch (op) {
+	case OP_COPY:
+	case OP_ZEROPAGE:
+	case OP_POISON:
+		return attr->reg && may(&proc->pages[at], NONE | MARK);
+	case OP_PROTECT:
+	case OP_UNPROTECT:
+		return attr->reg & REG_WP;
+	case OP_SCAN:
+		return attr->reg & REG_WP && proc->async;
+	case OP_MOVE:
+		return plain && one_mapping(proc, at, n) && may(&proc->pages[at], ANON | SWAP | ZERO);
+	case OP_REGISTER:
+		/* Else it is not carried out. */
+		return attr->shared ? one_mapping(proc, at, n) : any_mapped(proc, at, n) && !any_backed(proc, at, n);
+	case OP_CONTINUE:
+		return attr->reg & REG_MINOR;
+	case OP_PIN:
+		return plain && !attr->reg;
+	default:
+		return 1;
+	}
+}
+
+/* Most are aimed where they have something to do. */
+static inline void draw_aim(struct dice *dice, const struct process *proc, struct step *step)
+{
+	for (int tries = roll(dice, 6) ? 0 : 48; tries < 48; tries++) {
+		if (is_worthwhile(proc, step->op, step->at, step->n))
+			return;
+		step->n = (uint8_t)(1 + roll(dice, 3));
+		step->at = (uint8_t)roll(dice, (uint32_t)(PAGES - step->n + 1));
+	}
+}
+
+/* Where UFFDIO_MOVE may go to: empty, and registered. */
+static inline int draw_target(struct dice *dice, const struct process *proc, int n)
+{
+	int to = 0;
+
+	for (int tries = roll(dice, 6) ? 0 : 48; tries < 48; tries++) {
+		to = (int)roll(dice, (uint32_t)(PAGES - n + 1));
+		if (proc->pages[to].attr.reg && proc->pages[to].attr.prot == PROT_RW && one_mapping(proc, to, n) &&
+		    must(&proc->pages[to], NONE))
+			return to;
+	}
+	return to;
+}
+
 /* What else a step is told. */
 static inline void draw_fields(struct dice *dice, const struct process *proc, struct step *step)
 {
@@ -129,7 +166,7 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 	unsigned int fields = forms[step->op].fields;
 	int len = step->n;
 
-	if (fields & F_LEN) {
+	if (fields & F_LEN && step->n) {
 		len = step->n + (int)roll(dice, 7) - 3;
 		if (step->op == OP_REMAP && roll(dice, 2))
 			len = step->n;
@@ -137,18 +174,29 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		step->len = (uint8_t)len;
 	}
 	if (fields & F_TO)
-		step->to = (uint8_t)(step->op == OP_FORK ? roll(dice, PROCESSES) :
-							   (uint32_t)draw_place(dice, proc, len));
+		step->to = (uint8_t)(step_has_other(step)  ? (int)roll(dice, PROCESSES) :
+				     step->op == OP_MOVE ? draw_target(dice, proc, step->n) :
+							   draw_place(dice, proc, len));
 	if (fields & F_BYTE)
 		step->byte = (uint8_t)roll(dice, 6);
 	if (fields & F_PROT)
 		*step_prot(step) = (uint8_t)(roll(dice, 10) < 7 ? PROT_RW : roll(dice, 3) ? PROT_R : PROT_NO);
 	else if (fields & F_SPOT)
 		step->spot = (uint8_t)roll(dice, SPOTS);
-	if (step->op == OP_MMAP)
+	if (fields & F_FILE)
+		step->file = (uint8_t)roll(dice, FILES);
+	if (fields & F_FROM)
+		step->from = (uint8_t)roll(dice, 14);
+	if (step->op == OP_MAP_FILE)
+		step->how = (uint8_t)(roll(dice, 3) ? roll(dice, 2) : 2 + roll(dice, 2));
+	else if (step->op == OP_TRUNCATE)
+		step->len = (uint8_t)roll(dice, 17);
+	else if (step->op == OP_MMAP)
 		step->how = maps[roll(dice, sizeof(maps))];
 	else if (step->op == OP_REGISTER)
-		step->how = (uint8_t)(1 + roll(dice, 3));
+		step->how = proc->pages[step->at].attr.shared ? REG_MINOR : (uint8_t)(1 + roll(dice, 3));
+	else if (step->op == OP_UFFD || step->op == OP_OTHER_ADVISE)
+		step->how = (uint8_t)roll(dice, 3);
 	else if (fields & F_HOW)
 		step->how = (uint8_t)roll(dice, 2);
 }
@@ -170,13 +218,26 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 	ticket = roll(dice, sum);
 	while (ticket >= drawing->weight[step.op])
 		ticket -= drawing->weight[step.op++];
-	if (!any_mapped(proc, 0, PAGES))
+	/* Where there is little room left, most of what is there shall stay. */
+	if (step_is_mmap(&step) && pages_mapped(proc) > PAGES / 2 && roll(dice, 2))
+		step.op = OP_WRITE;
+	/* What needs a registration begins with one. */
+	if (step.op > OP_UFFD && step.op < OP_WAKE && roll(dice, 8))
+		step.op = !proc->uffd ? OP_UFFD : registered(proc) ? step.op : OP_REGISTER;
+	if (!any_mapped(proc, 0, PAGES) && step.op != OP_MAP_FILE)
 		step.op = OP_MMAP;
-	if (step.op == OP_MMAP) {
+	if (step.op == OP_PUNCH) {
+		step.n = (uint8_t)(1 + roll(dice, 5));
+	} else if (step_is_mmap(&step)) {
 		step.n = (uint8_t)(1 + roll(dice, 10));
 		step.at = (uint8_t)draw_place(dice, proc, step.n);
 	} else if (forms[step.op].fields & F_N) {
 		draw_range(dice, proc, &step);
+		draw_aim(dice, proc, &step);
+		/* What is registered is soon mapped over: so all of a mapping, more often than not. */
+		while (step.op == OP_REGISTER && step.at + step.n < PAGES && roll(dice, 8) &&
+		       (!proc->pages[step.at].attr.shared || proc->pages[step.at + step.n].joined))
+			step.n++;
 	} else if (forms[step.op].fields & F_AT) {
 		step.at = (uint8_t)draw_page(dice, proc);
 	}

@@ -19,7 +19,7 @@ static inline const char *dry_page(const struct process *proc, const struct page
 		return page->may != NONE ? "a page without a mapping" : NULL;
 	if (page->attr.shared)
 		return page->may & ~(NONE | SHMEM) ? "a shared page that is private" : NULL;
-	if (page->may & SHMEM)
+	if (page->may & SHMEM && !page->attr.file)
 		return "a private page that is shared";
 	if (!page->own || !page->wp || !page->dirty)
 		return "a bit that is neither";
@@ -27,7 +27,7 @@ static inline const char *dry_page(const struct process *proc, const struct page
 		return "a registration without a userfaultfd";
 	if (page->may & MARK && !(page->wp & YES))
 		return "a marker that does not protect";
-	if (must(page, NONE | ZERO | MARK) && (page->bytes.fill || page->bytes.spot[0]))
+	if (must(page, NONE | ZERO | MARKERS) && (page->bytes.fill || page->bytes.spot[0]))
 		return "no page, but bytes";
 	if (page->may & (ANON | SWAP) && !page->frame)
 		return "a page without a frame";
@@ -57,7 +57,7 @@ static inline const char *dry_check(const struct model *model)
 		if (!proc->alive)
 			continue;
 		bad = dry_page(proc, page);
-		if (page->attr.shared && !model->objects[page->object].used)
+		if (is_backed(page) && !model->objects[page->object].used)
 			bad = "a shared page of no object";
 		for (int k = i + 1; k < PROCESSES * PAGES && !bad; k++)
 			if (model->procs[k / PAGES].alive)
@@ -83,11 +83,10 @@ static inline void dry_sight(struct sight *sight, const struct process *proc, st
 	memset(sight, 0, sizeof(*sight));
 	for (int i = 0; i < PAGES; i++) {
 		const struct page *page = &proc->pages[i], *last = &proc->pages[i ? i - 1 : 0];
-		int joined = i && attr_same(&page->attr, &last->attr) && page->attr.mapped && roll(dice, 8);
+		int joined = i && may_join(page, last) && roll(dice, 8);
 
 		sight->attr[i] = page->attr;
-		if (page->attr.shared && (page->object != last->object || page->offset != last->offset + 1))
-			joined = 0;
+		sight->offset[i] = page->offset;
 		sight->joined[i] = joined;
 		if (page->attr.mapped)
 			sight->mapping_dirty[i] = page->mapping_dirty == EITHER ? roll(dice, 2) :

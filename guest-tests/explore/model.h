@@ -22,8 +22,10 @@ enum {
 	ANON = 4, /* an anonymous page in memory */
 	SWAP = 8, /* an anonymous page that was swapped out */
 	MARK = 16, /* no page, but userfaultfd's write protection */
-	SHMEM = 32, /* a page of a shared anonymous mapping */
-	STATES = 6,
+	SHMEM = 32, /* a page of shared anonymous memory or of a memfd */
+	POISON = 64, /* no page, and SIGBUS: UFFDIO_POISON */
+	GUARD = 128, /* no page, and SIGSEGV: MADV_GUARD_INSTALL */
+	STATES = 8,
 };
 
 /* A bit that may be off, on, or either. */
@@ -35,6 +37,7 @@ enum { HUGE_UNSAID, HUGE_YES, HUGE_NO };
 /* What a mapping is; pages of one mapping have the same. */
 struct attr {
 	uint8_t mapped, prot, shared, lock, reg, dontfork, wipe, mergeable, huge;
+	uint8_t file; /* the memfd that it maps, from 1 */
 };
 
 /* What is in a page: one byte everywhere, but for SPOTS of them. */
@@ -44,12 +47,13 @@ struct bytes {
 
 struct page {
 	struct attr attr;
-	uint8_t object, offset; /* of a shared mapping: which, and which page of it */
+	uint8_t object, offset; /* of shared memory or a memfd: which, and which page of it */
 	uint8_t may;
 	uint8_t own; /* whether it is this process's alone: PageAnonExclusive() */
 	uint8_t wp, dirty; /* the entry's uffd-wp and soft-dirty bit */
 	uint8_t mapping_dirty; /* VM_SOFTDIRTY of its mapping */
 	uint8_t lazy; /* MADV_FREE: its bytes may turn to zero at any time until it is written to */
+	uint8_t pinned; /* its frame is held by an io_uring: of which process, from 1 */
 	uint8_t tied; /* surely in the same frame as whatever has the same number */
 	uint8_t joined; /* the mapping goes on from the page before; the look says so */
 	uint32_t frame; /* pages of different numbers are never in one frame */
@@ -57,13 +61,17 @@ struct page {
 	uint8_t has_other;
 };
 
+/* Shared anonymous memory, or a memfd: those are the first FILES, and always there. */
 struct object {
 	uint8_t used, pages;
+	uint8_t has[PAGES]; /* whether there is a page, written out or not; without one it reads as zeros */
 	struct bytes bytes[PAGES];
 };
 
 struct process {
 	uint8_t alive, uffd, markers; /* whether it has a userfaultfd, one with UFFD_FEATURE_WP_UNPOPULATED */
+	uint8_t pins, spliced; /* whether it has an io_uring with buffers; pages in its pipe */
+	uint8_t async; /* the same, UFFD_FEATURE_WP_ASYNC */
 	struct page pages[PAGES];
 };
 
@@ -77,12 +85,21 @@ enum {
 	CAN_WP = 32,
 	CAN_MARKERS = 64,
 	CAN_MOVE = 128,
-	CAN_ALL = 255,
+	CAN_SCAN = 512,
+	CAN_ASYNC = 1024,
+	CAN_POISON = 2048,
+	CAN_PIN = 8192,
+	CAN_MINOR = 32768, /* userfaultfd's minor faults of shared memory */
+	CAN_GROUP = 16384, /* a control group with memory.reclaim */
+	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP | CAN_MINOR,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
+	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
+	CAN_GUARD = 4096,
 };
 
 #define OBJECTS 64
+#define SPLICED_MOST 8 /* of the 16 pages that a pipe holds */
 
 struct model {
 	unsigned int can;
@@ -143,10 +160,35 @@ static inline struct bytes bytes_of(uint8_t fill)
 	return bytes;
 }
 
-/* The bytes that a page holds: a shared one's are its object's. */
+/* Whether it is of a mapping that has an object behind it. */
+static inline int is_backed(const struct page *page)
+{
+	return page->attr.shared || page->attr.file;
+}
+
+/* What an object holds there; beyond its end that is nothing which anybody could see. */
+static inline struct bytes *object_bytes(struct model *model, const struct page *page)
+{
+	static struct bytes nowhere;
+
+	return page->offset < PAGES ? &model->objects[page->object].bytes[page->offset] : &nowhere;
+}
+
+/* Whether its object has a page there; never beyond its end. */
+static inline uint8_t *object_has(struct model *model, const struct page *page)
+{
+	static uint8_t nowhere;
+
+	nowhere = NO;
+	return page->offset < PAGES ? &model->objects[page->object].has[page->offset] : &nowhere;
+}
+
+/* The bytes that a page holds: its object's, but where a private mapping has a copy of its own. */
 static inline struct bytes *page_bytes(struct model *model, struct page *page)
 {
-	return page->attr.shared ? &model->objects[page->object].bytes[page->offset] : &page->bytes;
+	if (page->attr.shared || (page->attr.file && !(page->may & (ANON | SWAP))))
+		return object_bytes(model, page);
+	return &page->bytes;
 }
 
 /* A page of a mapping that has no page yet: it reads as zeros. */
@@ -157,6 +199,7 @@ static inline void page_empty(struct page *page)
 	page->wp = NO;
 	page->dirty = NO;
 	page->lazy = 0;
+	page->pinned = 0;
 	page->tied = 0;
 	page->frame = 0;
 	page->bytes = bytes_of(0);
@@ -185,12 +228,24 @@ static inline void page_fresh(struct model *model, struct page *page)
  */
 static inline void page_reclaim(struct model *model, struct page *page)
 {
-	if (!(page->may & ANON) || page->attr.lock)
+	/* An object's page is unmapped even where there is no swap to write it to. */
+	if (page->may & SHMEM && !page->attr.lock)
+		page->may |= NONE;
+	/* "Folio is pinned: keep": what is pinned is its owner's alone, and cannot be unmapped. */
+	if (!(page->may & ANON) || page->attr.lock || page->pinned)
 		return;
 	if (model->can & CAN_SWAP)
 		page->may |= SWAP;
 	if (page->lazy)
 		page->may |= NONE;
+}
+
+/* Where memory got tight, or a group was told to give some back, any page may have gone. */
+static inline void reclaim_any(struct model *model)
+{
+	for (int i = 0; i < PROCESSES * PAGES; i++)
+		if (model->procs[i / PAGES].alive)
+			page_reclaim(model, &model->procs[i / PAGES].pages[i % PAGES]);
 }
 
 /* Whether a page table entry may be of one of these states, and of these only. */
@@ -207,6 +262,17 @@ static inline int must(const struct page *page, int states)
 static inline int attr_same(const struct attr *a, const struct attr *b)
 {
 	return !memcmp(a, b, sizeof(*a));
+}
+
+/* What a swap or page table entry that is neither page nor swap slot may be. */
+#define MARKERS (MARK | POISON | GUARD)
+
+/* Whether two pages beside each other may be in one mapping. */
+static inline int may_join(const struct page *page, const struct page *before)
+{
+	return page->attr.mapped && attr_same(&page->attr, &before->attr) &&
+	       (!is_backed(page) ||
+		(page->object == before->object && page->offset == before->offset + 1));
 }
 
 /* Whether the pages of a range are one mapping; the kernel decides on merging, and the look saw it. */
@@ -228,10 +294,10 @@ static inline int any_mapped(const struct process *proc, int at, int n)
 	return 0;
 }
 
-static inline int any_shared(const struct process *proc, int at, int n)
+static inline int any_backed(const struct process *proc, int at, int n)
 {
 	for (int i = at; i < at + n; i++)
-		if (proc->pages[i].attr.mapped && proc->pages[i].attr.shared)
+		if (proc->pages[i].attr.mapped && is_backed(&proc->pages[i]))
 			return 1;
 	return 0;
 }
@@ -245,6 +311,9 @@ static inline int alive(const struct model *model)
 	return count;
 }
 
+/* How long the memfds are when a program begins, in pages. */
+static const uint8_t file_pages[FILES] = { 12, 5 };
+
 /* A model of one process without any mapping. */
 static inline void model_begin(struct model *model, unsigned int can)
 {
@@ -254,6 +323,11 @@ static inline void model_begin(struct model *model, unsigned int can)
 		for (int k = 0; k < PAGES; k++)
 			page_unmap(&model->procs[i].pages[k]);
 	model->procs[0].alive = 1;
+	for (int i = 0; i < FILES; i++) {
+		model->objects[i].used = 1;
+		model->objects[i].pages = file_pages[i];
+		memset(model->objects[i].has, NO, sizeof(model->objects[i].has));
+	}
 }
 
 /*

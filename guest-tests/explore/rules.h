@@ -7,8 +7,24 @@
 
 #include "rules_advice.h"
 #include "rules_fault.h"
+#include "rules_file.h"
 #include "rules_map.h"
+#include "rules_other.h"
+#include "rules_pin.h"
 #include "rules_uffd.h"
+
+/*
+ * "Page may be pinned, we have to copy": the parent keeps its own, and the child has another
+ * (copy_present_page(), which makes the entry dirty, on x86 soft-dirty too).
+ */
+static inline void fork_pinned(struct model *model, const struct page *mine, struct page *theirs)
+{
+	theirs->pinned = 0;
+	theirs->wp = NO;
+	theirs->dirty = EITHER;
+	theirs->frame = ++model->frames;
+	theirs->tied = must(mine, ANON);
+}
 
 /*
  * fork(2), madvise(2): what MADV_DONTFORK says is not there in the child, MADV_WIPEONFORK's is empty; locks
@@ -24,7 +40,7 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		return;
 	may_be(out, 0);
 	*child = *parent;
-	child->uffd = 0;
+	child->uffd = child->async = child->pins = child->spliced = 0;
 	for (int i = 0; i < PAGES; i++) {
 		struct page *mine = &parent->pages[i], *theirs = &child->pages[i];
 
@@ -42,17 +58,27 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 			page_empty(theirs);
 			continue;
 		}
-		if (mine->attr.shared)
+		if (mine->attr.shared) {
+			/* Its tables are not copied. */
+			theirs->may |= NONE;
 			continue;
+		}
+		if (mine->pinned) {
+			fork_pinned(model, mine, theirs);
+			continue;
+		}
 		if (must(mine, ANON | SWAP))
 			mine->own = theirs->own = NO;
 		else if (may(mine, ANON | SWAP))
 			mine->own = theirs->own = EITHER;
 		theirs->wp = NO;
+		/* A marker is made anew: copy_nonpresent_pte(). */
+		if (may(theirs, MARKERS))
+			theirs->dirty |= NO;
 		if (may(theirs, MARK))
 			theirs->may = (uint8_t)((theirs->may & ~MARK) | NONE);
 		/* Tables of a mapping that never had a page of its own are not copied: vma_needs_copy(). */
-		if (may(theirs, ZERO)) {
+		if (may(theirs, ZERO | SHMEM)) {
 			theirs->may |= NONE;
 			theirs->dirty |= NO;
 		}
@@ -99,6 +125,7 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	}
 	switch (step->op) {
 	case OP_MMAP:
+	case OP_MAP_FILE:
 		rule_mmap(model, step, out);
 		break;
 	case OP_MUNMAP:
@@ -129,12 +156,41 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	case OP_POKE:
 		rule_access(model, step, got, out);
 		break;
+	case OP_VFORK:
+	case OP_OTHER_READ:
+	case OP_OTHER_WRITE:
+	case OP_OTHER_ADVISE:
+		rule_other(model, step, got, out);
+		break;
+	case OP_PIN:
+	case OP_UNPIN:
+		rule_pin(model, step, out);
+		break;
+	case OP_SPLICE:
+	case OP_DRAIN:
+		rule_splice(model, step, out);
+		break;
+	case OP_SCAN:
+		rule_scan(model, step, out);
+		break;
+	case OP_TRUNCATE:
+	case OP_PUNCH:
+	case OP_FILE_WRITE:
+	case OP_FILE_READ:
+		rule_file(model, step, out);
+		break;
 	case OP_FORK:
 		rule_fork(model, step, out);
 		break;
 	case OP_EXIT:
 	case OP_KILL:
 		rule_exit(model, step, out);
+		break;
+	case OP_RECLAIM:
+		/* cgroup-v2.rst: as much as it finds; how much that was is not said here. */
+		out->skip = !(model->can & CAN_GROUP);
+		may_be(out, 0);
+		reclaim_any(model);
 		break;
 	case OP_CLEAR_DIRTY:
 		rule_clear_dirty(model, step, out);

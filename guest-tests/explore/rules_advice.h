@@ -9,13 +9,16 @@
 #define LAB_EXPLORE_RULES_ADVICE_H
 
 #include "rules_fault.h"
+#include "rules_file.h"
 
 /* MADV_DONTNEED: private memory is gone; a shared object keeps its pages. */
 static inline int advise_dontneed(struct page *page)
 {
 	if (page->attr.lock)
 		return EINVAL;
-	page_empty(page);
+	/* "Ordinary zapping should not remove guard PTE markers" */
+	if (!must(page, GUARD))
+		page_empty(page);
 	return 0;
 }
 
@@ -25,9 +28,12 @@ static inline int advise_dontneed(struct page *page)
  */
 static inline int advise_free(struct model *model, struct page *page)
 {
-	if (page->attr.lock || page->attr.shared)
+	/* madvise_free_single_vma() takes anonymous mappings only: not a memfd's copied pages. */
+	if (page->attr.lock || is_backed(page))
 		return EINVAL;
 	page_reclaim(model, page);
+	if (page->may & POISON)
+		page->may = (uint8_t)((page->may & ~POISON) | NONE);
 	if (page->may & (ANON | SWAP)) {
 		page->lazy = 1;
 		page->may |= NONE;
@@ -59,7 +65,7 @@ static inline int advise_flag(int op, struct attr *attr)
 		break;
 	case OP_WIPEONFORK:
 		/* "MADV_WIPEONFORK is only supported on anonymous memory." */
-		if (attr->shared)
+		if (attr->shared || attr->file)
 			return EINVAL;
 		attr->wipe = 1;
 		break;
@@ -86,6 +92,36 @@ static inline int advise_flag(int op, struct attr *attr)
 	return 0;
 }
 
+/*
+ * MADV_REMOVE: a hole in the object (rules_file.h); not where it is locked or private, and not in what is
+ * mapped for reading only (madvise_remove(): vma_is_shared_maywrite() is of what mprotect() could allow, and
+ * all of ours are open for writing).
+ */
+static inline int advise_remove(struct model *model, struct page *page)
+{
+	if (page->attr.lock || !is_backed(page))
+		return EINVAL;
+	if (!page->attr.shared)
+		return EACCES;
+	punch(model, page->object, page->offset, 1);
+	return 0;
+}
+
+/*
+ * MADV_GUARD_INSTALL takes away what is there; MADV_GUARD_REMOVE takes markers only, in locked memory too:
+ * madvise(2), is_valid_guard_vma() since v6.13.
+ */
+static inline int advise_guard(int op, struct page *page)
+{
+	if (op == OP_GUARD && page->attr.lock)
+		return EINVAL;
+	if (op == OP_GUARD || must(page, GUARD))
+		page_empty(page);
+	if (op == OP_GUARD)
+		page->may = GUARD;
+	return 0;
+}
+
 static inline int advise_page(struct model *model, int op, struct page *page)
 {
 	switch (op) {
@@ -96,6 +132,11 @@ static inline int advise_page(struct model *model, int op, struct page *page)
 	case OP_COLD:
 	case OP_PAGEOUT:
 		return advise_cold(model, page);
+	case OP_GUARD:
+	case OP_UNGUARD:
+		return advise_guard(op, page);
+	case OP_REMOVE:
+		return advise_remove(model, page);
 	case OP_WILLNEED:
 		/* Reads into the swap cache, not into the page table: swapin_walk_pmd_entry(). */
 		return 0;
@@ -121,6 +162,9 @@ static inline void rule_advise(struct model *model, const struct step *step, str
 	int err = 0, holes = 0;
 
 	out->skip = !advice_known(model, step->op);
+	/* Of files some kernels allow it and some do not (v6.15). */
+	if (step->op == OP_GUARD || step->op == OP_UNGUARD)
+		out->skip = !(model->can & CAN_GUARD) || any_backed(proc, step->at, step->n);
 	if (out->skip)
 		return;
 	for (int i = step->at; !err && i < step->at + step->n; i++) {
@@ -129,7 +173,7 @@ static inline void rule_advise(struct model *model, const struct step *step, str
 		else
 			holes = 1;
 	}
-	if (step->op > OP_POPULATE_WRITE)
+	if (step->op > OP_POPULATE_WRITE && step->op < OP_GUARD)
 		mappings_changed(proc);
 	may_be(out, err ? err : holes ? ENOMEM : 0);
 }
@@ -138,7 +182,7 @@ static inline void rule_advise(struct model *model, const struct step *step, str
 static inline void rule_populate(struct model *model, const struct step *step, struct outcome *out)
 {
 	struct process *proc = &model->procs[step->proc];
-	int write = step->op == OP_POPULATE_WRITE, failed = 0, ends = FAULT_OK;
+	int write = step->op == OP_POPULATE_WRITE, failed = 0, ends = FAULT_OK, came = 0;
 
 	for (int i = step->at; i < step->at + step->n; i++) {
 		const struct attr *attr = &proc->pages[i].attr;
@@ -149,12 +193,17 @@ static inline void rule_populate(struct model *model, const struct step *step, s
 			may_be(out, EINVAL);
 		else
 			ends = fault_next(model, proc, i, write, &failed);
+		came |= ends;
 		if (out->count || !(ends & FAULT_OK))
 			break;
 	}
-	if (failed)
+	/* The end comes as an error of its own: EHWPOISON, since faultin_page_range() asks for it. */
+	ends = !out->count && ends & FAULT_OK;
+	if (came & (FAULT_BUS | FAULT_SEGV))
 		may_be(out, EFAULT);
-	if (!out->count || (ends & FAULT_OK && failed && out->count == 1))
+	if (came & FAULT_POISON)
+		may_be(out, EHWPOISON);
+	if (ends)
 		may_be(out, 0);
 }
 

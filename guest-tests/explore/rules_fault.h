@@ -5,7 +5,7 @@
  * Sources, all v6.12: handle_pte_fault(), do_anonymous_page(), do_swap_page(), do_wp_page() and
  * pte_marker_handle_uffd_wp() in mm/memory.c; handle_userfault() in fs/userfaultfd.c, which raises SIGBUS
  * for a userfaultfd with UFFD_FEATURE_SIGBUS, ours; shmem_get_folio_gfp() in mm/shmem.c, SIGBUS beyond the
- * object's end; the order, protection before everything else, is the architecture's fault handler's.
+ * object's end, filemap_map_pages() in mm/filemap.c; the order, protection before everything else, is the architecture's fault handler's.
  */
 #ifndef LAB_EXPLORE_RULES_FAULT_H
 #define LAB_EXPLORE_RULES_FAULT_H
@@ -13,7 +13,8 @@
 #include "model.h"
 
 /* How a fault may end: a set. */
-enum { FAULT_OK = 1, FAULT_BUS = 2 };
+enum { FAULT_OK = 1, FAULT_BUS = 2, FAULT_SEGV = 4, FAULT_POISON = 8 };
+#define FAULT_FAILS (FAULT_BUS | FAULT_SEGV | FAULT_POISON)
 
 /* What the page may be afterwards, put together from what it may have been. */
 static inline void becomes(struct page *after, int state, int own, int wp, int dirty)
@@ -25,13 +26,22 @@ static inline void becomes(struct page *after, int state, int own, int wp, int d
 }
 
 /* From one state that the page may be in, to what a fault makes of it. */
-static inline int fault_from(int state, const struct page *was, struct page *after, int write)
+static inline int fault_from(int state, const struct page *was, struct page *after, int write, int async)
 {
 	int missing = was->attr.reg & REG_MISSING, result = 0;
-	int guarded = was->attr.reg & REG_WP && was->wp & YES;
+	/* With UFFD_FEATURE_WP_ASYNC the kernel takes the protection away by itself: do_wp_page(). */
+	int guarded = was->attr.reg & REG_WP && was->wp & YES && !async;
 
 	switch (state) {
 	case NONE:
+		if (was->attr.file) {
+			/* do_cow_fault(), do_read_fault(): a copy, or the object's own page. */
+			if (write)
+				becomes(after, ANON, YES, NO, YES);
+			else
+				becomes(after, SHMEM, EITHER, NO, NO);
+			return FAULT_OK;
+		}
 		if (missing) {
 			becomes(after, NONE, EITHER, NO, NO);
 			return FAULT_BUS;
@@ -45,17 +55,24 @@ static inline int fault_from(int state, const struct page *was, struct page *aft
 	case MARK:
 		/* One that was left behind is no more than nothing: pte_marker_handle_uffd_wp(). */
 		if (!(was->attr.reg & REG_WP))
-			return fault_from(NONE, was, after, write);
+			return fault_from(NONE, was, after, write, async);
 		if (missing) {
 			becomes(after, MARK, EITHER, YES, NO);
 			return FAULT_BUS;
 		}
 		/* The protection goes over to the page (vmf_orig_pte_uffd_wp()), and then stops the write. */
 		if (write)
-			becomes(after, ANON, YES, YES, YES);
+			becomes(after, ANON, YES, async ? NO : YES, YES);
 		else
 			becomes(after, ZERO, EITHER, YES, NO);
-		return write ? FAULT_BUS : FAULT_OK;
+		return write && !async ? FAULT_BUS : FAULT_OK;
+	case POISON:
+		/* "Higher priority than uffd-wp": handle_pte_marker(). */
+		becomes(after, POISON, EITHER, was->wp, was->dirty);
+		return FAULT_POISON;
+	case GUARD:
+		becomes(after, GUARD, EITHER, was->wp, was->dirty);
+		return FAULT_SEGV;
 	case SWAP:
 		/*
 		 * One that was shared may turn out to be alone by now, and one that was alone may no longer
@@ -86,25 +103,76 @@ static inline int beyond(const struct model *model, const struct page *page)
 	return page->offset >= model->objects[page->object].pages;
 }
 
+/* do_fault_around() maps others beside it, even where the page itself is beyond the end. */
+static inline void fault_around(const struct model *model, struct process *proc)
+{
+	for (int i = 0; i < PAGES; i++) {
+		struct page *page = &proc->pages[i];
+
+		/* uffd_disable_fault_around() */
+		if (!is_backed(page) || !(page->may & (NONE | SHMEM)) || beyond(model, page) ||
+		    page->attr.reg & REG_MINOR)
+			continue;
+		page->may |= NONE | SHMEM;
+	}
+}
+
+/*
+ * A page of shared memory.  Registered for minor faults: one that the object has, and that is not mapped, is for
+ * userfaultfd; one that it does not have comes as ever (shmem_get_folio_gfp()).
+ */
+static inline int fault_shared(struct model *model, struct page *page, int write)
+{
+	uint8_t *has = object_has(model, page);
+	int result = FAULT_OK;
+
+	if (beyond(model, page))
+		return FAULT_BUS;
+	if (page->attr.reg & REG_MINOR && page->may & NONE && *has & YES)
+		result = page->may == NONE && *has == YES ? FAULT_BUS : FAULT_OK | FAULT_BUS;
+	/* What was only read is clean, and reclaim may drop it again. */
+	if (result & FAULT_OK)
+		*has = *has == YES ? YES : EITHER;
+	if (write && result == FAULT_OK)
+		*has = YES;
+	if (page->attr.reg & REG_MINOR && result & FAULT_OK)
+		page->may |= SHMEM;
+	return result;
+}
+
 /* An access that the protection allows. */
 static inline int fault(struct model *model, struct process *proc, int at, int write)
 {
 	struct page *page = &proc->pages[at], was;
 	int result = 0;
 
-	if (page->attr.shared) {
-		/* do_fault_around() maps others beside it, even where the page itself is beyond the end. */
-		for (int i = 0; i < PAGES; i++)
-			if (proc->pages[i].attr.shared && !beyond(model, &proc->pages[i]))
-				proc->pages[i].may = NONE | SHMEM;
-		return beyond(model, page) ? FAULT_BUS : FAULT_OK;
-	}
 	page_reclaim(model, page);
+	if (is_backed(page) && (page->attr.shared || !write))
+		fault_around(model, proc);
+	if (page->attr.shared)
+		return fault_shared(model, page, write);
+	/* shmem_fault() comes before the copy. */
+	if (page->attr.file && page->may == NONE && beyond(model, page))
+		return FAULT_BUS;
 	was = *page;
+	/* do_read_fault(), do_cow_fault(): the file gets a page where it had none. */
+	if (page->attr.file && may(&was, NONE))
+		*object_has(model, page) = *object_has(model, page) == YES ? YES : EITHER;
+	/* What was not its own is copied from the object; where that is not sure, it may be either. */
+	if (page->attr.file && write && must(&was, NONE | SHMEM)) {
+		page->bytes = *object_bytes(model, page);
+		page->has_other = 0;
+	} else if (page->attr.file && write && may(&was, NONE | SHMEM)) {
+		page->other = *object_bytes(model, page);
+		page->has_other = 1;
+	}
 	page->may = page->own = page->wp = page->dirty = 0;
 	for (int state = 1; state < 1 << STATES; state <<= 1)
 		if (was.may & state)
-			result |= fault_from(state, &was, page, write);
+			result |= fault_from(state, &was, page, write, proc->async);
+	/* What is pinned is written to where it is. */
+	if (write && page->pinned && page->may == ANON)
+		return result;
 	if (write && result == FAULT_OK) {
 		page->frame = ++model->frames;
 		page->tied = 1;
@@ -148,11 +216,14 @@ static inline void page_either(struct page *page, const struct page *or)
 static inline int fault_next(struct model *model, struct process *proc, int at, int write, int *failed)
 {
 	struct page before = proc->pages[at];
+	uint8_t had = is_backed(&before) ? *object_has(model, &before) : NO;
 	int result = fault(model, proc, at, write);
 
 	if (*failed)
 		page_either(&proc->pages[at], &before);
-	if (result & FAULT_BUS)
+	if (*failed && is_backed(&before))
+		*object_has(model, &before) |= had;
+	if (result & FAULT_FAILS)
 		*failed = 1;
 	return result;
 }
@@ -195,14 +266,19 @@ static inline void rule_access(struct model *model, const struct step *step, con
 			out->value[out->values++] = page->other.spot[step->spot];
 		else if (page->lazy)
 			out->value[out->values++] = 0;
+		else if (page->attr.file && may(page, NONE | SHMEM) && may(page, ANON | SWAP))
+			out->value[out->values++] = object_bytes(model, page)->spot[step->spot];
 	}
 	ends = fault(model, proc, step->at, write);
 	if (ends & FAULT_OK)
 		may_be(out, 0);
-	if (ends & FAULT_BUS)
+	if (ends & (FAULT_BUS | FAULT_POISON))
 		may_be(out, SIGNAL_BUS);
+	if (ends & FAULT_SEGV)
+		may_be(out, SIGNAL_SEGV);
 	if (!write || !got || got->err)
 		return;
+	bytes = page_bytes(model, page);
 	if (step->op == OP_WRITE) {
 		*bytes = bytes_of(step->byte);
 		page->has_other = 0;
@@ -217,6 +293,8 @@ static inline void rule_access(struct model *model, const struct step *step, con
 		page->wp &= page->attr.reg & REG_WP ? NO : EITHER;
 		page->dirty = YES;
 		page->lazy = 0;
+		if (page->pinned)
+			return;
 		page->frame = ++model->frames;
 		page->tied = 1;
 	}

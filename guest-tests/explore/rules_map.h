@@ -10,6 +10,7 @@
 #define LAB_EXPLORE_RULES_MAP_H
 
 #include "rules_fault.h"
+#include "rules_file.h"
 
 static inline void unmap(struct process *proc, int at, int n)
 {
@@ -25,9 +26,9 @@ static inline void objects_collect(struct model *model)
 
 	for (int i = 0; i < PROCESSES; i++)
 		for (int k = 0; model->procs[i].alive && k < PAGES; k++)
-			if (model->procs[i].pages[k].attr.shared)
+			if (is_backed(&model->procs[i].pages[k]))
 				seen[model->procs[i].pages[k].object] = 1;
-	for (int i = 0; i < OBJECTS; i++)
+	for (int i = FILES; i < OBJECTS; i++)
 		model->objects[i].used = seen[i];
 }
 
@@ -40,6 +41,7 @@ static inline int object_new(struct model *model, int pages)
 		memset(&model->objects[i], 0, sizeof(model->objects[i]));
 		model->objects[i].used = 1;
 		model->objects[i].pages = (uint8_t)pages;
+		memset(model->objects[i].has, NO, sizeof(model->objects[i].has));
 		return i;
 	}
 	return -1;
@@ -49,15 +51,16 @@ static inline int object_new(struct model *model, int pages)
 static inline void rule_mmap(struct model *model, const struct step *step, struct outcome *out)
 {
 	struct process *proc = &model->procs[step->proc];
-	int object = 0, failed = 0;
+	int file = step->op == OP_MAP_FILE, object = step->file, failed = 0;
+	int how = file ? file_how[step->how] : step->how;
 
-	if (step->how & MAP_HOW_NOREPLACE && any_mapped(proc, step->at, step->n)) {
+	if (how & MAP_HOW_NOREPLACE && any_mapped(proc, step->at, step->n)) {
 		may_be(out, EEXIST);
 		return;
 	}
 	may_be(out, 0);
 	unmap(proc, step->at, step->n);
-	if (step->how & MAP_HOW_SHARED)
+	if (!file && how & MAP_HOW_SHARED)
 		object = object_new(model, step->n);
 	if (object < 0) {
 		out->skip = 1;
@@ -68,13 +71,14 @@ static inline void rule_mmap(struct model *model, const struct step *step, struc
 
 		page->attr.mapped = 1;
 		page->attr.prot = (uint8_t)step_prot_of(step);
-		page->attr.shared = step->how & MAP_HOW_SHARED;
+		page->attr.shared = how & MAP_HOW_SHARED;
+		page->attr.file = (uint8_t)(file ? step->file + 1 : 0);
 		page->object = (uint8_t)object;
-		page->offset = (uint8_t)(i - step->at);
+		page->offset = (uint8_t)(step->from + i - step->at);
 		/* "New (or expanded) vma always get soft dirty status": mmap_region(). */
 		page->mapping_dirty = YES;
 	}
-	for (int i = step->at; step->how & MAP_HOW_POPULATE && i < step->at + step->n; i++)
+	for (int i = step->at; how & MAP_HOW_POPULATE && i < step->at + step->n; i++)
 		(void)populate_next(model, proc, i, &failed);
 }
 
@@ -203,7 +207,7 @@ static inline void moved_page(struct page *page)
 			page->may = (uint8_t)((page->may & ~MARK) | NONE);
 	}
 	page->attr.reg = 0;
-	if (must(page, ANON | SWAP | ZERO))
+	if (must(page, ANON | SWAP | ZERO | SHMEM))
 		page->dirty = YES;
 	else if (!must(page, NONE))
 		page->dirty |= YES;
@@ -230,6 +234,18 @@ static inline int known_defect(const struct model *model, const struct process *
 }
 
 /*
+ * Several mappings at once, since v6.17 (mremap(2)): where no length changes.  Only what is surely allowed:
+ * private anonymous memory without holes and registrations (vma_multi_allowed(), remap_move()).
+ */
+static inline int moves_many(const struct process *proc, const struct step *step)
+{
+	for (int i = step->at; i < step->at + step->n; i++)
+		if (!proc->pages[i].attr.mapped || is_backed(&proc->pages[i]) || proc->pages[i].attr.reg)
+			return 0;
+	return step->op == OP_REMAP && step->n == step->len;
+}
+
+/*
  * To a fixed place: what is there is unmapped first, and stays so where the source then turns out to be
  * more than one mapping (EFAULT): mremap_to().
  */
@@ -240,9 +256,9 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	int n = step->n < len ? step->n : len;
 	struct page moving[PAGES];
 
-	out->skip = step->to + len > PAGES ||
-		    (model->can & CAN_REMAP_MANY && !one_mapping(proc, step->at, step->n)) ||
-		    known_defect(model, proc, step, len);
+	out->skip = step->to + len > PAGES || known_defect(model, proc, step, len) ||
+		    (model->can & CAN_REMAP_MANY && !one_mapping(proc, step->at, step->n) &&
+		     !moves_many(proc, step));
 	if (out->skip)
 		return;
 	if (!proc->pages[step->at].attr.mapped) {
@@ -255,7 +271,7 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	}
 	unmap(proc, step->to, len);
 	unmap(proc, step->at + n, step->n - n);
-	if (!one_mapping(proc, step->at, n)) {
+	if (!one_mapping(proc, step->at, n) && !(model->can & CAN_REMAP_MANY)) {
 		may_be(out, EFAULT);
 		return;
 	}

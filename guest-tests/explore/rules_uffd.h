@@ -5,7 +5,7 @@
  * Sources: ioctl_userfaultfd(2); v6.12: fs/userfaultfd.c, mfill_atomic(), mwriteprotect_range(),
  * move_pages() and validate_move_areas() in mm/userfaultfd.c, change_pte_range() in mm/mprotect.c.
  *
- * Not modelled, so not carried out: registering shared mappings, and registering anew without write
+ * Not modelled, so not carried out: registering memfds and, but for minor faults, shared memory, and registering anew without write
  * protection what has it.
  */
 #ifndef LAB_EXPLORE_RULES_UFFD_H
@@ -32,9 +32,12 @@ static inline void rule_uffd(struct model *model, const struct step *step, struc
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = proc->uffd || (step->how == UFFD_MARKERS && !(model->can & CAN_MARKERS));
+	out->skip = proc->uffd || (step->how == UFFD_MARKERS && !(model->can & CAN_MARKERS)) ||
+		    (step->how == UFFD_ASYNC && !(model->can & CAN_ASYNC));
 	proc->uffd = 1;
-	proc->markers = step->how == UFFD_MARKERS;
+	/* "WP_ASYNC relies on WP_UNPOPULATED, choose it unconditionally": userfaultfd_api(). */
+	proc->markers = step->how == UFFD_MARKERS || step->how == UFFD_ASYNC;
+	proc->async = step->how == UFFD_ASYNC;
 	may_be(out, 0);
 }
 
@@ -46,8 +49,14 @@ static inline void rule_close(struct model *model, const struct step *step, stru
 	for (int i = 0; i < PAGES; i++)
 		unregister_page(&proc->pages[i]);
 	mappings_changed(proc);
-	proc->uffd = 0;
+	proc->uffd = proc->async = 0;
 	may_be(out, 0);
+}
+
+/* What is modelled: minor faults of shared memory, the other modes of anonymous memory. */
+static inline int takes(const struct page *page, int mode)
+{
+	return mode & REG_MINOR ? page->attr.shared : !is_backed(page);
 }
 
 /* Holes do not matter, but for a range of nothing else; the new mode takes the old one's place. */
@@ -55,10 +64,12 @@ static inline void rule_register(struct model *model, const struct step *step, s
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = any_shared(proc, step->at, step->n) ||
-		    (step->how & REG_WP && !(model->can & CAN_WP)) || !step->how;
+	out->skip = (step->how & REG_WP && !(model->can & CAN_WP)) || !step->how ||
+		    (step->how & REG_MINOR && !(model->can & CAN_MINOR));
 	for (int i = step->at; i < step->at + step->n; i++)
-		if (proc->pages[i].attr.reg & REG_WP && !(step->how & REG_WP))
+		if (proc->pages[i].attr.mapped && !takes(&proc->pages[i], step->how))
+			out->skip = 1;
+		else if (proc->pages[i].attr.reg & REG_WP && !(step->how & REG_WP))
 			out->skip = 1;
 	if (out->skip)
 		return;
@@ -76,7 +87,7 @@ static inline void rule_unregister(struct model *model, const struct step *step,
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = any_shared(proc, step->at, step->n);
+	/* Any memory is allowed that could be registered: vma_can_userfault(), shmem private or shared. */
 	may_be(out, any_mapped(proc, step->at, step->n) ? 0 : EINVAL);
 	for (int i = step->at; i < step->at + step->n; i++)
 		unregister_page(&proc->pages[i]);
@@ -93,7 +104,7 @@ static inline void may_stop(struct outcome *out, int page, int err)
 }
 
 /*
- * UFFDIO_COPY and UFFDIO_ZEROPAGE: within one registered mapping (ENOENT), whatever its protection is; what
+ * UFFDIO_COPY, UFFDIO_ZEROPAGE and UFFDIO_POISON: within one registered mapping (ENOENT), whatever its protection is; what
  * is there is not overwritten (EEXIST), but a marker is, by a copy.
  */
 static inline void rule_fill(struct model *model, const struct step *step, const struct answer *got,
@@ -101,8 +112,13 @@ static inline void rule_fill(struct model *model, const struct step *step, const
 {
 	struct process *proc = &model->procs[step->proc];
 	int copy = step->op == OP_COPY, free = NONE | (copy ? MARK : 0);
+	/* A copy takes any marker's place (pte_none_mostly()), of which later kernels may think better. */
+	int allowed = free | (copy ? POISON | GUARD : 0);
 	int done = got ? got->done : step->n, i;
 
+	out->skip = any_backed(proc, step->at, step->n);
+	if (out->skip)
+		return;
 	if (!one_mapping(proc, step->at, step->n) || !proc->pages[step->at].attr.reg) {
 		may_be(out, ENOENT);
 		return;
@@ -117,16 +133,56 @@ static inline void rule_fill(struct model *model, const struct step *step, const
 		page_reclaim(model, page);
 		if (may(page, ~free))
 			may_stop(out, i, EEXIST);
-		if (!may(page, free) || i >= done)
+		if (!may(page, allowed) || i >= done)
 			break;
 		page_empty(page);
-		page->may = ZERO;
+		page->may = step->op == OP_POISON ? POISON : ZERO;
 		page->bytes = bytes_of(copy ? step->byte : 0);
 		if (!copy)
 			continue;
 		page_fresh(model, page);
 		page->dirty = YES;
 		page->wp = step->how ? YES : NO;
+	}
+	if (i == step->n)
+		may_be(out, 0);
+}
+
+/*
+ * UFFDIO_CONTINUE: shared memory only (EINVAL); maps what the object has (EFAULT), within its end (EINVAL), where
+ * nothing is mapped yet (EEXIST): mfill_atomic_pte_continue().
+ */
+static inline void rule_continue(struct model *model, const struct step *step, const struct answer *got,
+				 struct outcome *out)
+{
+	struct process *proc = &model->procs[step->proc];
+	int done = got ? got->done : step->n, i;
+
+	if (!one_mapping(proc, step->at, step->n) || !proc->pages[step->at].attr.reg) {
+		may_be(out, ENOENT);
+		return;
+	}
+	if (!is_backed(&proc->pages[step->at])) {
+		may_be(out, EINVAL);
+		return;
+	}
+	for (i = 0; i < step->n; i++) {
+		struct page *page = &proc->pages[step->at + i];
+		uint8_t *has = object_has(model, page);
+
+		page_reclaim(model, page);
+		if (beyond(model, page)) {
+			may_stop(out, i, EINVAL);
+			break;
+		}
+		if (*has & NO)
+			may_stop(out, i, EFAULT);
+		if (*has & YES && page->may & SHMEM)
+			may_stop(out, i, EEXIST);
+		if (*has == NO || !(page->may & NONE) || i >= done)
+			break;
+		page->may = NONE | SHMEM;
+		*has = YES;
 	}
 	if (i == step->n)
 		may_be(out, 0);
@@ -146,6 +202,9 @@ static inline void rule_protect(struct model *model, const struct step *step, st
 		err = page->attr.reg & REG_WP ? 0 : ENOENT;
 		if (err)
 			break;
+		/* What is no page and no swap slot otherwise is passed over: change_pte_range(). */
+		if (must(page, POISON | GUARD))
+			continue;
 		page_reclaim(model, page);
 		if (step->op == OP_UNPROTECT) {
 			unprotect(page);
@@ -170,16 +229,17 @@ static inline void move_page_may(struct model *model, struct page *from, struct 
 		may_stop(out, i, EEXIST);
 	if (may(from, NONE) && !holes)
 		may_stop(out, i, ENOENT);
-	if (may(from, MARK))
+	if (may(from, MARKERS))
 		may_stop(out, i, EFAULT);
-	if (may(from, ANON | SWAP) && from->own & NO)
+	/* Not what is shared, and not what is pinned: move_present_pte(). */
+	if (may(from, ANON | SWAP) && (from->own & NO || from->pinned))
 		may_stop(out, i, EBUSY);
 	*goes = *goes && (may(from, ZERO) || (may(from, NONE) && holes) ||
-			  (may(from, ANON | SWAP) && from->own & YES));
+			  (may(from, ANON | SWAP) && from->own & YES && !from->pinned));
 }
 
 /* One page that was moved; the look tells what it was where that is not sure. */
-static inline void move_page(struct page *from, struct page *to)
+static inline void move_page(struct model *model, struct page *from, struct page *to)
 {
 	struct attr attr = to->attr;
 	uint8_t mapping_dirty = to->mapping_dirty, joined = to->joined;
@@ -189,11 +249,16 @@ static inline void move_page(struct page *from, struct page *to)
 	to->attr = attr;
 	to->mapping_dirty = mapping_dirty;
 	to->joined = joined;
-	to->may = (uint8_t)(was & ~MARK);
+	to->may = (uint8_t)(was & ~MARKERS);
 	/* move_present_pte() makes a new entry; move_swap_pte() takes it along (docs/findings.md). */
 	to->wp = was & SWAP ? from->wp | NO : NO;
 	/* move_zeropage_pte() makes a clean one. */
 	to->dirty = was & ~(ANON | SWAP) ? EITHER : YES;
+	/* It went, so it was its owner's alone: whoever else had it has another. */
+	if (from->own != YES && may(to, ANON | SWAP)) {
+		to->frame = ++model->frames;
+		to->tied = must(to, ANON);
+	}
 	to->own = YES;
 	/* move_present_pte() makes the entry dirty only if it was. */
 	page_empty(from);
@@ -221,7 +286,7 @@ static inline void rule_move(struct model *model, const struct step *step, const
 		may_be(out, ENOENT);
 		return;
 	}
-	if (from->attr.shared || to->attr.shared || !one_mapping(proc, step->at, step->n) ||
+	if (is_backed(from) || is_backed(to) || !one_mapping(proc, step->at, step->n) ||
 	    !one_mapping(proc, step->to, step->n) || from->attr.prot != PROT_RW ||
 	    to->attr.prot != PROT_RW || !from->attr.lock != !to->attr.lock || !to->attr.reg) {
 		may_be(out, EINVAL);
@@ -232,7 +297,7 @@ static inline void rule_move(struct model *model, const struct step *step, const
 			      out, &goes);
 		if (!goes || i >= done)
 			break;
-		move_page(&proc->pages[step->at + i], &proc->pages[step->to + i]);
+		move_page(model, &proc->pages[step->at + i], &proc->pages[step->to + i]);
 	}
 	if (i == step->n)
 		may_be(out, 0);
@@ -243,7 +308,9 @@ static inline void rule_userfault(struct model *model, const struct step *step, 
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = !(model->can & CAN_UFFD) || (step->op != OP_UFFD && !proc->uffd);
+	out->skip = !(model->can & CAN_UFFD) || (step->op != OP_UFFD && !proc->uffd) ||
+		    (step->op == OP_POISON && !(model->can & CAN_POISON)) ||
+		    (step->op == OP_CONTINUE && !(model->can & CAN_MINOR));
 	if (out->skip)
 		return;
 	switch (step->op) {
@@ -258,11 +325,15 @@ static inline void rule_userfault(struct model *model, const struct step *step, 
 		break;
 	case OP_COPY:
 	case OP_ZEROPAGE:
+	case OP_POISON:
 		rule_fill(model, step, got, out);
 		break;
 	case OP_PROTECT:
 	case OP_UNPROTECT:
 		rule_protect(model, step, out);
+		break;
+	case OP_CONTINUE:
+		rule_continue(model, step, got, out);
 		break;
 	case OP_MOVE:
 		rule_move(model, step, got, out);

@@ -10,8 +10,10 @@
 #include <sys/wait.h>
 
 #include "draw.h"
-#include "look.h"
+#include "group.h"
+#include "counters.h"
 #include "rules.h"
+#include "rules_fail.h"
 
 #define ANSWER_DEADLINE_MS 60000
 
@@ -20,7 +22,8 @@ struct result {
 	int ended; /* it came to its end, or to a finding */
 	int failed; /* the step at which something was found, from 1; 0 none */
 	int carried; /* steps that were carried out */
-	unsigned int times[OPS];
+	int refused; /* times that one was refused for want of memory */
+	unsigned int times[OPS], succeeded[OPS]; /* of those, each kind of step */
 	struct finding finding;
 	struct program program; /* the steps that were carried out */
 };
@@ -28,13 +31,17 @@ struct result {
 /* Numbers of frames whose place is kept in mind. */
 #define PLACES 8192
 
+/* What passes by while the kernel moves a page is looked at again, so often at most. */
+#define LOOKS 4
+
 struct run {
 	struct model model;
 	uint64_t place[PLACES]; /* the frame in which the pages of a number were last seen */
-	long moved; /* what the kernel had moved by itself when the program began */
+	long moved, scanned; /* what the kernel had moved and looked at by itself when the program began */
 	struct subject subjects[PROCESSES];
 	struct sight sights[PROCESSES];
 	struct result *result;
+	int looks; /* how often look_all() looks before it believes */
 };
 
 struct frame_seen {
@@ -110,7 +117,8 @@ static inline int look_places(struct run *run, struct finding *finding)
 		if (!run->model.procs[i / PAGES].alive || !(state & (ANON | SWAP)) || page->frame >= PLACES)
 			continue;
 		was = &run->place[page->frame];
-		if (*was && *was != is && state == ANON && page->tied && moved_by_kernel() == run->moved)
+		if (*was && *was != is && state == ANON && page->tied &&
+		    (page->pinned || moved_by_kernel() == run->moved))
 			return found(finding, "frame", "page %d of process %d has another frame than before",
 				     i % PAGES, i / PAGES);
 		*was = state == ANON && page->tied ? is : 0;
@@ -125,10 +133,12 @@ static inline int look_all(struct run *run, struct finding *finding)
 	int bad = 0;
 
 	before = run->model;
-	for (int attempt = 0; attempt < 4; attempt++) {
+	for (int attempt = 0; attempt < run->looks; attempt++) {
 		if (attempt)
 			usleep(20000);
 		run->model = before;
+		if (attempt && scanned_by_kernel() != run->scanned)
+			reclaim_any(&run->model);
 		bad = 0;
 		for (int i = 0; !bad && i < PROCESSES; i++)
 			if (run->model.procs[i].alive)
@@ -159,7 +169,7 @@ static inline int judge_answer(const struct step *step, const struct answer *ans
 	if (!is_allowed(out, answer->err))
 		return found(finding, "answer", "got %s, expected %s%s", answer_name(answer->err), want,
 			     answer->done ? " (some pages were done)" : "");
-	if (step->op == OP_COPY || step->op == OP_ZEROPAGE || step->op == OP_MOVE) {
+	if (step_counts(step)) {
 		right = !answer->err ? answer->done == step->n :
 			answer->err == EAGAIN ? answer->done && answer->done < step->n :
 						!answer->done;
@@ -167,9 +177,38 @@ static inline int judge_answer(const struct step *step, const struct answer *ans
 			return found(finding, "done", "got %s with %d of %d pages done", answer_name(answer->err),
 				     answer->done, step->n);
 	}
-	if (step->op == OP_READ && !answer->err && answer->value != out->value[0] &&
+	if (step_reads(step) && !answer->err && answer->value != out->value[0] &&
 	    (out->values < 2 || answer->value != out->value[1]))
 		return found(finding, "read", "read %d, expected %d", answer->value, out->value[0]);
+	return 0;
+}
+
+/*
+ * What PAGEMAP_SCAN told of each page, against what pagemap shows (pagemap_page_category()): bit by bit.  Whether
+ * an empty entry counts as written has changed (6.12.y), so that is not asked.
+ */
+static inline int look_scan(const struct run *run, const struct step *step, const uint8_t *seen,
+			    struct finding *finding)
+{
+	const struct process *proc = &run->model.procs[step->proc];
+	const struct sight *sight = &run->sights[step->proc];
+
+	for (int i = 0; i < PAGES; i++) {
+		int state = sight->state[i], want = SCAN_UNSEEN, got = seen[i];
+		int asked = i >= step->at && i < step->at + step->n && sight->attr[i].mapped;
+
+		if (asked) {
+			want = (proc->async && sight->attr[i].reg & REG_WP ? 1 : 0) |
+			       (!(sight->entry[i] & ENTRY_WP) ? 2 : 0) | (state & SHMEM ? 4 : 0) |
+			       (state & (ANON | ZERO | SHMEM) ? 8 : 0) | (state & (SWAP | MARKERS) ? 16 : 0) |
+			       (state & ZERO ? 32 : 0) | (sight->entry[i] & ENTRY_SOFT_DIRTY ? 128 : 0);
+			if (state & NONE)
+				got = got == SCAN_UNSEEN ? got : (got & ~2) | (want & 2);
+		}
+		if (got != want)
+			return found(finding, "scan", "page %d: PAGEMAP_SCAN says %#x of it, expected %#x", i,
+				     (unsigned int)seen[i], (unsigned int)want);
+	}
 	return 0;
 }
 
@@ -190,23 +229,33 @@ static inline int run_hear(int end, pid_t pid, struct reply *reply, struct findi
 	return found(finding, "hang", "the step did not come back within %d s", ANSWER_DEADLINE_MS / 1000);
 }
 
-static inline int run_tell(struct run *run, const struct step *step, struct reply *reply,
-			   struct finding *finding)
+/* second is what is done beside it, or NULL. */
+static inline int run_tell(struct run *run, const struct step *step, const struct step *second,
+			   struct reply *reply, struct finding *finding)
 {
 	struct subject *subject = &run->subjects[step->proc];
+	struct order order = { .step = *step, .other = step_has_other(step) ? run->subjects[step->to].pid : 0 };
 	int end = worker.ends[step->proc][0], status;
 	struct reply ready;
 	char path[64];
 
+	if (second) {
+		order.paired = 1;
+		order.second = *second;
+	}
 	memset(reply, 0, sizeof(*reply));
 	if (step->op == OP_CLEAR_DIRTY) {
 		snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)subject->pid);
 		proc_write(path, "4");
 		return 0;
 	}
+	if (step->op == OP_RECLAIM) {
+		group_reclaim(step->how);
+		return 0;
+	}
 	if (step->op == OP_KILL)
 		kill(subject->pid, SIGKILL);
-	else if (write(end, step, sizeof(*step)) != (ssize_t)sizeof(*step))
+	else if (write(end, &order, sizeof(order)) != (ssize_t)sizeof(order))
 		return found(finding, "died", "the process is not there any more: %m");
 	if (step->op == OP_KILL || step->op == OP_EXIT) {
 		if (waitpid(subject->pid, &status, 0) != subject->pid)
@@ -220,7 +269,30 @@ static inline int run_tell(struct run *run, const struct step *step, struct repl
 		       0;
 }
 
-/* One step: 1 carried out, 0 not, -1 a finding. */
+/* What a step's try came to, see run_step(). */
+enum { RUN_FINDING = -1, RUN_SKIPPED, RUN_DONE, RUN_REFUSED, RUN_PARTLY };
+
+/*
+ * A step that could not get memory: it says so, and leaves everything as it was.  Where a part of it may have been
+ * done, nobody knows which: what the program would do then is not judged.
+ */
+static inline int run_refused(struct run *run, const struct step *step, const struct answer *answer,
+			      const struct outcome *out)
+{
+	struct finding *finding = &run->result->finding;
+
+	if (!fail_allowed(step, answer->err) && !is_allowed(out, answer->err))
+		return found(finding, "answer", "got %s where an allocation failed, expected ENOMEM", answer_name(answer->err));
+	if (!fail_whole(&run->model, step) || answer->done)
+		return RUN_PARTLY;
+	fail_traces(&run->model, step);
+	return look_all(run, finding) ? RUN_FINDING : RUN_REFUSED;
+}
+
+/*
+ * One step.  RUN_DONE, RUN_SKIPPED where it makes no sense here, RUN_FINDING; of one that was refused for want of
+ * memory RUN_REFUSED, and RUN_PARTLY where the model knows no more what is there.
+ */
 static inline int run_step(struct run *run, const struct step *step)
 {
 	static struct model ahead;
@@ -228,28 +300,64 @@ static inline int run_step(struct run *run, const struct step *step)
 	struct outcome before, after;
 	struct result *result = run->result;
 	struct reply reply;
+	long moved;
 
 	ahead = run->model;
 	model_step(&ahead, step, NULL, &before);
-	if (before.skip)
-		return 0;
+	if (before.skip || (step->fail && !fail_tried(step)))
+		return RUN_SKIPPED;
 	result->program.steps[result->program.count++] = *step;
 	result->failed = result->program.count;
-	if (run_tell(run, step, &reply, finding))
-		return -1;
+	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
+	if (run_tell(run, step, NULL, &reply, finding))
+		return RUN_FINDING;
+	if (reply.failed && (reply.answer.err || (step_is_mmap(step) && step->how & MAP_HOW_POPULATE))) {
+		int came = reply.answer.err ? run_refused(run, step, &reply.answer, &before) : RUN_PARTLY;
+
+		if (came != RUN_FINDING)
+			result->failed = 0;
+		result->refused++;
+		return came;
+	}
 	model_step(&run->model, step, &reply.answer, &after);
 	after.values = before.values;
 	memcpy(after.value, before.value, sizeof(after.value));
 	if (judge_answer(step, &reply.answer, &after, finding))
-		return -1;
+		return RUN_FINDING;
 	if (step->op == OP_FORK)
-		run->subjects[step->to] = (struct subject){ reply.child, -1, -1, -1, 0 };
+		run->subjects[step->to] = subject_of(reply.child);
 	if (look_all(run, finding))
-		return -1;
+		return RUN_FINDING;
+	if (step->op == OP_SCAN && step->how == SCAN_LOOK && moved == moved_by_kernel() &&
+	    look_scan(run, step, reply.seen, finding))
+		return RUN_FINDING;
 	result->failed = 0;
 	result->carried++;
 	result->times[step->op]++;
-	return 1;
+	result->succeeded[step->op] += !reply.answer.err;
+	return RUN_DONE;
+}
+
+/* The memfds are as long as the model has it, and hold what it has. */
+static inline int look_files(struct run *run, struct finding *finding)
+{
+	static uint8_t data[65536];
+
+	for (int i = 0; i < FILES; i++) {
+		const struct object *object = &run->model.objects[i];
+		off_t end = lseek(worker.files[i], 0, SEEK_END);
+
+		if (end != (off_t)(object->pages * mem_page()))
+			return found(finding, "file", "memfd %d is %ld bytes long, expected %d pages", i, (long)end,
+				     object->pages);
+		for (int k = 0; k < object->pages; k++)
+			if (pread(worker.files[i], data, mem_page(), (off_t)(k * mem_page())) !=
+				    (ssize_t)mem_page() || !page_holds(data, &object->bytes[k]))
+				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d", k, i,
+					     data[differs(data, &object->bytes[k])],
+					     differs(data, &object->bytes[k]));
+	}
+	return 0;
 }
 
 /* In the end every process goes, one after the other, and who is left is looked at each time. */
@@ -259,51 +367,13 @@ static inline int run_end(struct run *run)
 
 	for (int i = 0; i < PROCESSES; i++) {
 		step.proc = (uint8_t)i;
-		if (run->model.procs[i].alive && alive(&run->model) > 1 && run_step(run, &step) < 0)
+		if (run->model.procs[i].alive && alive(&run->model) > 1 && run_step(run, &step) == RUN_FINDING)
 			return -1;
 	}
-	return 0;
-}
-
-/*
- * Carry out a program of text, or one that is drawn (count steps at most), from its beginning.  Called in a
- * process of its own, which ends afterwards.
- */
-static inline void run_program(struct result *result, const struct program *program, struct drawing *drawing,
-			       int count, unsigned int can, int known)
-{
-	static struct run run;
-	struct step step;
-	int bad = 0;
-
-	memset(result, 0, sizeof(*result));
-	run.result = result;
-	model_begin(&run.model, can);
-	run.model.known = (uint8_t)known;
-	run.moved = moved_by_kernel();
-	run.subjects[0] = (struct subject){ worker_start(can), -1, -1, -1, 0 };
-	for (int i = 0; bad >= 0 && i < (program ? program->count : count); i++) {
-		if (program) {
-			bad = run_step(&run, &program->steps[i]);
-			continue;
-		}
-		/* What makes no sense here is drawn anew. */
-		for (int tries = 0; tries < 20; tries++) {
-			step = draw_step(drawing, &run.model);
-			bad = run_step(&run, &step);
-			if (bad)
-				break;
-		}
-	}
-	if (bad >= 0)
-		(void)run_end(&run);
-	for (int i = 0; i < PROCESSES; i++) {
-		if (!run.model.procs[i].alive)
-			continue;
-		kill(run.subjects[i].pid, SIGKILL);
-		(void)waitpid(run.subjects[i].pid, NULL, 0);
-	}
-	result->ended = 1;
+	if (!look_files(run, &run->result->finding))
+		return 0;
+	run->result->failed = run->result->program.count;
+	return -1;
 }
 
 #endif

@@ -6,7 +6,7 @@
 #ifndef LAB_EXPLORE_SAY_H
 #define LAB_EXPLORE_SAY_H
 
-#include "look.h"
+#include "counters.h"
 #include "rules.h"
 #include "run.h"
 
@@ -33,12 +33,10 @@ static inline void say_frame(const struct model *model, int proc, int at)
 }
 
 /* A page; and whether its mapping counts as new, which makes all its pages soft-dirty. */
-static inline void say_page(const struct model *model, int proc, int at)
+static inline void say_page(struct model *model, int proc, int at)
 {
-	const struct page *page = &model->procs[proc].pages[at];
-	const struct bytes *bytes = page->attr.shared ?
-					    &model->objects[page->object].bytes[page->offset] :
-					    &page->bytes;
+	struct page *page = &model->procs[proc].pages[at];
+	const struct bytes *bytes = page_bytes(model, page);
 	char attr[128], state[96], other[32] = "";
 
 	attr_text(&page->attr, attr, sizeof(attr));
@@ -98,9 +96,7 @@ static inline void say_program(const struct program *program, unsigned int can)
 				struct page *page = &model.procs[p].pages[at];
 				const struct page *last = page - 1;
 
-				page->joined = page->attr.mapped && attr_same(&page->attr, &last->attr) &&
-					       (!page->attr.shared || (page->object == last->object &&
-								       page->offset == last->offset + 1));
+				page->joined = (uint8_t)may_join(page, last);
 			}
 	}
 	for (int p = 0; p < PROCESSES; p++)

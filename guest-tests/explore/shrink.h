@@ -6,7 +6,7 @@
 #ifndef LAB_EXPLORE_SHRINK_H
 #define LAB_EXPLORE_SHRINK_H
 
-#include "run.h"
+#include "program.h"
 
 #define PROGRAM_DEADLINE_MS 180000
 #define SHRINK_DEADLINE_MS 60000
@@ -18,6 +18,7 @@ struct trial {
 	int count;
 	unsigned int can;
 	int known;
+	enum mode mode;
 };
 
 /* Carry a program out in a child; the result is valid until the next one. */
@@ -39,7 +40,8 @@ static inline struct result *trial_run(const struct trial *trial)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (!trial->program)
 			drawing = draw_begin(trial->swarm, trial->seed);
-		run_program(shared, trial->program, &drawing, trial->count, trial->can, trial->known);
+		run_program(shared, trial->program, &drawing, trial->count, trial->can, trial->known,
+			    trial->mode);
 		_exit(0);
 	}
 	while (waitpid(pid, &status, WNOHANG) != pid) {
@@ -50,6 +52,7 @@ static inline struct result *trial_run(const struct trial *trial)
 		}
 		usleep(500);
 	}
+	group_remove(trial->can, pid);
 	if (!shared->ended) {
 		shared->failed = shared->program.count ? shared->program.count : 1;
 		(void)found(&shared->finding, "ended", "the program did not come to its end (status %#x)", status);

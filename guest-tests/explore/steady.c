@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict]
+ * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict] [--tally] [--failing | --racing]
  * steady --replay FILE
  * steady --say FILE [--can N]
  * steady --dry STEPS [--seed S]
@@ -12,7 +12,8 @@
  *
  * Without arguments: a few programs of each swarm (draw.h), from seeds that are always the same, a case a
  * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect of mremap()
- * that docs/findings.md has and programs otherwise keep clear of (not with --strict).
+ * that docs/findings.md has and programs otherwise keep clear of (not with --strict).  --tally tells how often each
+ * step was carried out, and how often it succeeded.
  * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
  * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
  * and --can is what that would have, a sum of CAN_* in model.h.
@@ -26,8 +27,8 @@
 
 static double seconds;
 static unsigned long long seed = 1;
-static long programs = 12, steps = 40, dry, say_can = CAN_ALL;
-static int strict;
+static long programs = 10, steps = 40, dry, say_can = CAN_ALL;
+static int strict, tally, failing, racing;
 static unsigned int can;
 static const char *replay, *say;
 
@@ -46,6 +47,20 @@ static int remaps_many(void)
 	return many;
 }
 
+/* Whether there is ioctl(PAGEMAP_SCAN). */
+static int scans(void)
+{
+	struct scan scan = { .size = sizeof(scan) };
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), has;
+
+	CHECK(fd >= 0, "/proc/self/pagemap: %m");
+	scan.start = (uint64_t)(uintptr_t)ARENA;
+	scan.end = scan.start + mem_page();
+	has = ioctl(fd, SCAN_IOCTL, &scan) >= 0;
+	close(fd);
+	return has;
+}
+
 /* Each that is missing is told once, with what it leaves out. */
 static unsigned int probe(void)
 {
@@ -61,10 +76,18 @@ static unsigned int probe(void)
 		{ CAN_WP, "userfaultfd's write protection: writeprotect, unprotect, how=wp" },
 		{ CAN_MARKERS, "UFFD_FEATURE_WP_UNPOPULATED: userfaultfd how=markers" },
 		{ CAN_MOVE, "UFFDIO_MOVE: move" },
+		{ CAN_SCAN, "PAGEMAP_SCAN: pagemap-scan" },
+		{ CAN_ASYNC, "UFFD_FEATURE_WP_ASYNC: userfaultfd how=async" },
+		{ CAN_POISON, "UFFDIO_POISON: poison" },
+		{ CAN_MINOR, "UFFD_FEATURE_MINOR_SHMEM: register how=minor, continue" },
+		{ CAN_PIN, "io_uring: pin, unpin" },
+		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim" },
+		{ CAN_GUARD, "MADV_GUARD_INSTALL: guard, unguard" },
 	};
 	uint64_t features = uffd_features();
 	char *page = mem_map(mem_page(), 0);
 	unsigned int has = 0;
+	int ring;
 
 	look_zero_frame = mem_frame(page) & MEM_FRAME;
 	(void)*(volatile char *)page;
@@ -75,16 +98,26 @@ static unsigned int probe(void)
 	has |= !madvise(page, mem_page(), MADV_NOHUGEPAGE) ? CAN_THP : 0;
 	has |= !madvise(page, mem_page(), MADV_UNMERGEABLE) ? CAN_KSM : 0;
 	has |= mem_entry(page) & ENTRY_SOFT_DIRTY ? CAN_SOFT_DIRTY : 0;
+	has |= !madvise(page, mem_page(), GUARD_INSTALL) ? CAN_GUARD : 0;
+	has |= scans() ? CAN_SCAN : 0;
+	ring = uring_open();
+	has |= ring >= 0 ? CAN_PIN : 0;
+	close(ring);
+	has |= group_works() ? CAN_GROUP : 0;
 	munmap(page, mem_page());
 	if (features & UFFD_FEATURE_SIGBUS) {
 		has |= CAN_UFFD;
 		has |= features & UFFD_FEATURE_PAGEFAULT_FLAG_WP ? CAN_WP : 0;
 		has |= features & UFFD_FEATURE_WP_UNPOPULATED ? CAN_MARKERS : 0;
 		has |= features & UFFD_FEATURE_MOVE ? CAN_MOVE : 0;
+		has |= features & UFFD_FEATURE_WP_ASYNC ? CAN_ASYNC : 0;
+		has |= features & UFFD_FEATURE_POISON ? CAN_POISON : 0;
+		has |= features & FEATURE_MINOR_SHMEM ? CAN_MINOR : 0;
 	}
 	if (remaps_many()) {
 		has |= CAN_REMAP_MANY;
-		ktap_diag("left out, since this kernel is newer than the model: mremap() of several mappings");
+		ktap_diag("left out, since this kernel is newer than the model: mremap() of several mappings, but "
+			  "for private anonymous ones that keep their lengths");
 	}
 	for (size_t i = 0; i < KTAP_COUNT(missing); i++)
 		if (!(has & missing[i].can))
@@ -121,6 +154,15 @@ static void prepare(void)
 	/* What KSM merges between two steps nobody could foresee. */
 	if (knob_number("/sys/kernel/mm/ksm/run") == 1)
 		(void)knob_set("/sys/kernel/mm/ksm/run", "0");
+}
+
+/* For what has an allocation fail; the whole case is skipped where none can. */
+static void prepare_faults(void)
+{
+	const char *why = fault_prepare();
+
+	if (why)
+		ktap_skip("%s", why);
 }
 
 static void tell_program(const struct program *program)
@@ -163,9 +205,11 @@ static void tell_finding(struct trial *trial, const struct result *result)
 static void explore(const struct swarm *swarm)
 {
 	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
-	long carried = 0, i;
+	long carried = 0, refused = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
 
 	prepare();
+	if (failing)
+		prepare_faults();
 	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
 		struct trial trial = {
 			.swarm = swarm,
@@ -173,10 +217,16 @@ static void explore(const struct swarm *swarm)
 			.count = (int)steps,
 			.can = can,
 			.known = !strict,
+			.mode = failing ? MODE_FAILING : racing ? MODE_RACING : MODE_STEADY,
 		};
 		const struct result *result = trial_run(&trial);
 
 		carried += result->carried;
+		refused += result->refused;
+		for (int op = 0; op < OPS; op++) {
+			times[op] += result->times[op];
+			succeeded[op] += result->succeeded[op];
+		}
 		if (result->failed) {
 			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
 			tell_finding(&trial, result);
@@ -184,6 +234,11 @@ static void explore(const struct swarm *swarm)
 	}
 	ktap_diag("%s: %ld programs, %ld steps, %.0f a second", swarm->name, i, carried,
 		  (double)carried * 1000 / (mem_now_ms() - begun + 1));
+	for (int op = 0; tally && op < OPS; op++)
+		if (times[op])
+			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
+	if (failing)
+		ktap_diag("%s: %ld times an allocation failed and the step with it", swarm->name, refused);
 }
 
 #define SWARM(name, number)                                                                        \
@@ -195,7 +250,9 @@ SWARM(mappings, 0)
 SWARM(advice, 1)
 SWARM(processes, 2)
 SWARM(userfault, 3)
-SWARM(everything, 4)
+SWARM(holders, 4)
+SWARM(files, 5)
+SWARM(everything, 6)
 
 /*
  * The steps of a text up to its end or a line of "---", behind which there is another program; whether it was
@@ -239,6 +296,9 @@ static void carry_out(FILE *text, const char *name)
 	const struct result *result;
 
 	CHECK(!read_program(text, name, &program), "%s: one program at a time", name);
+	for (int i = 0; i < program.count; i++)
+		if (program.steps[i].fail)
+			prepare_faults();
 	result = trial_run(&trial);
 	if (result->failed)
 		tell_finding(&trial, result);
@@ -285,17 +345,19 @@ static void mremap_beside_registered(void)
 
 static void model_alone(void)
 {
+	static const unsigned int kernels[] = { CAN_ALL, (CAN_ALL & ~CAN_SWAP) | CAN_GUARD | CAN_REMAP_MANY,
+						CAN_UFFD };
+
 	/* Of the model's two halves each kernel shows one. */
-	for (unsigned int i = 0; i < 3; i++)
-		CHECK(!dry_run(dry / 3 + 1, seed + i * 1000, i ? i == 1 ? CAN_ALL & ~CAN_SWAP : CAN_UFFD :
-								       CAN_ALL),
+	for (unsigned int i = 0; i < KTAP_COUNT(kernels); i++)
+		CHECK(!dry_run(dry / 3 + 1, seed + i * 1000, kernels[i]),
 		      "the model contradicts itself");
 }
 
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict], --replay FILE, "
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally] [--failing | --racing],  --replay FILE, "
 		"--say FILE [--can N] or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
@@ -306,6 +368,8 @@ static const struct ktap_case swarm_cases[] = {
 	{ "advice", advice },
 	{ "processes", processes },
 	{ "userfault", userfault },
+	{ "holders", holders },
+	{ "files", files },
 	{ "everything", everything },
 	{ "mremap-beside-registered", mremap_beside_registered },
 };
@@ -326,8 +390,14 @@ int main(int argc, char **argv)
 		const char **file;
 		char *end;
 
-		if (!strcmp(argv[i], "--strict")) {
-			strict = 1;
+		int *flag = !strcmp(argv[i], "--strict")  ? &strict :
+			    !strcmp(argv[i], "--tally")   ? &tally :
+			    !strcmp(argv[i], "--failing") ? &failing :
+			    !strcmp(argv[i], "--racing")  ? &racing :
+							    NULL;
+
+		if (flag) {
+			*flag = 1;
 			continue;
 		}
 		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;

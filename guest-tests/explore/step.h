@@ -18,6 +18,7 @@
 #define PAGES 32
 #define PROCESSES 4
 #define SPOTS 4 /* bytes of a page that have a value of their own, a quarter of a page apart */
+#define FILES 2 /* memfds, which every process has open */
 #define STEPS_MAX 400
 
 enum op {
@@ -35,6 +36,7 @@ enum op {
 	OP_COLD,
 	OP_PAGEOUT,
 	OP_WILLNEED,
+	OP_REMOVE,
 	OP_POPULATE_READ,
 	OP_POPULATE_WRITE,
 	OP_HUGEPAGE,
@@ -46,12 +48,28 @@ enum op {
 	OP_DOFORK,
 	OP_WIPEONFORK,
 	OP_KEEPONFORK,
+	OP_GUARD,
+	OP_UNGUARD,
 	OP_READ,
 	OP_WRITE, /* a whole page */
 	OP_POKE, /* one byte */
 	OP_FORK,
 	OP_EXIT,
 	OP_KILL,
+	OP_MAP_FILE,
+	OP_TRUNCATE,
+	OP_PUNCH, /* fallocate(), FALLOC_FL_PUNCH_HOLE */
+	OP_FILE_WRITE, /* pwrite() of a page */
+	OP_FILE_READ, /* pread() of a byte */
+	OP_VFORK, /* a child in the same memory pokes, and exits */
+	OP_OTHER_READ, /* process_vm_readv() */
+	OP_OTHER_WRITE, /* process_vm_writev() */
+	OP_OTHER_ADVISE, /* process_madvise() */
+	OP_SCAN, /* ioctl(PAGEMAP_SCAN) */
+	OP_PIN, /* fixed buffers of an io_uring */
+	OP_UNPIN,
+	OP_SPLICE, /* vmsplice() of a page into a pipe */
+	OP_DRAIN, /* and out of it again */
 	OP_UFFD,
 	OP_REGISTER,
 	OP_UNREGISTER,
@@ -60,26 +78,34 @@ enum op {
 	OP_PROTECT,
 	OP_UNPROTECT,
 	OP_MOVE,
+	OP_POISON,
+	OP_CONTINUE,
 	OP_WAKE,
 	OP_CLOSE,
 	OP_CLEAR_DIRTY,
+	OP_RECLAIM, /* memory.reclaim of the program's control group */
 	OPS
 };
 
 struct step {
 	uint8_t proc, op;
 	uint8_t at, n; /* a range; a page for read, write and poke */
-	uint8_t to; /* where to; the new process's number for fork */
+	uint8_t to; /* where to; for some steps another process's number */
 	uint8_t len; /* the new length */
 	uint8_t byte, spot;
 	uint8_t how; /* a choice of this step's, see below */
+	uint8_t file, from; /* a memfd, and a page of it */
+	uint8_t beside; /* carried out at the same time as the step before */
+	uint8_t fail; /* which of its allocations fails, from 1; 0 none */
 };
 
 /* What MMAP, UFFD, REGISTER, COPY, MOVE and MPROTECT can be told. */
 enum { PROT_NO, PROT_R, PROT_RW };
 enum { MAP_HOW_SHARED = 1, MAP_HOW_NOREPLACE = 2, MAP_HOW_POPULATE = 4, MAP_HOW_NORESERVE = 8 };
-enum { REG_MISSING = 1, REG_WP = 2 };
-enum { UFFD_PLAIN, UFFD_MARKERS };
+static const uint8_t file_how[] = { 0, MAP_HOW_SHARED, MAP_HOW_POPULATE, MAP_HOW_SHARED | MAP_HOW_POPULATE };
+enum { REG_MISSING = 1, REG_WP = 2, REG_MINOR = 4 };
+enum { UFFD_PLAIN, UFFD_MARKERS, UFFD_ASYNC };
+enum { SCAN_LOOK, SCAN_PROTECT };
 
 /* Fields of a step, in the order in which they are written. */
 enum {
@@ -91,6 +117,8 @@ enum {
 	F_HOW = 32,
 	F_BYTE = 64,
 	F_SPOT = 128,
+	F_FILE = 256,
+	F_FROM = 512,
 	F_RANGE = F_AT | F_N,
 };
 
@@ -101,8 +129,12 @@ struct step_form {
 };
 
 static const char *const prot_words[] = { "none", "r", "rw", NULL };
-static const char *const register_words[] = { "?", "missing", "wp", "missing+wp", NULL };
-static const char *const uffd_words[] = { "plain", "markers", NULL };
+static const char *const register_words[] = { "?", "missing", "wp", "missing+wp", "minor", NULL };
+static const char *const uffd_words[] = { "plain", "markers", "async", NULL };
+static const char *const other_words[] = { "cold", "pageout", "willneed", NULL };
+static const uint8_t other_op[] = { OP_COLD, OP_PAGEOUT, OP_WILLNEED };
+static const char *const reclaim_words[] = { "some", "all", NULL };
+static const char *const scan_words[] = { "look", "protect", NULL };
 static const char *const copy_words[] = { "plain", "wp", NULL };
 static const char *const move_words[] = { "strict", "holes", NULL };
 static const char *const map_words[] = {
@@ -117,6 +149,8 @@ static const char *const map_words[] = {
 	"private+noreserve",
 	NULL,
 };
+static const char *const file_words[] = { "private", "shared", "private+populate", "shared+populate",
+					  NULL };
 
 static const struct step_form forms[OPS] = {
 	[OP_MMAP] = { "mmap", F_RANGE | F_PROT | F_HOW, map_words },
@@ -133,6 +167,7 @@ static const struct step_form forms[OPS] = {
 	[OP_COLD] = { "cold", F_RANGE, NULL },
 	[OP_PAGEOUT] = { "pageout", F_RANGE, NULL },
 	[OP_WILLNEED] = { "willneed", F_RANGE, NULL },
+	[OP_REMOVE] = { "remove", F_RANGE, NULL },
 	[OP_POPULATE_READ] = { "populate-read", F_RANGE, NULL },
 	[OP_POPULATE_WRITE] = { "populate-write", F_RANGE, NULL },
 	[OP_HUGEPAGE] = { "hugepage", F_RANGE, NULL },
@@ -144,12 +179,28 @@ static const struct step_form forms[OPS] = {
 	[OP_DOFORK] = { "dofork", F_RANGE, NULL },
 	[OP_WIPEONFORK] = { "wipeonfork", F_RANGE, NULL },
 	[OP_KEEPONFORK] = { "keeponfork", F_RANGE, NULL },
+	[OP_GUARD] = { "guard", F_RANGE, NULL },
+	[OP_UNGUARD] = { "unguard", F_RANGE, NULL },
 	[OP_READ] = { "read", F_AT | F_SPOT, NULL },
 	[OP_WRITE] = { "write", F_AT | F_BYTE, NULL },
 	[OP_POKE] = { "poke", F_AT | F_SPOT | F_BYTE, NULL },
 	[OP_FORK] = { "fork", F_TO, NULL },
 	[OP_EXIT] = { "exit", 0, NULL },
 	[OP_KILL] = { "kill", 0, NULL },
+	[OP_MAP_FILE] = { "mmap-file", F_RANGE | F_PROT | F_HOW | F_FILE | F_FROM, file_words },
+	[OP_TRUNCATE] = { "truncate", F_FILE | F_LEN, NULL },
+	[OP_PUNCH] = { "punch", F_FILE | F_FROM | F_N, NULL },
+	[OP_FILE_WRITE] = { "file-write", F_FILE | F_FROM | F_BYTE, NULL },
+	[OP_FILE_READ] = { "file-read", F_FILE | F_FROM | F_SPOT, NULL },
+	[OP_VFORK] = { "vfork", F_AT | F_SPOT | F_BYTE, NULL },
+	[OP_OTHER_READ] = { "vm-read", F_AT | F_TO | F_SPOT, NULL },
+	[OP_OTHER_WRITE] = { "vm-write", F_AT | F_TO | F_BYTE, NULL },
+	[OP_OTHER_ADVISE] = { "process-madvise", F_RANGE | F_TO | F_HOW, other_words },
+	[OP_SCAN] = { "pagemap-scan", F_RANGE | F_HOW, scan_words },
+	[OP_PIN] = { "pin", F_RANGE, NULL },
+	[OP_UNPIN] = { "unpin", 0, NULL },
+	[OP_SPLICE] = { "vmsplice", F_AT, NULL },
+	[OP_DRAIN] = { "drain", 0, NULL },
 	[OP_UFFD] = { "userfaultfd", F_HOW, uffd_words },
 	[OP_REGISTER] = { "register", F_RANGE | F_HOW, register_words },
 	[OP_UNREGISTER] = { "unregister", F_RANGE, NULL },
@@ -158,33 +209,63 @@ static const struct step_form forms[OPS] = {
 	[OP_PROTECT] = { "writeprotect", F_RANGE, NULL },
 	[OP_UNPROTECT] = { "unprotect", F_RANGE, NULL },
 	[OP_MOVE] = { "move", F_RANGE | F_TO | F_HOW, move_words },
+	[OP_POISON] = { "poison", F_RANGE, NULL },
+	[OP_CONTINUE] = { "continue", F_RANGE, NULL },
 	[OP_WAKE] = { "wake", F_RANGE, NULL },
 	[OP_CLOSE] = { "close", 0, NULL },
+	[OP_RECLAIM] = { "reclaim", F_HOW, reclaim_words },
 	[OP_CLEAR_DIRTY] = { "clear-soft-dirty", 0, NULL },
 };
 
+/* Whether to= is another process, and not a place. */
+static inline int step_has_other(const struct step *step)
+{
+	return step->op == OP_FORK || step->op == OP_OTHER_READ || step->op == OP_OTHER_WRITE ||
+	       step->op == OP_OTHER_ADVISE;
+}
+
+/* Whether its answer has a byte that was read. */
+static inline int step_reads(const struct step *step)
+{
+	return step->op == OP_READ || step->op == OP_FILE_READ || step->op == OP_OTHER_READ;
+}
+
+/* Whether its answer says how many pages were done. */
+static inline int step_counts(const struct step *step)
+{
+	return step->op == OP_COPY || step->op == OP_ZEROPAGE || step->op == OP_POISON || step->op == OP_CONTINUE ||
+	       step->op == OP_MOVE;
+}
+
 /* Steps with a choice have one field for it: prot of mprotect is "how", mmap keeps it in "spot". */
+static inline int step_is_mmap(const struct step *step)
+{
+	return step->op == OP_MMAP || step->op == OP_MAP_FILE;
+}
+
 static inline uint8_t *step_prot(struct step *step)
 {
-	return step->op == OP_MMAP ? &step->spot : &step->how;
+	return step_is_mmap(step) ? &step->spot : &step->how;
 }
 
 static inline int step_prot_of(const struct step *step)
 {
-	return step->op == OP_MMAP ? step->spot : step->how;
+	return step_is_mmap(step) ? step->spot : step->how;
 }
 
 /* Write a step as its line, without a line's end. */
 static inline void step_print(const struct step *step, char *text, size_t size)
 {
 	const struct step_form *form = &forms[step->op];
-	int used = snprintf(text, size, "%d %s", step->proc, form->name);
+	int used = snprintf(text, size, "%s%d %s", step->beside ? "& " : "", step->proc, form->name);
 
 #define PUT(field, ...)                                                                            \
 	do {                                                                                       \
 		if (form->fields & (field))                                                        \
 			used += snprintf(text + used, size - (size_t)used, __VA_ARGS__);           \
 	} while (0)
+	PUT(F_FILE, " file=%d", step->file);
+	PUT(F_FROM, " from=%d", step->from);
 	PUT(F_AT, " at=%d", step->at);
 	PUT(F_N, " n=%d", step->n);
 	PUT(F_LEN, " len=%d", step->len);
@@ -194,6 +275,8 @@ static inline void step_print(const struct step *step, char *text, size_t size)
 	PUT(F_SPOT, " spot=%d", step->spot);
 	PUT(F_BYTE, " byte=%d", step->byte);
 #undef PUT
+	if (step->fail)
+		(void)snprintf(text + used, size - (size_t)used, " fail=%d", step->fail);
 }
 
 static inline int step_word(const char *const *words, const char *word)
@@ -214,9 +297,11 @@ static inline const char *step_field(struct step *step, char *name)
 	} numbers[] = {
 		{ "at", F_AT, PAGES - 1 },      { "n", F_N, PAGES },      { "len", F_LEN, PAGES },
 		{ "to", F_TO, PAGES - 1 },      { "byte", F_BYTE, 255 }, { "spot", F_SPOT, SPOTS - 1 },
+		{ "file", F_FILE, FILES - 1 }, { "from", F_FROM, PAGES - 1 },
 	};
 	uint8_t *const targets[] = { &step->at, &step->n,    &step->len,
-				     &step->to, &step->byte, &step->spot };
+				     &step->to, &step->byte, &step->spot,
+				     &step->file, &step->from };
 	const struct step_form *form = &forms[step->op];
 	char *value = strchr(name, '='), *end;
 	long number;
@@ -233,6 +318,11 @@ static inline const char *step_field(struct step *step, char *name)
 		number = step_word(form->words, value);
 		step->how = (uint8_t)number;
 		return number < 0 ? "this step has no such how=" : NULL;
+	}
+	if (!strcmp(name, "fail")) {
+		number = strtol(value, &end, 10);
+		step->fail = (uint8_t)number;
+		return *end || number < 1 || number > 255 ? "fail is the number of an allocation, 1 to 255" : NULL;
 	}
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (strcmp(numbers[i].name, name) || !(form->fields & numbers[i].field))
@@ -258,8 +348,14 @@ static inline int step_parse(char *line, struct step *step, const char **why)
 	word = strtok_r(line, blanks, &rest);
 	if (!word)
 		return 0;
+	if (!strcmp(word, "&")) {
+		step->beside = 1;
+		word = strtok_r(NULL, blanks, &rest);
+	}
+	*why = "a line begins with the number of a process, 0 to 3, or with & and that";
+	if (!word)
+		return -1;
 	if (word[0] < '0' || word[0] >= '0' + PROCESSES || word[1]) {
-		*why = "a line begins with the number of a process, 0 to 3";
 		return -1;
 	}
 	step->proc = (uint8_t)(word[0] - '0');
@@ -278,10 +374,12 @@ static inline int step_parse(char *line, struct step *step, const char **why)
 	*why = "a range of no pages, or beyond the last page";
 	if (forms[step->op].fields & F_N && (!step->n || step->at + step->n > PAGES))
 		return -1;
-	if (forms[step->op].fields & F_LEN && !step->len)
+	if (step->op == OP_PUNCH && step->from + step->n > PAGES)
+		return -1;
+	if (forms[step->op].fields & F_LEN && !step->len && step->op != OP_TRUNCATE)
 		return -1;
 	*why = "there is no such process";
-	return step->op == OP_FORK && step->to >= PROCESSES ? -1 : 1;
+	return step_has_other(step) && step->to >= PROCESSES ? -1 : 1;
 }
 
 struct program {

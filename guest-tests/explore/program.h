@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A whole program, from its beginning to its end, in one of three modes.
+ */
+#ifndef LAB_EXPLORE_PROGRAM_H
+#define LAB_EXPLORE_PROGRAM_H
+
+#include "pairs.h"
+#include "run.h"
+
+/* How the steps of a program are carried out: one after the other, with allocations that fail, or in pairs. */
+enum mode { MODE_STEADY, MODE_FAILING, MODE_RACING };
+
+/*
+ * A step whose allocations are made to fail, one after the other, until it is done in spite of it or has no more.
+ * What may be done in part ends a program: only one in eight of such steps is tried.
+ */
+static inline int run_failing(struct run *run, const struct step *step, struct drawing *drawing)
+{
+	struct step one = *step;
+	int came = RUN_REFUSED;
+
+	if (!fail_tried(step) || (!fail_whole(&run->model, step) && roll(&drawing->dice, 8)))
+		return run_step(run, step);
+	for (one.fail = 1; came == RUN_REFUSED && one.fail < FAULT_MOST; one.fail++) {
+		if (run->result->program.count >= STEPS_MAX - 8)
+			return RUN_PARTLY;
+		came = run_step(run, &one);
+	}
+	return came;
+}
+
+/*
+ * Carry out a program of text, or one that is drawn (count steps at most), from its beginning.  Called in a
+ * process of its own, which ends afterwards.
+ */
+static inline void run_program(struct result *result, const struct program *program, struct drawing *drawing,
+			       int count, unsigned int can, int known, enum mode mode)
+{
+	static struct run run;
+	struct step step;
+	int came = RUN_DONE;
+
+	memset(result, 0, sizeof(*result));
+	run.result = result;
+	run.looks = LOOKS;
+	model_begin(&run.model, can);
+	run.model.known = (uint8_t)known;
+	run.moved = moved_by_kernel();
+	run.scanned = scanned_by_kernel();
+	group_begin(can);
+	run.subjects[0] = subject_of(worker_start(can, group_enter));
+	for (int i = 0; came != RUN_FINDING && came != RUN_PARTLY && i < (program ? program->count : count); i++) {
+		if (program) {
+			const struct step *now = &program->steps[i], *next = now + 1;
+
+			if (i + 1 < program->count && next->beside && !now->beside && race_together(now, next)) {
+				came = run_pair(&run, now, next);
+				i += came != RUN_SKIPPED;
+			} else {
+				came = run_step(&run, now);
+			}
+			continue;
+		}
+		/* What makes no sense here is drawn anew. */
+		came = RUN_SKIPPED;
+		for (int tries = 0; came == RUN_SKIPPED && tries < 20; tries++) {
+			step = draw_step(drawing, &run.model);
+			came = mode == MODE_FAILING ? run_failing(&run, &step, drawing) :
+			       mode == MODE_RACING  ? run_racing(&run, &step, drawing) :
+						      run_step(&run, &step);
+		}
+	}
+	if (came != RUN_FINDING && came != RUN_PARTLY)
+		(void)run_end(&run);
+	for (int i = 0; i < PROCESSES; i++) {
+		if (!run.model.procs[i].alive)
+			continue;
+		kill(run.subjects[i].pid, SIGKILL);
+		(void)waitpid(run.subjects[i].pid, NULL, 0);
+	}
+	if (!result->failed && group_end(can, &result->finding))
+		result->failed = result->program.count;
+	result->ended = 1;
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which two steps of one process may be carried out at the same time: those of which the kernel promises that
+ * it is as if one came after the other.
+ */
+#ifndef LAB_EXPLORE_RULES_RACE_H
+#define LAB_EXPLORE_RULES_RACE_H
+
+#include "step.h"
+
+enum { RACE_NEVER, RACE_PAGES, RACE_WHOLE };
+
+/*
+ * How a step goes on beside others (v6.12).  RACE_WHOLE: it holds the mmap lock for writing from its begin to its
+ * end, so that no fault and no other step comes into its midst.  RACE_PAGES: it holds it, or its mapping's, for
+ * reading and goes from page to page, each under its page table's lock; nothing that changes mappings comes into
+ * its midst.  Anything else lets go of the lock in between (UFFDIO_COPY, MADV_POPULATE_READ), writes more than a
+ * byte, or does something after it (mlock(), MAP_POPULATE).
+ */
+static inline int race_kind(const struct step *step)
+{
+	switch (step->op) {
+	case OP_MMAP:
+		return step->how & MAP_HOW_POPULATE ? RACE_NEVER : RACE_WHOLE;
+	case OP_MUNMAP:
+	case OP_RESIZE:
+	case OP_REMAP:
+	case OP_LEAVE:
+	case OP_MPROTECT:
+	case OP_MUNLOCK:
+	case OP_HUGEPAGE:
+	case OP_NOHUGEPAGE:
+	case OP_MERGEABLE:
+	case OP_DONTFORK:
+	case OP_DOFORK:
+	case OP_WIPEONFORK:
+	case OP_KEEPONFORK:
+	case OP_FORK:
+	case OP_REGISTER:
+	case OP_UNREGISTER:
+		return RACE_WHOLE;
+	case OP_READ:
+	case OP_POKE:
+	case OP_DONTNEED:
+	case OP_FREE:
+	case OP_COLD:
+	case OP_PAGEOUT:
+	case OP_PROTECT:
+	case OP_UNPROTECT:
+	case OP_MOVE:
+		return RACE_PAGES;
+	case OP_COPY:
+	case OP_ZEROPAGE:
+		return step->n == 1 ? RACE_PAGES : RACE_NEVER;
+	default:
+		return RACE_NEVER;
+	}
+}
+
+static inline int race_single(const struct step *step)
+{
+	return !(forms[step->op].fields & F_N) || step->n == 1;
+}
+
+/*
+ * Whether two steps may be beside each other.  Two that go from page to page may meet in another order at each
+ * page, which is no order of the two: so one of them has to be about one page.  A process forks in its first thread.
+ */
+static inline int race_together(const struct step *first, const struct step *second)
+{
+	int a = race_kind(first), b = race_kind(second);
+
+	if (first->proc != second->proc || a == RACE_NEVER || b == RACE_NEVER || second->op == OP_FORK)
+		return 0;
+	if (first->fail || second->fail)
+		return 0;
+	return a == RACE_WHOLE || b == RACE_WHOLE || race_single(first) || race_single(second);
+}
+
+#endif
