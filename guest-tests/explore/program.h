@@ -17,10 +17,15 @@ enum mode { MODE_STEADY, MODE_FAILING, MODE_RACING };
  */
 static inline int run_failing(struct run *run, const struct step *step, struct drawing *drawing)
 {
+	static struct model ahead;
 	struct step one = *step;
+	struct outcome out;
 	int came = RUN_REFUSED;
 
-	if (!fail_tried(step) || (!fail_whole(&run->model, step) && roll(&drawing->dice, 8)))
+	ahead = run->model;
+	model_step(&ahead, step, NULL, &out);
+	if (!fail_tried(step) || ((fail_ambiguous(&out) || !fail_done_whole(step) || !fail_whole(&run->model, step)) &&
+				  roll(&drawing->dice, 8)))
 		return run_step(run, step);
 	for (one.fail = 1; came == RUN_REFUSED && one.fail < FAULT_MOST; one.fail++) {
 		if (run->result->program.count >= STEPS_MAX - 8)

@@ -29,9 +29,27 @@ static inline int fail_allowed(const struct step *step, int err)
 	case OP_FILE_WRITE:
 	case OP_FILE_READ:
 		return err == ENOMEM || err == EFAULT;
+	case OP_MMAP:
+		/* No memory for a tmpfs inode is ENOSPC (__shmem_get_inode() of v6.12), which mmap(2) does not know. */
+		return err == ENOMEM || (err == ENOSPC && step->how & MAP_HOW_SHARED);
 	default:
 		return err == ENOMEM || err == EAGAIN;
 	}
+}
+
+/* Whether a step may say ENOMEM or EAGAIN though it has all the memory it wants: which it was nobody can tell. */
+static inline int fail_ambiguous(const struct outcome *out)
+{
+	return is_allowed(out, ENOMEM) || is_allowed(out, EAGAIN);
+}
+
+/*
+ * Whether a step that was done in spite of an allocation that failed is done whole.  mremap() that cannot split what
+ * it has moved leaves it mapped, on purpose (move_vma() of v6.12: "OOM: unable to split vma, just get accounts right").
+ */
+static inline int fail_done_whole(const struct step *step)
+{
+	return !step_populates(step) && step->op != OP_REMAP && step->op != OP_LEAVE;
 }
 
 /*
@@ -50,7 +68,7 @@ static inline int fail_whole(const struct model *model, const struct step *step)
 	switch (step->op) {
 	case OP_MMAP:
 	case OP_MAP_FILE:
-		return !(step->how & MAP_HOW_POPULATE) && !any_mapped(proc, step->at, step->n);
+		return !step_populates(step) && !any_mapped(proc, step->at, step->n);
 	case OP_REMAP:
 		return step->len >= step->n && !any_mapped(proc, step->to, step->len);
 	case OP_LEAVE:
@@ -77,8 +95,10 @@ static inline int fail_whole(const struct model *model, const struct step *step)
 	case OP_WIPEONFORK:
 	case OP_KEEPONFORK:
 	case OP_REGISTER:
-	case OP_UNREGISTER:
 		return one_mapping(proc, step->at, step->n);
+	case OP_UNREGISTER:
+		/* Protection is taken away before the mapping is split (userfaultfd_unregister() of v6.12). */
+		return one_mapping(proc, step->at, step->n) && !(proc->pages[step->at].attr.reg & REG_WP);
 	default:
 		return 1;
 	}

@@ -21,7 +21,7 @@ static inline int race_kind(const struct step *step)
 {
 	switch (step->op) {
 	case OP_MMAP:
-		return step->how & MAP_HOW_POPULATE ? RACE_NEVER : RACE_WHOLE;
+		return step_populates(step) ? RACE_NEVER : RACE_WHOLE;
 	case OP_MUNMAP:
 	case OP_RESIZE:
 	case OP_REMAP:

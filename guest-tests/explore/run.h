@@ -276,12 +276,11 @@ enum { RUN_FINDING = -1, RUN_SKIPPED, RUN_DONE, RUN_REFUSED, RUN_PARTLY };
  * A step that could not get memory: it says so, and leaves everything as it was.  Where a part of it may have been
  * done, nobody knows which: what the program would do then is not judged.
  */
-static inline int run_refused(struct run *run, const struct step *step, const struct answer *answer,
-			      const struct outcome *out)
+static inline int run_refused(struct run *run, const struct step *step, const struct answer *answer)
 {
 	struct finding *finding = &run->result->finding;
 
-	if (!fail_allowed(step, answer->err) && !is_allowed(out, answer->err))
+	if (!fail_allowed(step, answer->err))
 		return found(finding, "answer", "got %s where an allocation failed, expected ENOMEM", answer_name(answer->err));
 	if (!fail_whole(&run->model, step) || answer->done)
 		return RUN_PARTLY;
@@ -311,8 +310,11 @@ static inline int run_step(struct run *run, const struct step *step)
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
 	if (run_tell(run, step, NULL, &reply, finding))
 		return RUN_FINDING;
-	if (reply.failed && (reply.answer.err || (step_is_mmap(step) && step->how & MAP_HOW_POPULATE))) {
-		int came = reply.answer.err ? run_refused(run, step, &reply.answer, &before) : RUN_PARTLY;
+	if (reply.failed && (reply.answer.err ? !is_allowed(&before, reply.answer.err) || fail_ambiguous(&before) :
+						!fail_done_whole(step))) {
+		int came = reply.answer.err && !fail_ambiguous(&before) ?
+				   run_refused(run, step, &reply.answer) :
+				   RUN_PARTLY;
 
 		if (came != RUN_FINDING)
 			result->failed = 0;

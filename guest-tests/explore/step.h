@@ -243,6 +243,13 @@ static inline int step_is_mmap(const struct step *step)
 	return step->op == OP_MMAP || step->op == OP_MAP_FILE;
 }
 
+static inline int step_populates(const struct step *step)
+{
+	return step->op == OP_MAP_FILE ? file_how[step->how] & MAP_HOW_POPULATE :
+	       step->op == OP_MMAP     ? step->how & MAP_HOW_POPULATE :
+					 0;
+}
+
 static inline uint8_t *step_prot(struct step *step)
 {
 	return step_is_mmap(step) ? &step->spot : &step->how;
