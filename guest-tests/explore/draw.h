@@ -96,10 +96,18 @@ static inline int pages_mapped(const struct process *proc)
 	return count;
 }
 
-static inline int registered(const struct process *proc)
+static inline int any_shared(const struct process *proc)
 {
 	for (int i = 0; i < PAGES; i++)
-		if (proc->pages[i].attr.reg)
+		if (proc->pages[i].attr.shared)
+			return 1;
+	return 0;
+}
+
+static inline int registered(const struct process *proc, int modes)
+{
+	for (int i = 0; i < PAGES; i++)
+		if (proc->pages[i].attr.reg & modes)
 			return 1;
 	return 0;
 }
@@ -126,7 +134,7 @@ static inline int is_worthwhile(const struct process *proc, int op, int at, int 
 		/* Else it is not carried out. */
 		return attr->shared ? one_mapping(proc, at, n) : any_mapped(proc, at, n) && !any_backed(proc, at, n);
 	case OP_CONTINUE:
-		return attr->reg & REG_MINOR;
+		return attr->reg & REG_MINOR && must(&proc->pages[at], NONE);
 	case OP_PIN:
 		return plain && !attr->reg;
 	default:
@@ -195,6 +203,8 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		step->how = maps[roll(dice, sizeof(maps))];
 	else if (step->op == OP_REGISTER)
 		step->how = proc->pages[step->at].attr.shared ? REG_MINOR : (uint8_t)(1 + roll(dice, 3));
+	else if (step->op == OP_RECLAIM)
+		step->how = !roll(dice, 4);
 	else if (step->op == OP_UFFD || step->op == OP_OTHER_ADVISE)
 		step->how = (uint8_t)roll(dice, 3);
 	else if (fields & F_HOW)
@@ -208,6 +218,7 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 	struct step step = { 0 };
 	const struct process *proc;
 	uint32_t sum = 0, ticket;
+	int minor;
 
 	do
 		step.proc = (uint8_t)roll(dice, PROCESSES);
@@ -221,9 +232,12 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 	/* Where there is little room left, most of what is there shall stay. */
 	if (step_is_mmap(&step) && pages_mapped(proc) > PAGES / 2 && roll(dice, 2))
 		step.op = OP_WRITE;
-	/* What needs a registration begins with one. */
+	minor = step.op == OP_CONTINUE;
+	/* What needs a registration begins with one, and with something to register. */
 	if (step.op > OP_UFFD && step.op < OP_WAKE && roll(dice, 8))
-		step.op = !proc->uffd ? OP_UFFD : registered(proc) ? step.op : OP_REGISTER;
+		step.op = !proc->uffd ? OP_UFFD :
+			  registered(proc, minor ? REG_MINOR : 7) ? step.op :
+			  minor && !any_shared(proc) ? OP_MAP_FILE : OP_REGISTER;
 	if (!any_mapped(proc, 0, PAGES) && step.op != OP_MAP_FILE)
 		step.op = OP_MMAP;
 	if (step.op == OP_PUNCH) {
@@ -233,6 +247,8 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 		step.at = (uint8_t)draw_place(dice, proc, step.n);
 	} else if (forms[step.op].fields & F_N) {
 		draw_range(dice, proc, &step);
+		while (minor && step.op == OP_REGISTER && any_shared(proc) && !proc->pages[step.at].attr.shared)
+			draw_range(dice, proc, &step);
 		draw_aim(dice, proc, &step);
 		/* What is registered is soon mapped over: so all of a mapping, more often than not. */
 		while (step.op == OP_REGISTER && step.at + step.n < PAGES && roll(dice, 8) &&
@@ -242,6 +258,11 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 		step.at = (uint8_t)draw_page(dice, proc);
 	}
 	draw_fields(dice, proc, &step);
+	if (minor && step.op == OP_MAP_FILE) {
+		step.how = 1; /* shared */
+		step.file = 0;
+		step.from %= 6;
+	}
 	return step;
 }
 

@@ -313,6 +313,8 @@ static inline int alive(const struct model *model)
 
 /* How long the memfds are when a program begins, in pages. */
 static const uint8_t file_pages[FILES] = { 12, 5 };
+/* How many of those have been written to, with zeros. */
+static const uint8_t file_filled[FILES] = { 8, 0 };
 
 /* A model of one process without any mapping. */
 static inline void model_begin(struct model *model, unsigned int can)
@@ -327,6 +329,7 @@ static inline void model_begin(struct model *model, unsigned int can)
 		model->objects[i].used = 1;
 		model->objects[i].pages = file_pages[i];
 		memset(model->objects[i].has, NO, sizeof(model->objects[i].has));
+		memset(model->objects[i].has, YES, file_filled[i]);
 	}
 }
 

@@ -213,6 +213,7 @@ static void worker_loop(int self)
 /* The first process of a program; the teller's side. */
 static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 {
+	static const char zeros[65536];
 	struct sigaction trap = { .sa_handler = worker_trapped };
 	size_t room = PAGES * mem_page();
 	pid_t pid;
@@ -226,6 +227,10 @@ static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 		worker.files[i] = memfd_create(name, MFD_CLOEXEC);
 		CHECK(worker.files[i] >= 0, "memfd_create: %m");
 		CHECK_SYS(ftruncate(worker.files[i], (off_t)(file_pages[i] * mem_page())));
+		for (int k = 0; k < file_filled[i]; k++)
+			CHECK(pwrite(worker.files[i], zeros, mem_page(), (off_t)(k * mem_page())) ==
+				      (ssize_t)mem_page(),
+			      "pwrite: %m");
 	}
 	pid = fork();
 	CHECK(pid >= 0, "fork: %m");
