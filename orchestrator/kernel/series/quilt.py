@@ -44,6 +44,8 @@ def read(listing: Path) -> tuple[list[Entry], str]:
         place, name = f"{listing}:{number}", words[0]
         options = "".join(words[1:]).replace("-", " -").split()  # "-p 0" is "-p0"
         path = folder / name
+        if "\0" in name:
+            raise UserError(f"{place}: {name!r} is no name of a file", "is this a series file?")
         if not path.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{place}: {name!r} is not in this folder", "copy it there")
         if wrong := [option for option in options if option not in _PREFIXED | {"-p0"}]:
