@@ -168,22 +168,26 @@ def around_build(
 
 
 def drop_links(objects: Path, names: Sequence[str]) -> None:
-    """Remove links that a build left right in its folder, where the lab writes afterwards: it would
-    write wherever they lead.  Kbuild's own, to its sources, is one that nobody follows.
+    """Remove what a build left right in its folder that is neither file nor folder: where a link
+    leads the lab would write, and at a pipe it would wait.  Kbuild's own link, to its sources, is
+    one that nobody follows.
 
     :param names: what the lab takes out of the folder next.
-    :raises HostError: where one of these leads out of it.
+    :raises HostError: where one of these leads out of it, or is no file.
     """
     if not (_other() or _spec.fenced):
         return  # it could have written there itself
-    led_out = [path for path in (objects / name for name in names)
-               if not path.resolve().is_relative_to(objects.resolve())]  # fmt: skip
-    for path in (*objects.iterdir(), *led_out):
-        if path.is_symlink() and path.name != "source":
-            path.unlink()
-    for path in led_out:
+    top = objects.resolve()
+    odd = [path for path in (objects / name for name in names)
+           if not path.resolve().is_relative_to(top)
+           or (path.exists() and not path.is_file())]  # fmt: skip
+    for path in (*objects.iterdir(), *odd):
+        plain = not path.is_symlink() and (path.is_dir() or path.is_file())
+        if not plain and path != objects / "source":
+            path.unlink(missing_ok=True)
+    for path in odd:
         raise HostError(
-            f"the build has put a link out of its folder in the place of {path}",
+            f"the build has put a link out of its folder, or no file, in the place of {path}",
             "no build does that by mistake: look at what the series does to Makefiles and scripts",
         )
 

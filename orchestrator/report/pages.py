@@ -17,9 +17,7 @@ from orchestrator.report import text
 
 # Neither style nor script but these two, by their digests; the last two are not part of
 # default-src (Content Security Policy Level 3, section 6.3).
-_POLICY = (
-    "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'"
-)
+_POLICY = "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'"
 _TEMPLATES = Path(__file__).parent / "templates"
 _COMPILED: dict[str, bytes] = {}
 
