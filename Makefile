@@ -4,13 +4,14 @@ PYTEST = .venv/bin/python -m pytest
 # Twice as many workers as cores: many tests wait for a deadline, a process or a console.
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
-.PHONY: help run setup test lint unit slow guest lock test-latest bench proof-evidence proof-detection proof-clean \
+.PHONY: help run setup test lint unit slow guest fuzz lock test-latest bench proof-evidence proof-detection proof-clean \
 	proof-mm-ci proof-judging proof-coverage proof-tested
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
 	@echo 'make test   set up, then lint, unit tests, and the end-to-end test in real guests'
 	@echo 'make setup  .venv and system packages;  make lint, unit, slow, guest: parts of test'
+	@echo 'make fuzz   fuzz the parsers, a minute each; BUDGET=600, TARGETS="klog mbox"'
 	@echo 'make lock   renew requirements.lock;  make test-latest: lint, unit with the newest releases'
 	@echo 'make bench  the figures of docs/figures.md, against the bare commands; ONLY=edit-loop: one'
 
@@ -37,6 +38,14 @@ slow: setup
 
 guest: setup
 	$(PYTEST) -q -m guest --durations=0 tests/e2e
+
+# BUDGET: seconds for each target; TARGETS: names of docs/fuzzing.md, all without it.
+BUDGET = 60
+TARGETS =
+fuzz: setup
+	@test -d .fuzz/lib/atheris || .venv/bin/python -m pip install -q --disable-pip-version-check \
+		--target .fuzz/lib "$$(.venv/bin/python tests/fuzz/run_fuzz.py --needs)"
+	.venv/bin/python tests/fuzz/run_fuzz.py --seconds $(BUDGET) $(TARGETS)
 
 lock:
 	@tools/lock.sh

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator import HOME
-from orchestrator.commands import asking, doctor_cache, doctor_guests
+from orchestrator.commands import asking, doctor_cache, doctor_guests, doctor_walls
 from orchestrator.commands.asking import BAD, NOTE, OK, WARN, Check
 from orchestrator.commands.entry import say
-from orchestrator.commands.workspace import find_places, load
+from orchestrator.commands.workspace import find_places, read
 from orchestrator.host import process, tools
 from orchestrator.kernel.source import debian
 from orchestrator.model.arch import ARCHES, Arch
@@ -72,6 +72,7 @@ def checks() -> Iterator[Check]:
         yield from doctor_guests.qemu(arch, doctor_cache.usable(cache))
     yield from _toolchains(config[0] if config else None)
     yield from doctor_guests.loopback()
+    yield from doctor_walls.checks(config[0] if config else None)
     yield from _apt(config[0] if config else None)
     yield from doctor_guests.root_images(cache)
     yield from doctor_cache.place(cache)
@@ -86,7 +87,7 @@ def _lab_yaml(into: list[LabConfig]) -> Iterator[Check]:
     try:
         found = find_lab(Path.cwd(), anywhere=True)
         places = find_places(found.lab_yaml)
-        into.append(load(places))
+        into.append(read(places))
     except ConfigError as error:
         editor = f"${{EDITOR:-vi}} {shlex.quote(str(error.path))}"
         yield Check("lab.yaml", BAD, f"{error.message}\n      {error.hint}", editor)

@@ -29,9 +29,12 @@ from orchestrator.model.errors import (
 
 def tell(error: LabError) -> int:
     """Say an expected error, and what can be done about it; gives its exit status."""
-    click.echo(f"lab: {error.message}", err=True)
+    from orchestrator.report.text import visible  # only who fails pays for it
+
+    # A mail's subject, a name in an archive: nothing of it may steer the terminal.
+    click.echo(f"lab: {visible(error.message)}", err=True)
     if error.hint:
-        click.echo(f"     {error.hint}", err=True)
+        click.echo(f"     {visible(error.hint)}", err=True)
     return error.exit_status
 
 

@@ -136,7 +136,7 @@ class _Session:
             with (folder / "swap.raw").open("wb") as file:
                 file.truncate(request.shape.swap_disk_mib << 20)
         request.console.write_bytes(b"")
-        with qemu.running(boot.qemu_command(request), folder) as machine:
+        with boot.machine(request) as machine:
             _tell(f"{self.cell.id}: stands before its first instruction; `continue` boots it")
             _tell(f"console: {request.console}")
             self._session(machine)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.workspace import find_places, load
+from orchestrator.commands.workspace import find_places, read
 from orchestrator.model import lookup
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.codec import plain
@@ -39,7 +39,7 @@ def listing(words: tuple[str, ...], as_json: bool) -> int:
     :param words: a kind and then names, or names alone; none: all workloads.
     :raises UserError: when lab.yaml is missing or wrong, or a name selects nothing.
     """
-    config = load(find_places(anywhere=True))
+    config = read(find_places(anywhere=True))
     kinds: tuple[str, ...] = KINDS if words else KINDS[:1]
     if words and words[0] in KINDS:
         kinds, words = words[:1], words[1:]

@@ -18,7 +18,7 @@ from orchestrator.commands.likely import knowing
 from orchestrator.commands.run import Options, carry_out
 from orchestrator.commands.summary import print_end
 from orchestrator.commands.telling import Teller
-from orchestrator.commands.workspace import find_places, load
+from orchestrator.commands.workspace import find_places, read
 from orchestrator.host import process
 from orchestrator.host.only_one import only_one
 from orchestrator.model.errors import EXIT_HOST, EXIT_OK, HostError, LabError, UserError
@@ -69,7 +69,7 @@ def nightly(
     :raises HostError: when another night is at work.
     """
     places = find_places(anywhere=selection.source is not None)
-    spec = night.over(load(places).nightly)
+    spec = night.over(read(places).nightly)
     teller = Teller(spec, places.lab_yaml.parent)
     teller.check()
     if night.test_summary:

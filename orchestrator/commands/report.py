@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from orchestrator.commands.workspace import load, stored_places
+from orchestrator.commands.workspace import read, stored_places
 from orchestrator.judge.compare import FigureChange, figure_changes, kernel_regressed
 from orchestrator.judge.compare import compare as set_beside
 from orchestrator.judge.each_patch import each_patch, status_with
@@ -123,7 +123,7 @@ def index(as_json: bool) -> int:
 
 def _origin(places: Places) -> str:
     """What lab.yaml calls this lab in KCIDB; empty where there is none, or it has no word."""
-    return load(places).kcidb_origin if places.lab_yaml.is_file() else ""
+    return read(places).kcidb_origin if places.lab_yaml.is_file() else ""
 
 
 def _mail(run: RunResult, comparison: Comparison | None, url: str, tested_by: str) -> None:

@@ -17,7 +17,14 @@ from orchestrator.commands.base import against_base
 from orchestrator.commands.each_patch import by_patch
 from orchestrator.commands.incoming import received
 from orchestrator.commands.likely import likeliest_first
-from orchestrator.commands.workspace import command_line, find_places, in_tree, load, stored_places
+from orchestrator.commands.workspace import (
+    command_line,
+    find_places,
+    in_tree,
+    load,
+    read,
+    stored_places,
+)
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
 from orchestrator.plan.matrix import Selection, make_plan
@@ -174,7 +181,7 @@ def plan_text(
     from orchestrator.plan.show import explain, plan_to_dict
 
     places = find_places(anywhere=selection.source is not None)
-    config = load(places)
+    config = read(places)
     selection = against_base(in_tree(selection, places), base, baseline)
     if baseline and any(kernel.name == baseline for kernel in config.kernels):
         selection = replace(selection, baseline=baseline)

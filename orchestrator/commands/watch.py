@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.workspace import find_places, in_tree, load
+from orchestrator.commands.workspace import find_places, in_tree, read
 from orchestrator.host import process
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_OK, HostError, UserError
@@ -200,7 +200,7 @@ def watch(selection: Selection, words: list[str]) -> int:
     :raises HostError: as :func:`changes` does.
     """
     places = find_places(anywhere=selection.source is not None)
-    plan = make_plan(load(places), in_tree(selection, places), tuple(ARCHES))
+    plan = make_plan(read(places), in_tree(selection, places), tuple(ARCHES))
     news = changes(what_to_watch(plan, places))
     next(news)  # the trees are watched before the first run reads them
     argv = [sys.executable, "-m", "orchestrator.cli", *(w for w in words if w != "--watch")]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.host import walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
@@ -81,12 +82,22 @@ def _clean_up(cache: Cache) -> None:
             clean_leftovers(cache)
 
 
-def load(places: Places) -> LabConfig:
+def read(places: Places) -> LabConfig:
     """Read and validate lab.yaml and the manifests.
 
     :raises ConfigError: with every problem found.
     """
     return load_config(places.lab_yaml, tuple(ARCHES))
+
+
+def load(places: Places) -> LabConfig:
+    """As :func:`read`, for who builds or boots: the walls that it wants stand from then on.
+
+    :raises HostError: when this host cannot have them.
+    """
+    config = read(places)
+    walls.put_up(config.walls)
+    return config
 
 
 def command_line(series: str | None = None) -> str:

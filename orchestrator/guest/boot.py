@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.guest.qemu import GuestFiles, Memory, Qemu, command_line, running
 from orchestrator.guest.seed import Keys, write_seed
 from orchestrator.guest.ssh import Ssh, SshLost, connected
-from orchestrator.host import process
+from orchestrator.host import process, walls
 from orchestrator.host.starved import own_time
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -127,6 +127,28 @@ def qemu_command(request: GuestRequest) -> list[str]:
 
 
 @contextlib.contextmanager
+def machine(request: GuestRequest) -> Iterator[Qemu]:
+    """QEMU for a request whose files are there, within its walls.
+
+    The console's log is the lab's own again afterwards: no later guest shall write to it.
+
+    :raises HostError: when it cannot be started, or its user cannot reach its files.
+    """
+    seeds = request.keys_folder or request.folder
+    around = walls.around_guest(
+        request.shape,
+        (request.folder, request.console),
+        (request.image, request.root, seeds / "seed.tar"),
+    )
+    fds = request.memory.fds if request.memory else ()
+    try:
+        with running(qemu_command(request), request.folder, fds, around.words) as qemu:
+            yield qemu
+    finally:
+        walls.give_back(request.console)
+
+
+@contextlib.contextmanager
 def booted(
     request: GuestRequest,
     on_progress: Callable[[str], None] = lambda _: None,
@@ -147,10 +169,8 @@ def booted(
             file.truncate(request.shape.swap_disk_mib << 20)
     request.console.parent.mkdir(parents=True, exist_ok=True)
     request.console.write_bytes(b"")
-    argv = qemu_command(request)
     with contextlib.ExitStack() as stack:
-        fds = request.memory.fds if request.memory else ()
-        qemu = stack.enter_context(running(argv, request.folder, fds))
+        qemu = stack.enter_context(machine(request))
         try:
             port, ssh = _log_in(request, qemu, keys, began, on_progress, stack)
         except BootFailed as failed:

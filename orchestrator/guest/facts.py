@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +28,10 @@ section notes; base64 /sys/kernel/notes 2>/dev/null
 section uname; uname -r
 section uid; id -u
 """
+
+
+# Of the kernel's own; more digits are none of its.
+_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,9 @@ def parse(text: str) -> Facts:
         "root": get.get("uid", [""])[:1] == ["0"],
     }
     size = next(iter(get.get("pagesize", [])), "").split()
-    page_size = int(size[1]) * 1024 if len(size) > 1 and size[1].isdigit() else 4096
+    page_size = int(size[1]) * 1024 if len(size) > 1 and _NUMBER.fullmatch(size[1]) else 4096
     words = (line.split() for line in get.get("present", []))
-    present = sum(int(word[1]) for word in words if len(word) > 1 and word[1].isdigit())
+    present = sum(int(word[1]) for word in words if len(word) > 1 and _NUMBER.fullmatch(word[1]))
     return Facts(
         config="\n".join(parts.get("config", [])),
         has=frozenset(word for word, there in has.items() if there),
@@ -107,7 +111,7 @@ def parse(text: str) -> Facts:
 def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and what is not ASCII gives another
         return b""
 
 
@@ -116,7 +120,7 @@ def _count(cpus: str) -> int:
     count = 0
     for piece in cpus.strip().split(","):
         first, _, last = piece.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
+        if not _NUMBER.fullmatch(first) or not _NUMBER.fullmatch(last or first):
             return 0
         count += int(last or first) - int(first) + 1
     return count

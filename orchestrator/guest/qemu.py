@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -22,6 +23,12 @@ from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ShapeSpec
 
 START_DEADLINE = 20.0
+# What the signals of a limit mean (setrlimit(2)); the limits are :mod:`orchestrator.host.walls`'.
+_LIMITS = {
+    signal.SIGXFSZ: "it was ended since a file that it writes, such as the console's log, came to "
+                    "its limit",
+    signal.SIGXCPU: "it was ended since it had used all of its processor time",
+}  # fmt: skip
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")
 
 # What an unhealthy kernel must do here: stop at once, loudly.  panic=-1 resets, and QEMU turns
@@ -42,6 +49,9 @@ BOOT_ARGS: tuple[str, ...] = (
 # An emulated CPU may stand still for long on a busy host.  A soft lockup is told after twice this
 # thresh (60 is the most it takes, kernel/watchdog.c), an RCU stall after this time-out: seconds.
 TCG_BOOT_ARGS = ("watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120")
+# What QEMU never does again once it runs, enforced by seccomp (qemu(1), "-sandbox"): calls that are
+# long obsolete, more rights, other programs, other priorities than it was started with.
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 # In the guest's folder, which is QEMU's working directory: a socket's whole path may have no more
 # than 107 bytes (unix(7)), and the cache may well lie deeper than that.
 _MONITOR, _CONSOLE = "qmp.sock", "console.sock"
@@ -123,6 +133,7 @@ def command_line(
     argv = [
         arch.qemu,
         "-name", "lab",
+        "-sandbox", SANDBOX,
         "-nodefaults", "-no-user-config", "-display", "none",
         "-machine", machine,
         "-accel", "tcg,thread=multi" if tcg else "kvm",
@@ -228,6 +239,17 @@ class Qemu:
         except Exception as error:
             raise HostError(f"QEMU's monitor does not answer {command}: {error}") from error
 
+    def hand_over(self, fd: int, name: str) -> None:
+        """Give QEMU a copy of a descriptor, which its commands know as ``fd:NAME``.
+
+        :raises HostError: when QEMU does not take it.
+        """
+        try:
+            self._monitor.send_fd_scm(fd)
+        except Exception as error:
+            raise HostError(f"QEMU takes no descriptor: {error}") from error
+        self.ask("getfd", fdname=name)
+
     def human(self, line: str) -> str:
         """Send a line to the human monitor."""
         return str(self.ask("human-monitor-command", **{"command-line": line}))
@@ -261,8 +283,11 @@ class Qemu:
         return int(found[1])
 
     def last_words(self) -> str:
-        """What QEMU printed to its standard error."""
-        return self._errors.read_text(errors="replace").strip()
+        """What QEMU printed to its standard error, and which of its limits ended it."""
+        said = self._errors.read_text(errors="replace").strip()
+        ended = -(self._child.poll() or 0)
+        limit = next((text for number, text in _LIMITS.items() if number == ended), "")
+        return "; ".join(part for part in (limit, said) if part)
 
     def close(self) -> None:
         """Close the monitor; the process is ended by its context manager."""
@@ -271,11 +296,13 @@ class Qemu:
 
 
 @contextlib.contextmanager
-def running(argv: list[str], folder: Path, fds: Sequence[int] = ()) -> Iterator[Qemu]:
+def running(
+    argv: list[str], folder: Path, fds: Sequence[int] = (), around: Sequence[str] = ()
+) -> Iterator[Qemu]:
     """Run QEMU for the length of a with block.
 
     :param fds: descriptors that it inherits under their numbers.
-
+    :param around: the words of its walls (:mod:`orchestrator.host.walls`).
     :raises HostError: when it does not start, with what it said.
     """
     errors = folder / "qemu.stderr"
@@ -283,7 +310,9 @@ def running(argv: list[str], folder: Path, fds: Sequence[int] = ()) -> Iterator[
         (folder / name).unlink(missing_ok=True)
     with (
         errors.open("wb") as sink,
-        process.start(argv, cwd=folder, stdout=sink, stderr=sink, pass_fds=fds) as child,
+        process.start(
+            argv, cwd=folder, stdout=sink, stderr=sink, pass_fds=fds, around=around
+        ) as child,
     ):
         monitor = _connect(child, folder / _MONITOR, errors)
         qemu = Qemu(child, monitor, errors)

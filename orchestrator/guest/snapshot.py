@@ -3,7 +3,8 @@
 
 The guest's memory is a file without a name (memfd_create(2)) that QEMU maps.  A snapshot is that
 file plus the state of the devices, which QEMU writes as a migration stream without the memory
-(capability ``x-ignore-shared``, QEMU's docs/devel/migration); a copy maps the file privately, so
+(capability ``x-ignore-shared``, QEMU's docs/devel/migration) into a pipe of the lab's, since its
+sandbox lets it start no program; a copy maps the file privately, so
 that the kernel copies only the pages it changes.  Nothing is written to a disk, and no copy sees
 another.  The descriptor dies with the lab, and so does all of it.
 """
@@ -13,17 +14,18 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.guest.boot import FAST_BOOT, Guest, GuestRequest, qemu_command
-from orchestrator.guest.qemu import Memory, Qemu, memory_sizes, running
+from orchestrator.guest.boot import FAST_BOOT, Guest, GuestRequest, machine
+from orchestrator.guest.qemu import Memory, Qemu, memory_sizes
 from orchestrator.guest.seed import Keys
 from orchestrator.guest.ssh import SshLost, connected
 from orchestrator.host import process
+from orchestrator.host.cache.files import write_atomic
+from orchestrator.host.pump import Pump, feed
 from orchestrator.model.errors import HostError, LabError
 
 # Writing and reading the state of the devices: half a megabyte.
@@ -34,6 +36,8 @@ REVIVE = "/tmp/lab/revive"
 COPY_DEADLINE = 60.0
 SEED_BYTES = 32
 _POLL = 0.005
+# What QEMU calls the end of the pipe with its devices' state.
+_STATE = "state"
 _FAILED = ("failed", "cancelled")
 
 
@@ -85,15 +89,21 @@ def take(machine: Guest) -> Snapshot:
     state = request.folder / "state"
     qemu.ask("stop")
     _ignore_shared(qemu)
-    # In QEMU's working directory.  "completed" may come before the last bytes are in the file.
-    qemu.ask("migrate", uri="exec:cat > state.new && mv state.new state")
+    reading, writing = os.pipe()
+    pump = Pump(os.fdopen(reading, "rb"), stop=lambda: None)
+    with os.fdopen(writing, "wb") as end:
+        qemu.hand_over(end.fileno(), _STATE)
+    qemu.ask("migrate", uri=f"fd:{_STATE}")
     until = time.monotonic() + STATE_DEADLINE
-    while (status := str(qemu.ask("query-migrate").get("status"))) != "completed" or (
-        not state.exists()
-    ):
+    while (status := str(qemu.ask("query-migrate").get("status"))) != "completed":
         if status in _FAILED or time.monotonic() > until:
             raise HostError(f"the guest's state could not be kept: {status}")
         process.sleep(_POLL)
+    # "completed" may come before the last bytes are here.
+    if not pump.join(max(until - time.monotonic(), 1.0)):
+        raise HostError("the guest's state could not be kept: QEMU does not come to its end")
+    # Renamed into place: the folder is QEMU's, which must not choose where this is written to.
+    write_atomic(state, bytes(pump.data))
     swap = request.folder / "swap.raw"
     return Snapshot(
         request, state, swap if swap.exists() else None, machine.keys, machine.boot_seconds
@@ -121,13 +131,12 @@ def restored(snapshot: Snapshot, folder: Path, console: Path) -> Iterator[Guest]
     )
     console.parent.mkdir(parents=True, exist_ok=True)
     console.write_bytes(b"")
-    argv = qemu_command(request)
     with contextlib.ExitStack() as stack:
         try:
             if snapshot.swap:
                 words = ["cp", "--sparse=always", "--reflink=auto"]
                 process.run([*words, snapshot.swap, folder / "swap.raw"], deadline=COPY_DEADLINE)
-            qemu = stack.enter_context(running(argv, folder, memory.fds))
+            qemu = stack.enter_context(machine(request))
             _load(qemu, snapshot.state)
             port = qemu.ssh_port()
 
@@ -137,20 +146,23 @@ def restored(snapshot: Snapshot, folder: Path, console: Path) -> Iterator[Guest]
 
             limit = LOGIN_DEADLINE * max(1.0, snapshot.boot_seconds / FAST_BOOT)
             ssh = stack.enter_context(connected(port, snapshot.keys, limit, watch))
-            machine = Guest(
+            guest = Guest(
                 request, qemu, ssh, snapshot.boot_seconds, port, snapshot.keys,
                 restore_seconds=time.monotonic() - began,
             )  # fmt: skip
-            _revive(machine)
+            _revive(guest)
         except (HostError, SshLost) as error:
             raise RestoreFailed(f"a copy of the guest was not restored: {error.message}") from error
-        yield machine
+        yield guest
 
 
 def _load(qemu: Qemu, state: Path) -> None:
     _ignore_shared(qemu)
-    # Through a shell of QEMU's.
-    qemu.ask("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
+    reading, writing = os.pipe()
+    feed(os.fdopen(writing, "wb"), state.read_bytes())
+    with os.fdopen(reading, "rb") as end:
+        qemu.hand_over(end.fileno(), _STATE)
+    qemu.ask("migrate-incoming", uri=f"fd:{_STATE}")
     until = time.monotonic() + STATE_DEADLINE
     while (status := str(qemu.ask("query-status")["status"])) == "inmigrate":
         if time.monotonic() > until:

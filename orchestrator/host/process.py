@@ -164,13 +164,16 @@ def start(
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     stdin: int = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
+    around: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a long-lived child for the length of a with block; its whole group dies at the end.
+
+    :param around: words that stand before the command, of programs that become it.
 
     :raises ToolMissing: when the program does not exist.
     :raises Interrupted: when the lab is being stopped.
     """
-    child = _popen(argv, cwd, env, stdin, stdout, stderr, pass_fds)
+    child = _popen(argv, cwd, env, stdin, stdout, stderr, pass_fds, around=around)
     try:
         yield child
     finally:
@@ -192,6 +195,7 @@ def run(
     check: bool = True,
     on_line: Callable[[str], None] | None = None,
     terminal: bool = False,
+    around: Sequence[str] = (),
 ) -> Completed:
     """Run a command to its end.
 
@@ -200,6 +204,7 @@ def run(
 
     :param deadline: seconds after which the command's process group is stopped: SIGTERM, and a
         second later SIGKILL.
+    :param around: words that stand before the command: what shuts it in (:mod:`.walls`).
     :raises ToolMissing: when the program does not exist.
     :raises CommandFailed: when ``check`` and the status is not zero.
     :raises DeadlineExpired: when the deadline passed.
@@ -214,7 +219,7 @@ def run(
             argv, cwd, env,
             None if terminal else (subprocess.PIPE if input is not None else subprocess.DEVNULL),
             pipe, subprocess.STDOUT if merged and not terminal else pipe, (),
-            own_group=not terminal, polite=True,
+            own_group=not terminal, polite=True, around=around,
         )  # fmt: skip
         status, cpu, pumps = _attend(child, began + deadline, input, sink, on_line, not terminal)
     words = tuple(str(word) for word in argv)
@@ -306,24 +311,27 @@ def _popen(
     pass_fds: Sequence[int],
     own_group: bool = True,
     polite: bool = False,
+    around: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     if _cancelled.is_set():
         raise Interrupted("interrupted")
     refuse_ended()
     words = [str(word) for word in argv]
-    log_commands.debug("%s", shlex.join(words))
+    log_commands.debug("%s", shlex.join([*around, *words]))
     full = environment(env)
-    program = shutil.which(words[0], path=full["PATH"])
-    if program is None:
-        raise ToolMissing(words[0])
+    for name in (words[0], *around[:1]):  # the first one is what is started
+        program = shutil.which(name, path=full["PATH"])
+        if program is None:
+            raise ToolMissing(name)
+    words = [*around[1:], *words] if around else words[1:]
     full = {**full, "TMPDIR": str(temp_folder()), **(env or {})}
     try:
         child = subprocess.Popen(
-            [program, *words[1:]], cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
+            [str(program), *words], cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
             pass_fds=pass_fds, start_new_session=own_group,
         )  # fmt: skip
     except OSError as error:
-        raise HostError(f"cannot start {words[0]}: {error.strerror}") from error
+        raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
     with _lock:
         _live.add(child.pid)
         if polite:

@@ -55,9 +55,10 @@ class Pump:
                     if sink is None or not sink.closed:  # else the command ended long ago
                         stop()
 
-    def join(self, seconds: float) -> None:
-        """Wait for the pipe's end, so long at most."""
+    def join(self, seconds: float) -> bool:
+        """Wait for the pipe's end, so long at most; whether it came."""
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def complain(self, program: str) -> None:
         """Raise what went wrong with a line."""

@@ -11,6 +11,7 @@ from orchestrator.model.names import HOST_PLACE, NOT_ANY, Verdict
 from orchestrator.model.nightly import NightlySpec
 from orchestrator.model.signs import Signs, Turn
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
+from orchestrator.model.walls import WallsSpec
 
 #: How a series is applied: all context must match; by a three-way merge where it does not; or
 #: without the outermost lines of context.
@@ -343,6 +344,7 @@ class LabConfig:
     judging: Judging = field(default_factory=Judging)
     nightly: NightlySpec = field(default_factory=NightlySpec)
     kcidb_origin: str = ""
+    walls: WallsSpec = field(default_factory=WallsSpec)
 
 
 @dataclass(frozen=True)
@@ -408,3 +410,4 @@ class Plan:
     known_kernels: tuple[KernelSpec, ...] = ()
     judging: Judging = field(default_factory=Judging)
     turns: tuple[Turn, ...] = ()
+    walls: WallsSpec = field(default_factory=WallsSpec)

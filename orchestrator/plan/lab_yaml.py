@@ -41,6 +41,7 @@ from orchestrator.plan.nightly import read_nightly
 from orchestrator.plan.problems import ConfigError, KeyPath, Problems, suggest
 from orchestrator.plan.schema import LAB_SCHEMA, check
 from orchestrator.plan.selftests import named
+from orchestrator.plan.walls import read_walls
 from orchestrator.plan.yaml_reader import Document, View, read_document, regexes
 
 __all__ = ["ConfigError", "init_text", "load_config"]
@@ -133,6 +134,7 @@ class _Reader:
             judging=read_judging(top.child("judging")),
             nightly=self._nightly(top.child("nightly")),
             kcidb_origin=top.text("kcidb_origin") or "",
+            walls=read_walls(top),
         )
 
     # ------------------------------------------------------------ problems

@@ -151,6 +151,7 @@ class _Planner:
             known_issues=(*self.config.known_issues, *known_failures(ordered)),
             known_kernels=tuple(k for k in self.config.kernels if k.series is None),
             judging=self.config.judging,
+            walls=self.config.walls,
         )
 
     # ------------------------------------------------------------ kernels

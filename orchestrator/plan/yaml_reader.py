@@ -205,8 +205,9 @@ class _Reader:
         if node.tag in _AS_VALUE:
             try:
                 return self._scalars.construct_object(node)
-            except (ValueError, OverflowError, KeyError):
+            except (ValueError, OverflowError, KeyError, yaml.YAMLError):
                 # `0b_` is a number by YAML 1.1's grammar and to nobody else; likewise `!!bool x`.
+                # An alias of one is taken for a value inside itself.
                 return node.value
         self.note(node, path, f"the tag {node.tag} is not read here; write plain text or a number")
         return node.value

@@ -77,16 +77,19 @@ def render(
     :param notes: what was passed over, and why; ``left`` is how many runs it is not about.
     :param trends: whether there is a page of measurements beside it.
     """
+    nights = [Nights(one, by_cause(spells(one)), rates(one)) for one in timelines(runs)]
+    lengths = sorted({len(one.timeline.runs) for one in nights})
     return pages.render(
         "runs.html.j2",
         ("report.css", "runs.css"),
         "runs.js",
+        "".join(f"table.runs-{n} {{ --runs: {n}; }}\n" for n in lengths),
         runs=runs,
         notes=notes,
         left=left,
         trends=TRENDS if trends else "",
         sparks=_sparks(runs),
-        nights=[Nights(one, by_cause(spells(one)), rates(one)) for one in timelines(runs)],
+        nights=nights,
         limits=Limits(),
         folders={run.id: run.folder for run in runs},
         state=state,

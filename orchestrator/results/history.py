@@ -317,7 +317,7 @@ def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None)
         return
     connection.executemany(
         "INSERT INTO made_of VALUES (?,?,?)",
-        [(info.id, _text(cell), identity) for cell, identity in identities(run).items()],
+        [(info.id, _text(cell), _text(made)) for cell, made in identities(run).items()],
     )
     made_of = {k.name: (_text(k.version), _text(k.series_digest)) for k in run.kernels}
     for placed in cases_of(run, parts=True):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.guest.loopback import check_loopback
+from orchestrator.host import walls
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.trim import keep_budget
 from orchestrator.judge.causes import causes_of
@@ -115,12 +116,13 @@ def run_plan(
     :raises UserError: when a workload does not compile, a fragment, source or series cannot be read
         and nothing was built, or the run's folder cannot be that.  There is no run then.
     :raises HostError: when the folder cannot be made or the results cannot be written, or a
-        compiler is missing.
+        compiler is missing, or the walls that lab.yaml wants cannot be had.
     """
     doing = stages or Stages()
     if not options.boot and plan.cells and all(cell.on_host for cell in plan.cells):
         raise UserError("there is no kernel to build: what was asked for runs on the host",
                         "`lab run` runs it")  # fmt: skip
+    walls.put_up(plan.walls)
     with using(places.cache):
         check_compilers(plan)
         if options.boot:

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.host import process
+from orchestrator.host import process, walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.host.cache.scratch import scratch
@@ -277,9 +277,11 @@ class _Maker:
         """What make says; it goes on after an error, since another program may do without."""
         log = self.work / "make.log"
         argv = ["nice", "-n", "10", "make", "-k", "-j1", "-C", str(self.own), f"CC={compiler}"]
+        fenced = walls.standing().fenced
+        around = walls.around_build(DEADLINE, (self.source,), (self.work,), fenced=fenced)
         process.run(
             [*argv, *self.tests[0].make, *words], deadline=DEADLINE, log=log, check=False,
-            env={"LAB_CFLAGS": shlex.join(repair)},
+            env={"LAB_CFLAGS": shlex.join(repair), **around.env}, around=around.words,
         )  # fmt: skip
         text = log.read_text("utf-8", "replace") if log.exists() else ""
         trouble = host_trouble(text)

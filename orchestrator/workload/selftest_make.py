@@ -13,11 +13,11 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.host import process
+from orchestrator.host import process, walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice
 from orchestrator.kernel.build.log import host_trouble
@@ -196,10 +196,26 @@ class Maker:
     ) -> None:
         argv: list[str | Path] = ["make", f"-j{self.jobs}", f"ARCH={self.job.arch.kernel_arch}"]
         argv.append(f"CROSS_COMPILE={compiler}")
-        process.run([*argv, *words], deadline=DEADLINE, env=env, log=self.log, check=False)
+        self._run([*argv, *words], DEADLINE, env, self.log)
         trouble = host_trouble(self._text())
         if trouble is not None:
             raise HostError(f"the selftests' build stopped: {trouble[0]}", trouble[1])
+
+    def _run(
+        self,
+        argv: Sequence[str | Path],
+        deadline: float,
+        env: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> process.Completed:
+        """Run make within walls: its Makefiles are the tree's."""
+        self.objects.mkdir(exist_ok=True)
+        writes, reads = (self.source, self.objects), (self.work, self.cache.selftests)
+        around = walls.around_build(deadline, writes, reads, fenced=walls.standing().fenced)
+        return process.run(
+            argv, deadline=deadline, env={**(env or {}), **around.env}, log=log, check=False,
+            around=around.words,
+        )  # fmt: skip
 
     def _from_above(self) -> dict[str, str]:
         """What a collection below another one is given by the Makefile above it: its CFLAGS.
@@ -209,11 +225,11 @@ class Maker:
         above = self.own.parent
         if above == self.source / SELFTESTS or not (above / "Makefile").is_file():
             return {}
-        done = process.run(
+        done = self._run(
             ["make", "-s", "--no-print-directory", "-C", above, f"ARCH={self.job.arch.kernel_arch}",
              f"KHDR_INCLUDES=-isystem {self.objects}/usr/include",
              "--eval", 'lab-show: ;@printf "lab:%s\\n" "$(CFLAGS)"', "lab-show"],
-            deadline=120, check=False,
+            deadline=120,
         )  # fmt: skip
         told = [line[4:] for line in done.text.splitlines() if line.startswith("lab:")]
         return {"CFLAGS": told[-1]} if done.status == 0 and told and told[-1] else {}
@@ -223,11 +239,11 @@ class Maker:
         names = (*_LISTS, _NARROW)
         shown = " ".join(f"$(addprefix {name}=,$({name}))" for name in names)
         rule = f'lab-show: ;@printf "lab:%s\\n" {shown}'
-        done = process.run(
+        done = self._run(
             ["make", "-s", "-C", self.own, f"ARCH={self.job.arch.kernel_arch}",
              f"CROSS_COMPILE={compiler}", f"OUTPUT={self.output}", f"O={self.objects}",
              f"KHDR_INCLUDES=-isystem {self.objects}/usr/include", "--eval", rule, "lab-show"],
-            deadline=120, check=False,
+            deadline=120,
         )  # fmt: skip
         if done.status != 0:
             return None

@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator import HOME
-from orchestrator.commands import asking, doctor, doctor_cache, doctor_guests
+from orchestrator.commands import asking, doctor, doctor_cache, doctor_guests, doctor_walls
 from orchestrator.commands.asking import Check
 from orchestrator.host import process
 from orchestrator.host import tools as hosttools
 from orchestrator.host.tools import Need, Tool
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
+from orchestrator.model.walls import WallsSpec
 
 MINE = next(arch for arch in ARCHES.values() if platform.machine() in arch.kvm_hosts)
 
@@ -104,6 +105,32 @@ def test_without_a_lab_yaml_the_labs_own_serves(lab, healthy, folder, monkeypatc
 def test_qemu_without_user_network(lab, healthy):
     healthy.answers["netdev"] = "Available netdev backend types:\nsocket\n"
     assert "slirp" in found(lab, "qemu-system-x86_64 network")["text"]
+
+
+def test_the_walls_are_told(lab, healthy, folder, monkeypatch):
+    monkeypatch.setattr(doctor_walls.walls, "bubblewrap_works", lambda: True)
+    assert found(lab, "wall: qemu-system-x86_64")["state"] == "ok"
+    assert found(lab, "wall: limits")["state"] == "ok"
+    assert "as root" in found(lab, "wall: user")["text"]
+    assert found(lab, "wall: builds")["state"] == "note"
+    text = (folder / "lab.yaml").read_text()
+    (folder / "lab.yaml").write_text(f"{text}\nrun_as: nobody\nbuild_sandbox: bubblewrap\n")
+    assert found(lab, "wall: user") == {
+        "name": "wall: user", "state": "ok", "text": "guests and builds run as nobody", "fix": "",
+    }  # fmt: skip
+    assert found(lab, "wall: builds")["state"] == "ok"
+    assert doctor_walls.walls.standing() == WallsSpec(), "doctor builds nothing"
+
+
+def test_walls_that_cannot_be_had_are_to_be_mended(lab, healthy, folder, monkeypatch):
+    monkeypatch.setattr(doctor_walls.walls, "bubblewrap_works", lambda: False)
+    text = (folder / "lab.yaml").read_text()
+    (folder / "lab.yaml").write_text(f"{text}\nrun_as: no-such\nbuild_sandbox: bubblewrap\n")
+    monkeypatch.setattr(asking, "ask", lambda *_: "-sandbox support is not enabled")
+    assert "not enabled" in found(lab, "wall: qemu-system-aarch64")["text"]
+    assert "adduser --system no-such" in found(lab, "wall: user")["fix"]
+    assert "bubblewrap" in found(lab, "wall: builds")["fix"]
+    assert lab("doctor").status == 3
 
 
 def test_programs_that_do_not_work(lab, healthy, monkeypatch):

@@ -99,9 +99,9 @@ class World:
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def running(self, argv: list[str], folder: Path) -> Iterator[World]:
-        self.argv = argv
-        assert (folder / "seed.tar").exists()
+    def machine(self, request: boot.GuestRequest) -> Iterator[World]:
+        self.argv = boot.qemu_command(request)
+        assert (request.folder / "seed.tar").exists()
         yield self
 
     def alive(self) -> bool:
@@ -121,7 +121,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path)
     monkeypatch.setattr(command, "same_kernel", world.same_kernel)
     monkeypatch.setattr(command.boot, "booted", world.booted)
-    monkeypatch.setattr(command.qemu, "running", world.running)
+    monkeypatch.setattr(command.boot, "machine", world.machine)
     monkeypatch.setattr(command.session.root, "ensure_root", lambda *_: tmp_path / "root")
     chosen = SimpleNamespace(name="tcg", reason="")
     monkeypatch.setattr(command.session.accel, "choose", lambda *_: chosen)

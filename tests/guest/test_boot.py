@@ -67,7 +67,7 @@ def boot(
     request: GuestRequest, machine: PlayedQemu, monkeypatch: pytest.MonkeyPatch, log_in: Any = None
 ) -> BootFailed:
     @contextlib.contextmanager
-    def running(argv: list[str], folder: Path, fds: object) -> Iterator[PlayedQemu]:
+    def running(argv: list[str], folder: Path, fds: object, around: object) -> Iterator[PlayedQemu]:
         yield machine
 
     @contextlib.contextmanager

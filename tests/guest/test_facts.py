@@ -173,3 +173,13 @@ def test_the_question_is_a_shell_script_that_answers_each_section() -> None:
     assert found.cpus >= 1
     assert found.memory_mib > 100
     assert found.page_size >= 4096
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [("notes", "\u00b2\udcff"), ("pagesize", "KernelPageSize: \u00b2 kB"),
+     ("present", f"present {'1' * 5000}"), ("cpus", "0-\u00b2"), ("cpus", "1" * 5000)],
+)  # fmt: skip
+def test_numbers_that_are_none_count_as_not_told(section: str, line: str) -> None:
+    found = facts.parse(f"== uid\n0\n== {section}\n{line}\n")
+    assert (found.page_size, found.cpus, found.memory_mib, found.notes) == (4096, 0, 0.0, b"")

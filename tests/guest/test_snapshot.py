@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.guest import snapshot
+from orchestrator.guest import boot, snapshot
 from orchestrator.guest.boot import Guest, GuestRequest
 from orchestrator.guest.qemu import Memory
 from orchestrator.guest.seed import Keys
@@ -37,17 +37,33 @@ class Played:
         self.answer = Answer(0, "", "")
         self.argv: list[str] = []
         self.why = ""
+        self.keeps_the_end = False
         self.fds: tuple[int, ...] = ()
+        self.around: tuple[str, ...] = ()
+        self.end: int | None = None
+        self.read = b""
 
     def ask(self, command: str, **arguments: Any) -> Any:
         self.said.append(command)
+        if command == "migrate" and self.end is not None:
+            os.write(self.end, b"devices")
+        if command == "migrate-incoming" and self.end is not None:
+            self.read = os.read(self.end, 100)
         if command == "query-migrate":
+            if self.migration[0] == "completed" and not self.keeps_the_end and self.end:
+                os.close(self.end)
+                self.end = None
             return {"status": self.migration.pop(0)}
         if command == "query-status":
             return {"status": self.status.pop(0)}
         if command.startswith("migrate-set"):
             assert arguments == {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
         return {}
+
+    def hand_over(self, fd: int, name: str) -> None:
+        assert name == "state"
+        self.said.append("descriptor")
+        self.end = os.dup(fd)
 
     def human(self, line: str) -> str:
         self.said.append(line)
@@ -85,9 +101,13 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     made = Played()
 
     @contextlib.contextmanager
-    def running(argv: list[str], folder: Path, fds: tuple[int, ...]) -> Iterator[Played]:
-        made.argv, made.fds = argv, fds
+    def running(
+        argv: list[str], folder: Path, fds: tuple[int, ...], around: tuple[str, ...]
+    ) -> Iterator[Played]:
+        made.argv, made.fds, made.around = argv, fds, around
         yield made
+        if made.end is not None:
+            os.close(made.end)
 
     @contextlib.contextmanager
     def connected(port: int, keys: Keys, deadline: float, watch: Any) -> Iterator[Played]:
@@ -95,7 +115,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
         watch()
         yield made
 
-    monkeypatch.setattr(snapshot, "running", running)
+    monkeypatch.setattr(boot, "running", running)
     monkeypatch.setattr(snapshot, "connected", connected)
     return made
 
@@ -107,6 +127,7 @@ def machine(request: GuestRequest, played: Any) -> Guest:
 def copy(request: GuestRequest, tmp_path: Path, swap: Path | None = None) -> Any:
     folder = tmp_path / "copy"
     folder.mkdir()
+    (request.folder / "state").write_bytes(b"what it was")
     kept = Snapshot(request, request.folder / "state", swap, KEYS, 3.0)
     return snapshot.restored(kept, folder, tmp_path / "copy.log")
 
@@ -117,10 +138,11 @@ def test_the_connection_is_closed_before_anything_is_kept(
     (request_.folder / "state").touch()
     kept = snapshot.take(machine(request_, played))
     assert played.said == [
-        "close", "info usernet", "info usernet", "stop", "migrate-set-capabilities", "migrate",
-        "query-migrate", "query-migrate",
+        "close", "info usernet", "info usernet", "stop", "migrate-set-capabilities", "descriptor",
+        "migrate", "query-migrate", "query-migrate",
     ]  # fmt: skip
     assert kept.state == request_.folder / "state"
+    assert kept.state.read_bytes() == b"devices"
     assert kept.swap is None
     assert kept.boot_seconds == 3.0
 
@@ -147,10 +169,13 @@ def test_a_copy_is_private_and_revived(
     assert f"file={request_.folder}/seed.tar" in line, "the seed is the snapshot's"
     assert f"file={tmp_path}/copy/swap.raw" not in line, "this shape has no swap disk"
     assert played.fds == (7,)
-    assert played.said[:5] == [
-        "migrate-set-capabilities", "migrate-incoming", "query-status", "query-status", "cont",
+    assert played.read == b"what it was"
+    assert "prlimit" in played.around
+    assert played.said[:6] == [
+        "migrate-set-capabilities", "descriptor", "migrate-incoming", "query-status",
+        "query-status", "cont",
     ]  # fmt: skip
-    assert re.fullmatch(r"/tmp/lab/revive \d{10,}\.\d{6} [0-9a-f]{64}", played.said[5])
+    assert re.fullmatch(r"/tmp/lab/revive \d{10,}\.\d{6} [0-9a-f]{64}", played.said[6])
 
 
 def test_no_two_copies_get_the_same_randomness(
@@ -198,10 +223,12 @@ def test_a_copy_that_panics_at_once_is_none(
 def test_a_state_whose_last_bytes_do_not_come(
     request_: GuestRequest, played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    played.migration = ["completed"] * 1000
+    played.keeps_the_end = True
     monkeypatch.setattr(snapshot, "STATE_DEADLINE", 0.05)
-    with pytest.raises(HostError, match="could not be kept"):
+    with pytest.raises(HostError, match="does not come to its end"):
         snapshot.take(machine(request_, played))
+    assert played.end is not None
+    os.close(played.end)
 
 
 def test_what_goes_wrong_in_the_block_is_not_the_copys(

@@ -78,3 +78,10 @@ def test_what_a_mapping_leaves_open_stands_in_the_one_above() -> None:
     holder = top.child("one").under(top)
     assert [holder(key).raw(key) for key in "xyz"] == [2, 1, None]
     assert holder("z").at("z") == ("one", "z")  # a problem is told where one would write it
+
+
+def test_an_alias_of_what_is_no_number_is_a_text_too(lab: Path) -> None:
+    lab.write_text(LAB + "x: &x 0b_\ny: *x\n")
+    told = "\n".join(problems(lab))
+    assert "unknown key" in told
+    assert told.count("unknown key") == 2

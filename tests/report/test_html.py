@@ -63,7 +63,7 @@ def test_the_page_carries_its_stylesheet_and_script_verbatim():
     style = (templates / "report.css").read_text(encoding="utf-8")
     script = (templates / "report.js").read_text(encoding="utf-8")
     source = html.render(broken_run(), None)
-    assert source.count(f"<style>\n{style}</style>") == 1
+    assert source.count(f"<style>{style}</style>") == 1
     assert source.count(f"<script>{script}</script>") == 1
     assert (source.count("<style"), source.count("<script")) == (1, 1)
 

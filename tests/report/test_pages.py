@@ -24,10 +24,16 @@ def test_a_page_is_one_file_under_a_policy_that_knows_its_script(name):
     document = lxml_html.document_fromstring(page)
     policy = document.xpath("//meta[@http-equiv='Content-Security-Policy']/@content")[0]
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert policy == (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    (style,) = re.findall(r"<style>(.*?)</style>", page, flags=re.DOTALL)
+    script, style = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (script, style)
     )
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}';"
+        " base-uri 'none'; form-action 'none'"
+    )
+    assert not document.xpath("//@style")  # it would be refused
     assert not document.xpath("//@src | //link | //iframe | //object | //form/@action")
     assert "url(" not in page
     assert not re.search(r"<[^>]+\son\w+=", page)  # no handler in the markup

@@ -22,7 +22,9 @@ _BECAUSE = re.compile(r"page dumped because: (?P<why>.{1,120})")
 _IN_FLIGHT = re.compile(r"\s+in-flight: (?:bh|\d+)\w*(?:\(RESCUER\))?:(?P<func>[A-Za-z_.][\w.]*)")
 # Of these the task that complains only waits for the other.
 _WAITS = frozenset({"hard-lockup", "csd-lock"})
-_RSS_INDEX = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SWAPENTS", "MM_SHMEMPAGES")  # before v5.10
+_RSS_INDEX = {  # before v5.10
+    "0": "MM_FILEPAGES", "1": "MM_ANONPAGES", "2": "MM_SWAPENTS", "3": "MM_SHMEMPAGES",
+}  # fmt: skip
 # Checkers that print no note of their own in every kernel.
 _CHECKERS = {
     "lib/debugobjects.c": "odebug",
@@ -42,9 +44,7 @@ def hit(report: Report) -> Hit:
     named = groups.get("func", "")
     groups["func"] = plain_function(named)
     if rule.kind == "bad-rss-counter":
-        index = groups.get("idx") or ""
-        known = index.isdigit() and int(index[:4]) < len(_RSS_INDEX)
-        groups["type"] = groups["type"] or (_RSS_INDEX[int(index)] if known else "unknown")
+        groups["type"] = groups["type"] or _RSS_INDEX.get(groups.get("idx") or "", "unknown")
         report.broken = report.broken or groups["type"] == "unknown"
     keep = {"file", "line", "func", "type", "cache", "order"}
     base = rule.title.format_map(

@@ -16,6 +16,9 @@ from typing import Any
 from orchestrator.model.errors import HostError
 
 _STAMP = ".tree"
+#: In the name of a build folder's config where a build was fenced in, before its tree's id: nobody
+#: else trusts what such a build left.
+FENCED = ".fenced-"
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,11 @@ class Cache:
         return self.objects / f"{slot}-{config}-{arch}{toolchain and f'--{toolchain}'}"
 
     def build_folders(
-        self, slot: str, config: str, arch: str, toolchain: str = ""
+        self, slot: str, config: str, arch: str, toolchain: str = "", *, fenced: bool = False
     ) -> Iterator[Path]:
-        """The build folders there are whose parts match these globs."""
-        return self.objects.glob(self.build_folder(slot, config, arch, toolchain).name)
+        """The build folders there are whose parts match these globs; of fenced builds if asked."""
+        found = self.objects.glob(self.build_folder(slot, config, arch, toolchain).name)
+        return (path for path in found if fenced or FENCED not in path.name)
 
     @staticmethod
     def build_lock(objects: Path) -> Path:

@@ -132,7 +132,7 @@ def last_use(cache: Cache, kind: str, path: Path) -> float:
         return max(mtime(cache.build_lock(path)), mtime(path))
     if kind == "trees":
         # Whoever builds from a tree uses one of its build folders.
-        folders = cache.build_folders(path.name, "*", "*")
+        folders = cache.build_folders(path.name, "*", "*", fenced=True)
         objects = [mtime(cache.build_lock(folder)) for folder in folders]
         return max([mtime(cache.slot(path.name).stamp), mtime(path), *objects])
     if kind == "sources":

@@ -14,7 +14,7 @@ import json
 import re
 from pathlib import Path, PurePosixPath
 
-from orchestrator.host import process
+from orchestrator.host import process, walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kconfig
 from orchestrator.kernel.build.request import BuildRequest
@@ -37,11 +37,17 @@ _TOOLS = frozenset({"scripts", "tools"})
 
 
 def configure(
-    wanted: BuildRequest, command: list[str], objects: Path, cache: Cache, log: Path
+    wanted: BuildRequest,
+    command: list[str],
+    objects: Path,
+    cache: Cache,
+    log: Path,
+    around: walls.Around,
 ) -> str:
     """Write ``objects/.config``; give what went wrong, or nothing.
 
     :param command: make with all but its target.
+    :param around: its walls.
     :raises HostError: when make was killed or took too long, or a tool is too old for the kernel.
     """
     mark = objects / MARK
@@ -57,7 +63,10 @@ def configure(
         argv = [*command, "olddefconfig"]
     else:
         argv = [*command, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"]
-    done = process.run(argv, deadline=DEADLINE, log=log, check=False)
+    done = process.run(
+        argv, deadline=DEADLINE, log=log, check=False, env=around.env, around=around.words
+    )
+    walls.drop_links(objects, (".config",))
     refuse_killed(done)
     if done.status != 0:
         _refuse_old(done.text, wanted)
@@ -80,9 +89,10 @@ def refuse_killed(done: process.Completed) -> None:
 
     :raises HostError: then.
     """
-    if done.status < 0:
+    number = -done.status if done.status < 0 else done.status - 128  # bwrap tells it as a shell
+    if number > 0:
         raise HostError(
-            f"the build stopped: make was killed by signal {-done.status}",
+            f"the build stopped: make was killed by signal {number}",
             "was it the host's out-of-memory killer? `dmesg` tells",
         )
 

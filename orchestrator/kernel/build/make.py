@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.host import process
+from orchestrator.host import process, walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
 from orchestrator.kernel.build import ccache, coverage, kconfig, modules, needs, shadow, warned
@@ -114,7 +114,10 @@ def build_kernel(
         kept = find(wanted, cache)  # another lab may have built it while this one waited
         if kept is not None:
             return kept
-        site = _Site(wanted, source, objects, work, cache)
+        around = walls.around_build(
+            deadline, (objects,), (source,), stores=(cache.ccache,), fenced=wanted.fenced
+        )
+        site = _Site(wanted, source, objects, work, cache, around)
         earlier = warned.take(objects)
         made = _configure_and_compile(site, jobs, deadline, on_progress, on_note)
         if not intact():
@@ -129,7 +132,7 @@ def build_kernel(
         if not made.whole:
             return _failed(site, made, began)
         if config.modules:
-            modules.pack(_command(site), work, site.log)
+            modules.pack(_command(site), work, site.log, site.fence)
         if config.coverage:
             coverage.pack(objects, wanted.counted, work)
         digest = _keep(site, made, warnings)
@@ -159,6 +162,12 @@ class _Site:
     objects: Path
     work: Path
     cache: Cache
+    around: walls.Around
+
+    def fence(self, further: Path) -> walls.Around:
+        """The walls for a command that writes to a further folder."""
+        writes, reads = (self.objects, further), (self.source,)
+        return walls.around_build(modules.DEADLINE, writes, reads, fenced=self.wanted.fenced)
 
     @property
     def log(self) -> Path:
@@ -200,7 +209,7 @@ def _configure_and_compile(
         shadow.forget(site.objects, tree, wanted.slot, site.cache)
         note_tree(site.objects, tree, whole=False)
         seen = Foretold()
-        problem = configure(wanted, command, site.objects, site.cache, site.log)
+        problem = configure(wanted, command, site.objects, site.cache, site.log, site.around)
         if not problem:
             dotconfig = formats.parse_dotconfig(_read(site.objects / ".config"))
             try:
@@ -256,9 +265,11 @@ def _compile(
     config = site.wanted.build.config
     done = process.run(
         [*command, f"-j{jobs}", site.wanted.arch.image_target, *modules.targets(config)],
-        deadline=deadline, env=ccache.environment(site.cache, site.source, names), log=site.log,
-        check=False, on_line=progress.line,
+        deadline=deadline, log=site.log, check=False, on_line=progress.line,
+        env=ccache.environment(site.cache, site.source, names) | site.around.env,
+        around=site.around.words,
     )  # fmt: skip
+    walls.drop_links(site.objects, (site.wanted.arch.image, "vmlinux", ".config"))
     progress.close(done.status == 0)
     refuse_killed(done)
     return done, progress.steps

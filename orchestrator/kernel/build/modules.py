@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.host import process
 from orchestrator.host.archive import reproducible
+from orchestrator.host.walls import Around
 from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ConfigSpec
 
@@ -16,7 +17,7 @@ from orchestrator.model.spec import ConfigSpec
 TARGET = "modules"
 #: The archive, beside the image in a kept build: files below /lib/modules.
 ARCHIVE = "modules.tar.xz"
-_DEADLINE = 600.0
+DEADLINE = 600.0
 # Kbuild links the two to the folders of this host (Makefile, modules_install).
 _LINKS = ("build", "source")
 
@@ -36,20 +37,24 @@ def problem(config: ConfigSpec, dotconfig: Mapping[str, str]) -> str:
     )
 
 
-def pack(command: Sequence[str], work: Path, log: Path) -> None:
+def pack(command: Sequence[str], work: Path, log: Path, walls_of: Callable[[Path], Around]) -> None:
     """Install the built modules into ``work`` and pack them as :data:`ARCHIVE` there.
 
     They are stripped of debug information, which no guest needs; their list of dependencies is made
     in the guest, so that this host needs no depmod.
 
     :param command: make with all but its target.
+    :param walls_of: gives the walls of a command that writes to this folder.
     :raises HostError: when make does not install them, or the disk is full.
     """
     root = work / "modules"
+    root.mkdir()
+    around = walls_of(root)
     words = (f"INSTALL_MOD_PATH={root}", "INSTALL_MOD_STRIP=1", "DEPMOD=true")
     done = process.run(
-        [*command, *words, "modules_install"], deadline=_DEADLINE, log=log, check=False
-    )
+        [*command, *words, "modules_install"], deadline=DEADLINE, log=log, check=False,
+        env=around.env, around=around.words,
+    )  # fmt: skip
     if done.status != 0:
         raise HostError("make modules_install failed", f"see {log}")
     top = root / "lib/modules"

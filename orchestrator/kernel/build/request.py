@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.host import process
-from orchestrator.host.cache.files import Cache
+from orchestrator.host import process, walls
+from orchestrator.host.cache.files import FENCED, Cache
 from orchestrator.host.tools import install_command
 from orchestrator.kernel.build import asked, coverage, kconfig, modules
 from orchestrator.kernel.build.kfile import Complete
@@ -31,7 +31,8 @@ class BuildRequest:
     :func:`.start.choose` finds a nearer one.  ``key`` is the identity without the source: what is
     asked for, architecture, compiler, make's words.  ``full`` is the complete .config that the
     requests go on top of, ``notes`` what is to be told of which of them counts.  ``compiler`` is
-    what the compiler says it is; ``counted`` are the C files whose runs it counts.
+    what the compiler says it is; ``counted`` are the C files whose runs it counts.  ``fenced``: it
+    is built in a fence, and in a build folder of its tree's own.
     """
 
     build: Build
@@ -47,6 +48,7 @@ class BuildRequest:
     notes: tuple[str, ...] = ()
     compiler: str = ""
     counted: tuple[str, ...] = ()
+    fenced: bool = False
 
 
 def build_request(
@@ -78,10 +80,14 @@ def build_request(
     def name(*parts: str) -> str:
         return hashlib.sha256("\0".join((str(RECIPE), *parts)).encode()).hexdigest()[:32]
 
+    fenced = walls.standing().fences(build.kernel.source, build.kernel.series)
+    if fenced:  # what its Makefiles leave there is for no other tree
+        objects = f"{build.config.folder}{FENCED}{tree.tree[:12]}"
+        build = replace(build, config=replace(build.config, objects=objects))
     return BuildRequest(
         build, tree, slot, arch, found.requests, name(tree.tree, *words),
         name(tree.base_tree, *words), name(*words), make_args, found.full, found.notes,
-        versions[0], files,
+        versions[0], files, fenced,
     )  # fmt: skip
 
 

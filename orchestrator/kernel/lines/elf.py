@@ -26,6 +26,8 @@ _NOTE = 7
 # A note's header, and the one that names a build (elf(5), ld(1) --build-id).
 _NOTE_HEADER = struct.Struct("<III")
 _BUILD_ID, _GNU = 3, b"GNU\0"
+# The kernel's own symbols have up to 512 bytes (KSYM_NAME_LEN, include/linux/kallsyms.h, v6.12).
+_LONGEST_NAME = 4096
 # init/version-timestamp.c of v6.12: linux_banner.
 _BANNER = b"Linux version "
 # R_X86_64_64 and R_AARCH64_ABS64; everything else in code is an instruction or a 32-bit field.
@@ -80,7 +82,7 @@ class Elf:
             #: Of which kind of processor, as in ``e_machine``.
             self.machine: int = header[2]
             self.sections = self._read_sections(header[6], header[12], header[13])
-        except (struct.error, IndexError) as error:
+        except (struct.error, IndexError, OverflowError) as error:
             raise NotElf(str(error)) from error
 
     def _read_sections(self, at: int, count: int, names: int) -> tuple[Section, ...]:
@@ -94,7 +96,9 @@ class Elf:
         )
 
     def _text(self, at: int) -> str:
-        return bytes(self._data[at : self._data.find(b"\0", at)]).decode(errors="replace")
+        # What points out of the file names nothing; a file without zeros has no endless names.
+        text, _, _ = bytes(self._data[at : at + _LONGEST_NAME]).partition(b"\0")
+        return text.decode(errors="replace")
 
     @property
     def build_id(self) -> bytes:

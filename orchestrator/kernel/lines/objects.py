@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.host import process
-from orchestrator.host.cache.files import Cache
+from orchestrator.host import process, walls
+from orchestrator.host.cache.files import FENCED, Cache
 from orchestrator.kernel.lines.elf import Elf, NotElf, Symbol, opened
 from orchestrator.kernel.source import store
 from orchestrator.model.arch import Arch
@@ -155,17 +155,27 @@ class LineObjects:
         if not self.lines:
             argv.remove(_LINES)
         self._extract([*self._dependencies(recipe), *self.linked.tree.touched_files])
-        done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
+        done = self._run(argv, deadline)
         if done.status != 0:
             # Another kernel's list of headers may lack one that this kernel's file includes.
             self._extract_headers(name)
-            done = process.run(argv, deadline=deadline, cwd=self.linked.objects, check=False)
+            done = self._run(argv, deadline)
         if done.status != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             first = next(filter(AN_ERROR.search, said), said[0] if said else "")
             told = first.replace(f"{self.source}/", "") or "killed"
             raise NoObject(f"{name} does not compile on the side: {told}")
         return target
+
+    def _run(self, argv: list[str], deadline: float) -> process.Completed:
+        """Compile within the walls that the build had: the recipe is one that it left."""
+        objects = self.linked.objects
+        around = walls.around_build(
+            deadline, (self.scratch,), (objects, self.source), fenced=FENCED in objects.name
+        )
+        return process.run(
+            argv, deadline=deadline, cwd=objects, check=False, env=around.env, around=around.words
+        )
 
     def _dependencies(self, recipe: str) -> Iterator[str]:
         for match in _DEPENDENCY.finditer(recipe):

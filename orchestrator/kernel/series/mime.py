@@ -13,6 +13,8 @@ import email.message
 import email.parser
 import re
 
+from orchestrator.model.errors import UserError
+
 _TYPE = rb"^content-type[ \t]*:[ \t]*(?:\r?\n[ \t]+)?"
 _FLAGS = re.IGNORECASE | re.MULTILINE
 _WRAPS = re.compile(_TYPE + rb"(?:message/rfc822|multipart/digest)", _FLAGS)
@@ -29,7 +31,10 @@ _NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_
 
 
 def inner_mails(raw: bytes) -> list[bytes]:
-    """Give the mails that a mail forwards as attachments, or that a digest is made of."""
+    """Give the mails that a mail forwards as attachments, or that a digest is made of.
+
+    :raises UserError: for an attached one that is damaged: to pass over it could lose a patch.
+    """
     if not _WRAPS.search(raw):
         return []
     found: list[bytes] = []
@@ -40,7 +45,13 @@ def inner_mails(raw: bytes) -> list[bytes]:
         inner = part.get_payload(0)
         if not isinstance(inner, email.message.Message):
             continue
-        text = inner.as_bytes().replace(_CR, b"\r")
+        try:
+            text = inner.as_bytes().replace(_CR, b"\r")
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise UserError(
+                f"a mail that another one forwards is damaged: {type(error).__name__}",
+                "save that mail by itself, or take the series from its archive (b4:MESSAGE-ID)",
+            ) from error
         if str(part.get("Content-Transfer-Encoding", "")).strip().lower() == "base64":
             try:  # RFC 2046 5.2.1 forbids it, and it is sent
                 text = base64.b64decode(text)

@@ -44,6 +44,8 @@ def read(listing: Path) -> tuple[list[Entry], str]:
         place, name = f"{listing}:{number}", words[0]
         options = "".join(words[1:]).replace("-", " -").split()  # "-p 0" is "-p0"
         path = folder / name
+        if "\0" in name:
+            raise UserError(f"{place}: {name!r} is no name of a file", "is this a series file?")
         if not path.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{place}: {name!r} is not in this folder", "copy it there")
         if wrong := [option for option in options if option not in _PREFIXED | {"-p0"}]:
@@ -51,7 +53,7 @@ def read(listing: Path) -> tuple[list[Entry], str]:
                 f"{place}: {wrong[0]!r} is not understood, only -p1, -pab and -p0",
                 "make the patch -p1",
             )
-        if not path.is_file():
+        if not _is_file(path):
             raise UserError(
                 f"{place}: {name!r} cannot be read: it is no file of this folder",
                 "copy it there, or take the line out",
@@ -62,3 +64,10 @@ def read(listing: Path) -> tuple[list[Entry], str]:
     if not entries:
         raise UserError(f"{listing} names no patch", files.FORMS)
     return entries, base
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False

@@ -222,3 +222,10 @@ def test_the_trampoline_of_a_warning_is_not_guilty():
               "Call Trace:", " foo_fn+0x1/0x20", " do_syscall_64+0x1/0x20",
               "---[ end trace 0000000000000000 ]---")  # fmt: skip
     assert hit.blamed == "foo_fn"
+
+
+@pytest.mark.parametrize("index", ["4", "00009", "9" * 5000, "\u00b2", "\u0663"])
+def test_an_index_that_is_no_counters_of_old_kernels_is_unknown(index):
+    line = f"[    1.000000] BUG: Bad rss-counter state mm:00000000abcdef01 idx:{index} val:1\n"
+    (found,) = parse([line])
+    assert found.title == "BUG: Bad rss-counter state type:unknown"

@@ -74,6 +74,10 @@ def test_build_folders_of_one_source_and_architecture(tmp_path: Path) -> None:
         (cache.objects / name).mkdir(parents=True)
     found = cache.build_folders("debian-6.12", "*", "arm64")
     assert [path.name for path in found] == ["debian-6.12-thp-arm64"]
+    # Nobody begins with what a fenced build left, which has a name of its own.
+    (cache.objects / "debian-6.12-thp.fenced-0123-arm64").mkdir()
+    assert len(list(cache.build_folders("debian-6.12", "*", "arm64"))) == 1
+    assert len(list(cache.build_folders("debian-6.12", "*", "arm64", fenced=True))) == 2
     # Those of another compiler are apart.
     found = cache.build_folders("debian-6.12", "*", "arm64", "clang")
     assert [path.name for path in found] == ["debian-6.12-thp-arm64--clang"]

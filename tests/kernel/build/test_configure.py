@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.host.cache.files import Cache
+from orchestrator.host.walls import Around
 from orchestrator.kernel.build import configure
 from orchestrator.kernel.build.kconfig import Request
 from orchestrator.kernel.build.request import BuildRequest
@@ -59,7 +60,7 @@ class Bench:
             f"OBJECTS={self.objects}", str(self.make),
         ]  # fmt: skip
         log = self.folder / "log"
-        problem = configure.configure(wanted, command, self.objects, self.cache, log)
+        problem = configure.configure(wanted, command, self.objects, self.cache, log, Around())
         if self.intact:
             configure.vouch(self.objects)
         return problem

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.host.walls import Around
 from orchestrator.kernel.build import modules
 from orchestrator.model.errors import HostError
 from orchestrator.model.spec import ConfigSpec
@@ -43,7 +44,7 @@ def test_the_archive_has_what_belongs_below_lib_modules(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(MAKEFILE)
     work = tmp_path / "work"
     work.mkdir()
-    modules.pack(["make", "-C", str(tmp_path)], work, tmp_path / "log")
+    modules.pack(["make", "-C", str(tmp_path)], work, tmp_path / "log", lambda _: Around())
     with tarfile.open(work / modules.ARCHIVE) as archive:
         names = archive.getnames()
         text = archive.extractfile("6.12.117/kernel/lib/test_vmalloc.ko")
@@ -57,7 +58,9 @@ def test_the_same_modules_are_the_same_archive(tmp_path: Path) -> None:
     made = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        modules.pack(["make", "-C", str(tmp_path)], tmp_path / name, tmp_path / "log")
+        modules.pack(
+            ["make", "-C", str(tmp_path)], tmp_path / name, tmp_path / "log", lambda _: Around()
+        )
         made.append((tmp_path / name / modules.ARCHIVE).read_bytes())
     assert made[0] == made[1]
 
@@ -66,5 +69,5 @@ def test_what_make_does_not_install_is_told(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(MAKEFILE)
     (tmp_path / "refuse").touch()
     with pytest.raises(HostError, match="modules_install"):
-        modules.pack(["make", "-C", str(tmp_path)], tmp_path, tmp_path / "log")
+        modules.pack(["make", "-C", str(tmp_path)], tmp_path, tmp_path / "log", lambda _: Around())
     assert "no space" in (tmp_path / "log").read_text()

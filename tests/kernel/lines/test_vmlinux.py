@@ -46,3 +46,12 @@ def test_what_has_no_lines_is_refused(tmp_path: Path) -> None:
     data[18:20] = (8).to_bytes(2, "little")  # EM_MIPS
     (tmp_path / "mips").write_bytes(data)
     assert "no architecture that is known" in refused(tmp_path / "mips").message
+
+
+@pytest.mark.parametrize("at", [0x28, 0x3C, 0x3E])  # e_shoff, e_shnum, e_shstrndx (elf(5))
+@pytest.mark.parametrize("value", [b"\xff" * 8, b"\0\0\0\0\0\0\0\x80", b"\xff\xff"])
+def test_sections_that_are_elsewhere_are_refused(tmp_path: Path, at: int, value: bytes) -> None:
+    data = bytearray(link(tmp_path, "-g").read_bytes())
+    data[at : at + (8 if at == 0x28 else 2)] = value[: 8 if at == 0x28 else 2].ljust(2, b"\xff")
+    (tmp_path / "odd").write_bytes(data)
+    assert refused(tmp_path / "odd").hint

@@ -10,6 +10,7 @@ from fake_mails import change, mbox, message, save, subjects
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator import HOME
 from orchestrator.kernel.series import mime
 from orchestrator.kernel.series.load import load_series
 from orchestrator.model.errors import UserError
@@ -37,6 +38,7 @@ def attached(text: bytes, name: str, how: str = "", kind: str = "text/x-patch") 
     ).encode() + coded(text)
 
 
+CORPUS = HOME / "tests/fuzz/corpora/mbox"
 NOTE = b"Content-Type: text/plain\n\nSee the patch.\n"
 PATCH = change("mm/a.c", "a long line " * 20 + " = ").encode()
 
@@ -152,3 +154,10 @@ def test_any_mixture_of_parts_is_survived(lines):
     mime.without_html(data)
     mime.inner_mails(data)
     mime.unframed(data)
+
+
+def test_an_attached_mail_that_is_damaged_is_not_passed_over():
+    """Python's parser makes a multipart of it, and its writer then refuses the text between."""
+    data = (CORPUS / "find-damaged-attachment").read_bytes()
+    with pytest.raises(UserError, match="another one forwards is damaged"):
+        mime.inner_mails(data)

@@ -25,6 +25,9 @@ def test_quilt_series_file_orders(tmp_path):
         ("a.patch\na.patch", "twice"),
         ("# nothing", "names no patch"),
         (".", "is no file"),
+        ("a\0.patch", "no name of a file"),
+        ("a" * 5000, "is no file"),
+        ("a/" * 5000, "is no file"),
         ("b.patch", "cannot be"),
     ],
 )
