@@ -21,7 +21,7 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_OK, UserError
 from orchestrator.model.formats import counted
 from orchestrator.model.spec import Plan, WorkloadSpec
-from orchestrator.plan.explore import MODES, exploring, replaying
+from orchestrator.plan.explore import MODES, REPLAY, exploring, replaying
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.results import corpus
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 #: How long is explored where nothing is said (s).
 TIME = 1800.0
-# What one case of `replay` is called.
-_REPLAY = "replay"
 _CORPUS_DOES = ("export", "import", "minimise")
 
 
@@ -118,7 +116,7 @@ def _replay(file: Path, selection: Selection, options: Options, how: ExploreOpti
     plan = _plan(selection, how.mode, places)
 
     def one(spec: WorkloadSpec) -> WorkloadSpec:
-        return replaying(spec, [(_REPLAY, lines)])
+        return replaying(spec, [(REPLAY, lines)])
 
     cells = (replace(cell, workloads=tuple(map(one, cell.workloads))) for cell in plan.cells)
     plan = replace(plan, cells=tuple(cells))

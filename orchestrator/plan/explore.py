@@ -14,6 +14,8 @@ from orchestrator.model.spec import Cell, Plan, WorkloadSpec
 #: The workload of each mode.  A mode more is a line here, and a program in ``guest-tests/explore``
 #: that knows the options of ``steady.c``.
 MODES = {"steady": "explore/steady"}
+#: What the case of `lab explore replay` is called.
+REPLAY = "replay"
 #: So long a guest explores before a fresh one takes its place (s of the guest's clock).
 SLICE = 60.0
 # In a slice each of the swarms may have a find, which is made smaller for a minute.
@@ -92,6 +94,17 @@ def as_found(spec: WorkloadSpec, case: CaseResult) -> WorkloadSpec:
     if case.find is None or spec.name != case.workload:
         return spec
     return replaying(spec, [(case.case, case.find.program)])
+
+
+def refuse_unknown(case: CaseResult) -> None:
+    """See that a case can be repeated: only of what fails is the program of a replay known.
+
+    :raises UserError: when it cannot.
+    """
+    replay = case.case == REPLAY and case.workload in MODES.values()
+    if replay and case.find is None:
+        raise UserError(f"{case.id} found nothing, and of such a program nothing is kept",
+                        "`lab explore replay FILE` carries it out again")  # fmt: skip
 
 
 def _bare(lines: Iterable[str]) -> list[str]:

@@ -65,11 +65,6 @@ def origin(find: Find) -> str:
     return "; ".join(words)
 
 
-def expected(find: Find) -> str:
-    """What the model expects, as far as the find says so by itself; else what was seen."""
-    return find.said
-
-
 def lines(find: Find) -> list[str]:
     """A find for a text that is read elsewhere: what is wrong, how often, the program."""
     return [find.title, origin(find), "the program (docs/exploration.md):",

@@ -222,7 +222,9 @@ def _to_tell(
 def _block(cause: Cause, url: str) -> str:
     """A cause: what is wrong and where, its evidence, the kernel's own words, the way to it."""
     lines = [f"- **{cause.verdict.value}** {code(headline(cause))}"]
-    lines += [f"  - {code(text)}" for text in about(cause)]
+    # Of a find the evidence is its program, which stands below.
+    told_below = cause.evidence if cause.first.find is not None else ""
+    lines += [f"  - {code(text)}" for text in about(cause) if text != told_below]
     if cause.first.rerun:
         lines.append(f"  - again: {code(cause.first.rerun)}")
     if link := _link(cause.first, url):

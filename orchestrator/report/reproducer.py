@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from orchestrator.model.finds import Find, Step, parse_program
 from orchestrator.report.reproducer_checks import RULES, Check, code_of
@@ -223,8 +223,3 @@ class _File:
 def _harmless(text: str) -> str:
     """Text inside a C comment: it must not end it, nor hold what is no plain character."""
     return re.sub(r"[^ -~]", "?", text).replace("*/", "* /")
-
-
-def numbered(lines: Iterable[str]) -> str:
-    """A program as text, a line each."""
-    return "\n".join(lines) + "\n"

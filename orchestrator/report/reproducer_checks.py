@@ -233,7 +233,7 @@ def _locked(find: Find, _last: Step) -> Check:
         f"{want} pages are locked",
         (f'is = count({find.process}, "status", "VmLck:");', f"wrong = is != {want};",
          f'printf("VmLck is %ld pages; expected {want}\\n", is);'),
-        ("count", "long"), apart=True,
+        ("count", "long"),
     )  # fmt: skip
 
 
@@ -294,6 +294,8 @@ RULES: dict[str, _Rule] = {
     "frame": _cannot(
         "where each page lay before it was moved, only who looked after every step can know"
     ),
+    "file": _cannot("what is held against a memfd has no C text yet"),
+    "scan": _cannot("what PAGEMAP_SCAN answers has no C text yet"),
     "unreadable": _cannot("the page could not be read at all, and of that there is no expectation"),
     **{rule: _cannot("it ended the process or never came back, which no file can tell of itself")
        for rule in ("died", "hang", "ended", "gone")},

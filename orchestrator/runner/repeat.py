@@ -31,7 +31,7 @@ from orchestrator.model.results import CaseResult, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
 from orchestrator.model.toolchain import Toolchain
 from orchestrator.plan.budget import as_ran
-from orchestrator.plan.explore import as_found
+from orchestrator.plan.explore import as_found, refuse_unknown
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
@@ -53,6 +53,7 @@ def make_repeat(
     :param shape: the guest's shape as that run had it; None: as lab.yaml has it now.
     :raises UserError: when lab.yaml no longer has what it takes.
     """
+    refuse_unknown(case)
     place = CaseId.parse(case.id).cell
     kernel, config_name, arch, shape_name = place.parts
     record = next((entry for entry in earlier.kernels if entry.name == kernel), None)

@@ -199,14 +199,20 @@ class _Shrinking:
         """What it came to by now, as the run keeps it."""
         tried = self._tried()
         cell = self.repeat.tested.cell.id
-        rows = [("the program as it was found", self.program)]
-        if self.found.smallest != self.program:
-            rows.append(("the smallest: " + "; ".join(self.found.smallest), self.found.smallest))
+        smallest, none = self.found.smallest, Tried()
+        others = [known for program, known in tried.items()
+                  if program not in (self.program, smallest)]  # fmt: skip
+        rows = [
+            ("the program as it was found", tried.get(self.program, none)),
+            ("others, smaller", Tried(sum(one.failed for one in others),
+                                      sum(one.trials for one in others))),
+        ]  # fmt: skip
+        if smallest != self.program:
+            rows.append((f"the smallest: {'; '.join(smallest)}", tried.get(smallest, none)))
         steps = tuple(
-            SearchStep(told, cell, known.failed, known.trials)
-            for told, program in rows
-            if (known := tried.get(program, Tried())).trials
-        )
+            SearchStep(told, cell, known.failed, known.trials) for told, known in rows
+            if known.trials
+        )  # fmt: skip
         return Searched(
             SHRINK, self.said, self.sure, steps, case=self.repeat.case.id, of=self.trying.of,
             blamed=f"{counted(len(self.found.smallest), 'step')}" if self.sure else "",

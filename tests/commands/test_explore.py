@@ -163,6 +163,8 @@ def test_a_program_is_carried_out_strictly(
     done = lab("explore", "replay", "one.txt", "--plain")
     assert done.status == 0, done
     (folder / "bad.txt").write_text("0 exit\nnonsense\n")
+    none = lab("rerun", "latest", "explore/steady:replay")
+    assert (none.status, "found nothing" in none.err) == (2, True)
     bad = lab("explore", "replay", "bad.txt")
     assert (bad.status, "bad.txt: line 2: 'nonsense' is no step" in bad.err) == (2, True)
     assert lab("explore", "replay", "none.txt").status == 2

@@ -127,6 +127,7 @@ def test_no_step_is_left_that_can_go_and_the_run_has_the_smallest(places: Places
     run = store.load(found.done.folder)
     assert run.searched is not None
     assert (run.searched.kind, run.searched.sure, run.searched.of) == (SHRINK, True, "r1")
+    assert run.searched.trials == len(played.tried) - 1
     (case,) = run.cells[0].cases
     assert case.find is not None
     assert case.find.program == found.program
