@@ -33,6 +33,7 @@ from orchestrator.commands.options import (
 from orchestrator.commands.stored import COMMANDS
 from orchestrator.model.errors import EXIT_OK
 from orchestrator.model.narrowing import AXES
+from orchestrator.plan.explore import MODES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -278,6 +279,40 @@ def mutate(**options: Any) -> int:
     how = MutateOptions(**{name: options[name] for name in own})
     run_as = {name: value for name, value in options.items() if name not in own}
     return command(selection_of(options), run_options_of(run_as), how)
+
+
+@cli.command()
+@click.argument("words", metavar="[DO] [WHAT...]", nargs=-1)
+@choice_options
+@run_options
+@click.option("--time", "seconds", callback=seconds_value, metavar="TIME",
+              help="So long (90s, 30m, 8h; default: 30m; of shrink: no limit).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), metavar="N",
+              help="What programs are drawn from (default: another one each time).")  # fmt: skip
+@click.option("--mode", type=click.Choice(sorted(MODES)), default="steady", show_default=True,
+              help="How programs are carried out.")  # fmt: skip
+@click.option("--finds", type=click.IntRange(1), metavar="N",
+              help="End with so many that nobody foresaw.")  # fmt: skip
+@click.option("--corpus", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Programs that are kept (default: in the cache).")  # fmt: skip
+@click.option("--trials", type=click.IntRange(1), default=500, show_default=True, metavar="N",
+              help="Of shrink: stop after so many, done or not.")  # fmt: skip
+@click.option("--resume", metavar="RUN", help="Of shrink: go on with one that was interrupted.")
+def explore(words: tuple[str, ...], **options: Any) -> int:
+    """Try programs that nobody thought of, against a model of memory.
+
+    Random programs of memory management in fresh copies of the guests until the time is spent;
+    a find is a failing case with its smallest program.  DO is `replay FILE` (carry out one
+    program), `shrink RUN FIND` (make a find's program smaller in fresh guests), `corpus export
+    DIR`, `corpus import DIR` or `corpus minimise`.
+    """
+    from orchestrator.commands.explore import ExploreOptions
+    from orchestrator.commands.explore import explore as command
+
+    own = ("seconds", "seed", "mode", "finds", "corpus", "trials")
+    how = ExploreOptions(**{name: options[name] for name in own})
+    run_as = {name: value for name, value in options.items() if name not in own}
+    return command(words, selection_of(options), run_options_of(run_as), how)
 
 
 for _command in COMMANDS:

@@ -106,7 +106,7 @@ static inline int dry_step(struct model *model, const struct step *step, struct 
 {
 	static struct model ahead;
 	static struct sight sight;
-	struct finding finding = { { 0 }, { 0 } };
+	struct finding finding = { { 0 }, { 0 }, 0 };
 	struct outcome out;
 	struct answer answer;
 	int tries = 0;

@@ -15,6 +15,7 @@
 struct finding {
 	char rule[48];
 	char text[320];
+	int process; /* whose memory it is in; of a step itself who did it */
 };
 
 __attribute__((format(printf, 3, 4))) static inline int found(struct finding *finding, const char *rule,
@@ -60,7 +61,7 @@ static inline void attr_text(const struct attr *attr, char *text, size_t size)
 	static const char *const huge[] = { "", " hugepage", " nohugepage" };
 
 	if (!attr->mapped)
-		snprintf(text, size, "none");
+		snprintf(text, size, "unmapped");
 	else
 		snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s", prot_words[attr->prot],
 			 attr->shared ? " shared" : "", attr->file > 1 ? " memfd1" : attr->file ? " memfd0" : "",
@@ -152,13 +153,19 @@ static inline int page_holds(const uint8_t *data, const struct bytes *bytes)
 	return 1;
 }
 
+/* The byte at an offset of a page that holds these. */
+static inline int byte_of(const struct bytes *bytes, int offset)
+{
+	int part = (int)mem_page() / SPOTS;
+
+	return offset % part ? bytes->fill : bytes->spot[offset / part];
+}
+
 static inline int differs(const uint8_t *data, const struct bytes *bytes)
 {
-	size_t part = mem_page() / SPOTS;
-
-	for (size_t i = 0; i < mem_page(); i++)
-		if (data[i] != (i % part ? bytes->fill : bytes->spot[i / part]))
-			return (int)i;
+	for (int i = 0; i < (int)mem_page(); i++)
+		if (data[i] != byte_of(bytes, i))
+			return i;
 	return -1;
 }
 
@@ -167,7 +174,7 @@ static inline int look_bytes(struct model *model, struct process *proc, const st
 			     struct finding *finding)
 {
 	static uint8_t data[65536];
-	char path[64];
+	char path[64], or_other[16] = "";
 	int fd, result = 0, at, byte;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
@@ -187,10 +194,11 @@ static inline int look_bytes(struct model *model, struct process *proc, const st
 				continue;
 			}
 			byte = differs(data, bytes);
-			result = found(finding, "bytes", "page %d (%s) has byte %d at offset %d, expected %d", at,
-				       sight->state[at] == ZERO ? "the zero page" : "in memory", data[byte],
-				       byte, byte % (int)(mem_page() / SPOTS) ? bytes->fill :
-					     bytes->spot[(size_t)byte / (mem_page() / SPOTS)]);
+			if (page->has_other)
+				snprintf(or_other, sizeof(or_other), " or %d", byte_of(&page->other, byte));
+			result = found(finding, "bytes", "page %d (%s) has byte %d at offset %d, expected %d%s",
+				       at, sight->state[at] == ZERO ? "the zero page" : "in memory", data[byte],
+				       byte, byte_of(bytes, byte), or_other);
 		} else if (sight->state[at] == ANON) {
 			page->has_other = 0;
 		}

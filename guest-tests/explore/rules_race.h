@@ -64,7 +64,8 @@ static inline int race_single(const struct step *step)
 
 /*
  * Whether two steps may be beside each other.  Two that go from page to page may meet in another order at each
- * page, which is no order of the two: so one of them has to be about one page.  A process forks in its first thread.
+ * page, which is no order of the two: so one of them has to be about one page.  Two that hold the lock for writing
+ * wait for each other, and which mappings there were in between nobody saw.  A process forks in its first thread.
  */
 static inline int race_together(const struct step *first, const struct step *second)
 {
@@ -74,7 +75,9 @@ static inline int race_together(const struct step *first, const struct step *sec
 		return 0;
 	if (first->fail || second->fail)
 		return 0;
-	return a == RACE_WHOLE || b == RACE_WHOLE || race_single(first) || race_single(second);
+	if (a == RACE_WHOLE && b == RACE_WHOLE)
+		return 0;
+	return a != b || race_single(first) || race_single(second);
 }
 
 #endif

@@ -26,6 +26,8 @@ struct result {
 	unsigned int times[OPS], succeeded[OPS]; /* of those, each kind of step */
 	struct finding finding;
 	struct program program; /* the steps that were carried out */
+	int err[STEPS_MAX]; /* what each of them came to */
+	char before[PROCESSES][PAGES + 1]; /* before the last of them each page's state, a letter each */
 };
 
 /* Numbers of frames whose place is kept in mind. */
@@ -140,9 +142,12 @@ static inline int look_all(struct run *run, struct finding *finding)
 		if (attempt && scanned_by_kernel() != run->scanned)
 			reclaim_any(&run->model);
 		bad = 0;
-		for (int i = 0; !bad && i < PROCESSES; i++)
-			if (run->model.procs[i].alive)
-				bad = look_once(&run->model, i, &run->subjects[i], &run->sights[i], finding);
+		for (int i = 0; !bad && i < PROCESSES; i++) {
+			if (!run->model.procs[i].alive)
+				continue;
+			finding->process = i;
+			bad = look_once(&run->model, i, &run->subjects[i], &run->sights[i], finding);
+		}
 		bad = bad || look_frames(run, finding) || look_places(run, finding);
 		if (!bad)
 			break;
@@ -178,8 +183,10 @@ static inline int judge_answer(const struct step *step, const struct answer *ans
 				     answer->done, step->n);
 	}
 	if (step_reads(step) && !answer->err && answer->value != out->value[0] &&
-	    (out->values < 2 || answer->value != out->value[1]))
-		return found(finding, "read", "read %d, expected %d", answer->value, out->value[0]);
+	    (out->values < 2 || answer->value != out->value[1])) {
+		snprintf(want, sizeof(want), out->values < 2 ? "%d" : "%d or %d", out->value[0], out->value[1]);
+		return found(finding, "read", "read %d, expected %s", answer->value, want);
+	}
 	return 0;
 }
 
@@ -210,6 +217,24 @@ static inline int look_scan(const struct run *run, const struct step *step, cons
 				     (unsigned int)seen[i], (unsigned int)want);
 	}
 	return 0;
+}
+
+/* Each page as it was seen last, a letter each: who repeats the last step has to find the same. */
+static inline void note_before(struct run *run)
+{
+	static const char letters[STATES + 1] = ".zpsmhxg";
+
+	for (int i = 0; i < PROCESSES; i++) {
+		char *text = run->result->before[i];
+
+		memset(text, 0, PAGES + 1);
+		for (int k = 0; run->model.procs[i].alive && k < PAGES; k++) {
+			text[k] = '.';
+			for (int state = 0; state < STATES; state++)
+				if (run->sights[i].state[k] == 1 << state)
+					text[k] = letters[state];
+		}
+	}
 }
 
 /* A reply through a socket.  The other end is open in every process: who died is asked for in between. */
@@ -308,8 +333,11 @@ static inline int run_step(struct run *run, const struct step *step)
 	result->program.steps[result->program.count++] = *step;
 	result->failed = result->program.count;
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
+	finding->process = step->proc;
+	note_before(run);
 	if (run_tell(run, step, NULL, &reply, finding))
 		return RUN_FINDING;
+	result->err[result->failed - 1] = reply.answer.err;
 	if (reply.failed && (reply.answer.err ? !is_allowed(&before, reply.answer.err) || fail_ambiguous(&before) :
 						!fail_done_whole(step))) {
 		int came = reply.answer.err && !fail_ambiguous(&before) ?

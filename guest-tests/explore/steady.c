@@ -2,6 +2,7 @@
 /*
  * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict] [--tally] [--failing | --racing]
  * steady --replay FILE
+ * steady --program STEPS [--case NAME] [--program ...]
  * steady --say FILE [--can N]
  * steady --dry STEPS [--seed S]
  *
@@ -14,7 +15,8 @@
  * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect of mremap()
  * that docs/findings.md has and programs otherwise keep clear of (not with --strict).  --tally tells how often each
  * step was carried out, and how often it succeeded.
- * --replay carries out one program, `-` that of standard input, as strictly as it can.  --say tells what
+ * --replay carries out one program, `-` that of standard input, as strictly as it can.  --program carries out
+ * the steps that it is given, divided by ;, makes them no smaller, and calls that case NAME; there may be many.  --say tells what
  * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
  * and --can is what that would have, a sum of CAN_* in model.h.
  */
@@ -23,6 +25,7 @@
 #include "knob.h"
 #include "say.h"
 #include "shrink.h"
+#include "tell.h"
 #include "uffd.h"
 
 static double seconds;
@@ -31,6 +34,9 @@ static long programs = 10, steps = 40, dry, say_can = CAN_ALL;
 static int strict, tally, failing, racing;
 static unsigned int can;
 static const char *replay, *say;
+#define GIVEN 64 /* programs on the command line */
+static const char *steps_given[GIVEN + 1];
+static int programs_given;
 
 /* Whether mremap() takes a range of two mappings, which v6.12 says EFAULT to. */
 static int remaps_many(void)
@@ -165,14 +171,17 @@ static void prepare_faults(void)
 		ktap_skip("%s", why);
 }
 
-static void tell_program(const struct program *program)
+/* Print what was found, and fail the case with it. */
+static void fail_with(const struct result *result)
 {
-	char line[160];
+	const struct program *program = &result->program;
+	char line[160] = "";
 
-	for (int i = 0; i < program->count; i++) {
-		step_print(&program->steps[i], line, sizeof(line));
-		ktap_diag("PROGRAM %s", line);
-	}
+	if (result->failed && result->failed <= program->count)
+		step_print(&program->steps[result->failed - 1], line, sizeof(line));
+	tell_result(result);
+	FAIL("%s: step %d of %d, `%s`: %s", result->finding.rule, result->failed, program->count, line,
+	     result->finding.text);
 }
 
 /* Make it smaller, print it, and fail the case with what is wrong in it. */
@@ -180,7 +189,6 @@ static void tell_finding(struct trial *trial, const struct result *result)
 {
 	static struct program program;
 	static struct result first;
-	char line[160];
 
 	first = *result;
 	program = first.program;
@@ -194,12 +202,7 @@ static void tell_finding(struct trial *trial, const struct result *result)
 		if (result->failed)
 			first = *result;
 	}
-	tell_program(&first.program);
-	line[0] = 0;
-	if (first.failed && first.failed <= first.program.count)
-		step_print(&first.program.steps[first.failed - 1], line, sizeof(line));
-	FAIL("%s: step %d of %d, `%s`: %s", first.finding.rule, first.failed, first.program.count, line,
-	     first.finding.text);
+	fail_with(&first);
 }
 
 static void explore(const struct swarm *swarm)
@@ -228,12 +231,12 @@ static void explore(const struct swarm *swarm)
 			succeeded[op] += result->succeeded[op];
 		}
 		if (result->failed) {
+			measure(i + 1, carried, begun);
 			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
 			tell_finding(&trial, result);
 		}
 	}
-	ktap_diag("%s: %ld programs, %ld steps, %.0f a second", swarm->name, i, carried,
-		  (double)carried * 1000 / (mem_now_ms() - begun + 1));
+	measure(i, carried, begun);
 	for (int op = 0; tally && op < OPS; op++)
 		if (times[op])
 			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
@@ -312,6 +315,29 @@ static void replayed(void)
 	carry_out(open_program(replay), replay);
 }
 
+/* Once, as it is: who asks makes it smaller by itself. */
+static void given(void)
+{
+	static struct program program;
+	static int next;
+	struct trial trial = { .program = &program };
+	char *text = strdup(steps_given[next++]);
+	const struct result *result;
+
+	CHECK(text && *text, "--program has no steps");
+	for (char *end = text; (end = strchr(end, ';'));)
+		*end = '\n';
+	prepare();
+	trial.can = can;
+	(void)read_program(fmemopen(text, strlen(text), "r"), "--program", &program);
+	result = trial_run(&trial);
+	if (result->failed)
+		fail_with(result);
+	tell_program(result);
+	ktap_diag("%d steps carried out as the model has it, the ends of processes that were left among them",
+		  result->carried);
+}
+
 static void said(void)
 {
 	static struct program program;
@@ -357,8 +383,8 @@ static void model_alone(void)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally] [--failing | --racing],  --replay FILE, "
-		"--say FILE [--can N] or --dry STEPS\n",
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally] [--failing | --racing], --replay FILE, "
+		"--program STEPS [--case NAME] [--program ...], --say FILE [--can N] or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
 }
@@ -377,6 +403,7 @@ static const struct ktap_case swarm_cases[] = {
 int main(int argc, char **argv)
 {
 	static const struct ktap_case replay_case[] = { { "replay", replayed } };
+	static struct ktap_case given_cases[GIVEN + 1];
 	static const struct ktap_case say_case[] = { { "say", said } };
 	static const struct ktap_case dry_case[] = { { "model-alone", model_alone } };
 	int status;
@@ -400,12 +427,20 @@ int main(int argc, char **argv)
 			*flag = 1;
 			continue;
 		}
-		file = !strcmp(argv[i], "--replay") ? &replay : !strcmp(argv[i], "--say") ? &say : NULL;
+		file = !strcmp(argv[i], "--replay")  ? &replay :
+		       !strcmp(argv[i], "--say")     ? &say :
+		       !strcmp(argv[i], "--program") ? &steps_given[programs_given] :
+		       !strcmp(argv[i], "--case")    ? &given_cases[programs_given - !!programs_given].name :
+						       NULL;
 		if (++i == argc || (!number && !file && strcmp(argv[i - 1], "--seed") &&
 				    strcmp(argv[i - 1], "--seconds")))
 			return usage(argv[0]);
 		if (file) {
 			*file = argv[i];
+			if (!strcmp(argv[i - 1], "--program"))
+				given_cases[programs_given++] = (struct ktap_case){ "replay", given };
+			if (programs_given > GIVEN)
+				return usage(argv[0]);
 			continue;
 		}
 		if (number)
@@ -420,6 +455,7 @@ int main(int argc, char **argv)
 	if (steps > STEPS_MAX - 8)
 		return usage(argv[0]);
 	status = replay ? ktap_run(replay_case, 1, NULL) :
+		 programs_given ? ktap_run(given_cases, (size_t)programs_given, NULL) :
 		 say	? ktap_run(say_case, 1, NULL) :
 		 dry	? ktap_run(dry_case, 1, NULL) :
 			  /* The last one is a program of its own, and no mode of others. */

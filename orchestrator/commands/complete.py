@@ -99,10 +99,15 @@ def _resumable(context: click.Context, typed: str) -> Found:
 
 def _cases(context: click.Context, _typed: str) -> Found:
     """The cases of the run that stands on the line (else the latest), what failed first."""
+    before: tuple[str, ...] = context.params.get("words") or ()
+    return _cases_of(context.params.get("run_name") or next(iter(before), ""))
+
+
+def _cases_of(run: str) -> Found:
+    """The cases of a run, of the latest where none is named."""
     from orchestrator.results import runs
 
-    before: tuple[str, ...] = context.params.get("words") or ()
-    run = context.params.get("run_name") or (before[0] if before else runs.LATEST)
+    run = run or runs.LATEST
     text = (runs.find_run(_reports(), run) / runs.RESULTS).read_bytes()
     cases = [case for cell in json.loads(text)["cells"] for case in cell["cases"]]
     cases.sort(key=lambda case: _BAD_FIRST.get(case["verdict"], 2))
@@ -113,6 +118,25 @@ def _runs_or_cases(context: click.Context, typed: str) -> Found:
     if not context.params.get("words"):
         yield from _runs(context, typed)
     yield from _cases(context, typed)
+
+
+def _exploring(context: click.Context, typed: str) -> Found:
+    """What `lab explore` does besides exploring, and what each of that takes."""
+    match context.params.get("words") or ():
+        case ():
+            return [("replay", "carry out one program"), ("shrink", "a find's program smaller"),
+                    ("corpus", "the programs that are kept")]  # fmt: skip
+        case ("replay",):
+            return _files(typed)
+        case ("shrink",):
+            return [*_runs(context, typed), *_cases_of("")]
+        case ("shrink", run):
+            return _cases_of(run)
+        case ("corpus",):
+            return [(word, "") for word in ("export", "import", "minimise")]
+        case ("corpus", "export" | "import"):
+            return _files(typed, folders_only=True)
+    return ()
 
 
 def _baselines(context: click.Context, typed: str) -> Found:
@@ -261,6 +285,7 @@ _BY_METAVAR = {
     "CASE-GLOB": _cases,
     "RUN CASE": _runs_or_cases,
     "KIND NAME...": _definitions,
+    "DO WHAT...": _exploring,
     "FILE...": _paths,
 }
 

@@ -8,6 +8,7 @@ One wrong line makes many cases fail.  Two cases are of one cause where evidence
 * a counter that is off on the same side, or the same leak;
 * a guest that was lost without a report, or a hang: by workload, since nothing tells why;
 * a check that failed at the same place of the same workload and said the same but for numbers;
+* random programs that broke the same rule by the same step;
 * what is no check: the same workload, case and reason; a promise that is broken for one reason;
 * a symbol that did not take: the build that it stopped, and the case ``config`` of its cells.
 

@@ -12,6 +12,8 @@ from orchestrator.judge.assertions import accounted_by, assertions, ends
 from orchestrator.judge.known_issues import BROKEN_RULE
 from orchestrator.judge.outcome import PlacedCase
 from orchestrator.model.evidence import Hit, LedgerStep
+from orchestrator.model.finds import Find
+from orchestrator.model.formats import counted
 from orchestrator.model.names import (
     BOOT,
     BROKEN_PROMISE,
@@ -101,6 +103,8 @@ def signs_of(
             signs = list(_counters(case))
         elif case.case in (GUEST, HANG, RESET) or _boots(case):
             signs = [_lost(case, hits)]
+        elif case.find is not None:
+            signs = [_find(case.find)]
         else:
             signs = list(_broken_rules(case)) or list(_checks(case, ledger))
         for sign in signs:
@@ -245,6 +249,13 @@ def _checks(case: CaseResult, ledger: list[LedgerStep]) -> Iterator[Sign]:
         if known is None:
             key = ("check", case.workload, one.place, one.kind)
             yield Sign(CauseKind.CASE, key, f"{one.place}: {one.said}")
+
+
+def _find(find: Find) -> Sign:
+    """What random programs found: the same wherever the same rule is broken by the same step."""
+    key = ("find", find.rule, find.step)
+    told = f"in {counted(len(find.program), 'step')}: {'; '.join(find.program)}"
+    return Sign(CauseKind.CASE, key, find.title, told)
 
 
 def _build(workload: str, title: str, follows: bool = False) -> Sign:

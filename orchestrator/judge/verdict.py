@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.evidence import counters, kselftest, ktap, readings
+from orchestrator.evidence.finds import read_find
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.klog.lines import read
 from orchestrator.model.evidence import (
@@ -132,6 +133,9 @@ def _ktap_cases(out: _Verdicts, report: KtapReport, provided: frozenset[str]) ->
             verdict, reason = Verdict.FAIL, f"{broken_promise}: {case.reason}".rstrip(": ")
         out.add(name, verdict, reason)
         out.amend(measurements=readings.parse_measurements(_as_comments(case.diagnostics)))
+        find = read_find(case.diagnostics) if verdict is Verdict.FAIL else None
+        if find is not None:  # its program says the rest
+            out.amend(find=find, reason=case.diagnostics[-1])
     if report.skip_all and not report.cases:
         if promised:
             out.add("all", Verdict.FAIL, f"{broken_promise}: {report.skip_all}")

@@ -16,6 +16,7 @@ from orchestrator.model.evidence import (
     Measurement,
     Sample,
 )
+from orchestrator.model.finds import Find
 from orchestrator.model.judging import Retried
 from orchestrator.model.kernel import (
     ApplyFailure,
@@ -90,6 +91,7 @@ class CaseResult:
     those were looked at (``fail: REASON``), empty where they changed nothing.  ``console`` is the
     log that the hits' lines count in, relative to the run's folder.  ``earlier`` is what the
     history had of a case that failed, ``retried`` what further trials in this run came to.
+    ``find`` is the program by which a case of random programs failed.
     """
 
     id: str
@@ -111,6 +113,7 @@ class CaseResult:
     crash: CrashReport | None = None
     earlier: EarlierRuns | None = None
     retried: Retried | None = None
+    find: Find | None = None
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The patch or commit that brought a failure; the least that explains one.
-BISECT, NARROW = "bisect", "narrow"
+#: The patch or commit that brought a failure; the least that explains one; the least program.
+BISECT, NARROW, SHRINK = "bisect", "narrow", "shrink"
 # Nothing is certain that was found by trials: no probability is told as 100 %.
 _MOST = 0.999
 
@@ -35,7 +35,7 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class Searched:
-    """A search of ``kind`` ``bisect`` or ``narrow``: its ``answer`` in a sentence, its ``steps``.
+    """A search: its ``kind`` (:data:`BISECT` ...), its ``answer`` in a sentence, its ``steps``.
 
     ``sure`` says that the answer is as sure as was asked for.  ``blamed`` names what is to blame in
     few words (``patch 2 of 3``, ``needs two CPUs``), empty where nothing is; ``patches`` are its

@@ -6,6 +6,7 @@ from __future__ import annotations
 from orchestrator.judge.retried import retried_text
 from orchestrator.model.evidence import Hit
 from orchestrator.model.results import BuildRecord, CaseComparison, CaseResult, KernelRecord
+from orchestrator.report import finds_text
 from orchestrator.report.cause_text import earlier_text
 from orchestrator.report.text import counter_line, excerpt, ledger_line
 from orchestrator.report.trace import annotated, touched_places
@@ -19,6 +20,9 @@ def failure_text(case: CaseResult, context: str, item: CaseComparison | None) ->
     if item is not None:
         was = item.before.verdict.value if item.before is not None else "none"
         lines.append(f"against the baseline ({was}): {item.change.value}; {item.reason}")
+    if case.find is not None:
+        one = finds_text.told(case.find)
+        lines += ["", *finds_text.lines(case.find), "", one.source or one.why]
     # What makes it fail before what is known.
     for hit in sorted(case.hits, key=lambda hit: bool(hit.known))[:3]:
         stamp = f" at {hit.seconds:.6f} s" if hit.seconds is not None else ""

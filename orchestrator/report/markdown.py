@@ -19,7 +19,7 @@ from orchestrator.judge.outcome import not_run_text
 from orchestrator.judge.tested import tested_lines
 from orchestrator.model.formats import counted
 from orchestrator.model.results import CaseResult, Change, Comparison, EachPatch, RunResult
-from orchestrator.report import covered_view, each_patch_text, view
+from orchestrator.report import covered_view, each_patch_text, finds_text, view
 from orchestrator.report.answer import make_answer
 from orchestrator.report.cause_text import about, headline
 from orchestrator.report.judgement import Judgement
@@ -39,6 +39,7 @@ MOST = 65_000
 _RESERVE = 200
 _WIDTH, _SHORT, _NARROW = 400, 200, 60  # characters: of a line, of one above the causes, of a cell
 _REPORT_LINES = 30
+_SOURCE_LINES = 250
 _ROWS = 20
 _FEW = 10
 _GLYPHS = {"pass": "✓", "met": "✓", "fail": "✗", "error": "!", "skip": "○", "searched": "→"}
@@ -76,13 +77,19 @@ def _blocks(causes: Sequence[Cause], url: str, room: int) -> Iterator[str]:
     for number, cause in enumerate(causes):
         block = _block(cause, url)
         if _size([block]) > room:
-            block = _block(replace(cause, hits=()), url)
+            cases = (_bare(cause.first), *cause.cases[1:])
+            block = _block(replace(cause, hits=(), cases=cases), url)
         room -= _size([block])
         if room < 0:
             left = counted(len(causes) - number, "more cause")
             yield f"{left}: this summary is cut at {MOST:,} bytes, the run's page has all."
             return
         yield block
+
+
+def _bare(case: CaseResult) -> CaseResult:
+    """A case without what takes room: its program stands in the line of evidence."""
+    return replace(case, find=None)
 
 
 def code(text: str, width: int = _WIDTH) -> str:
@@ -99,9 +106,9 @@ def code(text: str, width: int = _WIDTH) -> str:
     return f"{ticks}{space}{line}{space}{ticks}"
 
 
-def code_block(text: str) -> str:
+def code_block(text: str, most: int = _REPORT_LINES) -> str:
     """Lines that somebody else wrote as a fenced block (CommonMark 0.31, section 4.5)."""
-    body = excerpt(visible(text), _REPORT_LINES, _WIDTH)
+    body = excerpt(visible(text), most, _WIDTH)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
     return f"{fence}text\n{body}\n{fence}"
 
@@ -217,16 +224,30 @@ def _to_tell(
 def _block(cause: Cause, url: str) -> str:
     """A cause: what is wrong and where, its evidence, the kernel's own words, the way to it."""
     lines = [f"- **{cause.verdict.value}** {code(headline(cause))}"]
-    lines += [f"  - {code(text)}" for text in about(cause)]
+    # Of a find the evidence is its program, which stands below.
+    told_below = cause.evidence if cause.first.find is not None else ""
+    lines += [f"  - {code(text)}" for text in about(cause) if text != told_below]
     if cause.first.rerun:
         lines.append(f"  - again: {code(cause.first.rerun)}")
     if link := _link(cause.first, url):
         lines.append(f"  - [all about this case]({link})")
+    if cause.first.find is not None:
+        one = finds_text.told(cause.first.find)
+        told = f"{finds_text.origin(one.find)}. The program:\n\n{code_block(_program(one))}"
+        lines += ["", *(f"  {line}".rstrip() for line in told.split("\n"))]
+        if one.source:
+            body = code_block(one.source, _SOURCE_LINES)
+            told = f"<details><summary>as a C file</summary>\n\n{body}\n\n</details>"
+            lines += ["", *(f"  {line}".rstrip() for line in told.split("\n"))]
     if cause.hits and cause.hits[0].text.strip():
         body = code_block(cause.hits[0].text)
         told = f"<details><summary>the kernel's report</summary>\n\n{body}\n\n</details>"
         lines += ["", *(f"  {line}".rstrip() for line in told.split("\n"))]
     return "\n".join(lines)
+
+
+def _program(one: finds_text.Told) -> str:
+    return "\n".join([*one.find.program, *([one.why] if one.why else [])])
 
 
 def _link(case: CaseResult, url: str) -> str:

@@ -33,8 +33,11 @@ from orchestrator.model.names import BOOT, COUNTERS, GUEST, KERNEL_LOG, SYNTHETI
 from orchestrator.model.results import BuildRecord, CaseResult, CellRecord, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, Plan, WorkloadSpec
 from orchestrator.plan.budget import as_ran
+from orchestrator.plan.explore import as_found
+from orchestrator.report import finds_text
 from orchestrator.report.text import visible
 from orchestrator.results.runs import cell_folder
+from orchestrator.runner import find_files
 from orchestrator.workload import programs, watch
 
 FOLDER = "capsules"
@@ -52,6 +55,7 @@ _CONTENT = (
     ("seed.tar", "its SSH host key, the key it lets in, its clock"),
     ("id_ed25519", "the key for it: of this guest alone, good for nothing else"),
     ("workload/", "what is put into /tmp/lab: programs and the sampler above them"),
+    ("finds/", "programs that break a rule of the model, and C files that need no lab"),
     ("expected/", "what failed, the reports' text, what the console is searched for"),
 )
 # Awk over the lines that the workloads' rss.h documents: counter against page walk, in pages.
@@ -138,6 +142,8 @@ def _jobs(plan: Plan, run: RunResult) -> list[_Job]:
                 and (spec is not None or c.case.startswith((BOOT, KERNEL_LOG, GUEST)))
             )  # fmt: skip
             if bad:
+                # A find is shown by its program: of several by the first one's.
+                spec = spec and as_found(spec, next((c for c in bad if c.find), bad[0]))
                 jobs.append(_Job(cell, found, spec, bad))
     return sorted(jobs, key=lambda job: _later(job, plan.baseline))
 
@@ -181,6 +187,9 @@ def _write(job: _Job, run: RunResult, where: Path, folder: Path, cache: Cache) -
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
             target.chmod(0o755)
+    version = next((k.version for k in run.kernels if k.name == build.kernel.name), "")
+    if told := [finds_text.told(c.find, version) for c in job.cases if c.find is not None]:
+        find_files.write(told, where / find_files.FOLDER)
     expected = where / "expected"
     expected.mkdir()
     (expected / "reasons").write_text(_reasons(job.cases))

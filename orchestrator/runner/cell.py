@@ -169,7 +169,7 @@ class CellRun:
         self.log.tell("boot", "booting")
         kept: snapshot.Snapshot | None = None
         with contextlib.ExitStack() as stack:
-            if self.fresh and len(left) > 1:
+            if self.copies(left):
                 request = stack.enter_context(snapshot.memory_files(request))
             try:
                 with boot.booted(
@@ -192,8 +192,12 @@ class CellRun:
             except boot.BootFailed as failed:
                 return self._boot_failed(failed, request)
             if kept:
-                self._run_copies(kept, left)
+                self.run_copies(kept, left)
         return True
+
+    def copies(self, left: list[WorkloadSpec]) -> bool:
+        """Whether what is left runs in copies of the guest."""
+        return self.fresh and len(left) > 1
 
     def request(self, folder: Path, image: Path) -> boot.GuestRequest:
         """The guest to boot.
@@ -217,14 +221,15 @@ class CellRun:
         try:
             return snapshot.take(machine)
         except HostError as error:
-            self._share(error.message)
+            self.share(error.message)
             return None
 
-    def _share(self, why: str) -> None:
+    def share(self, why: str) -> None:
+        """Have the workloads share a guest, since it cannot be copied."""
         self.fresh = False
         self.log.notes.append(f"the workloads share a guest: {why}")
 
-    def _run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
+    def run_copies(self, kept: snapshot.Snapshot, left: list[WorkloadSpec]) -> None:
         """Run what is left, each workload in a copy of the snapshot; several where cores are free.
 
         More copies than cores would make a healthy kernel report lockups.  Where the run ends, what
@@ -264,7 +269,7 @@ class CellRun:
         finally:
             left[:] = [spec for spec in left if not any(spec is one for one in done)]
         if failed:
-            self._share(failed[0])
+            self.share(failed[0])
 
     def in_copy(self, kept: snapshot.Snapshot, spec: WorkloadSpec) -> bool:
         """Run one workload in a copy; True when it must be run again."""

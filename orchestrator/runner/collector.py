@@ -67,10 +67,13 @@ class CellLog:
         case = CaseResult(case_id, workload, name, found, reason, seconds, hits, rerun=rerun)
         self.add(replace(case, crash=crash))
 
-    def add(self, case: CaseResult) -> None:
-        """Add a case; a second boot may report what the first did, but ids are unique in a run."""
+    def add(self, case: CaseResult, console: str = "") -> None:
+        """Add a case; a second boot may report what the first did, but ids are unique in a run.
+
+        :param console: the log that its hits count in; that of this thread's guest where empty.
+        """
         number = 2
-        unique = case = replace(case, console=getattr(self._here, "console", ""))
+        unique = case = replace(case, console=console or getattr(self._here, "console", ""))
         with self._lock:
             while unique.id in self._ids:
                 unique = replace(case, id=f"{case.id}-{number}", case=f"{case.case}-{number}")

@@ -31,6 +31,7 @@ from orchestrator.model.results import CaseResult, KernelRecord, RunResult
 from orchestrator.model.spec import Cell, KernelSpec, LabConfig, ShapeSpec
 from orchestrator.model.toolchain import Toolchain
 from orchestrator.plan.budget import as_ran
+from orchestrator.plan.explore import as_found, refuse_unknown
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
@@ -52,6 +53,7 @@ def make_repeat(
     :param shape: the guest's shape as that run had it; None: as lab.yaml has it now.
     :raises UserError: when lab.yaml no longer has what it takes.
     """
+    refuse_unknown(case)
     place = CaseId.parse(case.id).cell
     kernel, config_name, arch, shape_name = place.parts
     record = next((entry for entry in earlier.kernels if entry.name == kernel), None)
@@ -82,6 +84,8 @@ def make_repeat(
     plan = make_plan(config, selection, tuple(ARCHES))
     loops = (loop for ran in earlier.cells if ran.id == str(place) for loop in ran.loops)
     cell = as_ran(plan.cells[0], loops)
+    # Of random programs the very program, whatever its seed would make by now.
+    cell = replace(cell, workloads=tuple(as_found(spec, case) for spec in cell.workloads))
     if shape is not None:
         cell = replace(cell, shape=shape)
     if not workloads and record is not None and record.patches:

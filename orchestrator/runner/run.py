@@ -42,6 +42,7 @@ from orchestrator.runner.context import (
     guarded,
     nobody,
 )
+from orchestrator.runner.find_files import leave_finds
 from orchestrator.runner.first_failure import FirstFailure
 from orchestrator.runner.stages import Stages, leave_capsules
 from orchestrator.runner.state import RunState
@@ -264,6 +265,7 @@ class Book:
         final = replace(
             final, run=replace(final.run, complete=not searching and is_complete(final))
         )
+        leave_finds(final, self.folder)
         record.finish(self.places, final, self.folder, comparison)
         keep_budget(self.places.cache)
         return Done(final, comparison, self.folder, time.monotonic() - self.began)

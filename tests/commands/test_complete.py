@@ -56,6 +56,18 @@ def test_names_of_lab_yaml(ask: Ask) -> None:
     assert ask("lab run 'no end") == []
 
 
+def test_what_is_explored(ask: Ask, stored: Path) -> None:
+    assert ask("lab explore ") == ["replay", "shrink", "corpus"]
+    assert ask("lab explore corpus m") == ["minimise"]
+    assert ask("lab explore --mode ") == ["steady"]
+    assert "20240105-142233-smoke" in ask("lab explore shrink ")
+    cases = ask("lab explore shrink 20240105-142233-smoke ")
+    assert cases == ask("lab rerun 20240105-142233-smoke ") != []
+    assert "lab.yaml" in ask("lab explore replay ")
+    assert ask("lab explore corpus import lab") == []
+    assert ask("lab explore corpus minimise ") == []
+
+
 def test_runs_and_their_cases(ask: Ask) -> None:
     runs = ask("lab rerun ")
     assert runs[0] == "latest"

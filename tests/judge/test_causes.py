@@ -16,6 +16,7 @@ from orchestrator.judge.causes import Cause, causes_of, failures
 from orchestrator.judge.outcome import cases_of
 from orchestrator.judge.signs import CauseKind
 from orchestrator.model.evidence import Hit, LedgerStep
+from orchestrator.model.finds import Find
 from orchestrator.model.names import CaseId, CellId, Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -214,6 +215,23 @@ def agree(name: str, got: int, expected: int, line: int = 172) -> str:
         f"rss.c:{line}: after the move: {name}: got {got} pages, expected {expected} by page walk"
         " (tolerance 0)"
     )
+
+
+def test_finds_by_rule_and_step() -> None:
+    found = Find(
+        "state", "move", "page 1 is none, expected present (entry 0)", ("0 exit", "0 kill")
+    )
+    cases = [
+        case("mappings", "steady.c:9: state: x", find=found),
+        case("state-move", "steady.c:9: state: y", cell="cli/default/arm64/small",
+             find=replace(found, said="page 7 is none", program=("0 exit",))),
+        case("advice", "steady.c:9: bytes: z", find=replace(found, rule="bytes")),
+    ]  # fmt: skip
+    first, other = of(*cases)
+    assert first.title == f"state is wrong after move: {found.said}"
+    assert first.evidence == "in 2 steps: 0 exit; 0 kill"
+    assert [one.case for one in first.cases] == ["mappings", "state-move"]
+    assert [one.case for one in other.cases] == ["advice"]
 
 
 def test_reports_by_signature() -> None:

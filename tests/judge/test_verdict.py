@@ -50,6 +50,24 @@ def test_failing_case_shows_its_diagnostics() -> None:
     assert "exit-status" not in cases
 
 
+def test_a_find_is_read_and_its_program_is_not_repeated_in_the_reason() -> None:
+    last = "steady.c:9: state: step 1 of 1, `0 exit`: page 1 is none, expected present (entry 0)"
+    text = (
+        "KTAP version 1\n1..1\n# swarm advice, seed 3, after 9 steps\n"
+        f"# FIND rule=state process=0\n# PROGRAM 0 exit\n# {last}\nnot ok 1 advice\n"
+    )
+    case = judged(seen(text, exit_status=1))["advice"]
+    assert case.find is not None
+    assert (case.find.signature, case.find.seed, case.find.program) == (
+        "state-exit",
+        3,
+        ("0 exit",),
+    )
+    assert case.reason == last
+    passed = judged(seen(text.replace("not ok", "ok")))["advice"]
+    assert passed.find is None
+
+
 def test_cases_never_take_the_names_of_synthetic_ones() -> None:
     cases = judged(seen("1..1\nnot ok 1 kernel-log\n", exit_status=1))
     assert cases["kernel-log (case)"].verdict is F

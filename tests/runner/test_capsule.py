@@ -20,6 +20,7 @@ from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.evidence import Hit, LedgerStep
+from orchestrator.model.finds import Find
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import (
     BuildRecord,
@@ -126,6 +127,20 @@ def test_a_capsule_holds_all_it_takes(tmp_path: Path, cache: Path) -> None:
     assert str(tmp_path) not in script  # it may be moved anywhere
     assert "@" not in script.replace("$@", "")
     assert "shutdown=poweroff" in script
+
+
+def test_a_find_is_shown_by_its_program(tmp_path: Path, cache: Path) -> None:
+    find = Find("state", "munmap", "page 1 is present, expected none (entry 0)",
+                ("0 mmap at=1 n=1 prot=rw how=private", "0 munmap at=1 n=1"))  # fmt: skip
+    folder = one(tmp_path, cache, failing(case="state-munmap", find=find, hits=()))
+    script = (folder / "repro.sh").read_text()
+    assert "--program" in script
+    assert "0 mmap at=1 n=1 prot=rw how=private;0 munmap at=1 n=1" in script
+    assert "--case state-munmap" in script
+    program = (folder / "finds" / "state-munmap.txt").read_text()
+    assert program.endswith("0 munmap at=1 n=1\n")
+    assert "Found on Linux 6.12.0" in (folder / "finds" / "state-munmap.c").read_text()
+    assert "finds/" in named_in(folder)
 
 
 def named_in(folder: Path) -> list[str]:

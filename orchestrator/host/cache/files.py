@@ -104,6 +104,14 @@ class Cache:
         return (stamp.name.removesuffix(_STAMP) for stamp in self.trees.glob(f"*{_STAMP}"))
 
     @property
+    def corpus(self) -> Path:
+        """Programs that `lab explore` found something with: the one thing that is not made again.
+
+        Nothing trims it.
+        """
+        return self.folder / "corpus"
+
+    @property
     def objects(self) -> Path:
         """Build folders (make's ``O=``), one a work tree, config and architecture."""
         return self.folder / "obj"
