@@ -189,3 +189,27 @@ def test_every_step_has_a_rule_that_is_tried() -> None:
     assert len(names) > 40
     tried = {line.split()[1] for row in ROWS for line in row.lines}
     assert tried == set(names)
+
+
+def test_steps_beside_others_and_with_an_allocation_that_fails_are_told_as_they_are_read(
+    steady: Path,
+) -> None:
+    text = "0 mmap at=4 n=2 prot=rw how=private fail=3\n& 0 poke at=4 spot=1 byte=2\n"
+    status, said = _run(steady, "--say", "-", text=text)
+    assert status == 0
+    assert re.findall(r"^# STEP (.*): success$", said, re.M) == text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("0 munmap at=4 n=2 fail=0", "fail is the number of an allocation, 1 to 255"),
+        ("0 munmap at=4 n=2 fail=256", "fail is the number of an allocation, 1 to 255"),
+        ("&", "a line begins with the number of a process, 0 to 3, or with & and that"),
+        ("& munmap at=4 n=2", "a line begins with the number of a process"),
+    ],
+)
+def test_a_wrong_line_is_told(steady: Path, line: str, why: str) -> None:
+    status, said = _run(steady, "--say", "-", text=f"{line}\n")
+    assert status == 1
+    assert f"-:1: {why}" in said
