@@ -97,10 +97,16 @@ static inline void rule_exit(struct model *model, const struct step *step, struc
 	memset(&model->procs[step->proc], 0, sizeof(struct process));
 }
 
-/* clear_refs_write() in fs/proc/task_mmu.c: of each mapping and each entry. */
+/*
+ * clear_refs_write() in fs/proc/task_mmu.c: of each mapping and each entry.  Not while a page is pinned: that one stays
+ * soft-dirty and writable (pte_is_pinned()), and what is then written to it the bit may not tell.
+ */
 static inline void rule_clear_dirty(struct model *model, const struct step *step, struct outcome *out)
 {
 	out->skip = !(model->can & CAN_SOFT_DIRTY);
+	for (int i = 0; i < PAGES; i++)
+		if (model->procs[step->proc].pages[i].pinned)
+			out->skip = 1;
 	if (out->skip)
 		return;
 	may_be(out, 0);
