@@ -90,12 +90,12 @@ enum {
 	CAN_POISON = 2048,
 	CAN_PIN = 8192,
 	CAN_MINOR = 32768, /* userfaultfd's minor faults of shared memory */
-	CAN_GROUP = 16384, /* a control group with memory.reclaim */
+	CAN_GROUP = 262144, /* a control group with memory.reclaim */
 	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP | CAN_MINOR,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
 	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
-	CAN_GUARD = 4096,
+	CAN_GUARD = 131072,
 };
 
 #define OBJECTS 64

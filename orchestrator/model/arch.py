@@ -25,7 +25,8 @@ class Arch:
     QEMU does.  ``tcg_note`` goes into reports of emulated guests.  ``pc``, ``sp`` and ``fp`` are
     what QEMU's ``info registers`` calls the program counter, the stack pointer and the frame
     pointer; ``elf_machine`` is the e_machine of its ELF files (elf(5)).  ``gcov_flags`` are the
-    compiler's for files that count what of them runs.
+    compiler's for files that count what of them runs.  ``narrow``: its compiler makes 32-bit
+    programs that its kernel runs, given the libraries for them (``-m32``).
     """
 
     name: str
@@ -50,6 +51,7 @@ class Arch:
     numa_boot_args: tuple[str, ...] = ()
     gcov_flags: tuple[str, ...] = ()
     tcg_note: str = ""
+    narrow: bool = False
 
     @property
     def srcarch(self) -> str:
@@ -68,6 +70,7 @@ ALIASES = {"amd64": "x86_64", "aarch64": "arm64"}
 ARCHES: dict[str, Arch] = {
     "x86_64": Arch(
         name="x86_64",
+        narrow=True,
         kernel_arch="x86_64",
         cross="" if platform.machine() == "x86_64" else "x86_64-linux-gnu-",
         image_target="bzImage",

@@ -136,7 +136,7 @@ def _nested(folder: str) -> tuple[str, ...]:
 
 def _narrow(arch: Arch) -> tuple[str, ...]:
     """What to call a host whose compiler makes 32-bit programs of the architecture too."""
-    return ("32-bit programs",) if arch.name == "x86_64" and tools.has("32-bit gcc") else ()
+    return ("32-bit programs",) if arch.narrow and tools.has("32-bit gcc") else ()
 
 
 def _included(

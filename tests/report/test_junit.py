@@ -8,6 +8,7 @@ import pytest
 from covered_run import covered_run
 from hypothesis import given
 from hypothesis import strategies as st
+from junit_schemas import JENKINS, SUREFIRE, parse
 from lxml import etree
 from sample_run import broken_run, good_run, rss_hit
 
@@ -19,28 +20,6 @@ from orchestrator.model.kernel import BentHunk
 from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.report import html, junit
 from orchestrator.results import store
-
-DATA = HOME / "tests" / "data" / "report"
-SCHEMA = etree.XMLSchema(etree.parse(str(DATA / "junit.xsd")))
-JENKINS = etree.XMLSchema(etree.parse(str(DATA / "jenkins.xsd")))
-SUREFIRE = etree.XMLSchema(etree.parse(str(DATA / "surefire.xsd")))
-
-
-def parse(run, comparison=None):
-    """The document's root, after it was held against the schema."""
-    text = junit.render(run, comparison)
-    root = etree.fromstring(text.encode("utf-8"))
-    for schema in (SCHEMA, JENKINS):
-        schema.assertValid(root)
-    for suite in root:
-        SUREFIRE.assertValid(etree.fromstring(etree.tostring(suite)))  # Surefire has a file a suite
-        found = suite.findall("testcase")
-        assert suite.get("tests") == str(len(found))
-        for kind, attribute in (("failure", "failures"), ("error", "errors")):
-            assert suite.get(attribute) == str(sum(c.find(kind) is not None for c in found))
-        names = [(case.get("classname"), case.get("name")) for case in found]
-        assert len(set(names)) == len(names)  # GitLab counts the first of a name only
-    return root
 
 
 def with_case(run, **changes):

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from junit_schemas import parse
 from lxml import etree
 from sample_run import broken_run
-from test_junit import parse
 
 from orchestrator.model.searched import BISECT, Searched, SearchStep
 
