@@ -126,6 +126,7 @@ TESTED_IN = {
     "report.log_text": "commands/test_log",
     "report.view": "report/test_html",
     "runner.collector": "runner/test_cell",
+    "runner.doing": "runner/test_local",
     "runner.in_guest": "runner/test_cell",
     "runner.narrowed": "commands/test_narrow",
     "runner.foreseeing": "commands/test_progress",
