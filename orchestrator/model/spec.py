@@ -321,6 +321,19 @@ class ProfileSpec:
 
 
 @dataclass(frozen=True)
+class ClusterSpec:
+    """``cluster:`` of lab.yaml: the scheduler's address, what its workers share, certificates.
+
+    Without a scheduler a run is this machine's alone.  With ``kvm`` guests run under KVM only.
+    """
+
+    scheduler: str = ""
+    store: str = ""
+    tls: Path | None = None
+    kvm: bool = False
+
+
+@dataclass(frozen=True)
 class LabConfig:
     """The whole of lab.yaml and the workload manifests, validated.
 
@@ -341,6 +354,7 @@ class LabConfig:
     judging: Judging = field(default_factory=Judging)
     nightly: NightlySpec = field(default_factory=NightlySpec)
     kcidb_origin: str = ""
+    cluster: ClusterSpec = ClusterSpec()
 
 
 @dataclass(frozen=True)

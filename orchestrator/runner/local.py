@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 from orchestrator.host import process
 from orchestrator.judge.outcome import left_out_of
@@ -26,6 +27,19 @@ from orchestrator.runner.doing import Doing
 from orchestrator.runner.schedule import Schedule
 from orchestrator.runner.stages import Stages
 from orchestrator.runner.state import RunState
+
+
+class Engine(Protocol):
+    """Who carries a plan out on other machines (:class:`orchestrator.cluster.engine.Cluster`)."""
+
+    def carry_out(
+        self, plan: Plan, context: Context, on_change: Callable[[RunState], None], *,
+        cores: int | None, boot: bool, done: RunResult | None, stages: Stages,
+    ) -> RunState:  # fmt: skip
+        """As :func:`carry_out` does on this one."""
+
+    def stages(self, stages: Stages) -> Stages:
+        """The stages with which what regressed is tried again once that is over."""
 
 
 def carry_out(
