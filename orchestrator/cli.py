@@ -15,9 +15,11 @@ from typing import Any, NoReturn
 import click
 
 from orchestrator import __version__
+from orchestrator.commands.cluster import cluster, worker
 from orchestrator.commands.options import (
     apply_option,
     choice_options,
+    cluster_options,
     json_option,
     mismatched_option,
     personal_option,
@@ -48,6 +50,7 @@ def cli() -> None:
 @cli.command()
 @selection_options
 @run_options
+@cluster_options
 @click.option("--fail-on", type=click.Choice(["any", "regression"]), help="What exits with 1.")
 @click.option("-x", "--fail-fast", is_flag=True, help="End at the first unforeseen failure.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was cut: keep what is done.")
@@ -77,13 +80,15 @@ def run(watch: bool, **options: Any) -> int:
         words = command_of(options["resume"])
         asked = run.make_context("run", words).params
         kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs", "fail_fast")
-        options = {**asked, **{name: options[name] for name in kept}, "out": None}
+        where = {n: options[n] for n in ("scheduler", "store", "tls") if options[n] is not None}
+        options = {**asked, **{name: options[name] for name in kept}, "out": None, **where}
     return command(selection_of(options), run_options_of(options))
 
 
 @cli.command()
 @selection_options
 @run_options
+@cluster_options
 @click.option("--time-budget", callback=seconds_value, metavar="TIME",
               help="End after so long (90s, 30m, 8h), instead of lab.yaml's.")  # fmt: skip
 @click.option("--keep-reports", type=click.IntRange(1), metavar="N",
@@ -315,7 +320,7 @@ def explore(words: tuple[str, ...], **options: Any) -> int:
     return command(words, selection_of(options), run_options_of(run_as), how)
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, worker, cluster):
     cli.add_command(_command)
 
 

@@ -29,6 +29,10 @@ OWNERS = {
     "rich": {"commands.live"},
     "watchfiles": {"commands.watch"},
     "drgn": {"evidence.vmcore.child"},
+    "dask": {"cluster.remote"},
+    "distributed": {"cluster.remote"},
+    "fsspec": {"cluster.goods"},
+    "cryptography": {"cluster.tls", "guest.seed"},
     "tree_sitter": {"kernel.mutants.ctree"},
     "tree_sitter_c": {"kernel.mutants.ctree"},
 }
@@ -49,9 +53,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "model", "host", "plan", "kernel", "guest", "evidence", "workload", "judge", "results",
         "report",
     },
+    "cluster": {
+        "model", "host", "plan", "kernel", "guest", "workload", "judge", "results", "runner",
+    },
     "commands": {
         "model", "host", "plan", "kernel", "guest", "evidence", "workload", "judge", "results",
-        "report", "runner",
+        "report", "runner", "cluster",
     },
     "cli": {"model", "host", "plan", "commands"},
 }  # fmt: skip
@@ -62,6 +69,12 @@ READS_DUMPS = "evidence.vmcore.questions"
 #: Modules without a test file of their own at the mirrored path, and the file that tests them.
 TESTED_IN = {
     "cli": "commands/test_entry",
+    "cluster.again": "cluster/test_engine",
+    "cluster.duty": "cluster/test_engine",
+    "cluster.inputs": "cluster/test_engine",
+    "cluster.materials": "cluster/test_engine",
+    "cluster.remote": "cluster/test_loss",
+    "commands.elsewhere": "commands/test_cluster",
     "commands.chosen": "commands/test_rerun",
     "commands.asking": "commands/test_doctor",
     "commands.doctor_cache": "commands/test_doctor",
@@ -116,6 +129,7 @@ TESTED_IN = {
     "model.signs": "plan/test_first",
     "model.spec": "plan/test_lab_yaml",
     "judge.rates": "judge/test_sequential",
+    "plan.cluster": "commands/test_cluster",
     "plan.defined": "commands/test_complete",
     "plan.known_issue": "judge/test_known_issues",
     "plan.select": "plan/test_matrix",
@@ -131,6 +145,7 @@ TESTED_IN = {
     "report.reproducer_steps": "report/test_reproducer",
     "report.view": "report/test_html",
     "runner.collector": "runner/test_cell",
+    "runner.doing": "runner/test_local",
     "runner.in_guest": "runner/test_cell",
     "runner.narrowed": "commands/test_narrow",
     "runner.find_files": "commands/test_explore",

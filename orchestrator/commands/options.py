@@ -128,6 +128,25 @@ def run_options(function: F) -> F:
     return _with(options, function)
 
 
+def cluster_options(function: F) -> F:
+    """The options that say on which machines a run is carried out."""
+    options = (
+        click.option("--scheduler", metavar="URL", help="Run on a cluster's workers; local: here."),
+        click.option("--store", metavar="URL", help="What its workers share: a folder, s3://..."),
+        tls_option,
+    )
+    return _with(options, function)
+
+
+#: The folder that ``lab cluster init`` made.
+tls_option = click.option(
+    "--tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Its certificates, of lab cluster init.",
+)
+
+
 def size_value(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> int | None:
@@ -176,5 +195,5 @@ def run_options_of(options: dict[str, Any], **more: Any) -> Any:
         options = {**options, "retries": 0}
     names = ("jobs", "out", "plain", "as_json", "quiet", "notify", "each_patch",
              "baseline", "base", "fail_on", "resume", "seed", "time_budget", "retries",
-             "fail_fast")  # fmt: skip
+             "fail_fast", "scheduler", "store", "tls")  # fmt: skip
     return Options(**{name: options[name] for name in names if name in options}, **more)

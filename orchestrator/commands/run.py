@@ -15,6 +15,7 @@ import click
 
 from orchestrator.commands.base import against_base
 from orchestrator.commands.each_patch import by_patch
+from orchestrator.commands.elsewhere import cluster_of
 from orchestrator.commands.incoming import received
 from orchestrator.commands.likely import likeliest_first
 from orchestrator.commands.workspace import (
@@ -46,7 +47,9 @@ class Options:
     a commit of the tree under test, which is built and run as its baseline.  ``each_patch`` says
     how far every beginning of the tested series is tried (:data:`.prefixes.DEPTHS`; None: only the
     whole).  ``retries`` is how often a case that regressed is tried again at most (None: as
-    lab.yaml says).  ``fail_fast`` ends at the first failure that nobody foresaw.
+    lab.yaml says).  ``fail_fast`` ends at the first failure that nobody foresaw.  ``scheduler`` is
+    a cluster's address, ``store`` and ``tls`` are its store and the folder with the certificates
+    (None: as ``cluster:`` of lab.yaml says).
     """
 
     baseline: str | None = None
@@ -65,6 +68,9 @@ class Options:
     notify: bool | None = None
     retries: int | None = None
     fail_fast: bool = False
+    scheduler: str | None = None
+    store: str | None = None
+    tls: Path | None = None
 
 
 def run(selection: Selection, options: Options) -> int:
@@ -138,9 +144,11 @@ def carry_out(
         retries=options.retries,
         fail_fast=options.fail_fast,
     )
+    engine = cluster_of(config, options.scheduler, options.store, options.tls)
     shown = progress.choose(options.plain, options.as_json, sys.stdout, options.quiet)
     with progress.listener(plan, shown, sys.stdout, places.history) as listener:
-        return run_plan(plan, places, how, baseline=baseline, listener=listener), shown
+        done = run_plan(plan, places, how, baseline=baseline, listener=listener, engine=engine)
+        return done, shown
 
 
 def no_clean_run(profile: str) -> str:

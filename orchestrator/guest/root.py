@@ -57,29 +57,37 @@ chmod 755 sbin/lab-init
 """
 
 
+def root_image(arch: Arch, cache: Cache) -> Path:
+    """Where the root image for an architecture is, or would be: its name says how it is made."""
+    return cache.roots / f"{arch.name}-{_recipe(arch)[1]}.ext2"
+
+
+def _recipe(arch: Arch) -> tuple[str, str]:
+    """The hook that makes the root out of packages, and a digest of all that decides on it."""
+    python = shutil.which("python3") or sys.executable
+    init = Path(__file__).with_name("init.sh").read_text()
+    hook = _HOOK.replace("{python}", shlex.quote(python)).replace("{init}", init.strip())
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, init, version))
+    return hook, hashlib.sha256(recipe.encode()).hexdigest()[:24]
+
+
 def ensure_root(arch: Arch, cache: Cache, on_wait: Notice | None = None) -> Path:
     """Give the root image for an architecture, making it when there is none.
 
     :param on_wait: told once when another lab is making an image for this architecture.
     :raises HostError: when mmdebstrap is missing or cannot reach its packages.
     """
-    python = shutil.which("python3") or sys.executable
-    init = Path(__file__).with_name("init.sh").read_text()
-    hook = _HOOK.replace("{python}", shlex.quote(python)).replace("{init}", init.strip())
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    recipe = "\0".join((SUITE, *PACKAGES, arch.debian, _HOOK, init, version))
-    name = hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    roots = cache.roots
-    image = roots / f"{arch.name}-{name}.ext2"
+    image = root_image(arch, cache)
     if _use(image, cache):  # whoever makes another one meanwhile is no reason to wait
         return image
     what = f"the {arch.name} guest root"
     lock = cache.root_lock(arch.name)
     with locked(lock, deadline=LOCK_DEADLINE, on_wait=on_wait, what=what):
         if not _use(image, cache):
-            for left in roots.glob(f"{arch.name}-*.new.ext2"):  # by a lab that was killed
+            for left in cache.roots.glob(f"{arch.name}-*.new.ext2"):  # by a lab that was killed
                 left.unlink(missing_ok=True)
-            _make(arch, image, hook)
+            _make(arch, image, _recipe(arch)[0])
     return image
 
 

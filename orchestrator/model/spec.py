@@ -324,6 +324,19 @@ class ProfileSpec:
 
 
 @dataclass(frozen=True)
+class ClusterSpec:
+    """``cluster:`` of lab.yaml: the scheduler's address, what its workers share, certificates.
+
+    Without a scheduler a run is this machine's alone.  With ``kvm`` guests run under KVM only.
+    """
+
+    scheduler: str = ""
+    store: str = ""
+    tls: Path | None = None
+    kvm: bool = False
+
+
+@dataclass(frozen=True)
 class LabConfig:
     """The whole of lab.yaml and the workload manifests, validated.
 
@@ -345,6 +358,7 @@ class LabConfig:
     nightly: NightlySpec = field(default_factory=NightlySpec)
     kcidb_origin: str = ""
     walls: WallsSpec = field(default_factory=WallsSpec)
+    cluster: ClusterSpec = ClusterSpec()
 
 
 @dataclass(frozen=True)

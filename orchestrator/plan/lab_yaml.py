@@ -31,6 +31,7 @@ from orchestrator.model.spec import (
     ShapeSpec,
 )
 from orchestrator.model.toolchain import DEFAULT_TOOLCHAIN, Toolchain
+from orchestrator.plan.cluster import read_cluster
 from orchestrator.plan.find import DEFAULT_WORKLOAD_FOLDERS
 from orchestrator.plan.host_table import host_families
 from orchestrator.plan.judging import read_judging
@@ -135,6 +136,7 @@ class _Reader:
             nightly=self._nightly(top.child("nightly")),
             kcidb_origin=top.text("kcidb_origin") or "",
             walls=read_walls(top),
+            cluster=read_cluster(top.child("cluster")),
         )
 
     # ------------------------------------------------------------ problems

@@ -25,6 +25,7 @@ from orchestrator.model.spec import (
     ConfigSpec,
     KernelSpec,
     LabConfig,
+    MessageRules,
     Plan,
     ProfileEntry,
     ProfileSpec,
@@ -116,6 +117,7 @@ class _Planner:
         )
         self.under_test = self._under_test()
         self._names = [CLI_KERNEL, BASE_KERNEL, *(k.name for k in config.kernels)]
+        self._specs: dict[tuple[frozenset[str], MessageRules], tuple[WorkloadSpec, ...]] = {}
 
     def plan(self) -> Plan:
         selection = self.selection
@@ -298,9 +300,12 @@ class _Planner:
 
     def _filled(self, cell: Cell, names: Collection[str]) -> Cell:
         """``cell`` with its workloads, which keep to its message rules beside their own."""
-        workloads = tuple(
-            replace(w, messages=w.messages.beside(cell.messages)) for w in self._ordered(names)
-        )
+        key = frozenset(names), cell.messages
+        workloads = self._specs.get(key)  # a plan of 100,000 cells holds each but once
+        if workloads is None:
+            workloads = self._specs[key] = tuple(
+                replace(w, messages=w.messages.beside(cell.messages)) for w in self._ordered(names)
+            )
         # A suite of KUnit leaves caches, a module and a tainted kernel behind.
         fresh = cell.fresh_guests or any(w.kunit for w in workloads)
         return replace(cell, workloads=workloads, fresh_guests=fresh)

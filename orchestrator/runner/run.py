@@ -110,10 +110,12 @@ def run_plan(
     baseline: Baseline = Baseline(),
     listener: Listener = nobody,
     stages: Stages | None = None,
+    engine: local.Engine | None = None,
 ) -> Done:
     """Carry out a plan, settle what lab.yaml expects and knows, compare, store and report.
 
     :param stages: what is done for each step (default: the lab's own stages).
+    :param engine: who carries it out (default: this machine).
     :raises UserError: when a workload does not compile, a fragment, source or series cannot be read
         and nothing was built, or the run's folder cannot be that.  There is no run then.
     :raises HostError: when the folder cannot be made or the results cannot be written, or a
@@ -139,14 +141,16 @@ def run_plan(
                     plan, context.listener, baseline.run, book.earlier, regressions=regressions
                 )
                 going = context.ended_by(first.ending, guarded(first))
-            state = local.carry_out(
+            carry_out = engine.carry_out if engine else local.carry_out
+            state = carry_out(
                 plan, going, book.store, cores=options.jobs, boot=options.boot,
                 done=book.earlier, stages=doing,
             )  # fmt: skip
             state.ended = going.ending.is_set()
             book.refuse_wrong_input(state)
             if options.boot and not state.interrupted:
-                book.try_again(state, context, doing, options, baseline.run)
+                again = engine.stages(doing) if engine else doing
+                book.try_again(state, context, again, options, baseline.run)
             return book.close(
                 state, context, boots=options.boot, against=baseline.run,
                 status=lambda run, comparison: _status(run, state, comparison, options),

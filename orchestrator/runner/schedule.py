@@ -23,20 +23,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from orchestrator.judge.outcome import BUDGET, ENDED
-from orchestrator.model.names import CellId, Verdict
+from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build, Cell, KernelSpec, Plan
 from orchestrator.plan import budget
+from orchestrator.plan.graph import EVERY, graph_of
 
 # A build leaves this many cores to guests where there are plenty, so that boots overlap with it.
 PLENTY = 8
 SPARED = 4
-# Builds queue behind every cell that can already run.
-_BUILDS = 1_000_000
-# So does what tells of a part of a series, behind the builds.
-_PREFIXES = 2_000_000
 
 
 # ---------------------------------------------------------------- instructions
@@ -164,14 +161,11 @@ class Schedule:
         self.cores = cores
         self._plan = plan
         self._boot = boot
-        places = (*plan.builds, *(cell.build for cell in plan.cells))
-        kernels = dict.fromkeys(build.kernel for build in places)
-        self._kernels = sorted(kernels, key=lambda kernel: bool(kernel.prefix_of))
+        graph = graph_of(plan)
+        self._tasks = graph.by_id
+        self._kernels = list(graph.kernels)
         self._builds = {build.id: build for build in plan.builds}
         self._cells = {cell.id: cell for cell in plan.cells}
-        turns = [turn.name for turn in plan.turns] or [cell.id for cell in plan.cells]
-        self._place = {cell: place for place, cell in enumerate(turns)}
-        self._rank = {build.id: rank for rank, build in enumerate(self._in_turn(plan.builds))}
         self._open_builds = [build for build in plan.builds if build.id not in done]
         self._open_cells = {cell.id for cell in plan.cells if cell.id not in done}
         self._ready: set[str] = set()
@@ -185,22 +179,6 @@ class Schedule:
         self._until: float | None = None
         self._ended = False
         self._seen = _Seen(builds=list(took))
-
-    def _in_turn(self, builds: tuple[Build, ...]) -> list[Build]:
-        """Builds by the first of their cells; parts of a series stay before the whole."""
-        if not self._plan.turns:
-            return list(builds)
-        first: dict[str, int] = {}
-        for cell in self._cells.values():
-            place = self._place[cell.id]
-            first[cell.build.id] = min(place, first.get(cell.build.id, place))
-
-        def turn(build: Build) -> int:
-            kernel = build.kernel.prefix_of or build.kernel.name
-            whole = str(replace(CellId.parse(build.id), kernel=kernel).build)
-            return first.get(whole, len(first))
-
-        return sorted(builds, key=turn)  # sort() is stable
 
     @property
     def build_cores(self) -> int:
@@ -296,8 +274,8 @@ class Schedule:
 
     def _queue_builds(self) -> None:
         """Put what is to be built behind the cells that can run; all lookups are answered."""
-        for build in sorted(self._to_make, key=lambda build: self._rank[build.id]):
-            self._queue(_BUILDS + self._rank[build.id], Make(build, self.build_cores))
+        for build in sorted(self._to_make, key=lambda build: self._tasks[build.id].rank):
+            self._queue(build.id, Make(build, self.build_cores))
         self._to_make.clear()
 
     def _build_ended(self, event: BuildEnded) -> tuple[Instruction, ...]:
@@ -311,8 +289,7 @@ class Schedule:
         cells = self._open_of(event.build)
         if event.verdict is Verdict.PASS:
             for cell in cells:
-                later = _PREFIXES if cell.build.kernel.prefix_of else 0
-                self._queue(later + self._place[cell.id], Boot(cell))
+                self._queue(cell.id, Boot(cell))
             return ()
         failed = event.verdict is Verdict.FAIL
         why = "its build failed" if failed else "its build could not be made"
@@ -329,9 +306,9 @@ class Schedule:
 
     # ------------------------------------------------------------ the queue
 
-    def _queue(self, rank: int, what: Make | Boot) -> None:
+    def _queue(self, name: str, what: Make | Boot) -> None:
         self._number += 1
-        heapq.heappush(self._waiting, (rank, self._number, what))
+        heapq.heappush(self._waiting, (self._tasks[name].rank, self._number, what))
 
     def _start(self, now: float) -> tuple[Instruction, ...]:
         """Who is first and fits, goes; what comes too late is left."""
@@ -339,8 +316,7 @@ class Schedule:
         late = self._ended or (self._until is not None and now > self._until)
         while self._waiting:
             what = self._waiting[0][2]
-            wanted = what.cores if isinstance(what, Make) else what.cell.shape.cpus
-            number = max(1, min(wanted, self.cores))
+            number = self._cores_of(what)
             if not late and number > self._free:
                 break
             heapq.heappop(self._waiting)
@@ -353,6 +329,11 @@ class Schedule:
                 self._hold(what.cell.id, number)
                 told.append(Boot(self._stretched(what.cell, now)))
         return tuple(told)
+
+    def _cores_of(self, what: Make | Boot) -> int:
+        needs = self._tasks[what.build.id if isinstance(what, Make) else what.cell.id].needs
+        wanted = self.build_cores if needs.cpus == EVERY else needs.cpus or 1
+        return max(1, min(wanted, self.cores))
 
     def _hold(self, name: str, cores: int) -> None:
         self._held[name] = cores

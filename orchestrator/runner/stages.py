@@ -132,6 +132,11 @@ def find_build(wanted: Build, kernel: Kernel, context: Context) -> BuildResult |
     return make.find(_build_request(wanted, kernel, context), context.cache)
 
 
+def name_build(wanted: Build, kernel: Kernel, context: Context) -> str:
+    """What a build is called in any cache: equal ones are made of the same by the same compiler."""
+    return _build_request(wanted, kernel, context).identity
+
+
 def _build_request(wanted: Build, kernel: Kernel, context: Context) -> BuildRequest:
     arch = ARCHES[wanted.arch]
     fragment = context.machine.fragments / f"{arch.name}.config"
@@ -327,3 +332,4 @@ class Stages:
     run: Callable[[Cell, BuildResult, Kernel, Context], Ran] = run_cell
     host: Callable[[Cell, Kernel, Context], Ran] = run_on_host
     again: Callable[[Cell, BuildResult, Context], AbstractContextManager[Once]] = standing
+    name: Callable[[Build, Kernel, Context], str] = name_build

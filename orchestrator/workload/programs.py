@@ -44,6 +44,25 @@ def compile_all(
     :param library: the folder with the sources all families share.
     :raises UserError: when a workload does not compile, with the compiler's first error.
     """
+    files, made, _ = _compiled(workloads, library, arch, cache)
+    return files | made
+
+
+def kept_files(
+    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Cache
+) -> tuple[Path, ...]:
+    """What the cache keeps of a compile: where these are, nothing has to be compiled again.
+
+    :raises UserError, HostError: as :func:`compile_all` does.
+    """
+    _, made, objects = _compiled(workloads, library, arch, cache)
+    return (*objects, *made.values())
+
+
+def _compiled(
+    workloads: Iterable[WorkloadSpec], library: Path, arch: Arch, cache: Cache
+) -> tuple[dict[str, Path], dict[str, Path], tuple[Path, ...]]:
+    """What is taken as it is, what was compiled, and the objects that all share."""
     files: dict[str, Path] = {}
     bundles: set[tuple[str, Path]] = set()
     # A library that was made from an older one of the lab's may still hold the agents.
@@ -74,7 +93,7 @@ def compile_all(
         for name in TOOLS:
             path = AGENT / f"{name}.c"
             made[name] = pool.submit(_compile, path, (), OWN_LIBRARY, arch, cache, link=True)
-    return files | {name: future.result() for name, future in made.items()}
+    return files, {name: future.result() for name, future in made.items()}, objects
 
 
 def _compile(

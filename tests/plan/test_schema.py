@@ -75,6 +75,7 @@ def objects() -> Iterator[tuple[str, dict[str, Any]]]:
         "known_issue": "Known issues",
         "workload": "A workload",
         "judging": "Judging",
+        "cluster": "Cluster",
         "nightly": "Nightly",
         "mail": "Mail of a night",
     }

@@ -38,6 +38,7 @@ from orchestrator.model.spec import (
 )
 from orchestrator.runner import local
 from orchestrator.runner.context import Context, Event, Kernel, Machine, RunValues
+from orchestrator.runner.doing import Doing
 from orchestrator.runner.stages import Ran
 from orchestrator.runner.stages import Stages as Effects
 from orchestrator.runner.state import RunState
@@ -386,14 +387,14 @@ def test_what_nobody_foresaw_is_a_problem_and_no_end(
     carry: Callable[..., RunState], stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug of the lab in one cell must leave neither the schedule waiting nor the others out."""
-    whole = local._Engine._keep_cell
+    whole = Doing.keep_cell
 
-    def keep(engine: local._Engine, record: CellRecord) -> None:
+    def keep(doing: Doing, record: CellRecord) -> None:
         if record.id == "k/a/x86_64/small":
             raise RuntimeError("a bug")
-        whole(engine, record)
+        whole(doing, record)
 
-    monkeypatch.setattr(local._Engine, "_keep_cell", keep)
+    monkeypatch.setattr(Doing, "keep_cell", keep)
     state = carry(make_plan(configs=("a", "b")))
     assert verdicts(state) == {"k/b/x86_64/small": "pass"}
     assert len(state.problems) == 1

@@ -415,20 +415,3 @@ def test_cells_and_builds_go_in_the_plans_turns() -> None:
     assert told(schedule.on(CellEnded("k/c/x86_64/wide", 9.0), 3.0)) == ["boot k/c/x86_64/small"]
     ended = schedule.on(CellEnded("k/c/x86_64/small", 9.0), 4.0)
     assert told(ended) == ["make k/a/x86_64 with 2"]
-
-
-def test_in_turn_the_parts_of_a_series_are_built_before_the_whole() -> None:
-    plan = plan_of("k", "ab")
-    parts = [
-        replace(
-            b, id=f"k@1/{b.config.name}/x86_64", kernel=replace(b.kernel, name="k@1", prefix_of="k")
-        )
-        for b in plan.builds
-    ]
-    builds = (parts[0], plan.builds[0], parts[1], plan.builds[1])
-    turns = tuple(map(Turn, ("k/b/x86_64/small", "k/a/x86_64/small")))
-    schedule = Schedule(replace(plan, builds=builds, turns=turns), 2)
-    ordered = sorted(builds, key=lambda build: schedule._rank[build.id])
-    assert [build.id for build in ordered] == [
-        "k@1/b/x86_64", "k/b/x86_64", "k@1/a/x86_64", "k/a/x86_64",
-    ]  # fmt: skip

@@ -187,6 +187,11 @@ class Cache:
         """Built selftest collections and the libraries for them, each with its lock beside it."""
         return self.folder / "selftests"
 
+    @property
+    def inputs(self) -> Path:
+        """Workloads and fragments of runs that other machines started: a folder a content hash."""
+        return self.folder / "inputs"
+
     # ------------------------------------------------------------ work under way
 
     @staticmethod

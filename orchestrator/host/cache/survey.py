@@ -118,6 +118,7 @@ _READERS: dict[str, Callable[[Cache, str], Iterator[Entry]]] = {
     "roots": _plain,
     "workloads": _plain,
     "selftests": _folders,
+    "inputs": _folders,
     "ccache": _ccache,
     "sources": _sources,
     "tmp": _scratch,
