@@ -3,11 +3,11 @@
  * What is said of a page besides its bytes, and that a move leaves as it was: clean or written to,
  * freed lazily, with which flags.  (In which frame is what moved_all() looks at.)
  *
- * Source: move_present_pte() in mm/userfaultfd.c of v6.12 carries the dirty bit over and sets none
- * (since "mm: userfaultfd: correct dirty flags set for both present and swap pte", v6.15 and stable:
- * before it, and in UFFDIO_REMAP of 2023, an entry was dirty after its move); madvise(2), MADV_FREE;
- * smaps_account() in fs/proc/task_mmu.c and try_to_unmap_one() in mm/rmap.c, which say what a page
- * that was freed lazily is: not backed by swap, and clean.
+ * Source: move_present_pte() in mm/userfaultfd.c of v6.12.117 carries the dirty bit over and sets
+ * none, since "mm: userfaultfd: correct dirty flags set for both present and swap pte" of May 2025.
+ * Before it, and in UFFDIO_REMAP of 2023, every entry was dirty after its move: this finds it there.
+ * madvise(2), MADV_FREE; smaps_account() in fs/proc/task_mmu.c and try_to_unmap_one() in mm/rmap.c,
+ * which say what a page that was freed lazily is: not backed by swap, and clean.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -72,13 +72,6 @@ static struct uffd_pair filled_pair(void)
 	return pair;
 }
 
-/* UFFDIO_REMAP of 2023 did not know better, and nobody promised it. */
-static void need_dirty_bit_kept(void)
-{
-	if (uffd_shape() == UFFD_V2)
-		ktap_skip("UFFDIO_REMAP leaves every entry dirty");
-}
-
 static void clean(void)
 {
 	const char *why = mem_why_no_swap();
@@ -86,7 +79,6 @@ static void clean(void)
 
 	if (why)
 		ktap_skip("%s", why);
-	need_dirty_bit_kept();
 	pair = filled_pair();
 	mem_swap_out(pair.src, pair.len);
 	mem_expect(pair.src, pair.len, SEED, "source read in from swap");
@@ -122,10 +114,8 @@ static struct uffd_pair freed_pair(void)
 
 static void freed_lazily(void)
 {
-	struct uffd_pair pair;
+	struct uffd_pair pair = freed_pair();
 
-	need_dirty_bit_kept();
-	pair = freed_pair();
 	moved_all(&pair, ktap_name());
 	CHECK_EQ(smaps_pages(pair.dst, pair.len, "LazyFree"), PAGES);
 	CHECK_EQ(mem_pages_with_any(pair.dst, pair.len, KPF_SWAPBACKED), 0);
@@ -135,10 +125,8 @@ static void freed_lazily(void)
 /* What is taken is dropped and never written to swap, and reads as zeros. */
 static void freed_lazily_is_dropped(void)
 {
-	struct uffd_pair pair;
+	struct uffd_pair pair = freed_pair();
 
-	need_dirty_bit_kept();
-	pair = freed_pair();
 	moved_all(&pair, ktap_name());
 	for (int tries = 0; mem_present_pages(pair.dst, pair.len) && tries < TRIES; tries++)
 		CHECK_SYS(madvise(pair.dst, pair.len, MADV_PAGEOUT));
