@@ -75,7 +75,7 @@ def _counted(run: RunResult) -> str:
     if counts.errors:
         parts.append(f"{counts.errors} could not be judged because the host failed")
     sentence = ", ".join(filter(None, parts)) or (
-        f"{counts.passed} cases passed, none failed" if total else "no case was executed"
+        f"{counted(counts.passed, 'case')} passed, none failed" if total else "no case was executed"
     )
     if counts.known:
         sentence += f", {counted(counts.known, 'known failure')}"
