@@ -42,19 +42,24 @@ def parse_size_mib(value: object) -> int:
     return mib
 
 
+#: The longest that anything may be asked to take (s): a week.
+_LONGEST = 7 * 86400
+
+
 def parse_seconds(value: object) -> float:
     """A duration in seconds from a number or a text: ``90``, ``90s``, ``30m`` or ``8h``.
 
     :raises ValueError: if it is neither, not above zero, or above a week.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        # What is too long a whole number for a float is too long a time as well.
+        seconds = float(value) if -_LONGEST <= value <= _LONGEST else math.inf
     else:
         match = _SECONDS.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise ValueError("expected a duration such as 90s, 30m or 8h, or a number of seconds")
         seconds = float(match[1]) * _UNIT_SECONDS[match[2]]
-    if not math.isfinite(seconds) or not 0 < seconds <= 7 * 86400:
+    if not math.isfinite(seconds) or not 0 < seconds <= _LONGEST:
         raise ValueError("expected a duration above zero and up to a week")
     return seconds
 

@@ -248,7 +248,7 @@ def _open(db: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise _unwritable(db, error) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeError) as error:
         raise UserError(
             f"{db} is damaged or no history of the lab: {error}",
             "delete it; `lab history --rebuild` makes it anew from the stored runs",

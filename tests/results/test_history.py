@@ -172,6 +172,14 @@ def test_files_that_are_not_ours(tmp_path):
         history.record(foreign, good_run())
 
 
+def test_a_damaged_table_that_is_no_text_any_more(db):
+    data = db.read_bytes()
+    assert b"CREATE TABLE runs" in data
+    db.write_bytes(data.replace(b"CREATE TABLE runs", b"CREATE TABLE \x84uns"))
+    with pytest.raises(UserError, match="damaged or no history"):
+        history.runs(db)
+
+
 @pytest.mark.parametrize(("version", "told"), [(2, "newer lab"), (0, "older lab")])
 def test_other_schema_versions(db, version, told):
     connection = sqlite3.connect(db)

@@ -17,12 +17,12 @@ _STEPS_OF_ANY = 900
 _STEPS_A_SYMBOL = 1.26
 _STEP = re.compile(r"^\s+(CC|AS|LD|AR|LDS|HOSTCC|UPD|GEN|OBJCOPY|KSYMS|SYSMAP|SORTTAB)\s+(\S+)")
 _MESSAGE = re.compile(
-    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::\d+)?: "
+    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d{1,9})(?::\d+)?: "
     r"(?P<severity>fatal error|error|warning): (?P<text>.*)$"
 )
 # "ld: a.o: in function `f':" stands in a line of its own before most of these.
 _LINKER = re.compile(
-    r"^(?:\S*ld(?:\.bfd|\.lld)?: )?(?:(?P<file>[^\s:]+):(?P<line>\d+): )?"
+    r"^(?:\S*ld(?:\.bfd|\.lld)?: )?(?:(?P<file>[^\s:]+):(?P<line>\d{1,9}): )?"
     r"(?P<text>(?:\S.*: )?undefined (?:reference to|symbol:) .*)$"
 )
 # clang's driver and lld name no place of their own; lld tells in ">>>" lines which object it means.

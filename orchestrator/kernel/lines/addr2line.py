@@ -13,7 +13,7 @@ from orchestrator.kernel.lines.excerpts import Place
 from orchestrator.model.errors import HostError
 
 _DEADLINE = 60.0
-_PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)(?: \(discriminator \d+\))?$")
+_PLACE = re.compile(r"(?P<file>.+):(?P<line>\d{1,9})(?: \(discriminator \d+\))?$")
 
 Places = tuple[Place, ...]
 

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+# Python reads no number of over 4,300 digits, and no file has as many lines.
+_HUNK = re.compile(rb"@@ -(\d{1,18})(?:,(\d{1,18}))? \+(\d{1,18})(?:,(\d{1,18}))? @@")
 _EXTENDED = re.compile(
     rb"(?:old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from"
     rb"|rename to|rename old|rename new|similarity index|dissimilarity index|index) "

@@ -87,6 +87,7 @@ def test_nothing_and_garbage() -> None:
     assert first_reason((), "\n  \nlast words\n\n") == "last words"
     garbage = "\x00\x1b[31m:::12: error\n\ufffd\ufffd: warning:\n" + ":" * 5000 + "\n"
     assert messages(garbage, SOURCE) == ()
+    assert messages(f"mm/a.c:{'9' * 5000}:1: error: x\n", SOURCE) == ()
 
 
 def test_long_lines_take_no_time() -> None:

@@ -44,6 +44,11 @@ def test_a_cut_hunk_keeps_its_damage_for_git_to_see():
     assert b"-- \n" in diff.extract(cut)
 
 
+def test_a_number_too_long_to_be_one_is_no_hunk():
+    (file,) = diff.parse(SIMPLE.replace(b"-1,3", b"-1," + b"3" * 5000))
+    assert file.hunks == ()
+
+
 def test_parts_of_a_file():
     (file,) = diff.parse(SIMPLE)
     assert (file.old, file.new, file.old_blob) == ("mm/a.c", "mm/a.c", "1111111")
