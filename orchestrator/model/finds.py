@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What random programs find: a program of steps, and the rule of the model that one of them breaks.
 
-The text of a program is that of ``guest-tests/explore/step.h``: ``PROCESS STEP [FIELD=VALUE]...``.
+The text of a program is that of ``guest-tests/explore/step.h``, a step a line:
+``[& ]PROCESS STEP [FIELD=VALUE]...``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 # step.h: a word for the step, small numbers or words for its fields; the number of a process.
-_STEP = re.compile(r"([0-9]) ([a-z0-9][a-z0-9-]{0,40})((?: [a-z]{1,12}=[\w+.-]{1,80})*)", re.ASCII)
+_STEP = re.compile(
+    r"(& )?([0-9]) ([a-z0-9][a-z0-9-]{0,40})((?: [a-z]{1,12}=[\w+.-]{1,80})*)", re.ASCII
+)
+#: The field that names the allocation of a step which is made to fail.
+FAIL = "fail"
 #: More steps no program has (STEPS_MAX of step.h).
 MOST_STEPS = 400
 
@@ -21,19 +26,20 @@ class Step:
     """One step: the number of its process, its name, its fields as they are written.
 
     ``came_to`` is what its call failed with where that was told (``EINVAL``, ``SIGBUS``), else
-    empty.
+    empty.  ``beside`` says that it is done at the same time as the step before it.
     """
 
     process: int
     name: str
     fields: dict[str, str] = field(default_factory=dict)
     came_to: str = ""
+    beside: bool = False
 
     @property
     def text(self) -> str:
         """The step as it is written, without what it came to."""
         words = (f"{name}={value}" for name, value in self.fields.items())
-        return " ".join([f"{self.process} {self.name}", *words])
+        return " ".join([f"{'& ' if self.beside else ''}{self.process} {self.name}", *words])
 
 
 def parse_step(line: str) -> Step | None:
@@ -47,9 +53,9 @@ def parse_step(line: str) -> Step | None:
         return None
     match = _STEP.fullmatch(words)
     if match is None:
-        raise ValueError(f"{words[:80]!r} is no step: PROCESS STEP [FIELD=VALUE]...")
-    pairs = (part.partition("=")[::2] for part in match[3].split())
-    return Step(int(match[1]), match[2], dict(pairs), comment.strip())
+        raise ValueError(f"{words[:80]!r} is no step: [& ]PROCESS STEP [FIELD=VALUE]...")
+    pairs = (part.partition("=")[::2] for part in match[4].split())
+    return Step(int(match[2]), match[3], dict(pairs), comment.strip(), match[1] is not None)
 
 
 def parse_program(lines: Iterable[str]) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from orchestrator.model.finds import Find, Step, parse_program
+from orchestrator.model.finds import FAIL, Find, Step, parse_program
 from orchestrator.report.reproducer_checks import RULES, Check, code_of
 from orchestrator.report.reproducer_steps import (
     FREE,
@@ -60,6 +60,8 @@ def reproducer(find: Find, kernel: str = "") -> str:
         steps = parse_program(find.program)
     except ValueError as error:
         raise NotTold(f"its program cannot be read: {error}") from error
+    if any(step.beside or FAIL in step.fields for step in steps):
+        raise NotTold("there is no C text yet for steps at the same time, or allocations that fail")
     if find.rule not in RULES:
         raise NotTold(f"there is no C text for the rule {find.rule!r} yet")
     return "\n".join(_File(find, steps, RULES[find.rule](find, steps[-1]), kernel).lines()) + "\n"

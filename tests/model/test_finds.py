@@ -16,13 +16,21 @@ def test_a_step_is_read_and_written_again() -> None:
     assert step.text == "1 remap at=2 n=1 len=1 to=9"
 
 
+def test_a_step_beside_another_is_too() -> None:
+    step = parse_step(" &  0 poke at=2 spot=1 byte=3")
+    assert step is not None
+    assert (step.beside, step.process, step.name) == (True, 0, "poke")
+    assert step.text == "& 0 poke at=2 spot=1 byte=3"
+
+
 @pytest.mark.parametrize("line", ["", "   ", "# 0 mmap at=1 n=1"])
 def test_lines_without_a_step(line: str) -> None:
     assert parse_step(line) is None
 
 
 @pytest.mark.parametrize(
-    "line", ["mmap at=1", "0", "0 mmap at", "x mmap", "0 mmap at=1;2", "0 mm$p", "12 mmap"]
+    "line",
+    ["mmap at=1", "0", "0 mmap at", "x mmap", "0 mmap at=1;2", "0 mm$p", "12 mmap", "&", "&0 mmap"],
 )
 def test_what_is_no_step_is_told_with_its_line(line: str) -> None:
     with pytest.raises(ValueError, match=r"line 2: .* is no step"):

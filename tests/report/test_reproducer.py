@@ -261,6 +261,10 @@ def test_what_cannot_be_told_is_said_in_a_sentence() -> None:
         find("answer", "got x, expected success", "0 mmap at=1 n=1 prot=rw how=memfd")
     )
     assert "rule 'order'" in why_not(find("order", "x", MAP))
+    for line in ("& 0 munmap at=1 n=1", "0 munmap at=1 n=1 fail=2"):
+        assert "at the same time, or allocations that fail" in why_not(
+            find("state", "page 1 is none, expected present (entry 0)", MAP, line)
+        )
     assert "only the explorer" in why_not(find("RssShmem", "x", MAP))
     assert "no errno" in why_not(find("answer", "got x, expected EWHATEVER", MAP))
     assert "not told in a form" in why_not(find("state", "page 1 is odd", MAP))
