@@ -107,24 +107,18 @@ static inline int dry_step(struct model *model, const struct step *step, struct 
 	static struct model ahead;
 	static struct sight sight;
 	struct finding finding = { { 0 }, { 0 }, 0 };
-	struct outcome out;
+	struct outcome first = model_ahead(model, step), out;
 	struct answer answer;
 	int tries = 0;
 
-	ahead = *model;
-	model_step(&ahead, step, NULL, &out);
-	if (out.skip)
+	if (first.skip)
 		return 0;
 	*why = "a step that cannot come to anything";
-	if (!out.count)
+	if (!first.count)
 		return -1;
 	/* An answer that the model takes, as it was allowed before. */
 	do {
-		struct outcome first;
-
-		ahead = *model;
 		memset(&answer, 0, sizeof(answer));
-		model_step(&ahead, step, NULL, &first);
 		answer.err = first.err[roll(dice, (uint32_t)first.count)];
 		answer.done = !answer.err ? step->n : answer.err == EAGAIN ? 1 + (int)roll(dice, step->n) : 0;
 		if (answer.done == step->n && answer.err)

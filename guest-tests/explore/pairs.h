@@ -12,17 +12,11 @@
 static inline int run_explained(struct run *run, const struct step *step, const struct answer *answer,
 				struct finding *finding)
 {
-	static struct model ahead;
-	struct outcome before, after;
+	struct outcome before = model_ahead(&run->model, step);
 
-	ahead = run->model;
-	model_step(&ahead, step, NULL, &before);
 	if (before.skip)
 		return found(finding, "unknown", "the model does not have this step there");
-	model_step(&run->model, step, answer, &after);
-	after.values = before.values;
-	memcpy(after.value, before.value, sizeof(after.value));
-	return judge_answer(step, answer, &after, finding);
+	return run_judged(run, step, &before, answer, finding);
 }
 
 /*
@@ -136,16 +130,11 @@ static inline int run_pair(struct run *run, const struct step *first, const stru
 	};
 	struct finding findings[ORDERS] = { 0 };
 	struct result *result = run->result;
-	struct outcome out;
 	int fitting = 0, apart = 0, unknown = 0;
 
+	if (model_ahead(&run->model, first).skip || model_ahead(&run->model, second).skip)
+		return RUN_SKIPPED;
 	kept = *run;
-	for (int order = 0; order < 2; order++) {
-		model_step(&run->model, steps[order][0], NULL, &out);
-		*run = kept;
-		if (out.skip)
-			return RUN_SKIPPED;
-	}
 	result->program.steps[result->program.count++] = *first;
 	result->program.steps[result->program.count] = *second;
 	result->program.steps[result->program.count++].beside = 1;

@@ -17,13 +17,10 @@ enum mode { MODE_STEADY, MODE_FAILING, MODE_RACING };
  */
 static inline int run_failing(struct run *run, const struct step *step, struct drawing *drawing)
 {
-	static struct model ahead;
+	struct outcome out = model_ahead(&run->model, step);
 	struct step one = *step;
-	struct outcome out;
 	int came = RUN_REFUSED;
 
-	ahead = run->model;
-	model_step(&ahead, step, NULL, &out);
 	if (!fail_tried(step) || ((fail_ambiguous(&out) || !fail_done_whole(step) || !fail_whole(&run->model, step)) &&
 				  roll(&drawing->dice, 8)))
 		return run_step(run, step);

@@ -209,4 +209,15 @@ static inline void model_step(struct model *model, const struct step *step, cons
 	}
 }
 
+/* What a step may come to, before it is carried out; the model stays as it is. */
+static inline struct outcome model_ahead(const struct model *model, const struct step *step)
+{
+	static struct model ahead;
+	struct outcome out;
+
+	ahead = *model;
+	model_step(&ahead, step, NULL, &out);
+	return out;
+}
+
 #endif

@@ -313,21 +313,31 @@ static inline int run_refused(struct run *run, const struct step *step, const st
 	return look_all(run, finding) ? RUN_FINDING : RUN_REFUSED;
 }
 
+/* Have the model go on with what came of a step, and hold that against it; before is what the step may come to. */
+static inline int run_judged(struct run *run, const struct step *step, const struct outcome *before,
+			     const struct answer *answer, struct finding *finding)
+{
+	struct outcome after;
+
+	model_step(&run->model, step, answer, &after);
+	/* What may be read is what was there before. */
+	after.values = before->values;
+	memcpy(after.value, before->value, sizeof(after.value));
+	return judge_answer(step, answer, &after, finding);
+}
+
 /*
  * One step.  RUN_DONE, RUN_SKIPPED where it makes no sense here, RUN_FINDING; of one that was refused for want of
  * memory RUN_REFUSED, and RUN_PARTLY where the model knows no more what is there.
  */
 static inline int run_step(struct run *run, const struct step *step)
 {
-	static struct model ahead;
 	struct finding *finding = &run->result->finding;
-	struct outcome before, after;
+	struct outcome before = model_ahead(&run->model, step);
 	struct result *result = run->result;
 	struct reply reply;
 	long moved;
 
-	ahead = run->model;
-	model_step(&ahead, step, NULL, &before);
 	if (before.skip || (step->fail && !fail_tried(step)))
 		return RUN_SKIPPED;
 	result->program.steps[result->program.count++] = *step;
@@ -349,10 +359,7 @@ static inline int run_step(struct run *run, const struct step *step)
 		result->refused++;
 		return came;
 	}
-	model_step(&run->model, step, &reply.answer, &after);
-	after.values = before.values;
-	memcpy(after.value, before.value, sizeof(after.value));
-	if (judge_answer(step, &reply.answer, &after, finding))
+	if (run_judged(run, step, &before, &reply.answer, finding))
 		return RUN_FINDING;
 	if (step->op == OP_FORK)
 		run->subjects[step->to] = subject_of(reply.child);

@@ -55,18 +55,18 @@ static inline void say_page(struct model *model, int proc, int at)
 static inline void say_program(const struct program *program, unsigned int can)
 {
 	static struct model model;
+	static struct model ahead;
 	struct outcome out;
 	char line[160], may[160];
 
 	model_begin(&model, can);
 	for (int i = 0; i < program->count; i++) {
 		const struct step *step = &program->steps[i];
-		struct model ahead = model;
 		struct answer answer = { 0 };
 		int used = 0;
 
 		step_print(step, line, sizeof(line));
-		model_step(&ahead, step, NULL, &out);
+		out = model_ahead(&model, step);
 		for (int k = 0; k < out.count; k++)
 			used += snprintf(may + used, sizeof(may) - (size_t)used, "%s%s", k ? "|" : "",
 					 answer_name(out.err[k]));

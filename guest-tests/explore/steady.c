@@ -32,7 +32,8 @@
 static double seconds;
 static unsigned long long seed = 1;
 static long programs = 10, steps = 40, dry, say_can = CAN_ALL;
-static int strict, tally, failing, racing;
+static int strict, tally;
+static enum mode mode;
 static const char *replay, *say;
 #define GIVEN 64 /* programs on the command line */
 static const char *steps_given[GIVEN + 1];
@@ -78,7 +79,7 @@ static void explore(const struct swarm *swarm)
 	long carried = 0, refused = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
 
 	prepare();
-	if (failing)
+	if (mode == MODE_FAILING)
 		prepare_faults();
 	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
 		struct trial trial = {
@@ -87,7 +88,7 @@ static void explore(const struct swarm *swarm)
 			.count = (int)steps,
 			.can = can,
 			.known = !strict,
-			.mode = failing ? MODE_FAILING : racing ? MODE_RACING : MODE_STEADY,
+			.mode = mode,
 		};
 		const struct result *result = trial_run(&trial);
 
@@ -107,7 +108,7 @@ static void explore(const struct swarm *swarm)
 	for (int op = 0; tally && op < OPS; op++)
 		if (times[op])
 			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
-	if (failing)
+	if (mode == MODE_FAILING)
 		ktap_diag("%s: %ld times an allocation failed and the step with it", swarm->name, refused);
 }
 
@@ -159,27 +160,39 @@ static FILE *open_program(const char *name)
 	return text;
 }
 
-static void carry_out(FILE *text, const char *name)
+/* Carry a trial's program out as strictly as it can; what came of it. */
+static const struct result *carry_out(struct trial *trial)
+{
+	const struct result *result;
+
+	prepare();
+	for (int i = 0; i < trial->program->count; i++)
+		if (trial->program->steps[i].fail)
+			prepare_faults();
+	trial->can = can;
+	result = trial_run(trial);
+	if (!result->failed)
+		ktap_diag("%d steps carried out as the model has it, the ends of processes that were left among them",
+			  result->carried);
+	return result;
+}
+
+/* The one program of a text; one that goes wrong is made smaller. */
+static void replay_text(FILE *text, const char *name)
 {
 	static struct program program;
-	struct trial trial = { .program = &program, .can = can };
+	struct trial trial = { .program = &program };
 	const struct result *result;
 
 	CHECK(!read_program(text, name, &program), "%s: one program at a time", name);
-	for (int i = 0; i < program.count; i++)
-		if (program.steps[i].fail)
-			prepare_faults();
-	result = trial_run(&trial);
+	result = carry_out(&trial);
 	if (result->failed)
 		tell_finding(&trial, result);
-	ktap_diag("%d steps carried out as the model has it, the ends of processes that were left among them",
-		  result->carried);
 }
 
 static void replayed(void)
 {
-	prepare();
-	carry_out(open_program(replay), replay);
+	replay_text(open_program(replay), replay);
 }
 
 /* Once, as it is: who asks makes it smaller by itself. */
@@ -194,15 +207,11 @@ static void given(void)
 	CHECK(text && *text, "--program has no steps");
 	for (char *end = text; (end = strchr(end, ';'));)
 		*end = '\n';
-	prepare();
-	trial.can = can;
 	(void)read_program(fmemopen(text, strlen(text), "r"), "--program", &program);
-	result = trial_run(&trial);
+	result = carry_out(&trial);
 	if (result->failed)
 		fail_with(result);
 	tell_program(result);
-	ktap_diag("%d steps carried out as the model has it, the ends of processes that were left among them",
-		  result->carried);
 }
 
 static void said(void)
@@ -233,7 +242,7 @@ static void mremap_beside_registered(void)
 	prepare();
 	if (!(can & CAN_UFFD))
 		ktap_skip("this kernel has no userfaultfd");
-	carry_out(text, "mremap-beside-registered");
+	replay_text(text, "mremap-beside-registered");
 }
 
 static void model_alone(void)
@@ -281,15 +290,14 @@ int main(int argc, char **argv)
 			       !strcmp(argv[i], "--can")      ? &say_can :
 			       !strcmp(argv[i], "--dry")      ? &dry :
 								NULL;
+		int *flag = !strcmp(argv[i], "--strict") ? &strict : !strcmp(argv[i], "--tally") ? &tally : NULL;
 		const char **file;
 		char *end;
 
-		int *flag = !strcmp(argv[i], "--strict")  ? &strict :
-			    !strcmp(argv[i], "--tally")   ? &tally :
-			    !strcmp(argv[i], "--failing") ? &failing :
-			    !strcmp(argv[i], "--racing")  ? &racing :
-							    NULL;
-
+		if (!strcmp(argv[i], "--failing") || !strcmp(argv[i], "--racing")) {
+			mode = argv[i][2] == 'f' ? MODE_FAILING : MODE_RACING;
+			continue;
+		}
 		if (flag) {
 			*flag = 1;
 			continue;
@@ -326,7 +334,7 @@ int main(int argc, char **argv)
 		 say	? ktap_run(say_case, 1, NULL) :
 		 dry	? ktap_run(dry_case, 1, NULL) :
 			  /* The last one is a program of its own, and no mode of others. */
-			  ktap_run(swarm_cases, KTAP_COUNT(swarm_cases) - (failing || racing), NULL);
+			  ktap_run(swarm_cases, KTAP_COUNT(swarm_cases) - (mode != MODE_STEADY), NULL);
 	knob_restore();
 	return status;
 }

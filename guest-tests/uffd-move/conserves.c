@@ -10,7 +10,6 @@
  * which say what a page that was freed lazily is: not backed by swap, and clean.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.model.finds import parse_step
 
@@ -115,4 +115,4 @@ def _shorter(line: str) -> Iterator[str]:
         fields = dict(step.fields, n=str(less))
         if step.fields.get("len") == step.fields["n"]:
             fields["len"] = str(less)
-        yield type(step)(step.process, step.name, fields).text
+        yield replace(step, fields=fields).text

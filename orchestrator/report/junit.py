@@ -66,14 +66,12 @@ def render(run: RunResult, comparison: Comparison | None = None) -> str:
     import junit_xml  # not needed where nothing is reported
 
     if run.searched is not None:
-        found = searched_junit.suite(junit_xml, run, run.searched)
-        return _tidy(junit_xml.to_xml_report_string([found], prettyprint=False, encoding="utf-8"))
+        return _document([searched_junit.suite(junit_xml, run, run.searched)])
     make = _Maker(junit_xml, run, comparison)
     suites = [*make.run(), *make.series(), *make.each_patch(), *make.builds(), *make.cells(),
               *make.gone()]  # fmt: skip
-    text = junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8")
     cases = (case for suite in suites for case in suite.test_cases)
-    return _tidy(text, [make.reruns.get(id(case), ()) for case in cases])
+    return _document(suites, [make.reruns.get(id(case), ()) for case in cases])
 
 
 def render_logs(sources: Iterable[LogSource], reports: Iterable[LogReport], left_out: int) -> str:
@@ -104,7 +102,7 @@ def render_logs(sources: Iterable[LogSource], reports: Iterable[LogReport], left
         told = f"{left_out} further kinds of report are not in this file"
         case.add_failure_info(told, told, "kernel")
         suites.append(junit_xml.TestSuite("further", [case]))
-    return _tidy(junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8"))
+    return _document(suites)
 
 
 def render_mutants(campaign: Campaign) -> str:
@@ -112,7 +110,7 @@ def render_mutants(campaign: Campaign) -> str:
     import junit_xml
 
     found = mutants_junit.suites(junit_xml, campaign)
-    return _tidy(junit_xml.to_xml_report_string(found, prettyprint=False, encoding="utf-8"))
+    return _document(found)
 
 
 def _log_case(library: Any, report: LogReport) -> Any:
@@ -135,14 +133,17 @@ def _log_case(library: Any, report: LogReport) -> Any:
     return case
 
 
-def _tidy(document: str, reruns: Sequence[tuple[Rerun, ...]] = ()) -> str:
-    """Indent, and take back what two schemas refuse.
+def _document(suites: Sequence[Any], reruns: Sequence[tuple[Rerun, ...]] = ()) -> str:
+    """The suites as XML, indented, without what two schemas refuse.
 
     These are of Jenkins' xUnit plugin (junit-10.xsd) and, suite by suite, of Maven's Surefire
     (surefire-test-report-3.0.xsd), which is the stricter one.
 
     :param reruns: further trials of each case.
     """
+    import junit_xml  # not needed where nothing is reported
+
+    document = junit_xml.to_xml_report_string(suites, prettyprint=False, encoding="utf-8")
     root = ET.fromstring(document.encode("utf-8"))
     if any(reruns):
         put(root, reruns)

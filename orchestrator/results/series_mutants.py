@@ -7,32 +7,23 @@ results.json is left as it is: ``series-mutants.json`` in their folders has it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.judge.mutants import counts
 from orchestrator.judge.prefixes import without_prefixes
-from orchestrator.model import codec
-from orchestrator.model.errors import HostError, UserError
+from orchestrator.model.errors import UserError
 from orchestrator.model.mutants import Campaign, SeriesMutants
 from orchestrator.model.results import RunResult
-from orchestrator.results import mutants
+from orchestrator.results import later, mutants
 
 FILE = "series-mutants.json"
-SCHEMA = 1
-_UNFIT = (OSError, ValueError, TypeError, LookupError, codec.MismatchError, RecursionError)
+_KEY = "mutants"
 
 
 def read(folder: Path) -> tuple[SeriesMutants, ...]:
-    """What the run in a folder knows; none where there is no file, or an unfit one."""
-    try:
-        data = json.loads((folder / FILE).read_text(encoding="ascii"))
-        if data["schema"] != SCHEMA:
-            return ()
-        return tuple(codec.build(SeriesMutants, one) for one in data["mutants"])
-    except _UNFIT:
-        return ()
+    """What the run in a folder knows."""
+    return later.read(folder / FILE, _KEY, SeriesMutants)
 
 
 def keep(folder: Path, found: tuple[SeriesMutants, ...]) -> None:
@@ -40,25 +31,23 @@ def keep(folder: Path, found: tuple[SeriesMutants, ...]) -> None:
 
     :raises HostError: when it cannot be written.
     """
-    content = {"schema": SCHEMA, "mutants": codec.plain(found)}
-    try:
-        temporary = folder / f".{FILE}.tmp"
-        temporary.write_text(codec.dumps(content, indent=1), encoding="ascii")
-        temporary.replace(folder / FILE)
-    except OSError as error:
-        raise HostError(f"cannot write {folder / FILE}: {error.strerror}") from error
+    later.write(folder / FILE, _KEY, found)
 
 
 def known(reports: Path, run: RunResult) -> tuple[SeriesMutants, ...]:
     """What the newest campaign on each series of a run came to, of the very same sources."""
-    if not any(kernel.series for kernel in run.kernels):
-        return ()
-    campaigns = list(_campaigns(reports))
-    found = (next(of_run(run, one), None) for one in reversed(campaigns))
-    by_kernel: dict[str, SeriesMutants] = {}
-    for one in filter(None, found):
-        by_kernel.setdefault(one.kernel, one)
-    return tuple(by_kernel.values())
+    wanted = {kernel.name for kernel in without_prefixes(run).kernels if kernel.series}
+    found: dict[str, SeriesMutants] = {}
+    for folder in reversed(mutants.list_campaigns(reports)):
+        if not wanted - found.keys():
+            break
+        try:
+            campaign = mutants.load(folder)
+        except UserError:  # of another lab, or damaged: it tells nothing
+            continue
+        for one in of_run(run, campaign):
+            found.setdefault(one.kernel, one)
+    return tuple(found.values())
 
 
 def of_run(run: RunResult, campaign: Campaign) -> Iterator[SeriesMutants]:
@@ -69,11 +58,3 @@ def of_run(run: RunResult, campaign: Campaign) -> Iterator[SeriesMutants]:
     for kernel in without_prefixes(run).kernels:
         if kernel.series and kernel.tree == campaign.tree:
             yield SeriesMutants(kernel.name, campaign.name, found, campaign.sampled)
-
-
-def _campaigns(reports: Path) -> Iterator[Campaign]:
-    for folder in mutants.list_campaigns(reports):
-        try:
-            yield mutants.load(folder)
-        except UserError:  # of another lab, or damaged: it tells nothing
-            continue

@@ -31,13 +31,12 @@ from orchestrator.model.results import CaseResult, LoopRecord, RunResult
 from orchestrator.model.spec import Cell, Plan, WorkloadSpec
 from orchestrator.plan.explore import Slice, chunks, replaying, share, slice_of
 from orchestrator.results.corpus import Program
-from orchestrator.runner import coverage, symbolize
 from orchestrator.runner.cell import CellRun
 from orchestrator.runner.context import OF_CASE, Context, Event, Kernel, Listener, Places, nobody
 from orchestrator.runner.foreseeing import Foreseeing
 from orchestrator.runner.record import cpu_count
 from orchestrator.runner.run import Done, RunOptions, run_plan
-from orchestrator.runner.stages import Ran, Stages
+from orchestrator.runner.stages import Ran, Stages, looked_up
 
 #: In a cell's folder: what slices left in which something was bad, by their numbers.
 FOLDER = "explore"
@@ -127,8 +126,7 @@ def explore_cell(
     :raises HostError: when the host cannot run a guest at all.
     """
     record = Exploring(wanted, built, context, hunt).run()
-    record = coverage.with_coverage(record, (), built, kernel, context)
-    return Ran(symbolize.with_lines(record, built, kernel, context), wanted)
+    return Ran(looked_up(record, (), built, kernel, context), wanted)
 
 
 class Exploring(CellRun):

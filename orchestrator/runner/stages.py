@@ -272,14 +272,20 @@ def run_cell(wanted: Cell, built: BuildResult, kernel: Kernel, context: Context)
         whole = expand_cell(wanted, kernel, context)
     record = cell.run_cell(whole, built, context)
     names = [spec.name for spec in whole.workloads]
+    return Ran(looked_up(record, names, built, kernel, context), whole)
+
+
+def looked_up(
+    record: CellRecord, names: Iterable[str], built: BuildResult, kernel: Kernel, context: Context
+) -> CellRecord:
+    """A cell's record with what of the kernel its workloads ran, and the lines of its traces."""
     try:
         record = coverage.with_coverage(record, names, built, kernel, context)
-        record = symbolize.with_lines(record, built, kernel, context)
+        return symbolize.with_lines(record, built, kernel, context)
     except Interrupted:
         # The lab is being stopped: what was found stays found.
         told = "stopped before the source lines of its traces were looked up"
-        record = replace(record, notes=(*record.notes, told))
-    return Ran(record, whole)
+        return replace(record, notes=(*record.notes, told))
 
 
 def run_on_host(wanted: Cell, kernel: Kernel, context: Context) -> Ran:

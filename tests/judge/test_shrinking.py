@@ -66,6 +66,11 @@ def test_a_length_that_is_the_ranges_goes_with_it() -> None:
     assert made == {("0 remap at=1 n=2 len=2 to=9",), ("0 remap at=1 n=3 len=3 to=9",)}
 
 
+def test_a_step_that_is_made_shorter_stays_beside_the_one_before_it() -> None:
+    made = set(candidates(("& 0 munmap at=1 n=4 fail=2",)))
+    assert made == {("& 0 munmap at=1 n=2 fail=2",), ("& 0 munmap at=1 n=3 fail=2",)}
+
+
 def test_what_fails_in_half_of_its_trials_is_made_as_small() -> None:
     for seed in range(10):
         dice = random.Random(seed)

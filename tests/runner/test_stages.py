@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sample_run import good_run
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build.times import known
+from orchestrator.model.errors import Interrupted
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.names import Verdict
+from orchestrator.model.results import CellRecord
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 from orchestrator.runner import stages
 from orchestrator.runner.context import Context, Event, Kernel, Machine, RunValues
@@ -114,3 +117,17 @@ def test_far_sources_get_a_work_tree_of_their_own(build, kernel, tmp_path):
     assert built.made_in[0] == other.slot != mine.slot
     assert told[0].startswith("first build of this source: everything is compiled")
     assert built.steps == 4
+
+
+def test_what_was_found_stays_where_the_lab_is_stopped_at_its_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: object) -> CellRecord:
+        raise Interrupted("interrupted")
+
+    (record, _) = good_run().cells
+    monkeypatch.setattr(stages.coverage, "with_coverage", lambda record, *_: record)
+    monkeypatch.setattr(stages.symbolize, "with_lines", stop)
+    found = stages.looked_up(record, (), *[None] * 3)  # type: ignore[arg-type]
+    assert found.cases == record.cases
+    assert found.notes[-1] == "stopped before the source lines of its traces were looked up"
