@@ -90,7 +90,9 @@ class BentHunk:
 class PatchState:
     """A patch as results.json records it; ``applied`` is None when an earlier one failed.
 
-    ``bent`` are the hunks that did not fit as they stand (``--apply``).
+    ``bent`` are the hunks that did not fit as they stand (``--apply``).  ``patch_id`` is that of
+    git-patch-id(1) with ``--stable``, by which `git cherry`, b4 and patchwork know a patch; empty
+    in results of a lab that did not ask for it yet.
     """
 
     n: int
@@ -99,6 +101,7 @@ class PatchState:
     sha256: str
     applied: bool | None
     bent: tuple[BentHunk, ...] = ()
+    patch_id: str = ""
 
 
 @dataclass(frozen=True)

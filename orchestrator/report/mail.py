@@ -37,7 +37,7 @@ WIDTH = 72
 _CAUSES = 8
 _REPORT_LINES = 40
 _LABEL = 10  # columns of `patches   `
-_SHORT = 12  # of a digest, as git has it
+_SHORT = 12  # of a patch id, as git has it
 _LONG = 1000  # characters of what somebody else wrote
 
 
@@ -92,7 +92,7 @@ def _made_of(kernel: KernelRecord) -> Iterator[str]:
 
 def _patch(patch: PatchState, count: int) -> str:
     refused = " (does not apply)" if patch.applied is False else ""
-    return f"{patch.n}/{count} {patch.sha256[:_SHORT]} {patch.subject}{refused}"
+    return f"{patch.n}/{count} {(patch.patch_id or patch.sha256)[:_SHORT]} {patch.subject}{refused}"
 
 
 def _result(run: RunResult, comparison: Comparison | None, url: str) -> str:

@@ -70,6 +70,14 @@ def test_nobody_stands_for_what_is_not_well(wrong):
     assert "Tested-by" not in render(bad, None, "", WHO)
 
 
+def test_a_patch_is_called_by_its_patch_id():
+    good = sample_run.good_run()
+    kernel = good.kernels[0]
+    series = tuple(replace(patch, patch_id="0123456789abcdef") for patch in kernel.series)
+    told = render(replace(good, kernels=(replace(kernel, series=series),)), None, "", WHO)
+    assert f"1/{len(series)} 0123456789ab " in told
+
+
 def test_what_a_patch_says_steers_nothing():
     good = sample_run.good_run()
     kernel = good.kernels[0]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,11 +78,12 @@ def apply_series(
     refused = _refused(base.tree, tree, series.patches, cache)
     if refused:
         failure, applied, tree = refused, refused.n - 1, base.tree
+    ids = patch_ids(series.patches, cache)
     states = tuple(
         PatchState(
             p.n, p.subject, p.author, p.sha256,
             True if p.n <= applied else False if p.n == applied + 1 else None,
-            bent[p.n - 1] if p.n <= applied else (),
+            bent[p.n - 1] if p.n <= applied else (), ids.get(p.n, ""),
         )
         for p in series.patches
     )  # fmt: skip
@@ -95,6 +96,17 @@ def apply_series(
         spec, version, base.tree, tree, states, series.digest, notes, failure, touched,
         Tested(subject=series.subject),
     )  # fmt: skip
+
+
+def patch_ids(patches: Iterable[Patch], cache: Cache) -> dict[int, str]:
+    """Ask git for the patch id of each patch, by its number; one whose diff has no hunk has none.
+
+    :raises HostError: when git is missing.
+    """
+    # A line "commit" begins a patch for it, and is given back beside what it came to.
+    told = b"".join(b"commit %040d\n%s\n" % (p.n, p.diff) for p in patches)
+    ids = store.git(cache, "patch-id", "--stable", input=told).text
+    return {int(name): found for found, name in map(str.split, ids.splitlines())}
 
 
 class _Bending:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,18 @@ def test_a_series_applies_and_is_recorded(base, cache):
     }
     assert touched == {"mm/userfaultfd.c": {13}}
     assert apply_series(base, series, SPEC, cache).tree == tree.tree
+
+
+def test_each_patch_has_the_id_that_git_gives_it(base, cache):
+    """However far its hunks have moved, and whatever stands around the diff."""
+    one, two = step(1, "11"), step(9, "99")
+    states = apply_series(base, series_of(one, two), SPEC, cache).patches
+    moved = apply_series(base, series_of(step(9, "99", line=2)), SPEC, cache).patches
+    asked = subprocess.run(["git", "patch-id", "--stable"], input=two, capture_output=True,
+                           text=True, check=True)  # fmt: skip
+    assert states[1].patch_id == asked.stdout.split()[0] == moved[0].patch_id
+    assert len({state.patch_id for state in states}) == 2
+    assert apply_series(base, series_of("no hunk\n"), SPEC, cache).patches[0].patch_id == ""
 
 
 def test_a_moved_hunk_applies_but_different_context_does_not(base, cache):
