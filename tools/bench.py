@@ -16,13 +16,9 @@ import os
 import platform
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -30,19 +26,8 @@ from typing import NoReturn
 
 HOME = Path(__file__).resolve().parent.parent
 try:
-    from bench_measure import (
-        Bench,
-        BenchError,
-        Sample,
-        Sampler,
-        boot,
-        cold_build,
-        command_line,
-        edit_loop,
-        first_build,
-        first_run,
-        second_kernel,
-    )
+    from bench_figures import FIGURES, Figure
+    from bench_measure import Bench, BenchError, Sample
 
     from orchestrator.model.errors import LabError
 except ImportError:
@@ -51,149 +36,6 @@ except ImportError:
 # What a change of makes samples taken before worthless.
 MEASURED = ("orchestrator", "guest-tests", "kernel-configs", "patches", "lab.yaml", "tools")
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what was asked for, and how samples answer it.
-
-    ``measured`` and ``value`` take the samples; the figure is reached where ``value`` is at most
-    ``limit`` (None: a figure without a limit).
-    """
-
-    title: str
-    limit: float | None
-    limit_text: str
-    measured: Callable[[list[Sample]], str]
-    value: Callable[[list[Sample]], float]
-
-    def reached(self, samples: list[Sample]) -> str:
-        """``yes``, ``no``, or nothing where there is no limit or no sample."""
-        if self.limit is None or not samples:
-            return ""
-        return "yes" if self.value(samples) <= self.limit else "**no**"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One thing to measure: its name for ``--only``, how often, and the rows it fills."""
-
-    name: str
-    about: str
-    times: int
-    prepare: Callable[[Bench], AbstractContextManager[Sampler]]
-    rows: tuple[Row, ...]
-
-
-def middle(samples: list[Sample], key: str) -> float:
-    """The median of one number over the samples."""
-    return statistics.median(sample[key] for sample in samples)
-
-
-def least(samples: list[Sample], key: str) -> float:
-    """The smallest of one number over the samples."""
-    return min(sample[key] for sample in samples)
-
-
-def ratio(samples: list[Sample]) -> float:
-    """The lab's median over the bare commands'."""
-    return middle(samples, "lab") / middle(samples, "bare")
-
-
-def _answers(key: str) -> Row:
-    return Row(
-        f"`lab {'--help' if key == 'help' else 'plan'}` answers",
-        0.3,
-        "0.3 s",
-        lambda s: (
-            f"{middle(s, key):.2f} s (best {least(s, key):.2f} s); "
-            f"a bare `python -c pass` {middle(s, 'python'):.2f} s"
-        ),
-        lambda s: middle(s, key),
-    )
-
-
-def _boots(arch: str) -> Row:
-    return Row(
-        f"boot to a usable SSH session, TCG, {arch}",
-        5.0,
-        "5 s",
-        lambda s: (
-            f"{middle(s, 'lab'):.2f} s (best {least(s, 'lab'):.2f} s); "
-            f"bare QEMU to `lab: guest ready` {middle(s, 'bare'):.2f} s"
-        ),
-        lambda s: middle(s, "lab"),
-    )
-
-
-FIGURES = (
-    Figure(
-        "cli", "lab --help and lab plan", 10, command_line, (_answers("help"), _answers("plan"))
-    ),
-    Figure("boot-x86_64", "boots under TCG", 3, boot("x86_64"), (_boots("x86_64"),)),
-    Figure("boot-arm64", "boots under TCG", 3, boot("arm64"), (_boots("arm64"),)),
-    Figure(
-        "second-kernel", "a build that differs in one mm file", 3, second_kernel,
-        (Row(
-            "build of a second kernel that differs in one mm file",
-            60.0, "well under 60 s",
-            lambda s: f"{middle(s, 'build'):.1f} s, the whole command {middle(s, 'whole'):.1f} s",
-            lambda s: middle(s, "whole"),
-        ),),
-    ),
-    Figure(
-        "first-build", "the first build of a tree of one's own, against a series", 3, first_build,
-        (Row(
-            "first build of a tree of one's own that differs in one mm file",
-            1.5, "1.5 x a series",
-            lambda s: f"{middle(s, 'lab'):.1f} s, {ratio(s):.2f} x the series' "
-            f"{middle(s, 'bare'):.1f} s; the whole command, import of the tree included, "
-            f"{middle(s, 'whole'):.1f} s and {middle(s, 'series_whole'):.1f} s",
-            ratio,
-        ),),
-    ),
-    Figure(
-        "edit-loop", "lab run after an edit (begins with a full bare build)", 3, edit_loop,
-        (Row(
-            "`lab run -p smoke --arch x86_64` after editing one mm file",
-            1.25, "1.25 x bare",
-            lambda s: f"{middle(s, 'lab'):.1f} s, {ratio(s):.2f} x the bare "
-            f"{middle(s, 'bare'):.1f} s (make {middle(s, 'make'):.1f}, "
-            f"boot {middle(s, 'boot'):.1f}, workloads {middle(s, 'workloads'):.1f})",
-            ratio,
-        ),),
-    ),
-    Figure(
-        "cold-build", "the cold build against make (twice as many full builds)", 3, cold_build,
-        (
-            Row(
-                "cold x86_64 build, config `default`, CPU seconds", 600.0, "600 s",
-                lambda s: f"{middle(s, 'lab'):.0f} s (wall {middle(s, 'lab_wall'):.0f} s)",
-                lambda s: middle(s, "lab"),
-            ),
-            Row(
-                "the same against bare `make`, CPU seconds", 1.05, "1.05 x bare",
-                lambda s: f"{ratio(s):.3f} x the bare {middle(s, 'bare'):.0f} s "
-                f"(wall {middle(s, 'bare_wall'):.0f} s)",
-                ratio,
-            ),
-        ),
-    ),
-    Figure(
-        "first-run", "make run's run with an empty cache, and once more", 1, first_run,
-        (
-            Row(
-                "first `lab run -p smoke`, empty cache, download included", None, "",
-                lambda s: f"{middle(s, 'first') / 60:.1f} min ({middle(s, 'cpu'):.0f} CPU s)",
-                lambda s: middle(s, "first"),
-            ),
-            Row(
-                "the same again, nothing changed", None, "",
-                lambda s: f"{middle(s, 'again'):.0f} s", lambda s: middle(s, "again"),
-            ),
-        ),
-    ),
-)  # fmt: skip
 
 
 # ---------------------------------------------------------------- samples that were taken

@@ -270,7 +270,7 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
                 packed = programs.pack(files, bench.places.cache).read_bytes()
                 session.unpack(packed, watch.GUEST_FOLDER, BOOT_DEADLINE)
                 began = time.monotonic()
-                session.run(_script(cell), RUN_DEADLINE)
+                session.run(script(cell, watch.GUEST_FOLDER), RUN_DEADLINE)
                 spent["workloads"] = time.monotonic() - began
         return spent
     finally:
@@ -281,11 +281,14 @@ def bare_guest(bench: Bench, cell: Cell, image: Path, run_workloads: bool) -> Sa
         remove(request.folder)
 
 
-def _script(cell: Cell) -> str:
-    """The cell's programs in the guest, one after another and nothing else."""
+def script(cell: Cell, top: str) -> str:
+    """The cell's programs in the guest, one after another and nothing else.
+
+    :param top: the folder there into which they were unpacked.
+    """
     lines = []
     for spec in cell.workloads:
-        folder = f"{watch.GUEST_FOLDER}/{spec.family}"
+        folder = f"{top}/{spec.family}"
         program = f"{folder}/{Path(spec.program).stem}"
         words = [program] if spec.program.endswith(".c") else ["python3", f"{program}.py"]
         lines.append(f"(cd {folder} && {shlex.join([*words, *spec.args])}) >/dev/null 2>&1")

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import bench as program
+import bench_figures as figures
 import bench_measure as measure
+import bench_peers as peers
 import pytest
 
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
-from orchestrator.workload.watch import guest_command
+from orchestrator.workload.watch import GUEST_FOLDER, guest_command
 
 FULL = {
     "cli": {"help": 0.1, "plan": 0.4, "python": 0.02},
@@ -36,6 +38,10 @@ FULL = {
     },
     "edit-loop": {"lab": 20.0, "bare": 18.0, "make": 10.0, "boot": 3.0, "workloads": 5.0},
     "cold-build": {"lab": 550.0, "bare": 500.0, "lab_wall": 280.0, "bare_wall": 250.0},
+    "peer-build": {"lab": 400.0, "vng": 500.0, "tuxmake": 900.0},
+    "peer-boot": {"lab": 2.0, "restore": 0.6, "vng": 5.0},
+    "peer-edit": {"lab": 20.0, "vng": 25.0, "vng_build": 15.0, "vng_run": 10.0},
+    "matrix": {"idle": 0.04, "memory": 160.0, "share": 0.05, "wall": 300.0},
     "first-run": {"first": 900.0, "cpu": 1200.0, "again": 25.0},
 }
 
@@ -101,7 +107,7 @@ def test_a_cache_of_its_own_leaves_the_users_alone(bench: measure.Bench) -> None
 @pytest.mark.parametrize("arch", sorted(ARCHES))
 def test_bare_programs_are_those_of_the_lab(bench: measure.Bench, arch: str) -> None:
     cell = measure.planned(bench, arch)
-    script = measure._script(cell)
+    script = measure.script(cell, GUEST_FOLDER)
     for spec in cell.workloads:
         assert guest_command(spec, "token").partition(" -- ")[2] in script
     assert measure.context(bench).cache == bench.places.cache
@@ -121,12 +127,36 @@ def test_project_is_a_lab_of_its_own(bench: measure.Bench) -> None:
     assert json.loads(done.stdout)["cells"]
 
 
+def test_what_a_process_takes_is_its_own_and_not_its_childrens() -> None:
+    busy = "x = bytearray(60_000_000); t = __import__('time'); t.sleep(0.3)"
+    spin = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); input()"
+    child = subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE)
+    try:
+        time.sleep(1)
+        found = peers.itself(child.pid)
+    finally:
+        child.communicate(b"\n")
+    assert found is not None
+    memory, seconds = found
+    assert 1 < memory < 60
+    assert 0 <= seconds < 1
+    assert peers.itself(child.pid) is None
+
+
+def test_idle_time_passes_no_faster_than_the_clock() -> None:
+    before, began = peers.idle(), time.monotonic()
+    time.sleep(0.3)
+    spent = peers.idle() - before
+    # It is counted in ticks, by each CPU at its own time.
+    assert 0 <= spent <= (time.monotonic() - began + 0.1) * (os.cpu_count() or 1)
+
+
 # ---------------------------------------------------------------- table
 
 
 def test_table_says_what_was_reached(tmp_path: Path) -> None:
     kept = samples(tmp_path)
-    for figure in program.FIGURES:
+    for figure in figures.FIGURES:
         kept.missing(figure, 1)
         kept.add(figure, FULL[figure.name], 0.1)
     text = program.table(kept)
@@ -139,6 +169,9 @@ def test_table_says_what_was_reached(tmp_path: Path) -> None:
     assert reached["boot to a usable SSH session, TCG, arm64"] == "**no**"
     assert reached["the same against bare `make`, CPU seconds"] == "**no**"
     assert reached["the same again, nothing changed"] == ""
+    assert reached["boot to a usable guest, TCG, x86_64, against virtme-ng's"] == "yes"
+    assert reached["a further workload in a fresh guest, against a boot"] == "**no**"
+    assert reached["memory of the lab itself, at most"] == "**no**"
     assert "busy" not in text
 
 
@@ -159,12 +192,12 @@ def test_make_bench_takes_one_figure_or_several() -> None:
 
 def test_median_and_ratio() -> None:
     taken = [{"lab": 10.0, "bare": 8.0}, {"lab": 90.0, "bare": 9.0}, {"lab": 11.0, "bare": 100.0}]
-    assert program.middle(taken, "lab") == 11.0
-    assert program.ratio(taken) == pytest.approx(11.0 / 9.0)
+    assert figures.middle(taken, "lab") == 11.0
+    assert figures.ratio(taken) == pytest.approx(11.0 / 9.0)
 
 
 def test_samples_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = program.FIGURES[0]
+    figure = figures.FIGURES[0]
     monkeypatch.setattr(program, "_commit", lambda: "abc")
     kept = samples(tmp_path)
     assert kept.missing(figure, 3) == 3
@@ -186,7 +219,7 @@ def test_partial_results_are_written_as_they_come(
     def prepare(_: Any) -> Iterator[Any]:
         yield taken.pop  # the second sample fails
 
-    figure = program.Figure("cli", "", 2, prepare, program.FIGURES[0].rows)
+    figure = figures.Figure("cli", "", 2, prepare, figures.FIGURES[0].rows)
     bench: Any = None
     with pytest.raises(IndexError):
         program.measure(figure, 2, bench, samples(tmp_path), page)
@@ -203,7 +236,7 @@ def test_figures_md_tells_how_each_is_measured() -> None:
     assert program.BEGIN in text
     assert program.END in text
     method = text.partition(program.END)[2]
-    for figure in program.FIGURES:
+    for figure in figures.FIGURES:
         assert f"`{figure.name}`" in method, figure.name
         assert f"**{figure.name.removesuffix('-x86_64').removesuffix('-arm64')}**" in method or (
             figure.name == "cli"
@@ -218,5 +251,5 @@ def test_list_needs_nothing() -> None:
         check=True,
     )
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        figure.name for figure in program.FIGURES
+        figure.name for figure in figures.FIGURES
     ]

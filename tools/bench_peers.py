@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What tools/bench.py measures against other tools, in turns with the lab, on the same sources.
+
+virtme-ng and tuxmake come from PyPI, each as it is installed and with the config that it makes by
+itself; neither uses ccache, which the lab does, so a build of the lab's has a cache of its own that
+is empty.  Both run guests without KVM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench_measure import (
+    BOOT_DEADLINE,
+    BUILD_DEADLINE,
+    EDITED,
+    LAB,
+    RUN_DEADLINE,
+    Bench,
+    BenchError,
+    Sample,
+    Sampler,
+    Spent,
+    built,
+    context,
+    edit,
+    environment,
+    kill,
+    lab,
+    planned,
+    remove,
+    results,
+    script,
+    timed,
+)
+
+from orchestrator.host.cache.files import Cache
+from orchestrator.kernel.source import worktree
+from orchestrator.model.arch import ARCHES
+from orchestrator.runner import stages
+from orchestrator.workload import programs
+
+PEERS = ("virtme-ng==1.42", "tuxmake==1.45.0")
+#: As what the lab gives a guest of the shape ``small``, and without KVM.
+GUEST = ("--disable-kvm", "--cpus", "2", "--memory", "1G", "--user", "root")
+_USABLE = b"guest is usable"
+_INSTALL = 600.0
+#: Where the programs are in the guest of another tool.
+_THERE = "/tmp/lab"
+#: How often a run is looked at (s).
+_LOOK = 0.5
+
+
+def installed(bench: Bench) -> Path:
+    """The folder with the programs of the other tools, installed where they are not yet.
+
+    :raises BenchError: when they cannot be.
+    """
+    folder = bench.work / "peers"
+    if not (folder / "bin" / "tuxmake").exists():
+        bench.tell(f"installing {', '.join(PEERS)}")
+        timed([sys.executable, "-m", "venv", str(folder)], bench, _INSTALL)
+        timed([str(folder / "bin" / "pip"), "install", "-q", *PEERS], bench, _INSTALL)
+    return folder / "bin"
+
+
+def vng(bench: Bench, tree: Path, *words: str, deadline: float = BUILD_DEADLINE) -> Spent:
+    """``vng WORDS`` in a source tree."""
+    folder = installed(bench)
+    argv = [str(folder / "vng"), *words]
+    return timed(argv, bench, deadline, tree, PATH=f"{folder}:{os.environ['PATH']}")
+
+
+def copied(bench: Bench, name: str) -> Path:
+    """A plain copy of the kernel's sources."""
+    tree = bench.work / name
+    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
+    remove(tree)
+    with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as checked_out:
+        bench.tell(f"copying a source tree to {name}")
+        timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
+    return tree
+
+
+def vng_tree(bench: Bench) -> Path:
+    """A tree that virtme-ng has built; one that an earlier figure left is used again."""
+    tree = bench.work / "vng-tree"
+    if not (tree / ARCHES["x86_64"].image).exists():
+        tree = copied(bench, "vng-tree")
+        bench.tell("virtme-ng's build to start from")
+        vng(bench, tree, "--build", "--force", "--jobs", str(bench.jobs))
+    return tree
+
+
+@contextlib.contextmanager
+def peer_build(bench: Bench) -> Iterator[Sampler]:
+    """A kernel from nothing but sources, by each of the three: CPU seconds."""
+    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
+    tools = installed(bench)
+
+    def shared(cache: Cache) -> tuple[Path, ...]:
+        return cache.store, cache.records, cache.locks, cache.trees
+
+    def sample() -> Sample:
+        with (
+            worktree.checkout(kernel.tree, kernel.slot, bench.places.cache),
+            bench.cache("cold-cache", shared) as cache,
+        ):
+            spent, out = lab(bench, "build -p smoke --arch x86_64 --config default", cache)
+            (record,) = results(out)["builds"]
+            if record["cached"]:
+                raise BenchError("the build was not cold: it came out of a cache")
+        theirs = vng(
+            bench, copied(bench, "vng-tree"), "--build", "--force", "--jobs", str(bench.jobs)
+        )
+        tree = copied(bench, "tuxmake-tree")
+        argv = [str(tools / "tuxmake"), "--runtime", "null", "--target-arch", "x86_64",
+                "--kconfig", "defconfig", "--jobs", str(bench.jobs), "kernel",
+                "--output-dir", str(bench.work / "tuxmake-out"),
+                "--build-dir", str(bench.work / "tuxmake-objects")]  # fmt: skip
+        for name in ("tuxmake-out", "tuxmake-objects"):
+            remove(bench.work / name)
+        third = timed(argv, bench, BUILD_DEADLINE, tree)
+        for name in ("tuxmake-tree", "tuxmake-out", "tuxmake-objects"):
+            remove(bench.work / name)
+        return {"lab": spent.cpu, "vng": theirs.cpu, "tuxmake": third.cpu,
+                "lab_wall": spent.wall, "vng_wall": theirs.wall}  # fmt: skip
+
+    yield sample
+
+
+@contextlib.contextmanager
+def peer_boot(bench: Bench) -> Iterator[Sampler]:
+    """From the command to the first program in the guest; and a further guest of the lab's."""
+    built(bench, planned(bench, "x86_64"))
+    tree = vng_tree(bench)
+    words = "run -p full --arch x86_64 --config default --shape small --workload uffd-move/probe"
+
+    def sample() -> Sample:
+        theirs = usable(bench, tree)
+        _, out = lab(bench, words)
+        (ran,) = results(out)["cells"]
+        if ran["accelerator"] != "tcg":
+            raise BenchError(f"the guest ran under {ran['accelerator']}: this figure is TCG's")
+        return {"lab": ran["boot_seconds"], "restore": ran["restore_seconds"], "vng": theirs}
+
+    usable(bench, tree)
+    yield sample
+
+
+def usable(bench: Bench, tree: Path) -> float:
+    """Seconds from ``vng --run`` to the first line that a program in its guest prints."""
+    folder = installed(bench)
+    argv = [str(folder / "vng"), "--run", ".", *GUEST, "--exec", f"echo {_USABLE.decode()}"]
+    began = time.monotonic()
+    # virtme-ng refuses to start without a terminal on its standard streams: script(1) gives one.
+    child = subprocess.Popen(
+        ["script", "-qec", shlex.join(argv), "/dev/null"], cwd=tree,
+        env=environment(PATH=f"{folder}:{os.environ['PATH']}"), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert child.stdout is not None
+        os.set_blocking(child.stdout.fileno(), False)
+        said = b""
+        while _USABLE not in said:
+            said += child.stdout.read() or b""
+            if time.monotonic() - began > BOOT_DEADLINE or child.poll() is not None:
+                last = said.decode(errors="replace")[-600:]
+                raise BenchError(f"{shlex.join(argv)}: no guest: {last}")
+            time.sleep(0.005)
+        return time.monotonic() - began
+    finally:
+        kill(child.pid)
+        child.wait()
+        if child.stdout:
+            child.stdout.close()
+
+
+@contextlib.contextmanager
+def peer_edit(bench: Bench) -> Iterator[Sampler]:
+    """One mm file edited, then built, booted and the programs of ``smoke`` run, by both."""
+    cell = planned(bench, "x86_64")
+    library = programs.library_folder(cell.workloads)
+    files = programs.compile_all(cell.workloads, library, ARCHES["x86_64"], bench.places.cache)
+    packed = bench.work / "programs.tar"
+    packed.write_bytes(programs.pack(files, bench.places.cache).read_bytes())
+    tree = vng_tree(bench)
+    ours = copied(bench, "tree")
+    file = bench.work / "programs.sh"
+    # /tmp of virtme-ng's guest is its own.
+    unpack = f"mkdir -p {_THERE} && cd {_THERE} && tar xf {shlex.quote(str(packed))}"
+    file.write_text(f"{unpack}\n{script(cell, _THERE)}\n")
+    words = f"run -p smoke --arch x86_64 --source path:{ours}"
+    bench.tell("the lab's run to start from")
+    lab(bench, words)
+
+    def sample() -> Sample:
+        change = edit()
+        for one in (tree, ours):
+            with (one / EDITED).open("a") as edited:
+                edited.write(change)
+        spent, _ = lab(bench, words)
+        compiled = vng(bench, tree, "--build", "--jobs", str(bench.jobs))
+        argv = ["vng", "--run", ".", *GUEST, "--exec", f"sh {shlex.quote(str(file))}"]
+        folder = installed(bench)
+        ran = timed(
+            ["script", "-qec", shlex.join(argv), "/dev/null"], bench, RUN_DEADLINE, tree,
+            PATH=f"{folder}:{os.environ['PATH']}",
+        )  # fmt: skip
+        return {"lab": spent.wall, "vng": compiled.wall + ran.wall,
+                "vng_build": compiled.wall, "vng_run": ran.wall}  # fmt: skip
+
+    yield sample
+    remove(ours)
+
+
+@contextlib.contextmanager
+def matrix(bench: Bench) -> Iterator[Sampler]:
+    """Eight cells of a profile whose kernels are built: the CPUs, and what the lab itself takes."""
+    words = "run -p quick --config default --plain"
+    bench.tell("the kernels of the matrix")
+    lab(bench, "build -p quick --config default")
+
+    def sample() -> Sample:
+        out = bench.work / "run"
+        remove(out)
+        before, began = idle(), time.monotonic()
+        memory = own = 0.0
+        with bench.log.open("ab") as log:
+            child = subprocess.Popen(
+                [str(LAB), *shlex.split(words), "--out", str(out)], cwd=bench.project(),
+                env=environment(LAB_CACHE=str(bench.places.cache.folder)),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+            try:
+                while child.poll() is None:
+                    memory, own = itself(child.pid) or (memory, own)
+                    if time.monotonic() - began > RUN_DEADLINE:
+                        raise BenchError(f"no end of the matrix after {RUN_DEADLINE:.0f} s")
+                    time.sleep(_LOOK)
+            finally:
+                kill(child.pid)
+                child.wait()
+        if child.returncode not in (0, 1):
+            raise BenchError(f"lab {words} ended with {child.returncode}")
+        wall = time.monotonic() - began
+        all_of_it = wall * (os.cpu_count() or 1)
+        share = (idle() - before) / all_of_it
+        spent = all_of_it * (1 - share)
+        return {"idle": share, "memory": memory, "share": own / spent, "wall": wall}
+
+    yield sample
+
+
+def idle() -> float:
+    """Seconds that all CPUs together were idle since boot, waiting for disks too (proc(5))."""
+    fields = Path("/proc/stat").read_text().split(maxsplit=6)
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
+def itself(pid: int) -> tuple[float, float] | None:
+    """The most memory (MB) that a process has had, and its CPU seconds, children left out.
+
+    None when it is gone.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    peak = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    if not peak:  # ended, and not waited for yet
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    return int(peak[0].split()[1]) * 1024 / 1e6, ticks / os.sysconf("SC_CLK_TCK")
