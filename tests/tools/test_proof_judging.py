@@ -212,6 +212,16 @@ def test_a_race_that_shows_too_often_is_none() -> None:
     assert [row.held for row in series.race_rows(often, 1)] == [True, False]
 
 
+def test_of_several_cases_the_rarest_is_searched() -> None:
+    text = "regression: fails {} of {} with the series, 0 of {} without"
+    told = [
+        Finding(f"case {n} of {of}", (text.format(n, of, of),)) for n, of in ((8, 13), (10, 28))
+    ]
+    other = Finding("flaky on both: fails 1 of 50 with the series, 2 of 50 without", ())
+    assert series.rarest([other, *told]) == told[1]
+    assert series.rarest([other]) is None
+
+
 # ---------------------------------------------------------------- what is kept
 
 
