@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import kubernetes_validate
+import pytest
 import yaml
 
 from orchestrator import HOME
@@ -32,6 +34,16 @@ def test_the_slurm_script() -> None:
     assert re.search(r"^#SBATCH --array=", head, re.MULTILINE)  # before the first command
     command = text[text.index(" worker ") :].replace("\\\n", " ")
     check_command([word.strip('"') for word in command.split()])
+
+
+# The oldest that its own project still mended when the manifests were written, and a newer one.
+@pytest.mark.parametrize("version", ["1.33", "1.36"])
+def test_the_kubernetes_manifests_fit_the_schemas_of_their_kinds(version: str) -> None:
+    text = (FOLDER / "kubernetes.yaml").read_text()
+    for one in yaml.safe_load_all(text):
+        kubernetes_validate.validate(one, version, strict=True)
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(one | {"specs": {}}, version, strict=True)
 
 
 def test_the_kubernetes_manifests() -> None:

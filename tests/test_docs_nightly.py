@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,11 +193,27 @@ def test_the_units_are_right_by_systemd(tmp_path: Path) -> None:
     assert "Unknown key" in said()  # it looks, and says it without a status
 
 
-def test_the_gitlab_file_fits_its_schema() -> None:
-    file = CI / "nightly.gitlab-ci.yml"
-    argv = [tool("check-jsonschema"), "--builtin-schema", "vendor.gitlab-ci", file]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ("vendor.gitlab-ci", "nightly.gitlab-ci.yml"),
+        ("vendor.github-workflows", "nightly.yml"),
+        ("vendor.github-workflows", "pull-request.yml"),
+    ],
+)
+def test_ci_files_fit_their_schemas(schema: str, name: str, tmp_path: Path) -> None:
+    argv = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", schema]
+
+    def said(file: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*argv, file], capture_output=True, text=True, timeout=120, check=False
+        )
+
+    done = said(CI / name)
     assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / name
+    broken.write_text((CI / name).read_text() + "\njobs: 5\n")  # in both a job, and no number
+    assert said(broken).returncode == 1
 
 
 def test_the_workflows_pass_actionlint() -> None:
