@@ -16,7 +16,7 @@ from orchestrator.judge.retried import how_sure
 from orchestrator.judge.sequential import Decided
 from orchestrator.model.judging import Decision, ErrorRates
 from orchestrator.model.names import STAGES, Verdict
-from orchestrator.model.results import CaseResult, KernelRecord
+from orchestrator.model.results import BuildRecord, CaseResult, KernelRecord
 from orchestrator.model.spec import Cell, KernelSpec, Plan
 
 
@@ -25,7 +25,8 @@ class Subject:
     """A kernel that the case is run on: ``cell`` is the guest with the workloads to run.
 
     ``image_sha256`` is the image that the earlier run booted, empty where it booted none of this
-    kernel or another one is asked for; ``record`` is that run's record of the kernel.
+    kernel or another one is asked for; ``record`` is that run's record of the kernel, ``built``
+    that of its build.
     ``command`` is the QEMU command line of the earlier run.
     """
 
@@ -34,6 +35,7 @@ class Subject:
     image_sha256: str = ""
     record: KernelRecord | None = None
     command: str = ""
+    built: BuildRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from orchestrator.plan.explore import as_found, refuse_unknown
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.plan.selftests import named
 from orchestrator.runner.context import TESTED, Context, Event, Kernel
+from orchestrator.runner.rebuilt import what_differs
 from orchestrator.runner.stages import Stages
 
 
@@ -162,9 +163,12 @@ def _on(cell: Cell, kernel: KernelSpec) -> Cell:
 def told(subject: Subject, earlier: RunResult) -> Subject:
     """A subject with what the earlier run tells of it."""
     cell = subject.cell
-    shas = (b.image_sha256 for b in earlier.builds if b.id == cell.build.id)
+    built = next((b for b in earlier.builds if b.id == cell.build.id), None)
     commands = (c.qemu_command for c in earlier.cells if c.id == cell.id)
-    return replace(subject, image_sha256=next(shas, ""), command=next(commands, ""))
+    return replace(
+        subject, image_sha256=built.image_sha256 if built else "", command=next(commands, ""),
+        built=built,
+    )  # fmt: skip
 
 
 def _base(config: LabConfig, earlier: RunResult, tested: Subject) -> Subject | None:
@@ -259,6 +263,9 @@ def same_kernel(
             f"what was built now differs ({built.image_sha256[:12]}, "
             f"not {subject.image_sha256[:12]})"
         )
+        if subject.built is not None:
+            sources = subject.record.tree if subject.record is not None else ""
+            note += f" by {what_differs(subject.built, old, sources, built, kernel.tree.tree)}"
     return kernel, built, note
 
 
