@@ -390,9 +390,10 @@ static inline int look_files(struct run *run, struct finding *finding)
 		for (int k = 0; k < object->pages; k++)
 			if (pread(worker.files[i], data, mem_page(), (off_t)(k * mem_page())) !=
 				    (ssize_t)mem_page() || !page_holds(data, &object->bytes[k]))
-				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d", k, i,
+				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d, expected %d", k, i,
 					     data[differs(data, &object->bytes[k])],
-					     differs(data, &object->bytes[k]));
+					     differs(data, &object->bytes[k]),
+					     byte_of(&object->bytes[k], differs(data, &object->bytes[k])));
 	}
 	return 0;
 }
