@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which two steps of one process may be carried out at the same time: those of which the kernel promises that
+ * Which steps of one process may be carried out at the same time: those of which the kernel promises that
  * it is as if one came after the other.
  */
 #ifndef LAB_EXPLORE_RULES_RACE_H
@@ -62,10 +62,22 @@ static inline int race_single(const struct step *step)
 	return !(forms[step->op].fields & F_N) || step->n == 1;
 }
 
+/* Whether a step that moves pages has one of both its ranges in that of another, or the two meet. */
+static inline int race_between(const struct step *move, const struct step *other)
+{
+	int gap = move->at > move->to ? move->at - move->to : move->to - move->at;
+	int from = move->at < other->at + other->n && other->at < move->at + move->n;
+	int to = move->to < other->at + other->n && other->at < move->to + move->n;
+
+	return move->op == OP_MOVE && race_kind(other) == RACE_PAGES && (gap < move->n || (from && to));
+}
+
 /*
  * Whether two steps may be beside each other.  Two that go from page to page may meet in another order at each
- * page, which is no order of the two: so one of them has to be about one page.  Two that hold the lock for writing
- * wait for each other, and which mappings there were in between nobody saw.  A process forks in its first thread.
+ * page, which is no order of the two: so one of them has to be about one page.  UFFDIO_MOVE is about two at once, so
+ * that the other one must not go over both: it may be at the one before it, and at the other after it.  Two that hold
+ * the lock for writing wait for each other, and which mappings there were in between nobody saw.  A process forks
+ * in its first thread.
  */
 static inline int race_together(const struct step *first, const struct step *second)
 {
@@ -77,7 +89,31 @@ static inline int race_together(const struct step *first, const struct step *sec
 		return 0;
 	if (a == RACE_WHOLE && b == RACE_WHOLE)
 		return 0;
+	if (race_between(first, second) || race_between(second, first))
+		return 0;
 	return a != b || race_single(first) || race_single(second);
+}
+
+/*
+ * Whether a step may be beside so many others that are beside each other.  Each two of them may be.  Of three, one
+ * holds the lock or goes over several pages at most; the others are about a page, so that each comes to pass at a moment,
+ * and what those moments and the page of each say of before and after is one order.  With UFFDIO_MOVE, which ties two
+ * pages together, all are: else the one that goes over several could be before the first of the others at
+ * its page, which is before the second, which is before it at another page.  MADV_PAGEOUT unmaps what it took after it let go
+ * of the page's lock (shrink_folio_list()), which a third one could have done things to.
+ */
+static inline int race_beside(const struct step *others, int count, const struct step *step)
+{
+	int several = step->n > 1 && race_kind(step) == RACE_PAGES, moves = step->op == OP_MOVE, late = step->op == OP_PAGEOUT;
+
+	for (int i = 0; i < count; i++) {
+		if (!race_together(&others[i], step))
+			return 0;
+		several |= others[i].n > 1 && race_kind(&others[i]) == RACE_PAGES;
+		moves |= others[i].op == OP_MOVE;
+		late |= others[i].op == OP_PAGEOUT;
+	}
+	return count < 2 || (!late && !(several && moves));
 }
 
 #endif
