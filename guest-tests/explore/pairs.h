@@ -198,6 +198,25 @@ static inline int run_orders(struct run *run, const struct run *kept, const stru
 }
 
 /*
+ * An access that faulted may have left a page in an object behind of which nothing shows: where its mapping was moved
+ * or emptied, or where another fault mapped that page too (do_fault_around()).  Only one step at a time changes
+ * mappings, so that it was of the mapping before them or of the one behind them.
+ */
+static inline void race_faulted(struct model *model, const struct model *before, const struct race *race)
+{
+	for (int i = 0; i < race->count; i++) {
+		const struct step *step = &race->steps[i];
+		const struct page *was = &before->procs[step->proc].pages[step->at];
+		const struct page *is = &model->procs[step->proc].pages[step->at];
+
+		if (race->faults[i] && is_backed(was))
+			*object_has(model, was) |= YES;
+		if (race->faults[i] && is_backed(is))
+			*object_has(model, is) |= YES;
+	}
+}
+
+/*
  * Steps at the same time: what came of them has to be what comes of one after the other, in some order.  Where several
  * orders explain it and leave different things behind, or where the model does not know one of them and no other
  * explains it, the program is not judged any further.
@@ -238,6 +257,7 @@ static inline int run_together(struct run *run, const struct step *steps, int co
 	}
 	*run = fitting > 0 ? explained : kept;
 	run->looks = LOOKS;
+	race_faulted(&run->model, &kept.model, &race);
 	if (fitting <= 0 && !unknown)
 		return found(&result->finding, "order", "not one after the other; in this order: %.120s; in another: %.120s",
 			     findings[0].text, findings[1].text);
