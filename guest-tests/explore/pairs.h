@@ -45,16 +45,20 @@ static inline void unseen_mappings(struct process *proc, const struct step *step
  * Make one of two models that both fit what was seen: of each page whatever either has.  -1 where they hold
  * different bytes or mappings, of which the machine showed nothing.  How they number frames and objects is their own.
  */
-static inline int models_join(struct model *one, const struct model *other)
+static inline int models_join(struct model *one, struct model *other)
 {
 	for (int i = 0; i < PROCESSES * PAGES; i++) {
 		struct page *a = &one->procs[i / PAGES].pages[i % PAGES];
 		struct page b = other->procs[i / PAGES].pages[i % PAGES];
 
 		if (is_backed(a) != is_backed(&b) ||
-		    (is_backed(a) && !bytes_same(&one->objects[a->object].bytes[a->offset],
-						 &other->objects[b.object].bytes[b.offset])))
+		    (is_backed(a) && !bytes_same(object_bytes(one, a), object_bytes(other, &b))))
 			return -1;
+		if (is_backed(a)) {
+			uint8_t has = *object_has(other, &b);
+
+			*object_has(one, a) |= has;
+		}
 		a->may |= b.may;
 		a->own |= b.own;
 		a->wp |= b.wp;

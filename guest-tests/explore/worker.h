@@ -165,6 +165,7 @@ static inline void worker_do(const struct order *order, struct reply *reply)
 }
 
 struct other {
+	int actor;
 	struct order order;
 	struct reply reply;
 };
@@ -173,6 +174,7 @@ static void worker_other(void *what)
 {
 	struct other *other = what;
 
+	actor = other->actor;
 	worker_do(&other->order, &other->reply);
 }
 
@@ -184,6 +186,7 @@ static inline void worker_do_all(const struct order *order, struct reply *reply)
 	memset(others, 0, sizeof(others));
 	beside_begin(1 + order->others);
 	for (int i = 0; i < order->others; i++) {
+		others[i].actor = i + 1;
 		others[i].order.step = order->beside[i];
 		beside_start(i, worker_other, &others[i]);
 	}
@@ -225,7 +228,7 @@ static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 {
 	static const char zeros[65536];
 	struct sigaction trap = { .sa_handler = worker_trapped };
-	size_t room = PAGES * mem_page();
+	size_t room = (PAGES + ACTORS - 1) * mem_page();
 	pid_t pid;
 
 	for (int i = 0; i < PROCESSES; i++)

@@ -75,12 +75,21 @@ class World:
 
     def record(self, cell: Cell, name: str, find: Find) -> Ran:
         verdict = Verdict.FAIL if self.wrong else Verdict.PASS
-        case = CaseResult(f"{cell.id}:explore/steady:{name}", "explore/steady", name, verdict)
+        (spec,) = cell.workloads
+        case = CaseResult(f"{cell.id}:{spec.name}:{name}", spec.name, name, verdict)
         if self.wrong:
             case = replace(case, find=find, reason=f"steady.c:1: {find.rule}: {find.said}",
                            rerun=f"lab rerun x {case.id}")  # fmt: skip
         record = CellRecord(
-            cell.id, "v6.12", "default", "x86_64", "small", "tcg", verdict, 1.0, (case,)
+            cell.id,
+            "v6.12",
+            cell.build.config.name,
+            "x86_64",
+            "small",
+            "tcg",
+            verdict,
+            1.0,
+            (case,),
         )
         return Ran(record, cell)
 
@@ -262,3 +271,16 @@ def test_a_program_whose_allocations_fail_is_replayed_where_they_can(
     (cell,) = world.cells
     assert cell.build.config.name == "fails"
     assert cell.workloads[0].name == "explore/failing"
+
+
+@pytest.mark.parametrize(("mode", "config"), [("failing", "fails"), ("racing", "default")])
+def test_a_find_of_another_mode_is_rerun_where_it_was_found(
+    world: World, lab: Callable[..., Any], mode: str, config: str
+) -> None:
+    assert lab("explore", "-q", "--mode", mode).status == 1
+    case = f"v6.12/{config}/x86_64/small:explore/{mode}:mapping-remap-dontunmap"
+    done = lab("rerun", case, "--plain")
+    assert (done.status, done.out.splitlines()[-1]) == (1, f"{case}: fails again")
+    for cell in world.cells:
+        assert cell.workloads[0].name == f"explore/{mode}"
+        assert cell.build.config.name == config
