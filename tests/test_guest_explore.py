@@ -288,6 +288,11 @@ def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("0 move at=2 n=1 to=5 how=strict", "0 dontneed at=1 n=6"), 1),
         (("0 dontneed at=1 n=6", "0 move at=5 n=1 to=2 how=strict"), 1),
         (("0 dontneed at=1 n=3", "0 move at=2 n=1 to=5 how=strict", "0 read at=5 spot=0"), 2),
+        (("0 move at=3 n=2 to=13 how=holes", "0 move at=14 n=1 to=13 how=holes"), 1),
+        (("0 move at=3 n=1 to=14 how=holes", "0 move at=3 n=1 to=14 how=strict"), 1),
+        (("0 move at=3 n=1 to=14 how=holes", "0 move at=14 n=1 to=5 how=strict"), 2),
+        (("0 copy at=3 n=1 how=wp byte=1", "0 unregister at=3 n=1"), 1),
+        (("0 copy at=3 n=1 how=plain byte=1", "0 unregister at=3 n=1"), 2),
         (("0 move at=2 n=3 to=4 how=holes", "0 dontneed at=4 n=1"), 1),
         # Pageout unmaps later; another process, a failing allocation, and what lets go of its lock.
         (("0 pageout at=1 n=1", "0 poke at=1 spot=0 byte=1", "0 free at=1 n=1"), 2),
