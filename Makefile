@@ -5,7 +5,8 @@ PYTEST = .venv/bin/python -m pytest
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help run setup test lint unit slow guest fuzz lock test-latest bench proof-evidence proof-detection proof-clean \
-	proof-mm-ci proof-judging proof-coverage proof-tested
+	proof-mm-ci proof-judging proof-coverage proof-tested \
+	proof-explore
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -70,6 +71,9 @@ proof-coverage: setup
 
 proof-tested: setup
 	.venv/bin/python tools/proof_tested.py --write
+
+proof-explore: setup
+	.venv/bin/python tools/proof_explore.py --write
 
 proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write

@@ -213,3 +213,114 @@ def test_a_wrong_line_is_told(steady: Path, line: str, why: str) -> None:
     status, said = _run(steady, "--say", "-", text=f"{line}\n")
     assert status == 1
     assert f"-:1: {why}" in said
+
+
+_RACE = r"""
+#include "pairs.h"
+
+int main(int argc, char **argv)
+{
+	struct answer answers[ACTORS] = { 0 };
+	struct step steps[ACTORS];
+	const char *why = "";
+	int count = 0, order[ACTORS] = { 0, 1, 2 }, bare = 0, sequences = 0;
+	struct race race = { .steps = steps };
+
+	for (int i = 1; i < argc && count < ACTORS; i++) {
+		if (step_parse(argv[i], &steps[count], &why) != 1)
+			return 2;
+		if (count && !race_beside(steps, count, &steps[count]))
+			break;
+		race.answers[count] = &answers[count];
+		race.faults[count] = race_touch(&steps[count], &race.touch[count]);
+		count++;
+	}
+	race.count = count;
+	do {
+		struct sequence sequence;
+
+		bare++;
+		for (unsigned int gaps = 0; gaps < 1u << GAPS(count); gaps++) {
+			if (!sequence_of(&race, order, gaps, &sequence))
+				continue;
+			sequences++;
+			for (int i = 0; i < sequence.count; i++) {
+				const struct step *step = sequence.steps[i];
+
+				if (step >= steps && step < steps + count)
+					printf("%d", (int)(step - steps));
+				else /* a fault: */
+					printf("%c", 'a' + (int)(step - race.touch));
+			}
+			printf(" ");
+		}
+	} while (order_next(order, count));
+	printf("\n%d %d %d\n", count, bare, sequences);
+	return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("race")
+    (folder / "race.c").write_text(_RACE)
+    library = sorted((HOME / "guest-tests" / "lib").glob("*.c"))
+    subprocess.run(
+        ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-I", EXPLORE, "-I",
+         HOME / "guest-tests" / "lib", "-o", folder / "race", folder / "race.c", *library],
+        check=True, timeout=120,
+    )  # fmt: skip
+    return folder / "race"
+
+
+@pytest.mark.parametrize(
+    ("steps", "together"),
+    [
+        (("0 read at=1 spot=0", "0 poke at=1 spot=0 byte=1", "0 mprotect at=0 n=4 prot=r"), 3),
+        (("0 fork to=1", "0 dontneed at=0 n=4", "0 poke at=1 spot=0 byte=1"), 3),
+        (("0 read at=1 spot=0", "0 move at=2 n=1 to=5 how=strict", "0 dontneed at=2 n=1"), 3),
+        # One at most holds the lock for writing, one at most goes over several pages.
+        (("0 munmap at=0 n=1", "0 poke at=1 spot=0 byte=1", "0 munmap at=9 n=1"), 2),
+        (("0 dontneed at=0 n=4", "0 poke at=1 spot=0 byte=1", "0 free at=0 n=4"), 2),
+        (("0 munmap at=0 n=1", "0 munmap at=3 n=1"), 1),
+        # What moves is at two pages at once.
+        (("0 move at=2 n=1 to=5 how=strict", "0 dontneed at=1 n=6"), 1),
+        (("0 dontneed at=1 n=6", "0 move at=5 n=1 to=2 how=strict"), 1),
+        (("0 dontneed at=1 n=3", "0 move at=2 n=1 to=5 how=strict", "0 read at=5 spot=0"), 2),
+        (("0 move at=3 n=2 to=13 how=holes", "0 move at=14 n=1 to=13 how=holes"), 1),
+        (("0 move at=3 n=1 to=14 how=holes", "0 move at=3 n=1 to=14 how=strict"), 1),
+        (("0 move at=3 n=1 to=14 how=holes", "0 move at=14 n=1 to=5 how=strict"), 2),
+        (("0 copy at=3 n=1 how=wp byte=1", "0 unregister at=3 n=1"), 1),
+        (("0 copy at=3 n=1 how=plain byte=1", "0 unregister at=3 n=1"), 2),
+        (("0 move at=2 n=3 to=4 how=holes", "0 dontneed at=4 n=1"), 1),
+        # Pageout unmaps later; another process, a failing allocation, and what lets go of its lock.
+        (("0 pageout at=1 n=1", "0 poke at=1 spot=0 byte=1", "0 free at=1 n=1"), 2),
+        (("0 poke at=1 spot=0 byte=1", "0 fork to=1"), 1),
+        (("0 poke at=1 spot=0 byte=1", "1 dontneed at=1 n=1"), 1),
+        (("0 poke at=1 spot=0 byte=1", "0 dontneed at=1 n=1 fail=1"), 1),
+        (("0 poke at=1 spot=0 byte=1", "0 mlock at=1 n=1"), 1),
+    ],
+)  # fmt: skip
+def test_what_may_be_beside_what(race: Path, steps: tuple[str, ...], together: int) -> None:
+    done = subprocess.run([race, *steps], capture_output=True, text=True, timeout=30, check=True)
+    assert int(done.stdout.splitlines()[-1].split()[0]) == together
+
+
+def test_all_orders_are_thought_of_and_a_fault_before_each_other_step(race: Path) -> None:
+    def orders(*steps: str) -> tuple[list[str], str]:
+        done = subprocess.run(
+            [race, *steps], capture_output=True, text=True, timeout=30, check=True
+        )
+        told, counts = done.stdout.splitlines()
+        return told.split(), counts
+
+    poke, read, drop = "0 poke at=1 spot=0 byte=1", "0 read at=1 spot=0", "0 dontneed at=1 n=1"
+    assert orders(drop, "0 free at=1 n=1") == (["01", "10"], "2 2 2")
+    assert orders(poke, drop) == (["01", "10", "a10"], "2 2 3")
+    told, counts = orders(drop, poke, "0 free at=1 n=1")
+    assert counts == "3 6 14"
+    # The poke (1, its fault b) comes last: it had its page before either of the others, or both.
+    assert {"021", "b021", "0b21", "b0b21"} <= {*told}
+    assert orders(poke, read, drop)[1] == "3 6 28"
+    assert len(set(told)) == len(told)

@@ -80,6 +80,13 @@ static struct {
 /* Of each thread. */
 static __thread sigjmp_buf escape;
 static __thread volatile sig_atomic_t trapping;
+static __thread int actor; /* which of those at the same time it is, the first one 0 */
+
+/* What a thread copies from: the first one has as many pages as it likes, each of the others one behind them. */
+static inline char *source(void)
+{
+	return worker.source + (size_t)(actor ? PAGES + actor - 1 : 0) * mem_page();
+}
 
 static inline char *address(int page)
 {
@@ -221,7 +228,7 @@ static inline int worker_ioctl(const struct step *step, int *done)
 	struct uffdio_range range = { (uint64_t)(uintptr_t)address(step->at), step->n * mem_page() };
 	struct uffdio_register reg = { .range = range, .mode = step->how };
 	struct uffdio_copy copy = { .dst = range.start,
-				    .src = (uint64_t)(uintptr_t)worker.source,
+				    .src = (uint64_t)(uintptr_t)source(),
 				    .len = range.len,
 				    .mode = step->how ? UFFDIO_COPY_MODE_WP_ : 0 };
 	struct uffdio_zeropage_ zero = { .range = range };
@@ -243,7 +250,7 @@ static inline int worker_ioctl(const struct step *step, int *done)
 	case OP_WAKE:
 		return ioctl(worker.uffd, UFFDIO_WAKE, &range);
 	case OP_COPY:
-		memset(worker.source, step->byte, range.len);
+		memset(source(), step->byte, range.len);
 		result = ioctl(worker.uffd, UFFDIO_COPY, &copy);
 		bytes = copy.copied;
 		break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Two steps at the same time: what came of them has to be what comes of one after the other.
+ * Steps at the same time: what came of them has to be what comes of one after the other.
  */
 #ifndef LAB_EXPLORE_PAIRS_H
 #define LAB_EXPLORE_PAIRS_H
@@ -20,7 +20,7 @@ static inline int run_explained(struct run *run, const struct step *step, const 
 }
 
 /*
- * Between two steps at the same time nobody has looked which mappings there are.  Where they differ they are two,
+ * Between steps at the same time nobody has looked which mappings there are.  Where they differ they are two,
  * and where a step began or ended they are, unless the kernel merged them again, which it may have done or not.
  */
 static inline void unseen_mappings(struct process *proc, const struct step *step, int merged)
@@ -45,16 +45,20 @@ static inline void unseen_mappings(struct process *proc, const struct step *step
  * Make one of two models that both fit what was seen: of each page whatever either has.  -1 where they hold
  * different bytes or mappings, of which the machine showed nothing.  How they number frames and objects is their own.
  */
-static inline int models_join(struct model *one, const struct model *other)
+static inline int models_join(struct model *one, struct model *other)
 {
 	for (int i = 0; i < PROCESSES * PAGES; i++) {
 		struct page *a = &one->procs[i / PAGES].pages[i % PAGES];
 		struct page b = other->procs[i / PAGES].pages[i % PAGES];
 
 		if (is_backed(a) != is_backed(&b) ||
-		    (is_backed(a) && !bytes_same(&one->objects[a->object].bytes[a->offset],
-						 &other->objects[b.object].bytes[b.offset])))
+		    (is_backed(a) && !bytes_same(object_bytes(one, a), object_bytes(other, &b))))
 			return -1;
+		if (is_backed(a)) {
+			uint8_t has = *object_has(other, &b);
+
+			*object_has(one, a) |= has;
+		}
 		a->may |= b.may;
 		a->own |= b.own;
 		a->wp |= b.wp;
@@ -101,91 +105,184 @@ static inline int run_in_order(struct run *run, const struct step *const steps[]
 	return bad ? -1 : 0;
 }
 
-/* What explains two steps at the same time: the one before the other, or its fault, the other, and it. */
-#define ORDERS 4
+/* One order of steps at the same time: so many, and what came of each; the faults of accesses are steps of their own. */
+#define ORDER_MOST (ACTORS + (ACTORS - 1) * ACTORS / 2)
+struct sequence {
+	int count;
+	const struct step *steps[ORDER_MOST];
+	const struct answer *answers[ORDER_MOST];
+};
+
+/* Steps at the same time, and what each came to; touch is the fault of each that is an access. */
+struct race {
+	int count;
+	const struct step *steps;
+	const struct answer *answers[ACTORS];
+	struct step touch[ACTORS];
+	int faults[ACTORS];
+};
+
+/* How many faults there may be before the others are done: of the second one in an order one, of the third two. */
+#define GAPS(count) ((count) * ((count)-1) / 2)
 
 /*
- * Two steps at the same time: what came of them has to be what comes of one after the other, in this order or in
- * that.  Where several orders explain it and leave different things behind, or where the model does not know one of
- * them and no other explains it, the program is not judged any further.
+ * The steps in an order, with the faults that the bits of gaps say: the access at a place has had its page before any
+ * of those that come before it, and may have lost it again.  0 where there is no such fault.
  */
-static inline int run_pair(struct run *run, const struct step *first, const struct step *second)
+static inline int sequence_of(const struct race *race, const int *order, unsigned int gaps, struct sequence *sequence)
 {
-	static struct run kept, explained;
 	static const struct answer fine;
-	struct step touch[2];
-	int faults[2] = { race_touch(first, &touch[0]), race_touch(second, &touch[1]) };
-	struct reply reply;
-	const struct step *const steps[ORDERS][3] = {
-		{ first, second },
-		{ second, first },
-		{ &touch[0], second, first },
-		{ &touch[1], first, second },
-	};
-	const struct answer *const answers[ORDERS][3] = {
-		{ &reply.answer, &reply.second },
-		{ &reply.second, &reply.answer },
-		{ &fine, &reply.second, &reply.answer },
-		{ &fine, &reply.answer, &reply.second },
-	};
-	struct finding findings[ORDERS] = { 0 };
-	struct result *result = run->result;
-	int fitting = 0, apart = 0, unknown = 0;
 
-	if (model_ahead(&run->model, first).skip || model_ahead(&run->model, second).skip)
-		return RUN_SKIPPED;
-	kept = *run;
-	result->program.steps[result->program.count++] = *first;
-	result->program.steps[result->program.count] = *second;
-	result->program.steps[result->program.count++].beside = 1;
-	result->failed = result->program.count;
-	if (run_tell(run, first, second, &reply, &result->finding))
-		return RUN_FINDING;
-	if (first->op == OP_FORK && reply.child > 0)
-		kept.subjects[first->to] = subject_of(reply.child);
-	/* A glance, mostly, tells which order it was; where it is none there may be more to see later. */
-	for (int looks = 1; looks <= LOOKS && !fitting; looks += LOOKS - 1) {
-		for (int order = 0; order < ORDERS; order++) {
-			/* A fault alone is thought of only where the whole access does not explain it. */
-			if (order >= 2 && (fitting || !faults[order - 2]))
+	sequence->count = 0;
+	for (int place = 0; place < race->count; place++) {
+		for (int later = place + 1; later < race->count; later++) {
+			if (!(gaps >> (GAPS(later) + place) & 1))
 				continue;
-			*run = kept;
-			run->looks = looks;
-			if (run_in_order(run, steps[order], answers[order], 2 + (order >= 2), &findings[order])) {
-				unknown |= order < 2 && !strcmp(findings[order].rule, "unknown");
-				continue;
-			}
-			if (!fitting++)
-				explained = *run;
-			else
-				apart |= models_join(&explained.model, &run->model);
+			if (!race->faults[order[later]])
+				return 0;
+			sequence->steps[sequence->count] = &race->touch[order[later]];
+			sequence->answers[sequence->count++] = &fine;
 		}
+		sequence->steps[sequence->count] = &race->steps[order[place]];
+		sequence->answers[sequence->count++] = race->answers[order[place]];
 	}
-	*run = fitting ? explained : kept;
-	run->looks = LOOKS;
-	if (!fitting && !unknown)
-		return found(&result->finding, "order", "not one after the other; in this order: %.120s; in the other: %.120s",
-			     findings[0].text, findings[1].text);
-	result->failed = 0;
-	result->carried += fitting ? 2 : 0;
-	return fitting && !apart ? RUN_DONE : RUN_PARTLY;
+	return 1;
 }
 
-/* A step of a program that is drawn, with another one beside it where there is one that may be. */
-static inline int run_racing(struct run *run, const struct step *step, struct drawing *drawing)
+/* The next order of so many, as a dictionary has them; 0 behind the last one. */
+static inline int order_next(int *order, int count)
 {
-	struct step second;
+	int at = count - 2, other = count - 1, kept;
 
-	for (int tries = 0; tries < 20 && race_kind(step) != RACE_NEVER; tries++) {
-		second = draw_step(drawing, &run->model);
-		if (race_together(step, &second)) {
-			int came = run_pair(run, step, &second);
+	while (at >= 0 && order[at] > order[at + 1])
+		at--;
+	if (at < 0)
+		return 0;
+	while (order[other] < order[at])
+		other--;
+	kept = order[at];
+	order[at] = order[other];
+	order[other] = kept;
+	for (int i = at + 1, k = count - 1; i < k; i++, k--) {
+		kept = order[i];
+		order[i] = order[k];
+		order[k] = kept;
+	}
+	return 1;
+}
 
-			if (came != RUN_SKIPPED)
-				return came;
+/*
+ * All orders, with some faults or with none, against what came of it: how many fit, of which explained is what any of
+ * them leaves; -1 where nothing fits, and of one the model does not know what it comes to.  *apart: they leave different things.
+ */
+static inline int run_orders(struct run *run, const struct run *kept, const struct race *race, unsigned int gaps,
+			     struct run *explained, int *apart, struct finding findings[2])
+{
+	int order[ACTORS] = { 0, 1, 2 }, fitting = 0, unknown = 0, first = 1;
+	struct finding finding;
+	struct sequence sequence;
+
+	do {
+		if (!sequence_of(race, order, gaps, &sequence))
+			continue;
+		*run = *kept;
+		finding = (struct finding){ 0 };
+		if (run_in_order(run, sequence.steps, sequence.answers, sequence.count, &finding)) {
+			unknown |= !strcmp(finding.rule, "unknown");
+			if (!gaps)
+				findings[!first] = finding;
+			first = 0;
+		} else if (!fitting++) {
+			*explained = *run;
+		} else {
+			*apart |= models_join(&explained->model, &run->model);
+		}
+	} while (order_next(order, race->count));
+	return fitting ? fitting : unknown ? -1 : 0;
+}
+
+/*
+ * An access that faulted may have left a page in an object behind of which nothing shows: where its mapping was moved
+ * or emptied, or where another fault mapped that page too (do_fault_around()).  Only one step at a time changes
+ * mappings, so that it was of the mapping before them or of the one behind them.
+ */
+static inline void race_faulted(struct model *model, const struct model *before, const struct race *race)
+{
+	for (int i = 0; i < race->count; i++) {
+		const struct step *step = &race->steps[i];
+		const struct page *was = &before->procs[step->proc].pages[step->at];
+		const struct page *is = &model->procs[step->proc].pages[step->at];
+
+		if (race->faults[i] && is_backed(was))
+			*object_has(model, was) |= YES;
+		if (race->faults[i] && is_backed(is))
+			*object_has(model, is) |= YES;
+	}
+}
+
+/*
+ * Steps at the same time: what came of them has to be what comes of one after the other, in some order.  Where several
+ * orders explain it and leave different things behind, or where the model does not know one of them and no other
+ * explains it, the program is not judged any further.
+ */
+static inline int run_together(struct run *run, const struct step *steps, int count)
+{
+	static struct run kept, explained;
+	struct race race = { .count = count, .steps = steps };
+	struct finding findings[2] = { 0 };
+	struct result *result = run->result;
+	int fitting = 0, apart = 0, unknown = 0;
+	struct reply reply;
+
+	for (int i = 0; i < count; i++) {
+		if (model_ahead(&run->model, &steps[i]).skip)
+			return RUN_SKIPPED;
+		race.answers[i] = i ? &reply.beside[i - 1] : &reply.answer;
+		race.faults[i] = race_touch(&steps[i], &race.touch[i]);
+	}
+	kept = *run;
+	for (int i = 0; i < count; i++) {
+		result->program.steps[result->program.count] = steps[i];
+		result->program.steps[result->program.count++].beside = i > 0;
+	}
+	result->failed = result->program.count;
+	if (run_tell(run, steps, count - 1, &reply, &result->finding))
+		return RUN_FINDING;
+	if (steps->op == OP_FORK && reply.child > 0)
+		kept.subjects[steps->to] = subject_of(reply.child);
+	/* A glance, mostly, tells which order it was; where it is none there may be more to see later. */
+	for (int looks = 1; looks <= LOOKS && fitting <= 0; looks += LOOKS - 1) {
+		kept.looks = looks;
+		/* A fault alone is thought of only where the whole access does not explain it. */
+		for (unsigned int gaps = 0; gaps < 1u << GAPS(count) && fitting <= 0; gaps++) {
+			fitting = run_orders(run, &kept, &race, gaps, &explained, &apart, findings);
+			unknown |= fitting < 0;
 		}
 	}
-	return run_step(run, step);
+	*run = fitting > 0 ? explained : kept;
+	run->looks = LOOKS;
+	race_faulted(&run->model, &kept.model, &race);
+	if (fitting <= 0 && !unknown)
+		return found(&result->finding, "order", "not one after the other; in this order: %.120s; in another: %.120s",
+			     findings[0].text, findings[1].text);
+	result->failed = 0;
+	result->carried += fitting > 0 ? count : 0;
+	return fitting > 0 && !apart ? RUN_DONE : RUN_PARTLY;
+}
+
+/* A step of a program that is drawn, with one or two beside it where there are some that may be. */
+static inline int run_racing(struct run *run, const struct step *step, struct drawing *drawing)
+{
+	struct step steps[ACTORS] = { *step };
+	int count = 1, wanted = 2 + (int)roll(&drawing->dice, ACTORS - 1), came;
+
+	for (int tries = 0; tries < 20 * (wanted - 1) && count < wanted && race_kind(step) != RACE_NEVER; tries++) {
+		steps[count] = draw_step(drawing, &run->model);
+		if (race_beside(steps, count, &steps[count]) && !model_ahead(&run->model, &steps[count]).skip)
+			count++;
+	}
+	came = count > 1 ? run_together(run, steps, count) : RUN_SKIPPED;
+	return came == RUN_SKIPPED ? run_step(run, step) : came;
 }
 
 #endif

@@ -8,7 +8,7 @@
 #include "pairs.h"
 #include "run.h"
 
-/* How the steps of a program are carried out: one after the other, with allocations that fail, or in pairs. */
+/* How the steps of a program are carried out: one after the other, with allocations that fail, or at once. */
 enum mode { MODE_STEADY, MODE_FAILING, MODE_RACING };
 
 /*
@@ -30,6 +30,18 @@ static inline int run_failing(struct run *run, const struct step *step, struct d
 		came = run_step(run, &one);
 	}
 	return came;
+}
+
+/* How many steps of a program are at the same time, from this one on. */
+static inline int program_together(const struct program *program, int at)
+{
+	const struct step *steps = &program->steps[at];
+	int count = 1;
+
+	while (!steps->beside && count < ACTORS && at + count < program->count && steps[count].beside &&
+	       race_beside(steps, count, &steps[count]))
+		count++;
+	return count;
 }
 
 /*
@@ -54,14 +66,12 @@ static inline void run_program(struct result *result, const struct program *prog
 	run.subjects[0] = subject_of(worker_start(can, group_enter));
 	for (int i = 0; came != RUN_FINDING && came != RUN_PARTLY && i < (program ? program->count : count); i++) {
 		if (program) {
-			const struct step *now = &program->steps[i], *next = now + 1;
+			const struct step *now = &program->steps[i];
+			int together = program_together(program, i);
 
-			if (i + 1 < program->count && next->beside && !now->beside && race_together(now, next)) {
-				came = run_pair(&run, now, next);
-				i += came != RUN_SKIPPED;
-			} else {
-				came = run_step(&run, now);
-			}
+			came = together > 1 ? run_together(&run, now, together) : run_step(&run, now);
+			if (together > 1)
+				i += came != RUN_SKIPPED ? together - 1 : 0;
 			continue;
 		}
 		/* What makes no sense here is drawn anew. */

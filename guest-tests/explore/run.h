@@ -254,9 +254,9 @@ static inline int run_hear(int end, pid_t pid, struct reply *reply, struct findi
 	return found(finding, "hang", "the step did not come back within %d s", ANSWER_DEADLINE_MS / 1000);
 }
 
-/* second is what is done beside it, or NULL. */
-static inline int run_tell(struct run *run, const struct step *step, const struct step *second,
-			   struct reply *reply, struct finding *finding)
+/* Tell the first of the steps to its process, with so many of them beside it; what it says of them. */
+static inline int run_tell(struct run *run, const struct step *step, int others, struct reply *reply,
+			   struct finding *finding)
 {
 	struct subject *subject = &run->subjects[step->proc];
 	struct order order = { .step = *step, .other = step_has_other(step) ? run->subjects[step->to].pid : 0 };
@@ -264,10 +264,8 @@ static inline int run_tell(struct run *run, const struct step *step, const struc
 	struct reply ready;
 	char path[64];
 
-	if (second) {
-		order.paired = 1;
-		order.second = *second;
-	}
+	order.others = others;
+	memcpy(order.beside, step + 1, (size_t)others * sizeof(*step));
 	memset(reply, 0, sizeof(*reply));
 	if (step->op == OP_CLEAR_DIRTY) {
 		snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)subject->pid);
@@ -345,7 +343,7 @@ static inline int run_step(struct run *run, const struct step *step)
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
 	finding->process = step->proc;
 	note_before(run);
-	if (run_tell(run, step, NULL, &reply, finding))
+	if (run_tell(run, step, 0, &reply, finding))
 		return RUN_FINDING;
 	result->err[result->failed - 1] = reply.answer.err;
 	if (reply.failed && (reply.answer.err ? !is_allowed(&before, reply.answer.err) || fail_ambiguous(&before) :
@@ -390,9 +388,10 @@ static inline int look_files(struct run *run, struct finding *finding)
 		for (int k = 0; k < object->pages; k++)
 			if (pread(worker.files[i], data, mem_page(), (off_t)(k * mem_page())) !=
 				    (ssize_t)mem_page() || !page_holds(data, &object->bytes[k]))
-				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d", k, i,
+				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d, expected %d", k, i,
 					     data[differs(data, &object->bytes[k])],
-					     differs(data, &object->bytes[k]));
+					     differs(data, &object->bytes[k]),
+					     byte_of(&object->bytes[k], differs(data, &object->bytes[k])));
 	}
 	return 0;
 }

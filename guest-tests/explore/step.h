@@ -20,6 +20,7 @@
 #define SPOTS 4 /* bytes of a page that have a value of their own, a quarter of a page apart */
 #define FILES 2 /* memfds, which every process has open */
 #define STEPS_MAX 400
+#define ACTORS 3 /* steps at the same time, at most */
 
 enum op {
 	OP_MMAP,
@@ -95,7 +96,7 @@ struct step {
 	uint8_t byte, spot;
 	uint8_t how; /* a choice of this step's, see below */
 	uint8_t file, from; /* a memfd, and a page of it */
-	uint8_t beside; /* carried out at the same time as the step before */
+	uint8_t beside; /* carried out at the same time as the step before, and those which that is beside */
 	uint8_t fail; /* which of its allocations fails, from 1; 0 none */
 };
 

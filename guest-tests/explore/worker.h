@@ -26,13 +26,13 @@
 struct order {
 	struct step step;
 	pid_t other;
-	int paired; /* with this one beside it: */
-	struct step second;
+	int others; /* so many beside it: */
+	struct step beside[ACTORS - 1];
 };
 
 /* What a worker says of a step. */
 struct reply {
-	struct answer answer, second;
+	struct answer answer, beside[ACTORS - 1];
 	pid_t child;
 	int failed; /* an allocation was made to fail */
 	uint8_t seen[PAGES]; /* what a scan told of each page */
@@ -164,16 +164,37 @@ static inline void worker_do(const struct order *order, struct reply *reply)
 		reply->answer.err = errno;
 }
 
-struct second {
+struct other {
+	int actor;
 	struct order order;
 	struct reply reply;
 };
 
-static void worker_second(void *what)
+static void worker_other(void *what)
 {
-	struct second *second = what;
+	struct other *other = what;
 
-	worker_do(&second->order, &second->reply);
+	actor = other->actor;
+	worker_do(&other->order, &other->reply);
+}
+
+/* A step, and others at the same time. */
+static inline void worker_do_all(const struct order *order, struct reply *reply)
+{
+	static struct other others[ACTORS - 1];
+
+	memset(others, 0, sizeof(others));
+	beside_begin(1 + order->others);
+	for (int i = 0; i < order->others; i++) {
+		others[i].actor = i + 1;
+		others[i].order.step = order->beside[i];
+		beside_start(i, worker_other, &others[i]);
+	}
+	beside_meet();
+	worker_do(order, reply);
+	beside_end();
+	for (int i = 0; i < order->others; i++)
+		reply->beside[i] = others[i].reply.answer;
 }
 
 static void worker_loop(int self)
@@ -188,16 +209,8 @@ static void worker_loop(int self)
 		int armed = fault_arm(step.fail);
 
 		memset(&reply, 0, sizeof(reply));
-		if (order.paired) {
-			static struct second second;
-
-			memset(&second, 0, sizeof(second));
-			second.order.step = order.second;
-			beside_start(worker_second, &second);
-			beside_meet();
-			worker_do(&order, &reply);
-			beside_end();
-			reply.second = second.reply.answer;
+		if (order.others) {
+			worker_do_all(&order, &reply);
 		} else if (step.op != OP_EXIT) {
 			worker_do(&order, &reply);
 		}
@@ -215,7 +228,7 @@ static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 {
 	static const char zeros[65536];
 	struct sigaction trap = { .sa_handler = worker_trapped };
-	size_t room = PAGES * mem_page();
+	size_t room = (PAGES + ACTORS - 1) * mem_page();
 	pid_t pid;
 
 	for (int i = 0; i < PROCESSES; i++)

@@ -21,7 +21,15 @@ from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_OK, UserError
 from orchestrator.model.formats import counted
 from orchestrator.model.spec import Plan, WorkloadSpec
-from orchestrator.plan.explore import MODES, REPLAY, exploring, replaying
+from orchestrator.plan.explore import (
+    MODES,
+    REPLAY,
+    configs_for,
+    exploring,
+    mode_of,
+    refuse_unable,
+    replaying,
+)
 from orchestrator.plan.matrix import Selection, make_plan
 from orchestrator.results import corpus
 
@@ -79,8 +87,16 @@ def _plan(selection: Selection, mode: str, places: Places) -> Plan:
     if selection.workloads:
         raise click.UsageError("--workload: lab explore has its own, --mode says which")
     config = load(places)
-    chosen = replace(received(in_tree(selection, places), places), workloads=(MODES[mode],))
-    return exploring(make_plan(config, chosen, tuple(ARCHES)), mode)
+    try:
+        chosen = replace(
+            received(in_tree(selection, places), places), workloads=(MODES[mode],),
+            configs=configs_for(mode, config, selection.configs),
+        )  # fmt: skip
+        plan = make_plan(config, chosen, tuple(ARCHES))
+        refuse_unable(plan, mode, config)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    return exploring(plan, mode)
 
 
 def _explore(selection: Selection, options: Options, how: ExploreOptions) -> int:
@@ -89,7 +105,9 @@ def _explore(selection: Selection, options: Options, how: ExploreOptions) -> int
     places = find_places(anywhere=selection.source is not None)
     plan = _plan(selection, how.mode, places)
     folder = how.corpus or places.cache.corpus
-    programs = corpus.read(folder)
+    # A kernel that cannot have allocations fail would skip what does.
+    kept = corpus.read(folder)
+    programs = tuple(one for one in kept if mode_of(one[1], how.mode) == how.mode)
     seed = secrets.randbits(32) if how.seed is None else how.seed
 
     def carry_out(given: RunOptions, listener: Listener) -> Done:
@@ -113,7 +131,7 @@ def _replay(file: Path, selection: Selection, options: Options, how: ExploreOpti
 
     name, lines = corpus.read_file(file)
     places = find_places(anywhere=selection.source is not None)
-    plan = _plan(selection, how.mode, places)
+    plan = _plan(selection, mode_of(lines, how.mode), places)
 
     def one(spec: WorkloadSpec) -> WorkloadSpec:
         return replaying(spec, [(REPLAY, lines)])

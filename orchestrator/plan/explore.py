@@ -8,12 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.model.errors import UserError
+from orchestrator.model.finds import FAIL, parse_program
 from orchestrator.model.results import CaseResult
-from orchestrator.model.spec import Cell, Plan, WorkloadSpec
+from orchestrator.model.spec import Cell, ConfigSpec, LabConfig, Plan, WorkloadSpec
 
 #: The workload of each mode.  A mode more is a line here, and a program in ``guest-tests/explore``
 #: that knows the options of ``steady.c``.
-MODES = {"steady": "explore/steady"}
+MODES = {"steady": "explore/steady", "failing": "explore/failing", "racing": "explore/racing"}
+#: The mode whose kernels must be able to have allocations fail.
+FAILING = "failing"
 #: What the case of `lab explore replay` is called.
 REPLAY = "replay"
 #: So long a guest explores before a fresh one takes its place (s of the guest's clock).
@@ -52,6 +55,62 @@ def exploring(plan: Plan, mode: str) -> Plan:
         plan, cells=tuple(replace(cell, fresh_guests=True) for cell in cells), time_budget=None,
         spend_budget=False,
     )  # fmt: skip
+
+
+def mode_of(program: Iterable[str], mode: str) -> str:
+    """The mode in which a program is carried out: where allocations fail in it, that one.
+
+    :param mode: in which it is where nothing speaks against it.
+    """
+    return FAILING if any(FAIL in step.fields for step in parse_program(program)) else mode
+
+
+def configs_for(mode: str, config: LabConfig, asked: Sequence[str]) -> tuple[str, ...]:
+    """The configs of an exploration: what was asked for, else one that the mode can do with.
+
+    :param asked: of the command line; empty leaves it to the profile where any config will do.
+    :raises UserError: when lab.yaml has none that will do.
+    :raises OSError: when a fragment cannot be read.
+    """
+    wanted = _symbols(mode, config)
+    if asked or not wanted:
+        return tuple(asked)
+    able = next((one.name for one in config.configs if not _missing(one, wanted)), None)
+    if able is None:
+        raise UserError(
+            f"--mode {mode} needs a kernel with {', '.join(wanted)}, and no config of lab.yaml has "
+            "them", "add a config with the fragment fault-injection (docs/configs.md)",
+        )  # fmt: skip
+    return (able,)
+
+
+def refuse_unable(plan: Plan, mode: str, config: LabConfig) -> None:
+    """See that each kernel of a plan is configured for what a mode does.
+
+    :raises UserError: when one is not.
+    :raises OSError: when a fragment cannot be read.
+    """
+    wanted = _symbols(mode, config)
+    for build in plan.builds:
+        if missing := _missing(build.config, wanted):
+            raise UserError(
+                f"--mode {mode}: config {build.config.name} has no {', '.join(missing)}",
+                "leave --config out, or name one with the fragment fault-injection",
+            )
+
+
+def _symbols(mode: str, config: LabConfig) -> tuple[str, ...]:
+    """The Kconfig symbols that the workload of a mode needs."""
+    return tuple(need for spec in config.workloads if spec.name == MODES[mode]
+                 for need in spec.needs if need.startswith("CONFIG_"))  # fmt: skip
+
+
+def _missing(config: ConfigSpec, symbols: Iterable[str]) -> list[str]:
+    """Those of the symbols that neither a config's fragments nor its .config switch on."""
+    files = (*config.fragments, *([config.full] if config.full else []))
+    lines = {line.strip() for path in files
+             for line in path.read_text("utf-8", errors="replace").splitlines()}  # fmt: skip
+    return [symbol for symbol in symbols if f"{symbol}=y" not in lines]
 
 
 def share(seconds: float, cells: Sequence[Cell], cores: int) -> float:

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from orchestrator.model.finds import FAIL, Find, Step, parse_program
 from orchestrator.report.reproducer_checks import RULES, Check, code_of
 from orchestrator.report.reproducer_steps import (
+    FIRST,
     FREE,
     FROM_OUTSIDE,
+    LETS_GO,
     NEEDS,
     PARTS,
     STEPS,
@@ -30,13 +32,23 @@ _WIDTH = 100
 _INCLUDES = (
     "errno.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "signal.h", "sys/mman.h", "unistd.h",
 )  # fmt: skip
-_CLOSES = "\n\tif (uffd >= 0)\n\t\tclose(uffd);\n\tuffd = -1;"
 _MORE_INCLUDES = {
     "uffd": ("fcntl.h", "linux/userfaultfd.h", "sys/ioctl.h", "sys/syscall.h"),
     "try": ("setjmp.h",),
     "entry": ("fcntl.h",),
     "clear": ("fcntl.h",),
     "byte": ("fcntl.h",),
+    "files": ("fcntl.h",),
+    "vfork": ("sched.h", "setjmp.h", "sys/wait.h"),
+    "vm-read": ("sys/uio.h",),
+    "vm-write": ("sys/uio.h",),
+    "process-madvise": ("sys/syscall.h", "sys/uio.h"),
+    "pagemap-scan": ("fcntl.h", "sys/ioctl.h"),
+    "ring": ("sys/syscall.h",),
+    "pin": ("sys/uio.h",),
+    "pipe": ("fcntl.h",),
+    "vmsplice": ("sys/uio.h",),
+    "group": ("fcntl.h", "sys/stat.h"),
     "processes": ("sched.h", "sys/prctl.h", "sys/socket.h", "sys/syscall.h", "sys/wait.h"),
 }
 
@@ -80,7 +92,7 @@ class _File:
         self.several = (
             check.apart
             or any(step.process for step in steps)
-            or any(step.name in ("fork", "exit", "kill") for step in steps)
+            or any(step.name in ("fork", "exit", "kill", "reclaim") for step in steps)
         )
         self.looks = any(find.before) and any(step.name in FREE for step in steps)
         self.parts = self._parts()
@@ -129,13 +141,15 @@ class _File:
         names = {step.name for step in self.steps}
         features = ["UFFD_FEATURE_PAGEFAULT_FLAG_WP"] if self._protects() else []
         features += ["(1 << 16) /* UFFD_FEATURE_MOVE */"] if "move" in names else []
+        features += ["(1 << 14) /* UFFD_FEATURE_POISON */"] if "poison" in names else []
+        features += ["(1 << 10) /* UFFD_FEATURE_MINOR_SHMEM */"] if "continue" in names else []
         has = set(self.parts)
         results = [name for name in ("value", "done") if name in has]
         fill = {
             " | @FEATURES@": f" | {' | '.join(features)}" if features else "",
             "@RESULTS@": "".join(f"\n\t\treply.{name} = {name};" for name in results),
             "@HEARD@": "".join(f"\n\t{name} = reply.{name};" for name in results),
-            "@CLOSES@": _CLOSES if "uffd" in has else "",
+            "@CLOSES@": "".join(f"\n\t{text}" for part, text in LETS_GO.items() if part in has),
         }
         text = PARTS[part]
         for mark, value in fill.items():
@@ -146,7 +160,8 @@ class _File:
         """Whether a step needs userfaultfd's write protection."""
         said = {(step.name, word) for step in self.steps
                 for word in step.fields.get("how", "").split("+")}  # fmt: skip
-        telling = {("userfaultfd", "markers"), ("register", "wp"), ("copy", "wp")}
+        telling = {("userfaultfd", "markers"), ("userfaultfd", "async"), ("register", "wp"),
+                   ("copy", "wp")}  # fmt: skip
         names = {step.name for step in self.steps}
         return bool(said & telling) or bool(names & {"writeprotect", "unprotect"})
 
@@ -192,15 +207,18 @@ class _File:
         if "try" in has:
             yield "\tsignal(SIGSEGV, trapped);"
             yield "\tsignal(SIGBUS, trapped);"
-        first = dict.fromkeys((*self.check.first, *(["know_frames();"] if self.looks else [])))
-        yield from (f"\t{call}" for call in first)
+        begin = [FIRST[part] for part in self.parts if part in FIRST]
+        begin += [*self.check.first, *(["know_frames();"] if self.looks else [])]
+        yield from (f"\t{call}" for call in dict.fromkeys(begin))
         if self.several:
             yield "\tfor (int i = 0; i < 4; i++)"
             yield "\t\tif (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends[i]))"
             yield '\t\t\tunsure("no socketpair");'
             yield "\tpid[0] = fork();"
-            yield "\tif (!pid[0])"
+            yield "\tif (!pid[0]) {"
+            yield from (["\t\tenter_group();"] if "group" in has else [])
             yield "\t\tserve(0);"
+            yield "\t}"
             yield "\thear(0);"
         last = len(self.steps)
         for number in range(1, last):

@@ -37,10 +37,11 @@ class Check:
 _SIGNALS = ("SIGSEGV", "SIGBUS")
 # The states of look.h by the letters of the part "letter".
 _LETTERS = {"none": ".", "zero-page": "z", "present": "p", "swapped": "s", "marker": "m",
-            "shared-present": "h"}  # fmt: skip
+            "shared-present": "h", "poison": "x", "guard": "g"}  # fmt: skip
 # The flags of smaps by the words of attr_text() in look.h; of the two of a lock the first decides.
 _FLAGS = {"shared": "sh", "hugepage": "hg", "nohugepage": "nh", "missing": "um", "wp": "uw",
-          "dontfork": "dc", "wipeonfork": "wf", "mergeable": "mg"}  # fmt: skip
+          "minor": "ui", "dontfork": "dc", "wipeonfork": "wf", "mergeable": "mg"}  # fmt: skip
+_MEMFDS = {"memfd0": "explore-a", "memfd1": "explore-b"}
 
 
 def code_of(name: str) -> str:
@@ -111,6 +112,8 @@ def _bytes(find: Find, _last: Step) -> Check:
 
 
 def _mapping(find: Find, _last: Step) -> Check:
+    if "of its memfd" in find.said:
+        return _offset(find)
     match = _match(r"page (\d+): its mapping is [\w -]+, expected ([\w -]+)", find)
     at, words = match[1], match[2].split()
     want: list[str] = []
@@ -124,7 +127,7 @@ def _mapping(find: Find, _last: Step) -> Check:
             want += ["lo", "lf"]
         elif word in _FLAGS:
             want.append(_FLAGS[word])
-        elif word not in ("none", "unmapped"):
+        elif word not in ("none", "unmapped", *_MEMFDS):
             raise NotTold(f"what smaps shows of a mapping that is {word!r} is not known here")
     told, nul = " ".join(want), "\\0"
     mapped = "!*is" if words != ["unmapped"] else "!!*is"
@@ -134,9 +137,57 @@ def _mapping(find: Find, _last: Step) -> Check:
          # Each flag is a string of its own in this one.
          f'for (const char *flag = "{nul.join(look)}{nul}"; *flag; flag += 3)',
          f'\twrong |= !strstr(is, flag) != !strstr("{told}", flag);',
+         *_backing(find, words),
          f'printf("page {at}: smaps has \\"%.*s\\"; expected of these {match[2]} ({told})\\n",',
          '       (int)strcspn(is, "\\n"), is);'),
         ("flags", "line"),
+    )  # fmt: skip
+
+
+def _backing(find: Find, words: list[str]) -> list[str]:
+    """The lines that hold what a mapping is of, where a memfd is in question."""
+    if "memfd" not in find.said:
+        return []
+    name = next((name for word, name in _MEMFDS.items() if word in words), "")
+    no = "!" if name else "!!"
+    return [f'wrong |= {no}strstr(mapping, "/memfd:{name}");']
+
+
+def _offset(find: Find) -> Check:
+    match = _match(r"page (\d+) maps page \d+ of its memfd, expected (\d+)", find)
+    at, want = match[1], match[2]
+    return Check(
+        f"page {at} maps page {want} of its memfd",
+        (f'if (!*flags({find.process}, {at}) || !strstr(mapping, "/memfd:explore-"))',
+         '\tunsure("the page maps no memfd");',
+         f"is = (int)(offset / page + ((uintptr_t)at({at}) - begins) / page);",
+         f"wrong = is != {want};",
+         f'printf("page {at} maps page %d; expected {want}\\n", is);'),
+        ("flags", "is"),
+    )  # fmt: skip
+
+
+def _file(find: Find, _last: Step) -> Check:
+    if "bytes long" in find.said:
+        match = _match(r"memfd (\d) is \d+ bytes long, expected (\d+) pages", find)
+        return Check(
+            f"memfd {match[1]} is {match[2]} pages long",
+            (f"is = (int)(lseek(memfd[{match[1]}], 0, SEEK_END) / (off_t)page);",
+             f"wrong = is != {match[2]};",
+             f'printf("memfd {match[1]} has %d pages; expected {match[2]}\\n", is);'),
+            ("files", "is"),
+        )  # fmt: skip
+    match = _match(r"page (\d+) of memfd (\d) has byte \d+ at offset (\d+), expected (\d+)", find)
+    at, memfd, offset, byte = match.groups()
+    return Check(
+        f"page {at} of memfd {memfd} holds {byte} at offset {offset}",
+        ("unsigned char byte = 0;",
+         f"if (pread(memfd[{memfd}], &byte, 1, {at} * page + {offset}) != 1)",
+         '\tunsure("the memfd cannot be read");',
+         f"wrong = byte != {byte};",
+         f'printf("page {at} of memfd {memfd} holds %d at offset {offset}; expected {byte}\\n", '
+         "byte);"),
+        ("files",),
     )  # fmt: skip
 
 
@@ -294,7 +345,7 @@ RULES: dict[str, _Rule] = {
     "frame": _cannot(
         "where each page lay before it was moved, only who looked after every step can know"
     ),
-    "file": _cannot("what is held against a memfd has no C text yet"),
+    "file": _file,
     "scan": _cannot("what PAGEMAP_SCAN answers has no C text yet"),
     "unreadable": _cannot("the page could not be read at all, and of that there is no expectation"),
     **{rule: _cannot("it ended the process or never came back, which no file can tell of itself")

@@ -36,6 +36,13 @@ _MAP = {"private": "MAP_PRIVATE", "shared": "MAP_SHARED", "populate": "MAP_POPUL
         "noreserve": "MAP_NORESERVE"}  # fmt: skip
 
 
+_FILE_WORDS = {
+    "private": "MAP_PRIVATE", "shared": "MAP_SHARED",
+    "private+populate": "MAP_PRIVATE | MAP_POPULATE",
+    "shared+populate": "MAP_SHARED | MAP_POPULATE",
+}  # fmt: skip
+
+
 def _map_words() -> dict[str, str]:
     """``how=`` of mmap: its words joined by ``+``; what is not to replace must not be MAP_FIXED."""
     found = {}
@@ -65,6 +72,7 @@ _MODES = {
     "missing": "UFFDIO_REGISTER_MODE_MISSING",
     "wp": "UFFDIO_REGISTER_MODE_WP",
     "missing+wp": "UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP",
+    "minor": "(1 << 2) /* UFFDIO_REGISTER_MODE_MINOR */",
 }
 _MOVE_MODES = {"strict": "0", "holes": "UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES"}
 
@@ -73,6 +81,17 @@ STEPS: dict[str, StepText] = {
         "ERR((long)mmap(at({at}), {n} * page, {prot}, {how}, -1, 0))", (),
         {"prot": _PROT, "how": _map_words()},
     ),
+    "mmap-file": StepText(
+        "ERR((long)mmap(at({at}), {n} * page, {prot}, MAP_FIXED | {how}, memfd[{file}], "
+        "{from} * page))", ("files",), {"prot": _PROT, "how": _FILE_WORDS},
+    ),
+    "truncate": StepText("ERR(ftruncate(memfd[{file}], {len} * page))", ("files",)),
+    "punch": StepText(
+        "ERR(fallocate(memfd[{file}], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, {from} * page, "
+        "{n} * page))", ("files",),
+    ),
+    "file-write": StepText("file_write({file}, {from}, {byte})", ("files", "file-write")),
+    "file-read": StepText("file_read({file}, {from}, {spot})", ("files", "file-read")),
     "munmap": StepText("ERR(munmap(at({at}), {n} * page))"),
     "resize": _remap("{len}", "0"),
     "remap": _remap("{len}", "MREMAP_MAYMOVE | MREMAP_FIXED", ", at({to})"),
@@ -88,6 +107,9 @@ STEPS: dict[str, StepText] = {
     "cold": _advice("MADV_COLD"),
     "pageout": _advice("MADV_PAGEOUT"),
     "willneed": _advice("MADV_WILLNEED"),
+    "remove": _advice("MADV_REMOVE"),
+    "guard": _advice("MADV_GUARD_INSTALL"),
+    "unguard": _advice("MADV_GUARD_REMOVE"),
     "populate-read": _advice("MADV_POPULATE_READ"),
     "populate-write": _advice("MADV_POPULATE_WRITE"),
     "hugepage": _advice("MADV_HUGEPAGE"),
@@ -104,9 +126,24 @@ STEPS: dict[str, StepText] = {
     ),
     "write": StepText("TRY(memset(at({at}), {byte}, page))", ("try",)),
     "poke": StepText("TRY(*(volatile unsigned char *)spot({at}, {spot}) = {byte})", ("try",)),
+    "vfork": StepText("poke_by_child({at}, {spot}, {byte})", ("try", "vfork")),
+    "vm-read": StepText("read_of({to}, {at}, {spot})", ("vm-read",)),
+    "vm-write": StepText("write_to({to}, {at}, {byte})", ("vm-write",)),
+    "process-madvise": StepText(
+        "advise_other({to}, {at}, {n}, {how})", ("process-madvise", "MADV_COLD", "MADV_PAGEOUT"),
+        {"how": {"cold": "MADV_COLD", "pageout": "MADV_PAGEOUT", "willneed": "MADV_WILLNEED"}},
+    ),
+    "pagemap-scan": StepText(
+        "scan({at}, {n}, {how})", ("pagemap-scan",), {"how": {"look": "0", "protect": "1"}},
+    ),
+    "pin": StepText("pin({at}, {n})", ("ring", "pin")),
+    "unpin": StepText("unpin()", ("ring", "unpin")),
+    "vmsplice": StepText("splice_in({at})", ("pipe", "vmsplice")),
+    "drain": StepText("drain()", ("pipe", "drain")),
     "userfaultfd": StepText(
         "open_uffd({how})", ("uffd",),
-        {"how": {"plain": "0", "markers": "UFFD_FEATURE_WP_UNPOPULATED"}},
+        {"how": {"plain": "0", "markers": "UFFD_FEATURE_WP_UNPOPULATED",
+                 "async": "UFFD_FEATURE_WP_UNPOPULATED | (1 << 15) /* UFFD_FEATURE_WP_ASYNC */"}},
     ),
     "register": _ioctl(
         "UFFDIO_REGISTER", f"uffdio_register){{{{ .range = {_RANGE}, .mode = {{how}} }}}}",
@@ -127,17 +164,31 @@ STEPS: dict[str, StepText] = {
     ),
     "zeropage": StepText("zeropage({at}, {n})", ("uffd", "zeropage")),
     "move": StepText("move({at}, {n}, {to}, {how})", ("uffd", "move"), {"how": _MOVE_MODES}),
+    "poison": StepText("poison({at}, {n})", ("uffd", "poison")),
+    "continue": StepText("go_on({at}, {n})", ("uffd", "continue")),
     "close": StepText("close_uffd()", ("uffd", "close")),
     # Done by who tells the processes, in its own words: PROCESS is the step's.
     "clear-soft-dirty": StepText("clear_soft_dirty({process})", ("clear",)),
+    "reclaim": StepText(
+        "reclaim({how})", ("processes", "group"), {"how": {"some": '"128K"', "all": '"64M"'}},
+    ),
     "fork": StepText("born({to})", ("processes", "fork")),
     "exit": StepText("gone({process}, 0)", ("processes", "gone")),
     "kill": StepText("gone({process}, SIGKILL)", ("processes", "gone")),
 }  # fmt: skip
 #: Steps that are done from outside of their process.
-FROM_OUTSIDE = frozenset({"clear-soft-dirty", "exit", "kill"})
+FROM_OUTSIDE = frozenset({"clear-soft-dirty", "exit", "kill", "reclaim"})
 #: Steps of which the kernel is free to do more or less: what they came to has to be looked at.
-FREE = frozenset({"pageout", "cold", "free", "willneed", "collapse", "mergeable", "hugepage"})
+FREE = frozenset({"pageout", "cold", "free", "willneed", "collapse", "mergeable", "hugepage",
+                  "process-madvise", "reclaim"})  # fmt: skip
+#: What is called before any step where the file has such a part.
+FIRST = {"files": "make_files();", "group": "make_group();"}
+#: What a process that is born lets go of where the file has such a part.
+LETS_GO = {
+    "uffd": "if (uffd >= 0)\n\t\tclose(uffd);\n\tuffd = -1;",
+    "ring": "if (ring >= 0)\n\t\tclose(ring);\n\tring = -1;",
+    "pipe": "close_pipe();",
+}
 
 
 def expression(step: Step) -> str:
@@ -162,7 +213,7 @@ def expression(step: Step) -> str:
     for name in ("prot", "how"):
         if f"{{{name}}}" in known.text:
             values.setdefault(name, next(iter((known.words or {}).get(name, {"": "0"}).values())))
-    for name in ("at", "n", "len", "to", "byte", "spot"):
+    for name in ("at", "n", "len", "to", "byte", "spot", "file", "from"):
         values.setdefault(name, "0")
     return known.text.format(**values)
 
@@ -182,6 +233,7 @@ def _pieces() -> dict[str, str]:
 PARTS = _pieces()
 #: What a part needs of the others.
 NEEDS: dict[str, tuple[str, ...]] = {
-    "copy": ("done",), "zeropage": ("done",), "move": ("done",), "frames": ("entry",),
+    "copy": ("done",), "zeropage": ("done",), "move": ("done",), "poison": ("done",),
+    "continue": ("done",), "file-read": ("value",), "vm-read": ("value",), "frames": ("entry",),
     "letter": ("frames",), "before": ("letter",), "exact": ("count",), "dirty": ("entry",),
 }  # fmt: skip

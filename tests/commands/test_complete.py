@@ -59,7 +59,7 @@ def test_names_of_lab_yaml(ask: Ask) -> None:
 def test_what_is_explored(ask: Ask, stored: Path) -> None:
     assert ask("lab explore ") == ["replay", "shrink", "corpus"]
     assert ask("lab explore corpus m") == ["minimise"]
-    assert ask("lab explore --mode ") == ["steady"]
+    assert ask("lab explore --mode ") == ["failing", "racing", "steady"]
     assert "20240105-142233-smoke" in ask("lab explore shrink ")
     cases = ask("lab explore shrink 20240105-142233-smoke ")
     assert cases == ask("lab rerun 20240105-142233-smoke ") != []

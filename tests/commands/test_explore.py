@@ -29,7 +29,9 @@ LAB = """\
 version: 1
 kernels:
   v6.12: {source: "debian:6.12"}
-configs: {default: {fragments: [base]}}
+configs:
+  default: {fragments: [base]}
+  fails: {fragments: [base, fault-injection]}
 shapes: {small: {memory: 1G}}
 default_profile: p
 workload_folders: [guest-tests]
@@ -40,6 +42,8 @@ family: explore
 description: played
 workloads:
   - {name: steady, program: x.py, description: one}
+  - {name: racing, program: x.py, description: two}
+  - {name: failing, program: x.py, description: three, needs: [root, CONFIG_FAILSLAB]}
 """
 PROGRAM = ("0 mmap at=15 n=7 prot=rw how=private", "0 mlock at=19 n=3",
            "0 remap-dontunmap at=20 n=1 to=5")  # fmt: skip
@@ -56,6 +60,7 @@ class World:
         self.wrong = True
         self.hunts: list[Hunt] = []
         self.args: list[tuple[str, ...]] = []
+        self.cells: list[Cell] = []
 
     def prepare(self, spec: KernelSpec, _: Context) -> Kernel:
         return Kernel(KernelTree(spec, "6.12.117", "a", "b"), "slot", spec.source)
@@ -70,20 +75,31 @@ class World:
 
     def record(self, cell: Cell, name: str, find: Find) -> Ran:
         verdict = Verdict.FAIL if self.wrong else Verdict.PASS
-        case = CaseResult(f"{cell.id}:explore/steady:{name}", "explore/steady", name, verdict)
+        (spec,) = cell.workloads
+        case = CaseResult(f"{cell.id}:{spec.name}:{name}", spec.name, name, verdict)
         if self.wrong:
             case = replace(case, find=find, reason=f"steady.c:1: {find.rule}: {find.said}",
                            rerun=f"lab rerun x {case.id}")  # fmt: skip
         record = CellRecord(
-            cell.id, "v6.12", "default", "x86_64", "small", "tcg", verdict, 1.0, (case,)
+            cell.id,
+            "v6.12",
+            cell.build.config.name,
+            "x86_64",
+            "small",
+            "tcg",
+            verdict,
+            1.0,
+            (case,),
         )
         return Ran(record, cell)
 
     def explored(self, hunt: Hunt, cell: Cell, *_: Any) -> Ran:
         self.hunts.append(hunt)
+        self.cells.append(cell)
         return self.record(cell, FIND.signature, FIND)
 
     def run(self, cell: Cell, *_: Any) -> Ran:
+        self.cells.append(cell)
         args = cell.workloads[0].args
         self.args.append(args)
         lines = tuple(args[args.index("--program") + 1].split(";"))
@@ -212,7 +228,7 @@ def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -
 @pytest.mark.parametrize(
     "words",
     [("sleep",), ("replay",), ("corpus",), ("corpus", "burn"), ("corpus", "export"),
-     ("--mode", "failing"), ("--workload", "f/a"), ("--time", "soon"), ("--resume", "latest")],
+     ("--mode", "flying"), ("--workload", "f/a"), ("--time", "soon"), ("--resume", "latest")],
 )  # fmt: skip
 def test_words_that_are_wrong(
     world: World, lab: Callable[..., Any], words: tuple[str, ...]
@@ -220,3 +236,51 @@ def test_words_that_are_wrong(
     done = lab("explore", *words)
     assert done.status == 2, done
     assert world.hunts == []
+
+
+def test_each_mode_has_its_workload_and_a_kernel_that_can(
+    world: World, folder: Path, lab: Callable[..., Any], tmp_path: Path
+) -> None:
+    corpus.keep(Cache(tmp_path / "cache").corpus, [("0 exit",), ("0 munmap at=0 n=1 fail=2",)])
+    for mode, config, programs in (
+        ("steady", "default", 1), ("racing", "default", 1), ("failing", "fails", 2),
+    ):  # fmt: skip
+        world.cells.clear()
+        assert lab("explore", "-q", "--mode", mode).status == 1
+        (cell,) = world.cells
+        assert [spec.name for spec in cell.workloads] == [f"explore/{mode}"]
+        assert cell.build.config.name == config
+        kept = [lines for _, lines in world.hunts[-1].corpus if lines != PROGRAM]
+        assert len(kept) == programs, "what fails is carried out where it can"
+    unable = lab("explore", "--mode", "failing", "--config", "default")
+    assert unable.status == 2
+    assert "--mode failing: config default has no CONFIG_FAILSLAB" in unable.err
+    assert "--config" in unable.err.splitlines()[1]
+    text = (folder / "lab.yaml").read_text().replace(", fault-injection", "")
+    (folder / "lab.yaml").write_text(text)
+    none = lab("explore", "--mode", "failing")
+    assert (none.status, "needs a kernel with CONFIG_FAILSLAB" in none.err) == (2, True)
+    assert "add a config with the fragment fault-injection" in none.err
+
+
+def test_a_program_whose_allocations_fail_is_replayed_where_they_can(
+    world: World, folder: Path, lab: Callable[..., Any]
+) -> None:
+    (folder / "one.txt").write_text("0 mmap at=0 n=1\n0 munmap at=0 n=1 fail=1\n")
+    assert lab("explore", "replay", "one.txt", "-q").status == 1
+    (cell,) = world.cells
+    assert cell.build.config.name == "fails"
+    assert cell.workloads[0].name == "explore/failing"
+
+
+@pytest.mark.parametrize(("mode", "config"), [("failing", "fails"), ("racing", "default")])
+def test_a_find_of_another_mode_is_rerun_where_it_was_found(
+    world: World, lab: Callable[..., Any], mode: str, config: str
+) -> None:
+    assert lab("explore", "-q", "--mode", mode).status == 1
+    case = f"v6.12/{config}/x86_64/small:explore/{mode}:mapping-remap-dontunmap"
+    done = lab("rerun", case, "--plain")
+    assert (done.status, done.out.splitlines()[-1]) == (1, f"{case}: fails again")
+    for cell in world.cells:
+        assert cell.workloads[0].name == f"explore/{mode}"
+        assert cell.build.config.name == config

@@ -142,6 +142,118 @@ def test_right_is_told_from_wrong(
         assert status == WRONG, said
 
 
+# Steps with a piece of the file of their own: what they do is seen in what they answer or change.
+SHARED = "0 mmap-file at=0 n=4 prot=rw how=shared file=1 from=0"
+DONE = [
+    ("read", "read 9, expected 4", "read 4, expected 0",
+     ("0 file-write file=1 from=2 byte=4", SHARED, "0 read at=2 spot=1")),
+    ("read", "read 9, expected 6", "read 6, expected 0",
+     (SHARED, "0 poke at=3 spot=2 byte=6", "0 file-read file=1 from=3 spot=2")),
+    ("read", "read 9, expected 0", "read 0, expected 4",
+     (SHARED, "0 write at=1 byte=4", "0 punch file=1 from=1 n=1", "0 read at=1 spot=0")),
+    ("read", "read 9, expected 0", "read 0, expected 4",
+     (SHARED, "0 write at=1 byte=4", "0 remove at=1 n=1", "0 read at=1 spot=0")),
+    ("read", "read 9, expected 5", "read 5, expected 0",
+     ("0 mmap-file at=0 n=4 prot=rw how=private+populate file=0 from=2",
+      "0 poke at=1 spot=0 byte=5",
+      "0 truncate file=0 len=8", "0 file-read file=0 from=3 spot=0", "0 read at=1 spot=0")),
+    ("answer", "got x, expected ENODATA", "got x, expected success",
+     ("0 truncate file=0 len=2", "0 file-read file=0 from=2 spot=0 # ENODATA")),
+    ("answer", "got x, expected SIGBUS", "got x, expected success",
+     (SHARED, "0 truncate file=1 len=1", "0 read at=1 spot=0 # SIGBUS")),
+    ("file", "memfd 1 is 3 bytes long, expected 2 pages",
+     "memfd 1 is 3 bytes long, expected 5 pages",
+     ("0 truncate file=1 len=2",)),
+    ("file", "page 2 of memfd 1 has byte 1 at offset 7, expected 4",
+     "page 2 of memfd 1 has byte 1 at offset 7, expected 0",
+     (SHARED, "0 fork to=1", "1 write at=2 byte=4", "1 exit")),
+    ("mapping", "page 1: its mapping is rw, expected rw shared memfd1",
+     "page 1: its mapping is rw, expected rw shared memfd0", (SHARED,)),
+    ("mapping", "page 9: its mapping is rw memfd1, expected rw",
+     "page 9: its mapping is rw, expected rw memfd1",
+     (SHARED, "0 mmap at=9 n=1 prot=rw how=private")),
+    ("mapping", "page 3 maps page 9 of its memfd, expected 5",
+     "page 3 maps page 9 of its memfd, expected 3",
+     ("0 mmap-file at=1 n=4 prot=r how=private file=0 from=3",)),
+    ("read", "read 9, expected 7", "read 7, expected 3",
+     (MAP, WRITE, "0 vfork at=1 spot=1 byte=7", "0 read at=1 spot=1")),
+    ("answer", "got x, expected SIGSEGV", "got x, expected success",
+     (MAP, "0 mprotect at=1 n=1 prot=r", "0 vfork at=1 spot=1 byte=7 # SIGSEGV")),
+    ("read", "read 9, expected 3", "read 3, expected 4",
+     (MAP, WRITE, "0 fork to=2", "0 write at=1 byte=4", "0 vm-read at=1 to=2 spot=3")),
+    ("read", "read 9, expected 8", "read 8, expected 3",
+     (MAP, WRITE, "0 fork to=2", "0 fork to=1", "2 vm-write at=1 to=1 byte=8",
+      "1 read at=1 spot=0")),
+    ("answer", "got x, expected EFAULT", "got x, expected success",
+     (MAP, "0 fork to=2", "2 vm-write at=9 to=0 byte=8 # EFAULT")),
+    ("answer", "got x, expected success", "got x, expected EINVAL",
+     (MAP, WRITE, "0 fork to=1", "1 process-madvise at=0 n=4 to=0 how=cold")),
+    ("answer", "got x, expected success", "got x, expected EINVAL",
+     (MAP, WRITE, "0 pagemap-scan at=0 n=8 how=look")),
+    ("uffd-wp", "page 3 is not write-protected by userfaultfd",
+     "page 3 is write-protected by userfaultfd",
+     (MAP, "0 userfaultfd how=async", "0 register at=2 n=4 how=wp", "0 write at=3 byte=1",
+      "0 pagemap-scan at=2 n=4 how=protect")),
+    ("answer", "got x, expected EBUSY", "got x, expected success",
+     (MAP, WRITE, "0 pin at=1 n=1", "0 pin at=2 n=1 # EBUSY")),
+    ("answer", "got x, expected ENXIO", "got x, expected success",
+     (MAP, WRITE, "0 pin at=1 n=1", "0 fork to=1", "0 unpin", "0 unpin # ENXIO")),
+    ("answer", "got x, expected success", "got x, expected EAGAIN",
+     (MAP, WRITE, "0 vmsplice at=1", "0 fork to=1", "1 vmsplice at=1", "1 drain", "0 drain")),
+    ("answer", "got x, expected SIGBUS", "got x, expected success",
+     (MAP, UFFD[0], "0 register at=2 n=4 how=missing", "0 poison at=3 n=1",
+      "0 read at=3 spot=0 # SIGBUS")),
+    ("done", "got success with 1 of 2 pages done", None,
+     (MAP, UFFD[0], "0 register at=2 n=4 how=missing", "0 poison at=3 n=2")),
+    ("read", "read 9, expected 4", "read 4, expected 0",
+     ("0 file-write file=1 from=2 byte=4", SHARED, UFFD[0], "0 register at=0 n=4 how=minor",
+      "0 continue at=2 n=1", "0 read at=2 spot=0")),
+    ("registration", "page 2: its mapping is rw, expected rw shared memfd1 minor",
+     "page 2: its mapping is rw, expected rw shared memfd1",
+     (SHARED, UFFD[0], "0 register at=0 n=4 how=minor")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "right", "wrong", "program"), quick(DONE))
+def test_what_a_step_does_is_seen(
+    rule: str, right: str, wrong: str | None, program: tuple[str, ...], tmp_path: Path
+) -> None:
+    test_right_is_told_from_wrong(rule, right, wrong, program, tmp_path)
+
+
+# What not every kernel has.
+NEWER = [
+    ("answer", "got x, expected SIGSEGV",
+     (MAP, "0 guard at=1 n=1", "0 read at=1 spot=0 # SIGSEGV")),
+    ("read", "read 9, expected 0",
+     (MAP, "0 guard at=1 n=1", "0 unguard at=1 n=1", "0 read at=1 spot=0")),
+    ("read", "read 9, expected 3", (MAP, WRITE, "0 reclaim how=some", "0 read at=1 spot=0")),
+    ("read", "read 9, expected 3",
+     (MAP, WRITE, "0 fork to=1", "0 reclaim how=all", "1 read at=1 spot=0")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "right", "program"), NEWER)
+def test_what_this_kernel_lacks_is_said(
+    rule: str, right: str, program: tuple[str, ...], tmp_path: Path
+) -> None:
+    status, said = run(find(rule, right, *program), tmp_path)
+    lacks = "step 2 came to: Invalid argument" in said or "no control group" in said
+    assert status == RIGHT or (status == CANNOT and lacks), said
+
+
+@root
+def test_poison_and_guards_are_states(tmp_path: Path) -> None:
+    poisoned = (MAP, UFFD[0], "0 register at=2 n=4 how=missing", "0 poison at=3 n=1")
+    one = find("state", "page 3 is none, expected poison (entry 0)", *poisoned)
+    assert run(one, tmp_path)[0] == RIGHT
+    wrong = find("state", "page 3 is none, expected guard|marker (entry 0)", *poisoned)
+    assert run(wrong, tmp_path)[0] == WRONG
+    guarded = find("state", "page 1 is none, expected guard (entry 0)", MAP, "0 guard at=1 n=1")
+    status, said = run(guarded, tmp_path)
+    assert status == RIGHT or (status == CANNOT and "Invalid argument" in said)
+
+
 @root
 @pytest.mark.parametrize(("rule", "right", "wrong", "program"), quick(FRAMES))
 def test_frames_are_told_too(
@@ -278,11 +390,11 @@ def test_each_rule_of_the_explorer_is_known() -> None:
 
 
 def test_each_step_of_the_explorer_has_its_text(compiled: Callable[..., dict[str, Path]]) -> None:
-    """Or is one of those that have none yet: then why_not() says so."""
     forms = (HOME / "guest-tests" / "explore" / "step.h").read_text()
     steps = set(re.findall(r'\[OP_\w+\] = \{ "([\w-]+)"', forms))
-    assert set(reproducer_steps.STEPS) <= steps
-    fields = {"at": "1", "n": "1", "len": "1", "to": "1", "byte": "1", "spot": "1"}
+    assert set(reproducer_steps.STEPS) == steps
+    names = ("at", "n", "len", "to", "byte", "spot", "file", "from")
+    fields = dict.fromkeys(names, "1")
     for name, step in reproducer_steps.STEPS.items():
         for field, words in (step.words or {}).items():
             for word in words:

@@ -51,6 +51,14 @@ static void late(int signal)
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+//: MADV_GUARD_INSTALL
+#ifndef MADV_GUARD_INSTALL /* since v6.13 */
+#define MADV_GUARD_INSTALL 102
+#endif
+//: MADV_GUARD_REMOVE
+#ifndef MADV_GUARD_REMOVE
+#define MADV_GUARD_REMOVE 103
+#endif
 //: value
 static int value;
 //: done
@@ -111,6 +119,163 @@ static int move(int a, int n, int to, uint64_t mode)
 	done = move.move > 0 ? (int)(move.move / (long)page) : 0;
 	return err;
 }
+//: poison
+#ifndef UFFDIO_POISON /* since v6.6 */
+struct uffdio_poison { struct uffdio_range range; uint64_t mode; int64_t updated; };
+#define UFFDIO_POISON _IOWR(0xAA, 0x08, struct uffdio_poison)
+#endif
+static int poison(int a, int n)
+{
+	struct uffdio_poison poison = { .range = { (uintptr_t)at(a), n * page } };
+	int err = ERR(ioctl(uffd, UFFDIO_POISON, &poison));
+
+	done = poison.updated > 0 ? (int)(poison.updated / (long)page) : 0;
+	return err;
+}
+//: continue
+static int go_on(int a, int n)
+{
+	struct uffdio_continue go_on = { .range = { (uintptr_t)at(a), n * page } };
+	int err = ERR(ioctl(uffd, UFFDIO_CONTINUE, &go_on));
+
+	done = go_on.mapped > 0 ? (int)(go_on.mapped / (long)page) : 0;
+	return err;
+}
+//: files
+static int memfd[2];
+static void make_files(void) /* of 12 and 5 pages; 8 of the first have been written to, with zeros */
+{
+	char *zeros = mmap(NULL, 8 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memfd[0] = memfd_create("explore-a", 0);
+	memfd[1] = memfd_create("explore-b", 0);
+	if (ftruncate(memfd[0], 12 * page) || ftruncate(memfd[1], 5 * page) ||
+	    pwrite(memfd[0], zeros, 8 * page, 0) != 8 * (long)page)
+		unsure("no memfd");
+	munmap(zeros, 8 * page);
+}
+//: file-write
+static int file_write(int file, int from, int byte)
+{
+	void *source = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ssize_t got = pwrite(memfd[file], memset(source, byte, page), page, from * page);
+	int err = got < 0 ? errno : got == (ssize_t)page ? 0 : EXDEV;
+
+	munmap(source, page);
+	return err;
+}
+//: file-read
+static int file_read(int file, int from, int quarter)
+{
+	unsigned char byte = 0;
+	ssize_t got = pread(memfd[file], &byte, 1, from * page + quarter * (page / 4));
+
+	value = byte;
+	return got < 0 ? errno : got ? 0 : ENODATA;
+}
+//: vm-read
+static int read_of(int proc, int n, int quarter)
+{
+	unsigned char byte = 0;
+	struct iovec mine = { &byte, 1 }, theirs = { spot(n, quarter), 1 };
+	int err = ERR(process_vm_readv(pid[proc], &mine, 1, &theirs, 1, 0));
+
+	value = byte;
+	return err;
+}
+//: vm-write
+static int write_to(int proc, int n, int byte)
+{
+	void *source = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec mine = { memset(source, byte, page), page }, theirs = { at(n), page };
+	ssize_t got = process_vm_writev(pid[proc], &mine, 1, &theirs, 1, 0);
+	int err = got < 0 ? errno : got == (ssize_t)page ? 0 : EXDEV;
+
+	munmap(source, page);
+	return err;
+}
+//: process-madvise
+static int advise_other(int proc, int n, int pages, int advice)
+{
+	struct iovec range = { at(n), pages * page };
+	int fd = (int)syscall(434 /* pidfd_open */, pid[proc], 0), err;
+	long got;
+
+	if (fd < 0)
+		return errno;
+	got = syscall(440 /* process_madvise */, fd, &range, 1, advice, 0);
+	err = got < 0 ? errno : got == (long)range.iov_len ? 0 : EXDEV;
+	close(fd);
+	return err;
+}
+//: pagemap-scan
+/* ioctl(PAGEMAP_SCAN) of linux/fs.h, since v6.7. */
+struct scan { uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, anyof, result; };
+struct region { uint64_t start, end, categories; };
+static int scan(int n, int pages, int protect)
+{
+	static struct region regions[32];
+	struct scan scan = { .size = sizeof(scan), .start = (uintptr_t)at(n), .end = (uintptr_t)at(n + pages) };
+	int fd = open("/proc/self/pagemap", O_RDONLY), err;
+
+	scan.flags = protect; /* PM_SCAN_WP_MATCHING */
+	scan.vec = protect ? 0 : (uintptr_t)regions;
+	scan.vec_len = protect ? 0 : 32;
+	scan.result = protect ? 0 : 0xff;
+	err = ioctl(fd, _IOWR('f', 16, struct scan), &scan) < 0 ? errno : scan.walk_end != scan.end ? EXDEV : 0;
+	close(fd);
+	return err;
+}
+//: ring
+static int ring = -1; /* an io_uring for its fixed buffers alone */
+//: pin
+static int pin(int n, int pages)
+{
+	struct iovec buffer = { at(n), pages * page };
+	char params[120] = { 0 }; /* struct io_uring_params */
+
+	if (ring < 0)
+		ring = (int)syscall(425 /* io_uring_setup */, 1, params);
+	return ring < 0 ? errno : ERR(syscall(427 /* io_uring_register */, ring, 0 /* buffers */, &buffer, 1));
+}
+//: unpin
+static int unpin(void)
+{
+	return ERR(syscall(427 /* io_uring_register */, ring, 1 /* no buffers */, NULL, 0));
+}
+//: pipe
+static int pipe_ends[2];
+static int open_pipe(void)
+{
+	return pipe_ends[1] ? 0 : pipe2(pipe_ends, O_NONBLOCK);
+}
+static void close_pipe(void)
+{
+	if (pipe_ends[1]) {
+		close(pipe_ends[0]);
+		close(pipe_ends[1]);
+	}
+	pipe_ends[1] = 0;
+}
+//: vmsplice
+static int splice_in(int n)
+{
+	struct iovec one = { at(n), page };
+	ssize_t got = open_pipe() ? -1 : vmsplice(pipe_ends[1], &one, 1, SPLICE_F_NONBLOCK);
+
+	return got < 0 ? errno : got == (ssize_t)page ? 0 : EXDEV;
+}
+//: drain
+static int drain(void)
+{
+	char bytes[4096];
+
+	if (open_pipe())
+		return errno;
+	while (read(pipe_ends[0], bytes, sizeof(bytes)) > 0)
+		;
+	return errno == EAGAIN ? 0 : errno;
+}
 //: try
 static sigjmp_buf escape;
 static void trapped(int signal)
@@ -118,6 +283,25 @@ static void trapped(int signal)
 	siglongjmp(escape, signal);
 }
 #define TRY(access) ({ int s = sigsetjmp(escape, 1); if (!s) access; s ? 1000 + s : 0; })
+//: vfork
+static unsigned char *poked;
+static int poke_byte, poke_came;
+static int child_pokes(void *unused)
+{
+	(void)unused;
+	poke_came = TRY(*(volatile unsigned char *)poked = poke_byte);
+	_exit(0);
+}
+static int poke_by_child(int n, int quarter, int byte)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	pid_t born;
+
+	poked = (unsigned char *)spot(n, quarter);
+	poke_byte = byte;
+	born = clone(child_pokes, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+	return born < 0 || waitpid(born, NULL, 0) != born ? errno : poke_came;
+}
 //: clear
 static int clear_soft_dirty(int proc)
 {
@@ -158,14 +342,18 @@ static void know_frames(void)
 		unsure("pagemap shows no frames: not root");
 }
 //: letter
-/* None, the zero page, a page, one of shared memory, a swapped one, a marker of write protection. */
+/* None, the zero page, a page, one of shared memory, a swapped one; a marker: poison, a guard, write protection. */
 static char letter(int proc, int n)
 {
 	uint64_t is = entry(proc, n);
 
 	if (is >> 63)
 		return FRAME(is) == zero_frame ? 'z' : is >> 61 & 1 ? 'h' : 'p';
-	return !(is >> 62 & 1) ? '.' : (is & 31) < 22 ? 's' : is >> 57 & 1 ? 'm' : '?';
+	if (!(is >> 62 & 1))
+		return '.';
+	if ((is & 31) == 31 && is >> 5 & 6)
+		return is >> 5 & 4 ? 'g' : 'x';
+	return (is & 31) < 22 ? 's' : is >> 57 & 1 ? 'm' : '?';
 }
 //: before
 /* The kernel is free in some of the steps: here they have to have come to what they came to. */
@@ -176,7 +364,8 @@ static void as_before(int proc, const char *pages)
 			unsure("the steps before the last came to other pages");
 }
 //: flags
-static unsigned long begins;
+static unsigned long begins, offset;
+static char mapping[512]; /* its line */
 static const char *flags(int proc, int n) /* of the mapping of a page, which begins there; "" for none */
 {
 	static char line[512];
@@ -190,9 +379,10 @@ static const char *flags(int proc, int n) /* of the mapping of a page, which beg
 	if (!smaps)
 		unsure("smaps cannot be read");
 	while ((!inside || strncmp(line, "VmFlags:", 8)) && fgets(line, sizeof(line), smaps)) {
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+		if (sscanf(line, "%lx-%lx %*s %lx", &from, &to, &offset) == 3) {
 			inside = from <= (uintptr_t)at(n) && (uintptr_t)at(n) < to;
 			begins = from;
+			strcpy(mapping, line);
 		}
 	}
 	fclose(smaps);
@@ -257,6 +447,7 @@ static void count_exactly(void)
 	munmap(fresh, 70 * page);
 }
 //: processes
+struct order { int step; pid_t pid[5]; };
 struct reply { int err, value, done; pid_t child; };
 static int ends[4][2];
 static pid_t child;
@@ -265,12 +456,13 @@ static int act(int step);
 static void serve(int self)
 {
 	struct reply reply = { 0, 0, 0, 0 };
-	int step;
+	struct order order;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (write(ends[self][1], &reply, sizeof(reply)) == sizeof(reply) &&
-	       read(ends[self][1], &step, sizeof(step)) == sizeof(step) && step) {
-		reply.err = act(step);
+	       read(ends[self][1], &order, sizeof(order)) == sizeof(order) && order.step) {
+		memcpy(pid, order.pid, sizeof(pid));
+		reply.err = act(order.step);
 		reply.child = child;@RESULTS@
 	}
 	_exit(0);
@@ -283,12 +475,19 @@ static struct reply hear(int proc)
 		unsure("a process is gone");
 	return reply;
 }
+static void order(int proc, int step)
+{
+	struct order order = { step, { 0 } };
+
+	memcpy(order.pid, pid, sizeof(pid));
+	if (write(ends[proc][0], &order, sizeof(order)) != sizeof(order))
+		unsure("a process is gone");
+}
 static int tell(int proc, int step)
 {
 	struct reply reply;
 
-	if (write(ends[proc][0], &step, sizeof(step)) != sizeof(step))
-		unsure("a process is gone");
+	order(proc, step);
 	reply = hear(proc);
 	child = reply.child;@HEARD@
 	return reply.err;
@@ -305,9 +504,49 @@ static int born(int to)
 //: gone
 static int gone(int proc, int signal)
 {
-	int step = 0;
-
-	if (signal ? kill(pid[proc], signal) : write(ends[proc][0], &step, sizeof(step)) != sizeof(step))
+	if (!signal)
+		order(proc, 0);
+	else if (kill(pid[proc], signal))
 		unsure("a process is gone");
 	return ERR(waitpid(pid[proc], NULL, 0));
+}
+//: group
+#define GROUPS "/sys/fs/cgroup/"
+static char group[64]; /* of the processes: memory.reclaim is told to it */
+static int put(const char *folder, const char *file, const char *text)
+{
+	char path[128];
+	int fd, bad;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	fd = open(path, O_WRONLY);
+	bad = fd < 0 || write(fd, text, strlen(text)) < 0;
+	if (fd >= 0)
+		close(fd);
+	return bad;
+}
+static void leave_group(void)
+{
+	(void)put(group, "cgroup.kill", "1");
+	for (int i = 0; rmdir(group) && errno == EBUSY && i < 100; i++)
+		usleep(20000);
+}
+static void make_group(void)
+{
+	snprintf(group, sizeof(group), GROUPS "find-%d", (int)getpid());
+	if (put(GROUPS, "cgroup.subtree_control", "+memory") || mkdir(group, 0755))
+		unsure("no control group of version 2 with a memory controller");
+	atexit(leave_group);
+	if (put(group, "memory.reclaim", "4K") && errno == ENOENT)
+		unsure("no memory.reclaim");
+}
+static void enter_group(void)
+{
+	if (put(group, "cgroup.procs", "0"))
+		unsure("the control group cannot be entered");
+}
+static int reclaim(const char *much)
+{
+	(void)put(group, "memory.reclaim", much); /* it may find less than that */
+	return 0;
 }
