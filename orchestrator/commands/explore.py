@@ -109,7 +109,9 @@ def _explore(selection: Selection, options: Options, how: ExploreOptions) -> int
         if new:
             yield f"{counted(new, 'program')} new in the corpus {folder}"
         if guidance.kept:
-            new = kept.write(folder, guidance.bases)
+            # Another exploration may have added some by now.
+            both = kept.joined(kept.read(folder), guidance.bases)
+            new = kept.write(folder, kept.bounded(both))
             yield f"{counted(new, 'program')} more to make others of in {folder / kept.FOLDER}"
 
     return _run(plan, places, selection, options, carry_out, end)
