@@ -300,6 +300,8 @@ def mutate(**options: Any) -> int:
               help="End with so many that nobody foresaw.")  # fmt: skip
 @click.option("--corpus", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Programs that are kept (default: in the cache).")  # fmt: skip
+@click.option("--unguided", is_flag=True,
+              help="Draw all programs anew, whatever the kernel tells of coverage.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(1), default=500, show_default=True, metavar="N",
               help="Of shrink: stop after so many, done or not.")  # fmt: skip
 @click.option("--resume", metavar="RUN", help="Of shrink: go on with one that was interrupted.")
@@ -314,7 +316,7 @@ def explore(words: tuple[str, ...], **options: Any) -> int:
     from orchestrator.commands.explore import ExploreOptions
     from orchestrator.commands.explore import explore as command
 
-    own = ("seconds", "seed", "mode", "finds", "corpus", "trials")
+    own = ("seconds", "seed", "mode", "finds", "corpus", "unguided", "trials")
     how = ExploreOptions(**{name: options[name] for name in own})
     run_as = {name: value for name, value in options.items() if name not in own}
     return command(words, selection_of(options), run_options_of(run_as), how)

@@ -324,3 +324,47 @@ def test_all_orders_are_thought_of_and_a_fault_before_each_other_step(race: Path
     assert {"021", "b021", "0b21", "b0b21"} <= {*told}
     assert orders(poke, read, drop)[1] == "3 6 28"
     assert len(set(told)) == len(told)
+
+
+BASES = """0 mmap at=3 n=8 prot=rw how=private
+0 userfaultfd how=plain
+0 register at=3 n=4 how=missing
+0 remap at=3 n=2 len=2 to=20
+0 pin at=4 n=1
+0 pagemap-scan at=3 n=8 how=look
+---
+0 mmap-file file=0 from=0 at=4 n=3 prot=rw how=shared
+0 punch file=0 from=1 n=2
+0 truncate file=1 len=3
+0 file-write file=0 from=2 byte=9
+0 fork to=1
+1 poke at=5 spot=1 byte=3
+1 process-madvise at=4 n=2 to=0 how=cold
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 70000])
+def test_programs_made_of_others_are_programs(steady: Path, seed: int) -> None:
+    """Each can be read again, and the model goes along with it; steady.c checks each step."""
+    words = ("--mutate", "-", "--programs", "2000", "--seed", str(seed))
+    status, said = _run(steady, *words, text=BASES)
+    assert status == 0, said
+    made = ["".join(re.findall(r"^# PROGRAM (.*\n)", part, re.M)) for part in said.split("# ---")]
+    assert len(made) == 2001
+    assert len(set(made)) > 1500
+    assert max(text.count("\n") for text in made) == 40
+    # Every step of the language comes, also those that no base has.
+    steps = {line.split()[1] for text in made for line in text.splitlines()}
+    assert {"munmap", "move", "vmsplice", "vfork", "clear-soft-dirty", "continue"} < steps
+    # And they are read where programs are.
+    some = "---\n".join(text for text in made[:50] if text)
+    status, said = _run(steady, "--say", "-", text=some)
+    assert status == 0, said
+
+
+def test_the_same_seed_makes_the_same_programs(steady: Path) -> None:
+    words = ("--mutate", "-", "--programs", "50", "--seed", "9")
+    assert _run(steady, *words, text=BASES) == _run(steady, *words, text=BASES)
+    status, said = _run(steady, "--mutate", "-", text="0 nonsense\n")
+    assert status == 1
+    assert "-:1: no such step" in said

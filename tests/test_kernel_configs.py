@@ -105,3 +105,19 @@ def test_off_switches_are_off() -> None:
     assert asked("no-thp")["TRANSPARENT_HUGEPAGE"] == "n"
     assert asked("no-uffd")["USERFAULTFD"] == "n"
     assert asked("default")["TRANSPARENT_HUGEPAGE"] == asked("default")["USERFAULTFD"] == "y"
+
+
+def test_what_finds_races_is_switched_on() -> None:
+    """Built alone it watches nothing: ``kcsan_enabled`` of kernel/kcsan/core.c (v6.12)."""
+    shipped = load_config(HOME / "lab.yaml", tuple(ARCHES)).configs
+    asked = [{e.symbol: e.value for e in kconfig.merge(s.fragments, "6.12")} for s in shipped]
+    racing = [symbols for symbols in asked if symbols.get("KCSAN") == "y"]
+    assert racing
+    assert all(symbols.get("KCSAN_EARLY_ENABLE") == "y" for symbols in racing)
+
+
+def test_only_chosen_files_are_traced() -> None:
+    for spec in load_config(HOME / "lab.yaml", tuple(ARCHES)).configs:
+        asked = {e.symbol: e.value for e in kconfig.merge(spec.fragments, "6.12")}
+        assert bool(spec.kcov) == (asked.get("KCOV") == "y")
+        assert asked.get("KCOV_INSTRUMENT_ALL", "n") == "n"

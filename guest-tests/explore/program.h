@@ -5,6 +5,7 @@
 #ifndef LAB_EXPLORE_PROGRAM_H
 #define LAB_EXPLORE_PROGRAM_H
 
+#include "mutate.h"
 #include "pairs.h"
 #include "run.h"
 
@@ -45,8 +46,9 @@ static inline int program_together(const struct program *program, int at)
 }
 
 /*
- * Carry out a program of text, or one that is drawn (count steps at most), from its beginning.  Called in a
- * process of its own, which ends afterwards.
+ * Carry out a program of text, or one that is drawn (count steps at most), from its beginning; of a program that
+ * was made of others some steps are drawn when their turn comes.  Called in a process of its own, which ends
+ * afterwards.
  */
 static inline void run_program(struct result *result, const struct program *program, struct drawing *drawing,
 			       int count, unsigned int can, int known, enum mode mode)
@@ -63,9 +65,10 @@ static inline void run_program(struct result *result, const struct program *prog
 	run.moved = moved_by_kernel();
 	run.scanned = scanned_by_kernel();
 	group_begin(can);
+	cover_keep_apart();
 	run.subjects[0] = subject_of(worker_start(can, group_enter));
 	for (int i = 0; came != RUN_FINDING && came != RUN_PARTLY && i < (program ? program->count : count); i++) {
-		if (program) {
+		if (program && program->steps[i].op != OP_DRAWN) {
 			const struct step *now = &program->steps[i];
 			int together = program_together(program, i);
 
@@ -83,6 +86,7 @@ static inline void run_program(struct result *result, const struct program *prog
 						      run_step(&run, &step);
 		}
 	}
+	result->drawn = result->program.count;
 	if (came != RUN_FINDING && came != RUN_PARTLY)
 		(void)run_end(&run);
 	for (int i = 0; i < PROCESSES; i++) {

@@ -22,6 +22,7 @@ struct result {
 	int ended; /* it came to its end, or to a finding */
 	int failed; /* the step at which something was found, from 1; 0 none */
 	int carried; /* steps that were carried out */
+	int drawn; /* how many of the program's there are before the ends of its processes */
 	int refused; /* times that one was refused for want of memory */
 	unsigned int times[OPS], succeeded[OPS]; /* of those, each kind of step */
 	struct finding finding;
@@ -269,11 +270,15 @@ static inline int run_tell(struct run *run, const struct step *step, int others,
 	memset(reply, 0, sizeof(*reply));
 	if (step->op == OP_CLEAR_DIRTY) {
 		snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)subject->pid);
+		cover_begin(COVER_SELF);
 		proc_write(path, "4");
+		cover_end(COVER_SELF);
 		return 0;
 	}
 	if (step->op == OP_RECLAIM) {
+		cover_begin(COVER_SELF);
 		group_reclaim(step->how);
+		cover_end(COVER_SELF);
 		return 0;
 	}
 	if (step->op == OP_KILL)
@@ -343,8 +348,12 @@ static inline int run_step(struct run *run, const struct step *step)
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
 	finding->process = step->proc;
 	note_before(run);
+	cover_clear(step->proc);
+	cover_clear(COVER_SELF);
 	if (run_tell(run, step, 0, &reply, finding))
 		return RUN_FINDING;
+	cover_take(step->proc);
+	cover_take(COVER_SELF);
 	result->err[result->failed - 1] = reply.answer.err;
 	if (reply.failed && (reply.answer.err ? !is_allowed(&before, reply.answer.err) || fail_ambiguous(&before) :
 						!fail_done_whole(step))) {

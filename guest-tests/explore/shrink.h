@@ -12,7 +12,7 @@
 #define SHRINK_DEADLINE_MS 60000
 
 struct trial {
-	const struct program *program; /* or drawn: */
+	const struct program *program; /* or drawn, as are some steps of what was made of others: */
 	const struct swarm *swarm;
 	uint64_t seed;
 	int count;
@@ -38,7 +38,7 @@ static inline struct result *trial_run(const struct trial *trial)
 	CHECK(pid >= 0, "fork: %m");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (!trial->program)
+		if (trial->swarm)
 			drawing = draw_begin(trial->swarm, trial->seed);
 		run_program(shared, trial->program, &drawing, trial->count, trial->can, trial->known,
 			    trial->mode);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * steady [--programs N | --seconds S] [--steps N] [--seed S] [--strict] [--tally] [--failing | --racing]
+ *        [--unguided] [--base STEPS ...] [--first STEPS ...] [--passed PCS]
  * steady --replay FILE
  * steady --program STEPS [--case NAME] [--program ...]
  * steady --say FILE [--can N]
  * steady --dry STEPS [--seed S]
+ * steady --mutate FILE [--programs N] [--seed S]
  *
  * Random programs of memory management, one process acting at a time, against a model of memory: what each
  * step may return, what every page then holds, is and counts.  A program that goes wrong is made smaller and
@@ -15,13 +17,17 @@
  * swarm (with --seconds as many as that takes, each swarm its share), and a case for each defect of mremap()
  * that docs/findings.md has and programs otherwise keep clear of (not with --strict).  --tally tells how often each
  * step was carried out, and how often it succeeded.
+ * Where the kernel has KCOV, programs that pass new places of it are kept, and others made of them (guide.h): not
+ * with --unguided.  --base is one that is kept from the beginning, --first one that is carried out as it is before
+ * all others, --passed are places that are not new.
  * --replay carries out one program, `-` that of standard input, as strictly as it can.  --program carries out
  * the steps that it is given, divided by ;, makes them no smaller, and calls that case NAME; there may be many.  --say tells what
  * the model says of programs (with --- between them), --dry drives the model at random: both without a kernel,
- * and --can is what that would have, a sum of CAN_* in model.h.
+ * and --can is what that would have, a sum of CAN_* in model.h.  --mutate makes programs of those of a file,
+ * without a kernel too.
  */
 #define _GNU_SOURCE
-#include "dry.h"
+#include "dry_mutate.h"
 #include "knob.h"
 #include "probe.h"
 #include "say.h"
@@ -34,10 +40,10 @@ static unsigned long long seed = 1;
 static long programs = 10, steps = 40, dry, say_can = CAN_ALL;
 static int strict, tally;
 static enum mode mode;
-static const char *replay, *say;
+static const char *replay, *say, *of, *passed;
 #define GIVEN 64 /* programs on the command line */
-static const char *steps_given[GIVEN + 1];
-static int programs_given;
+static const char *steps_given[GIVEN + 1], *bases_given[GIVEN + 1], *firsts_given[GIVEN + 1];
+static int programs_given, bases, firsts;
 
 /* Print what was found, and fail the case with it. */
 static void fail_with(const struct result *result)
@@ -61,7 +67,6 @@ static void tell_finding(struct trial *trial, const struct result *result)
 	first = *result;
 	program = first.program;
 	program.count = first.failed < first.program.count ? first.failed : first.program.count;
-	trial->known = trial->program ? 0 : trial->known;
 	if (!program.count || !shrink(trial, &program, &first.finding)) {
 		ktap_diag("it did not happen again: the program is as it was drawn");
 	} else {
@@ -72,58 +77,6 @@ static void tell_finding(struct trial *trial, const struct result *result)
 	}
 	fail_with(&first);
 }
-
-static void explore(const struct swarm *swarm)
-{
-	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
-	long carried = 0, refused = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
-
-	prepare();
-	if (mode == MODE_FAILING)
-		prepare_faults();
-	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
-		struct trial trial = {
-			.swarm = swarm,
-			.seed = seed + (uint64_t)i,
-			.count = (int)steps,
-			.can = can,
-			.known = !strict,
-			.mode = mode,
-		};
-		const struct result *result = trial_run(&trial);
-
-		carried += result->carried;
-		refused += result->refused;
-		for (int op = 0; op < OPS; op++) {
-			times[op] += result->times[op];
-			succeeded[op] += result->succeeded[op];
-		}
-		if (result->failed) {
-			measure(i + 1, carried, begun);
-			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
-			tell_finding(&trial, result);
-		}
-	}
-	measure(i, carried, begun);
-	for (int op = 0; tally && op < OPS; op++)
-		if (times[op])
-			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
-	if (mode == MODE_FAILING)
-		ktap_diag("%s: %ld times an allocation failed and the step with it", swarm->name, refused);
-}
-
-#define SWARM(name, number)                                                                        \
-	static void name(void)                                                                     \
-	{                                                                                          \
-		explore(&swarms[number]);                                                          \
-	}
-SWARM(mappings, 0)
-SWARM(advice, 1)
-SWARM(processes, 2)
-SWARM(userfault, 3)
-SWARM(holders, 4)
-SWARM(files, 5)
-SWARM(everything, 6)
 
 /*
  * The steps of a text up to its end or a line of "---", behind which there is another program; whether it was
@@ -151,6 +104,106 @@ static int read_program(FILE *text, const char *name, struct program *program)
 	}
 	return 0;
 }
+
+/* A program of the command line, its steps divided by ;. */
+static void read_given(const char *steps_of, const char *option, struct program *program)
+{
+	char *text = strdup(steps_of);
+
+	CHECK(text && *text, "%s has no steps", option);
+	for (char *end = text; (end = strchr(end, ';'));)
+		*end = '\n';
+	(void)read_program(fmemopen(text, strlen(text), "r"), option, program);
+}
+
+/* Once: trace what programs pass, and know what others passed. */
+static void prepare_guide(void)
+{
+	static struct program program;
+	static int prepared;
+	const char *why;
+
+	if (prepared++)
+		return;
+	why = mode == MODE_STEADY ? cover_open() : "other modes draw all their programs";
+	if (why) {
+		ktap_diag("not guided by coverage: %s", why);
+		return;
+	}
+	for (int i = 0; i < bases; i++) {
+		read_given(bases_given[i], "--base", &program);
+		guide_keep(&program, program.count);
+	}
+	for (int i = 0; i < firsts; i++)
+		read_given(firsts_given[i], "--first", &guide.first[guide.firsts++]);
+	CHECK(!passed || !guide_passed(passed), "--passed expects places, in hex, with + in between");
+}
+
+static void explore(const struct swarm *swarm)
+{
+	static struct program made;
+	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
+	long carried = 0, refused = 0, of_kept = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
+
+	prepare();
+	if (mode == MODE_FAILING)
+		prepare_faults();
+	prepare_guide();
+	for (i = 0; seconds ? mem_now_ms() < until : i < programs; i++) {
+		struct trial trial = {
+			.swarm = swarm,
+			.seed = seed + (uint64_t)i,
+			.count = (int)steps,
+			.can = can,
+			.known = !strict,
+			.mode = mode,
+		};
+		const struct result *result;
+		int guided = guide_next(trial.seed, (int)steps, &made);
+
+		trial.program = guided ? &made : NULL;
+		of_kept += guided;
+		cover_anew();
+		result = trial_run(&trial);
+		carried += result->carried;
+		refused += result->refused;
+		for (int op = 0; op < OPS; op++) {
+			times[op] += result->times[op];
+			succeeded[op] += result->succeeded[op];
+		}
+		if (result->failed) {
+			measure(i + 1, carried, begun);
+			if (guided)
+				ktap_diag("made of programs that were kept: its seed alone does not bring it back");
+			ktap_diag("swarm %s, seed %llu, after %ld steps", swarm->name, seed + (uint64_t)i, carried);
+			tell_finding(&trial, result);
+		}
+		guide_take(result, swarm->name, guided);
+	}
+	measure(i, carried, begun);
+	if (cover_on()) {
+		ktap_measure("guided", (double)of_kept, "programs");
+		ktap_measure("pcs", (double)cover.set->count, "pcs");
+	}
+	for (int op = 0; tally && op < OPS; op++)
+		if (times[op])
+			ktap_diag("TALLY %s %s %ld %ld", swarm->name, forms[op].name, times[op], succeeded[op]);
+	if (mode == MODE_FAILING)
+		ktap_diag("%s: %ld times an allocation failed and the step with it", swarm->name, refused);
+}
+
+#define SWARM(name, number)                                                                        \
+	static void name(void)                                                                     \
+	{                                                                                          \
+		explore(&swarms[number]);                                                          \
+	}
+SWARM(mappings, 0)
+SWARM(advice, 1)
+SWARM(processes, 2)
+SWARM(userfault, 3)
+SWARM(holders, 4)
+SWARM(files, 5)
+SWARM(everything, 6)
 
 static FILE *open_program(const char *name)
 {
@@ -201,13 +254,9 @@ static void given(void)
 	static struct program program;
 	static int next;
 	struct trial trial = { .program = &program };
-	char *text = strdup(steps_given[next++]);
 	const struct result *result;
 
-	CHECK(text && *text, "--program has no steps");
-	for (char *end = text; (end = strchr(end, ';'));)
-		*end = '\n';
-	(void)read_program(fmemopen(text, strlen(text), "r"), "--program", &program);
+	read_given(steps_given[next++], "--program", &program);
 	result = carry_out(&trial);
 	if (result->failed)
 		fail_with(result);
@@ -256,11 +305,25 @@ static void model_alone(void)
 		      "the model contradicts itself");
 }
 
+static void mutated(void)
+{
+	static struct program program;
+	FILE *text = open_program(of);
+
+	for (int more = 1; more;) {
+		more = read_program(text, of, &program);
+		guide_keep(&program, program.count);
+	}
+	CHECK(guide.count, "%s has no program", of);
+	CHECK(!dry_mutate_all(programs, seed, (int)steps, (unsigned int)say_can), "made what is no program");
+}
+
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally] [--failing | --racing], --replay FILE, "
-		"--program STEPS [--case NAME] [--program ...], --say FILE [--can N] or --dry STEPS\n",
+		"%s: expected [--programs N | --seconds S] [--steps N (up to %d)] [--seed S] [--strict] [--tally] [--failing | --racing] "
+		"[--unguided] [--base STEPS ...] [--first STEPS ...] [--passed PCS], --replay FILE, "
+		"--program STEPS [--case NAME] [--program ...], --say FILE [--can N], --mutate FILE or --dry STEPS\n",
 		name, STEPS_MAX - 8);
 	return 2;
 }
@@ -282,6 +345,7 @@ int main(int argc, char **argv)
 	static struct ktap_case given_cases[GIVEN + 1];
 	static const struct ktap_case say_case[] = { { "say", said } };
 	static const struct ktap_case dry_case[] = { { "model-alone", model_alone } };
+	static const struct ktap_case mutate_case[] = { { "mutated", mutated } };
 	int status;
 
 	for (int i = 1; i < argc; i++) {
@@ -290,7 +354,10 @@ int main(int argc, char **argv)
 			       !strcmp(argv[i], "--can")      ? &say_can :
 			       !strcmp(argv[i], "--dry")      ? &dry :
 								NULL;
-		int *flag = !strcmp(argv[i], "--strict") ? &strict : !strcmp(argv[i], "--tally") ? &tally : NULL;
+		int *flag = !strcmp(argv[i], "--strict")   ? &strict :
+			    !strcmp(argv[i], "--tally")	   ? &tally :
+			    !strcmp(argv[i], "--unguided") ? &guide.unguided :
+							     NULL;
 		const char **file;
 		char *end;
 
@@ -304,6 +371,10 @@ int main(int argc, char **argv)
 		}
 		file = !strcmp(argv[i], "--replay")  ? &replay :
 		       !strcmp(argv[i], "--say")     ? &say :
+		       !strcmp(argv[i], "--mutate")  ? &of :
+		       !strcmp(argv[i], "--passed")  ? &passed :
+		       !strcmp(argv[i], "--base")    ? &bases_given[bases] :
+		       !strcmp(argv[i], "--first")   ? &firsts_given[firsts] :
 		       !strcmp(argv[i], "--program") ? &steps_given[programs_given] :
 		       !strcmp(argv[i], "--case")    ? &given_cases[programs_given - !!programs_given].name :
 						       NULL;
@@ -314,7 +385,9 @@ int main(int argc, char **argv)
 			*file = argv[i];
 			if (!strcmp(argv[i - 1], "--program"))
 				given_cases[programs_given++] = (struct ktap_case){ "replay", given };
-			if (programs_given > GIVEN)
+			bases += !strcmp(argv[i - 1], "--base");
+			firsts += !strcmp(argv[i - 1], "--first");
+			if (programs_given > GIVEN || bases > GIVEN || firsts > GIVEN)
 				return usage(argv[0]);
 			continue;
 		}
@@ -333,6 +406,7 @@ int main(int argc, char **argv)
 		 programs_given ? ktap_run(given_cases, (size_t)programs_given, NULL) :
 		 say	? ktap_run(say_case, 1, NULL) :
 		 dry	? ktap_run(dry_case, 1, NULL) :
+		 of	? ktap_run(mutate_case, 1, NULL) :
 			  /* The last one is a program of its own, and no mode of others. */
 			  ktap_run(swarm_cases, KTAP_COUNT(swarm_cases) - (mode != MODE_STEADY), NULL);
 	knob_restore();

@@ -16,6 +16,7 @@
 #include "calls.h"
 #include "calls_other.h"
 #include "beside.h"
+#include "cover.h"
 #include "calls_pin.h"
 #include "fault.h"
 #include "procfile.h"
@@ -206,8 +207,11 @@ static void worker_loop(int self)
 	worker.self = self;
 	while (read(end, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
 		const struct step step = order.step;
-		int armed = fault_arm(step.fail);
+		int armed;
 
+		if (step.op != OP_EXIT)
+			cover_begin(self);
+		armed = fault_arm(step.fail);
 		memset(&reply, 0, sizeof(reply));
 		if (order.others) {
 			worker_do_all(&order, &reply);
@@ -217,6 +221,7 @@ static void worker_loop(int self)
 		reply.failed = fault_disarm(armed);
 		if (step.op == OP_EXIT)
 			_exit(0);
+		cover_end(self);
 		if (write(end, &reply, sizeof(reply)) != (ssize_t)sizeof(reply))
 			break;
 	}

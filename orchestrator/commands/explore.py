@@ -31,7 +31,7 @@ from orchestrator.plan.explore import (
     replaying,
 )
 from orchestrator.plan.matrix import Selection, make_plan
-from orchestrator.results import corpus
+from orchestrator.results import corpus, kept
 
 if TYPE_CHECKING:
     from orchestrator.runner.context import Listener, Places
@@ -48,6 +48,7 @@ class ExploreOptions:
 
     ``finds`` ends it with so many that nobody foresaw; ``trials`` and ``seconds`` are what a find
     that is made smaller may take.  ``corpus`` is a folder (None: the cache's).
+    ``unguided``: no program is made of others, whatever the kernel tells of coverage.
     """
 
     seconds: float | None = None
@@ -55,6 +56,7 @@ class ExploreOptions:
     mode: str = "steady"
     finds: int | None = None
     corpus: Path | None = None
+    unguided: bool = False
     trials: int = 500
 
 
@@ -101,19 +103,21 @@ def _plan(selection: Selection, mode: str, places: Places) -> Plan:
 
 def _explore(selection: Selection, options: Options, how: ExploreOptions) -> int:
     from orchestrator.runner import explore as engine
+    from orchestrator.runner.guiding import Guidance
 
     places = find_places(anywhere=selection.source is not None)
     plan = _plan(selection, how.mode, places)
     folder = how.corpus or places.cache.corpus
     # A kernel that cannot have allocations fail would skip what does.
-    kept = corpus.read(folder)
-    programs = tuple(one for one in kept if mode_of(one[1], how.mode) == how.mode)
+    known = corpus.read(folder)
+    programs = tuple(one for one in known if mode_of(one[1], how.mode) == how.mode)
     seed = secrets.randbits(32) if how.seed is None else how.seed
+    guidance = Guidance(kept.read(folder), seed=seed, unguided=how.unguided)
 
     def carry_out(given: RunOptions, listener: Listener) -> Done:
         return engine.explore(
             plan, places, given, seconds=how.seconds or TIME, seed=seed, finds=how.finds,
-            corpus=programs, listener=listener,
+            corpus=programs, guidance=guidance, listener=listener,
         )  # fmt: skip
 
     def end(done: Done) -> Iterator[str]:
@@ -122,6 +126,11 @@ def _explore(selection: Selection, options: Options, how: ExploreOptions) -> int
             new += corpus.keep(folder, [lines], why)
         if new:
             yield f"{counted(new, 'program')} new in the corpus {folder}"
+        if guidance.kept:
+            # Another exploration may have added some by now.
+            both = kept.joined(kept.read(folder), guidance.bases)
+            new = kept.write(folder, kept.bounded(both))
+            yield f"{counted(new, 'program')} more to make others of in {folder / kept.FOLDER}"
 
     return _run(plan, places, selection, options, carry_out, end)
 
@@ -214,15 +223,23 @@ def _corpus(does: str, folder: Path | None, how: ExploreOptions) -> int:
     """Have the corpus's files elsewhere, programs of elsewhere in it, or fewer of them."""
     mine = how.corpus or stored_places(".").cache.corpus
     if folder is None:
-        programs = corpus.read(mine)
-        gone = corpus.superfluous(programs)
+        programs, bases = corpus.read(mine), kept.read(mine)
+        gone, passing = corpus.superfluous(programs), kept.superfluous(bases)
         corpus.remove(mine, gone)
+        if passing:
+            kept.write(mine, (base for base in bases if base.name not in passing))
         click.echo(f"{counted(len(gone), 'program')} of {len(programs)} gone, contained in others")
+        if bases:
+            less = f"{counted(len(passing), 'program')} of {len(bases)} to make others of gone"
+            click.echo(f"{less}: the rest passes as much")
         return EXIT_OK
     source, target = (mine, folder) if does == "export" else (folder, mine)
     if not source.is_dir():
         raise UserError(f"{source}: no such folder", "name a folder of programs")
-    programs = corpus.read(source)
+    programs, bases = corpus.read(source), kept.read(source)
     new = corpus.keep(target, [lines for _, lines in programs])
+    more = kept.write(target, kept.bounded(kept.joined(kept.read(target), bases))) if bases else 0
     click.echo(f"{counted(new, 'program')} of {len(programs)} new in {target}")
+    if bases:
+        click.echo(f"{counted(more, 'program')} of {len(bases)} to make others of new there")
     return EXIT_OK

@@ -23,6 +23,7 @@ CORPUS = "corpus"
 OF_CORPUS = f"{CORPUS}-"
 _WORST = (Verdict.FAIL, Verdict.ERROR, Verdict.PASS, Verdict.SKIP)
 _PROGRAMS, _STEPS, _RATE = "programs", "steps", "rate"
+_GUIDED, _PCS = "guided", "pcs"
 
 
 def smaller(find: Find, other: Find) -> Find:
@@ -33,11 +34,17 @@ def smaller(find: Find, other: Find) -> Find:
 
 @dataclass
 class Swarm:
-    """A swarm over all slices: how many programs and steps, and in how many s of a guest's time."""
+    """A swarm over all slices: how many programs and steps, and in how many s of a guest's time.
+
+    ``guided`` of the programs were made of others.  ``pcs`` is how many places of the kernel were
+    passed by the end of its last slice, by whatever swarm; 0 where nothing told.
+    """
 
     programs: float = 0
     steps: float = 0
     seconds: float = 0
+    guided: float = 0
+    pcs: float = 0
     passed: bool = False
     slices: int = 0
 
@@ -48,6 +55,8 @@ class Swarm:
         self.steps += values.get(_STEPS, 0)
         if values.get(_RATE, 0) > 0:
             self.seconds += values.get(_STEPS, 0) / values[_RATE]
+        self.guided += values.get(_GUIDED, 0)
+        self.pcs = max(self.pcs, values.get(_PCS, 0))
         self.passed |= case.verdict is Verdict.PASS
         self.slices += 1
 
@@ -59,22 +68,30 @@ class Swarm:
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """As a case has them."""
-        return (
+        found = (
             Measurement(_PROGRAMS, self.programs, "programs"),
             Measurement(_STEPS, self.steps, "steps"),
             Measurement(_RATE, round(self.rate, 1), "steps/s"),
         )
+        if not self.pcs:
+            return found
+        guided = Measurement(_GUIDED, self.guided, "programs")
+        return (*found, guided, Measurement(_PCS, self.pcs, "pcs"))
 
 
 @dataclass
 class Tally:
-    """The slices so far.  ``finds`` are cases by their names, ``others`` the rest by name."""
+    """The slices so far.  ``finds`` are cases by their names, ``others`` the rest by name.
+
+    ``pcs`` is how many places of the kernel are known to have been passed, 0 where nothing told.
+    """
 
     finds: dict[str, CaseResult] = field(default_factory=dict)
     swarms: dict[str, Swarm] = field(default_factory=dict)
     others: dict[str, CaseResult] = field(default_factory=dict)
     apart: list[CaseResult] = field(default_factory=list)
     replayed: int = 0
+    pcs: int = 0
 
     def take(self, cases: Iterable[CaseResult]) -> list[CaseResult]:
         """Take the cases of a slice; gives those finds among them that are new."""
@@ -131,9 +148,10 @@ class Tally:
         return self.steps / seconds if seconds > 0 else 0.0
 
     def told(self) -> str:
-        """``180 programs, 7200 steps, 212 steps/s, 1 find``."""
+        """``180 programs, 7200 steps, 212 steps/s, 5000 pcs, 1 find``."""
         found = [counted(self.programs, "program"), counted(self.steps, "step")]
         found += [f"{self.rate:.0f} steps/s"] if self.rate else []
+        found += [counted(self.pcs, "pc")] if self.pcs else []
         found.append(counted(len(self.finds), "find"))
         return ", ".join(found)
 

@@ -108,3 +108,39 @@ class Find:
     def title(self) -> str:
         """What is wrong, in one line."""
         return f"{self.rule} is wrong after {self.step}: {self.said}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A program that passed places of a kernel which none before it had passed.
+
+    ``program`` are its lines, ``pcs`` those places: addresses of basic blocks, without KASLR's
+    offset, that mean something for that very image.  ``swarm`` is what drew it, or its new steps;
+    ``made`` says that it was made of other programs.
+    """
+
+    program: tuple[str, ...]
+    pcs: frozenset[int]
+    swarm: str = ""
+    made: bool = False
+
+
+def pcs_text(pcs: Iterable[int]) -> str:
+    """Places as the guest's program writes and reads them (guide.h): ascending, as distances."""
+    words, last = [], 0
+    for pc in sorted(pcs):
+        words.append(f"{pc - last:x}")
+        last = pc
+    return "+".join(words)
+
+
+def parse_pcs(text: str) -> frozenset[int]:
+    """The places of such a text.
+
+    :raises ValueError: where it is none.
+    """
+    found, last = set(), 0
+    for word in text.split("+"):
+        last += int(word, 16)
+        found.add(last)
+    return frozenset(found)

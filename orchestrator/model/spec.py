@@ -76,7 +76,8 @@ class ConfigSpec:
     ``selftest_config`` are collections of the kernel's selftests whose own requests are merged in.
     ``toolchain`` compiles it.  With ``modules`` its modules are built, and in the guest.
     ``objects`` names its build folder, where that is not its own alone.
-    ``coverage`` are patterns of C files that are compiled so that what of them ran is counted.
+    ``coverage`` are patterns of C files that are compiled so that what of them ran is counted,
+    ``kcov`` of those that tell a task what of them it runs.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ConfigSpec:
     toolchain: Toolchain = DEFAULT_TOOLCHAIN
     modules: bool = False
     coverage: tuple[str, ...] = ()
+    kcov: tuple[str, ...] = ()
     objects: str = ""
 
     @property

@@ -258,6 +258,7 @@ class _Reader:
             toolchain=_toolchain(view),
             modules=view.flag("modules", False),
             coverage=self._coverage(view),
+            kcov=view.words("kcov"),
         )
 
     def _coverage(self, view: View) -> tuple[str, ...]:

@@ -99,6 +99,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "selftest_config": list(build.config.selftest_config),
                 "modules": build.config.modules,
                 "coverage": list(build.config.coverage),
+                "kcov": list(build.config.kcov),
                 "arch": build.arch,
             }
             for build in plan.builds
@@ -204,6 +205,7 @@ def _config_text(config: ConfigSpec) -> str:
         return "not built"
     parts += ["(with modules)"] * config.modules
     parts += [f"(coverage of {', '.join(config.coverage)})"] if config.coverage else []
+    parts += [f"(kcov of {', '.join(config.kcov)})"] if config.kcov else []
     return " ".join([*parts, f"(by {config.toolchain})"] if config.toolchain.folder else parts)
 
 

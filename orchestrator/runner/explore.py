@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from orchestrator.evidence.kept import read_kept
 from orchestrator.guest import snapshot
 from orchestrator.host import process
 from orchestrator.host.ending import ended_by
@@ -32,8 +33,10 @@ from orchestrator.model.spec import Cell, Plan, WorkloadSpec
 from orchestrator.plan.explore import Slice, chunks, replaying, share, slice_of
 from orchestrator.results.corpus import Program
 from orchestrator.runner.cell import CellRun
+from orchestrator.runner.collector import stem
 from orchestrator.runner.context import OF_CASE, Context, Event, Kernel, Listener, Places, nobody
 from orchestrator.runner.foreseeing import Foreseeing
+from orchestrator.runner.guiding import Guidance
 from orchestrator.runner.record import cpu_count
 from orchestrator.runner.run import Done, RunOptions, run_plan
 from orchestrator.runner.stages import Ran, Stages, looked_up
@@ -50,7 +53,8 @@ class Hunt:
 
     ``seconds`` is how long each cell explores, ``seed`` what the first slice begins with.
     ``finds`` ends it once so many were found that nobody foresaw (None: only the time does).
-    ``corpus`` are the programs that each cell carries out first.
+    ``corpus`` are the programs that each cell carries out first, ``guidance`` what was passed of
+    the kernels.
     """
 
     seconds: float
@@ -58,6 +62,7 @@ class Hunt:
     finds: int | None = None
     corpus: Sequence[Program] = ()
     lanes: int = 1
+    guidance: Guidance = field(default_factory=Guidance)
     enough: threading.Event = field(default_factory=threading.Event)
     _number: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,6 +83,7 @@ def explore(
     seed: int,
     finds: int | None = None,
     corpus: Sequence[Program] = (),
+    guidance: Guidance | None = None,
     listener: Listener = nobody,
 ) -> Done:
     """Explore in the cells of a plan (:func:`.plan.explore.exploring`) and report as a run does.
@@ -85,11 +91,15 @@ def explore(
     :param seconds: how long in all, builds and boots left out.
     :param seed: what the programs come of: no two slices have one in common.
     :param finds: end with so many that nobody foresaw.
+    :param guidance: what is known of coverage, and will be.
     :raises UserError, HostError: as :func:`.run_plan`.
     """
     cores = options.jobs or cpu_count()
     cpus = max(cell.shape.cpus for cell in plan.cells)
-    hunt = Hunt(share(seconds, plan.cells, cores), seed, finds, corpus, max(1, cores // cpus))
+    lanes = max(1, cores // cpus)
+    hunt = Hunt(
+        share(seconds, plan.cells, cores), seed, finds, corpus, lanes, guidance or Guidance()
+    )
     counting = _Counting(plan, hunt, listener)
     stages = replace(Stages(), run=partial(explore_cell, hunt))
     return run_plan(plan, places, options, listener=counting, stages=stages)
@@ -202,7 +212,8 @@ class Exploring(CellRun):
                 return Slice(self.hunt.next(), replaying(spec, programs), len(programs))
             if self._left() <= 0 and self.tally.swarms:
                 return None
-        one = slice_of(spec, self.hunt.next(), self.hunt.seed, self._left())
+        told = self.hunt.guidance.slice_of(spec, self.built.image_sha256) if self.guided else spec
+        one = slice_of(told, self.hunt.next(), self.hunt.seed, self._left())
         # By its seed lab rerun repeats what is no find.
         self.inside.loops.setdefault(
             spec.name, LoopRecord(spec.name, one.spec.seed or 0, one.spec.budget)
@@ -224,6 +235,7 @@ class Exploring(CellRun):
                 pass
         finally:
             cases = [self._placed(case, folder) for case in run.log.in_order()]
+            self._learn(run.folder / f"{stem(one.spec)}.ktap")
             with self.lock:
                 self.restores += run.restores
                 new = self.tally.take(cases)
@@ -236,6 +248,18 @@ class Exploring(CellRun):
                 one.spec.name, one.spec.seed or 0, one.spec.budget
             )
         self._tell("")
+
+    @property
+    def guided(self) -> bool:
+        """Whether its kernel tells what of it runs."""
+        return bool(self.built.build.config.kcov)
+
+    def _learn(self, output: Path) -> None:
+        """Take what a slice kept, where its output came."""
+        if self.guided and output.is_file():
+            found = read_kept(output.read_text("utf-8", "replace"))
+            self.hunt.guidance.take(self.built.image_sha256, found)
+            self.tally.pcs = self.hunt.guidance.passed(self.built.image_sha256)
 
     def _tell(self, before: str) -> None:
         left = max(0, round(self._left()))
@@ -267,6 +291,10 @@ class Exploring(CellRun):
             self.log.add(self._named(case), case.console)
         told = f"explored with {self.tally.told()}, from seed {self.hunt.seed} on"
         self.log.notes.append(told)
+        if not self.guided:
+            self.log.notes.append("not guided by coverage: its config has no `kcov` (explore has)")
+        elif self.hunt.guidance.unguided:
+            self.log.notes.append("not guided by coverage, as it was asked for")
         if self.hunt.enough.is_set():
             self.log.notes.append("it ended before its time: it has found what it was for")
         elif self._left() > 1:

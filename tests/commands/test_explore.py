@@ -13,12 +13,12 @@ import pytest
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.judge.trials import Subject
-from orchestrator.model.finds import Find
+from orchestrator.model.finds import Find, Kept
 from orchestrator.model.kernel import BuildResult, KernelTree
 from orchestrator.model.names import Verdict
 from orchestrator.model.results import CaseResult, CellRecord
 from orchestrator.model.spec import Build, Cell, KernelSpec
-from orchestrator.results import corpus, store
+from orchestrator.results import corpus, kept, store
 from orchestrator.runner import explore as engine
 from orchestrator.runner import run, searching, trials, trying
 from orchestrator.runner.context import Context, Kernel
@@ -216,6 +216,36 @@ def test_the_corpus_goes_elsewhere_and_comes_back(
     assert {lines for _, lines in left} == {PROGRAM, ("1 exit",)}
     none = lab("explore", "corpus", "import", "nowhere")
     assert (none.status, "nowhere: no such folder" in none.err) == (2, True)
+
+
+def test_programs_that_passed_something_new_are_kept(
+    world: World, lab: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.wrong = False
+    folder = Cache(tmp_path / "cache").corpus
+    image = "ab" * 32
+
+    def explored(hunt: Hunt, cell: Cell, *_: Any) -> Ran:
+        new = [Kept(("0 exit",), frozenset({1, 2})), Kept(("1 exit",), frozenset({2, 3}))]
+        hunt.guidance.take(image, new if not world.hunts else [])
+        return world.explored(hunt, cell)
+
+    monkeypatch.setattr(engine, "explore_cell", explored)
+    done = lab("explore", "--plain")
+    assert done.status == 0, done
+    assert f"2 programs more to make others of in {folder / 'kept'}" in done.out
+    assert [base.weight for base in kept.read(folder)] in ([1, 2], [2, 1])
+    assert "to make others of" not in lab("explore", "--plain", "--unguided").out
+    first, second = world.hunts
+    assert (first.guidance.unguided, second.guidance.unguided) == (False, True)
+    assert second.guidance.passed(image) == 3
+    out = lab("explore", "corpus", "export", str(tmp_path / "out"))
+    assert out.out.splitlines()[1] == "2 programs of 2 to make others of new there"
+    also = {image[:16]: frozenset({3})}
+    kept.write(folder, [*kept.read(folder), kept.Base("x", ("2 exit",), also)])
+    less = lab("explore", "corpus", "minimise").out.splitlines()
+    assert less[1] == "1 program of 3 to make others of gone: the rest passes as much"
+    assert len(kept.read(folder)) == 2
 
 
 def test_as_json_the_answer_is_an_event(world: World, lab: Callable[..., Any]) -> None:

@@ -101,3 +101,15 @@ def test_a_swarm_that_fails_without_a_find_is_told_as_it_is() -> None:
     tally.take([swarm("advice", 5)])
     (one,) = tally.summed(case("x", Verdict.FAIL))
     assert (one.verdict, one.reason) == (Verdict.FAIL, "the model contradicts itself")
+
+
+def test_what_was_passed_of_the_kernel_is_told() -> None:
+    tally = Tally()
+    one = swarm("advice", 5)
+    for guided, pcs in ((1, 4000), (3, 4400)):
+        more = (Measurement("guided", guided, "programs"), Measurement("pcs", pcs, "pcs"))
+        tally.take([replace(one, measurements=(*one.measurements, *more))])
+    (case_of,) = tally.summed(case("x", Verdict.FAIL))
+    assert [(m.name, m.value) for m in case_of.measurements[3:]] == [("guided", 4), ("pcs", 4400)]
+    tally.pcs = 4400
+    assert tally.told() == "10 programs, 400 steps, 100 steps/s, 4400 pcs, 0 finds"

@@ -540,6 +540,7 @@ def test_plan_to_dict() -> None:
         "selftest_config": [],
         "modules": False,
         "coverage": [],
+        "kcov": [],
         "toolchain": "gcc",
         "arch": "x86_64",
     }

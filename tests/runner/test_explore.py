@@ -33,6 +33,7 @@ from orchestrator.model.spec import (
     WorkloadSpec,
 )
 from orchestrator.runner.cell import CellRun
+from orchestrator.runner.collector import stem
 from orchestrator.runner.context import OF_CASE, Context, Event, Machine, RunValues
 from orchestrator.runner.explore import Exploring, Hunt, _Counting, programs_of
 from orchestrator.runner.in_guest import InGuest
@@ -156,6 +157,33 @@ def test_the_corpus_comes_first(tmp_path: Path, played: Played) -> None:
     assert counts == [32, 1, 0]
     assert played.specs[0].args[3] == f"{OF_CORPUS}00"
     assert any(case.case == "corpus" for case in run.log.cases)
+
+
+KEPT = "KEPT swarm=files from=drawn new=2 pcs=ffffffff81000000+10 steps=0 exit"
+
+
+def test_what_a_guest_kept_the_next_one_is_told(
+    tmp_path: Path, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_copy(run: CellRun, kept: object, spec: WorkloadSpec) -> bool:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / f"{stem(spec)}.ktap").write_text(f"KTAP version 1\n{KEPT}\nok 1 files\n")
+        return played.in_copy(run, kept, spec)
+
+    monkeypatch.setattr(CellRun, "in_copy", in_copy)
+    hunt = Hunt(0.2, seed=7)
+    run = exploring(tmp_path, hunt, [])
+    run.run_copies("kept", [WORK])  # type: ignore[arg-type]
+    assert all(spec.args == () for spec in played.specs)
+    assert any("not guided by coverage: its config has no `kcov`" in note for note in run.log.notes)
+    assert hunt.guidance.kept == 0
+    build = replace(run.built.build, config=ConfigSpec("explore", kcov=("mm/*.c",)))
+    run.built = replace(run.built, build=build, image_sha256="ab" * 32)
+    played.specs.clear()
+    run.run_copies("kept", [WORK])  # type: ignore[arg-type]
+    assert played.specs[0].args == ()
+    assert played.specs[1].args == ("--base", "0 exit", "--passed", "ffffffff81000000+10")
+    assert (hunt.guidance.kept, run.tally.pcs) == (1, 2)
 
 
 def test_enough_finds_end_it(tmp_path: Path, played: Played) -> None:

@@ -107,7 +107,7 @@ class Cache:
     def corpus(self) -> Path:
         """Programs that `lab explore` found something with: the one thing that is not made again.
 
-        Nothing trims it.
+        Nothing trims it.  Those in its folder ``kept`` are bounded by :mod:`..results.kept`.
         """
         return self.folder / "corpus"
 

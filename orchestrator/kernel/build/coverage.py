@@ -41,13 +41,13 @@ def counted(config: ConfigSpec, tree: KernelTree, cache: Cache) -> tuple[str, ..
     if not config.coverage:
         return ()
     names = [name for name in store.file_names(tree.tree, cache) if name.endswith(".c")]
-    chosen = {name for name in names if _fits(name, config.coverage)}
+    chosen = {name for name in names if fits(name, config.coverage)}
     # A tree that is set beside a far one touches thousands; a series touches what it is about.
     chosen.update(set(tree.touched_files) & set(names) if tree.patches else ())
     return tuple(sorted(chosen))
 
 
-def _fits(name: str, patterns: Iterable[str]) -> bool:
+def fits(name: str, patterns: Iterable[str]) -> bool:
     """Whether a file is one of those; a star stands within one folder, as in a shell."""
     return any(
         fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns

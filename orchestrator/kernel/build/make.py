@@ -20,7 +20,16 @@ from pathlib import Path
 from orchestrator.host import process, walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
-from orchestrator.kernel.build import ccache, coverage, kconfig, modules, needs, shadow, warned
+from orchestrator.kernel.build import (
+    ccache,
+    coverage,
+    kconfig,
+    kcov,
+    modules,
+    needs,
+    shadow,
+    warned,
+)  # fmt: skip
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
 from orchestrator.kernel.build.foretold import Foretold, foretell
@@ -222,6 +231,7 @@ def _configure_and_compile(
                 _stopped(wanted, seen.missed)
                 or modules.problem(config, dotconfig)
                 or coverage.problem(config, dotconfig, wanted.counted)
+                or kcov.problem(config, dotconfig, wanted.traced)
             )
             with site.log.open("a") as log:  # where the .config stood, there is none yet
                 log.writelines(f"{line}\n" for line in seen.lines)

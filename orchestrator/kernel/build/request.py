@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.host import process, walls
 from orchestrator.host.cache.files import FENCED, Cache
 from orchestrator.host.tools import install_command
-from orchestrator.kernel.build import asked, coverage, kconfig, modules
+from orchestrator.kernel.build import asked, coverage, kconfig, kcov, modules
 from orchestrator.kernel.build.kfile import Complete
 from orchestrator.model.arch import Arch
 from orchestrator.model.errors import HostError
@@ -48,6 +48,7 @@ class BuildRequest:
     notes: tuple[str, ...] = ()
     compiler: str = ""
     counted: tuple[str, ...] = ()
+    traced: tuple[str, ...] = ()
     fenced: bool = False
 
 
@@ -72,7 +73,8 @@ def build_request(
     """
     found = asked.ask(build.config, tree, arch, arch_fragment, cache)
     files = coverage.counted(build.config, tree, cache) if cache else ()
-    make_args = (*make_args, *coverage.make_words(files, arch))
+    traced = kcov.traced(build.config, tree, cache) if cache else ()
+    make_args = (*make_args, *coverage.make_words(files, arch), *kcov.make_words(traced))
     digest = kconfig.digest(found.requests, found.full.text if found.full else "")
     versions = tools_versions(build.config.toolchain, arch)
     words = (digest, arch.name, *versions, *modules.targets(build.config), *make_args)
@@ -87,7 +89,7 @@ def build_request(
     return BuildRequest(
         build, tree, slot, arch, found.requests, name(tree.tree, *words),
         name(tree.base_tree, *words), name(*words), make_args, found.full, found.notes,
-        versions[0], files, fenced,
+        versions[0], files, traced, fenced,
     )  # fmt: skip
 
 

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs that are kept for what of a kernel they passed: what others are made of.
+
+They lie beside the programs of the corpus that found something, in a folder of their own: those are
+carried out first and strictly, these are changed a little and tried again.  A file a program,
+with a comment for each kernel image in which it passed what none before it had::
+
+    # passes IMAGE PLACES
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from orchestrator.model.errors import HostError
+from orchestrator.model.finds import Kept, parse_pcs, pcs_text
+from orchestrator.results import corpus
+
+#: Below a corpus.
+FOLDER = "kept"
+#: So many are kept at most: their files are some megabytes then, and all of them can be tried on
+#: another kernel in the first minutes of an exploration.
+MOST = 500
+_SUFFIX = ".txt"
+_PASSES = re.compile(r"# passes ([0-9a-f]{1,64}) ([0-9a-f+]+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A program that was kept; ``passes`` is what it was the first to pass, by the image's name."""
+
+    name: str
+    steps: tuple[str, ...]
+    passes: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """How many places it was the first to pass."""
+        return sum(len(pcs) for pcs in self.passes.values())
+
+
+def read(folder: Path) -> tuple[Base, ...]:
+    """All that are kept below a corpus, by their names.
+
+    :raises UserError: when a file there is no program.
+    """
+    found = {}
+    for path in (folder / FOLDER).glob(f"*{_SUFFIX}"):
+        name, steps = corpus.read_file(path)
+        lines = path.read_text("utf-8").splitlines()
+        marks = [match for line in lines if (match := _PASSES.fullmatch(line))]
+        found[name] = Base(name, steps, {match[1]: parse_pcs(match[2]) for match in marks})
+    return tuple(found[name] for name in sorted(found))
+
+
+def write(folder: Path, bases: Iterable[Base]) -> int:
+    """Have these below a corpus and no others; gives how many are new there.
+
+    :raises HostError: when one cannot be written.
+    """
+    place = folder / FOLDER
+    wanted = {base.name: base for base in bases}
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        before = {path.stem for path in place.glob(f"*{_SUFFIX}")}
+        for name in before - set(wanted):
+            (place / f"{name}{_SUFFIX}").unlink(missing_ok=True)
+        for name, base in wanted.items():
+            head = [f"# passes {image} {pcs_text(pcs)}" for image, pcs in base.passes.items()]
+            (place / f"{name}{_SUFFIX}").write_text("\n".join([*head, *base.steps]) + "\n", "utf-8")
+    except OSError as error:
+        raise HostError(
+            f"cannot write {place}: {error.strerror}", "name another --corpus"
+        ) from error
+    return len(set(wanted) - before)
+
+
+def passed(bases: Iterable[Base], image: str) -> frozenset[int]:
+    """All that they passed in an image."""
+    return frozenset().union(*(base.passes.get(image, frozenset()) for base in bases))
+
+
+def merged(bases: Sequence[Base], image: str, kept: Iterable[Kept]) -> tuple[Base, ...]:
+    """The bases with those of a run: each keeps what nobody before it passed in that image.
+
+    One that passed nothing more is none.
+    """
+    found = {base.name: base for base in bases}
+    seen = set(passed(bases, image))
+    for one in kept:
+        new = one.pcs - seen
+        if not new:
+            continue
+        seen |= new
+        name, steps = corpus.named(one.program)
+        base = found.get(name) or Base(name, steps)
+        mine = base.passes.get(image, frozenset()) | new
+        found[name] = replace(base, passes={**base.passes, image: mine})
+    return tuple(found[name] for name in sorted(found))
+
+
+def joined(bases: Sequence[Base], others: Iterable[Base]) -> tuple[Base, ...]:
+    """Both; what two passed is told of either."""
+    found = {base.name: base for base in bases}
+    for one in others:
+        mine = found.get(one.name, one)
+        images = {**one.passes, **mine.passes}
+        both = {
+            image: mine.passes.get(image, frozenset()) | one.passes.get(image, frozenset())
+            for image in images
+        }
+        found[one.name] = replace(mine, passes=both)
+    return tuple(found[name] for name in sorted(found))
+
+
+def bounded(bases: Sequence[Base], most: int = MOST) -> tuple[Base, ...]:
+    """As many as are kept: those that were the first to pass most."""
+    best = sorted(bases, key=lambda base: (-base.weight, base.name))[:most]
+    return tuple(sorted(best, key=lambda base: base.name))
+
+
+def superfluous(bases: Sequence[Base]) -> tuple[str, ...]:
+    """The names of those without which as much is passed, greedily; the smallest set is not sought.
+
+    Where nothing is known of one, the others' steps decide (:func:`corpus.superfluous`).
+    """
+    known = {base.name: _places(base) for base in bases if base.passes}
+    left = set().union(*known.values())
+    kept: set[str] = set()
+    while left:
+        best = max(sorted(known), key=lambda name: len(known[name] & left))
+        kept.add(best)
+        left -= known[best]
+    unknown = [base for base in bases if not base.passes]
+    programs = [(base.name, base.steps) for base in bases if base.name in kept or not base.passes]
+    gone = set(corpus.superfluous(programs)) & {base.name for base in unknown}
+    return tuple(sorted(gone | (set(known) - kept)))
+
+
+def _places(base: Base) -> set[tuple[str, int]]:
+    return {(image, pc) for image, pcs in base.passes.items() for pc in pcs}
