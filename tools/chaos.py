@@ -3,8 +3,8 @@
 """Disturb real runs of the lab at every stage, and see that it ends well each time: `make chaos`.
 
 Each entry of tools/chaos_table.py is one injection: a run that is harmed, and the next one, which
-must come to what an undisturbed one comes to.  Outcomes are kept in --work for one state of the lab
-and the campaign; --write puts the table into docs/chaos.md.  Needs root, for mounts and control
+must come to what an undisturbed one comes to.  Outcomes are kept in --work, each with the commit it
+is of, until --fresh; --write puts the table into docs/chaos.md.  Needs root, for mounts and control
 groups of its own; the real cache is only read.  Exit status: 0 all held, 1 something did not, 3
 something was not run.
 """
@@ -28,14 +28,11 @@ import chaos_ground as grounds
 import chaos_harm as harm
 from chaos_ground import Ground
 from chaos_table import HEAVY, LIGHT, MOMENTS, Injection
-from judged import commit, key_of
+from judged import commit
 from marks import HOME, LAB, put_between, work_folder
 
 PAGE = HOME / "docs" / "chaos.md"
 START, END = "<!-- injections -->\n", "<!-- end of injections -->"
-#: What an outcome depends on.
-PATHS = ("orchestrator", "tests/e2e/chaos", *(f"tools/chaos{x}.py" for x in (
-    "", "_check", "_ground", "_harm", "_table")))  # fmt: skip
 #: How long one run of the lab may take (s); a machine that does other work beside is slow.
 DEADLINE = 420.0
 #: Profiles of tests/e2e/chaos of which guests harm themselves; else a workload of that name.
@@ -58,23 +55,22 @@ class Campaign:
         self.work = work
         self.cache = cache
         self.pristine = work / "pristine"
-        self.key = key_of(PATHS)
 
     # ------------------------------------------------------------ what is kept
 
     def kept(self, entry: Injection) -> dict[str, Any] | None:
-        """The outcome of an injection, where it is of this state of the lab."""
+        """The outcome of an injection, where there is one of this very entry."""
         try:
             outcome: dict[str, Any] = json.loads(self._file(entry.name).read_text())
         except (OSError, ValueError):
             return None
-        return outcome if outcome["key"] == self.key else None
+        return outcome if outcome["entry"] == repr(entry) else None
 
-    def _keep(self, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
-        file = self._file(name)
+    def _keep(self, entry: Injection, outcome: dict[str, Any]) -> dict[str, Any]:
+        file = self._file(entry.name)
         file.parent.mkdir(parents=True, exist_ok=True)
         when = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit()}
-        outcome = {"key": self.key, "name": name, **when, **outcome}
+        outcome = {"entry": repr(entry), **when, **outcome}
         file.with_suffix(".new").write_text(json.dumps(outcome, indent=1))
         file.with_suffix(".new").replace(file)
         return outcome
@@ -93,7 +89,7 @@ class Campaign:
         if entry.what.startswith("fill="):
             name = "layers" if entry.victim == "cache" else entry.victim
             disks[name] = "1500m" if name == "layers" else "16m"
-        folder = self.work / "at-work"
+        folder = self.work / f"at-work-{os.getpid()}"
         began = time.monotonic()
         with grounds.ground(folder, self.pristine, self.cache, disks) as place:
             try:
@@ -102,7 +98,7 @@ class Campaign:
                 for pid, _ in harm.members(place.group):
                     harm.strike([pid], "kill")
         seconds = round(time.monotonic() - began, 1)
-        return self._keep(entry.name, {"wrong": wrong, "told": told, "seconds": seconds})
+        return self._keep(entry, {"wrong": wrong, "told": told, "seconds": seconds})
 
     def _judged(self, entry: Injection, place: Ground, right: dict[str, Any]) -> tuple[str, str]:
         since = time.time()
@@ -255,7 +251,7 @@ class Campaign:
             results: dict[str, Any] = outcome["results"]
             return results
         grounds.copy_cache(self.cache, self.pristine)
-        with grounds.ground(self.work / "at-work", self.pristine, self.cache, {}) as place:
+        with grounds.ground(self.work / f"at-work-{os.getpid()}", self.pristine, self.cache, {}) as place:
             grounds.bind(self.pristine, self.cache)
             try:
                 out = place.reports / "harmed"
@@ -267,7 +263,7 @@ class Campaign:
             if status != 0:
                 raise SystemExit(f"chaos: an undisturbed run ends with {status}:\n{text[-3000:]}")
             results = json.loads((out / "results.json").read_text())
-        self._keep(entry.name, {"results": results, "wrong": ""})
+        self._keep(entry, {"results": results, "wrong": ""})
         return results
 
 
@@ -301,11 +297,13 @@ def main() -> int:
     parser.add_argument("--light", action="store_true", help="those without kernels and guests")
     parser.add_argument("--list", action="store_true", help="tell the entries alone")
     parser.add_argument("--again", action="store_true", help="also what did not hold before")
+    parser.add_argument("--fresh", action="store_true", help="all of them, whatever is kept")
+    parser.add_argument("--heavy", action="store_true", help="those with kernels and guests alone")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     options = parser.parse_args()
     entries = [
         one
-        for one in (*LIGHT, *(() if options.light else HEAVY))
+        for one in (*(() if options.heavy else LIGHT), *(() if options.light else HEAVY))
         if not options.only or any(word in one.name for word in options.only)
     ]
     if options.list:
@@ -318,7 +316,7 @@ def main() -> int:
     outcomes = []
     for entry in entries:
         outcome = campaign.kept(entry)
-        stale = outcome is None or (options.again and outcome["wrong"])
+        stale = outcome is None or options.fresh or (options.again and outcome["wrong"])
         if stale and time.monotonic() < until:
             outcome = campaign.inject(entry)
             print(f"{datetime.now(UTC):%H:%M:%S} {entry.name}: {outcome['told']} "

@@ -80,7 +80,7 @@ def held_locks(cache: Path, since: float) -> Iterator[Path]:
 
 def leftovers(cache: Path, tmp: Path) -> list[str]:
     """Scratch that no lab is at work with any more, after one that ended in good order."""
-    found = [*cache.glob("tmp/*"), *cache.glob("*/*.new"), *cache.glob("locks/labs/*")]
+    found = [*cache.glob("tmp/*"), *cache.glob("*/*.new")]
     return [str(path) for path in (*found, *tmp.glob("lab-*"))]
 
 
