@@ -64,7 +64,7 @@ class Campaign:
             outcome: dict[str, Any] = json.loads(self._file(entry.name).read_text())
         except (OSError, ValueError):
             return None
-        return outcome if outcome["entry"] == repr(entry) else None
+        return outcome if outcome.get("entry") == repr(entry) else None
 
     def _keep(self, entry: Injection, outcome: dict[str, Any]) -> dict[str, Any]:
         file = self._file(entry.name)
