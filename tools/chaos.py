@@ -36,7 +36,7 @@ START, END = "<!-- injections -->\n", "<!-- end of injections -->"
 #: How long one run of the lab may take (s); a machine that does other work beside is slow.
 DEADLINE = 420.0
 #: Profiles of tests/e2e/chaos of which guests harm themselves; else a workload of that name.
-_PROFILES = ("host", "guest", "no-init", "resets", "silent")
+_PROFILES = ("brief", "host", "guest", "no-init", "resets", "silent")
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Campaign:
 
     def undisturbed(self, run: str) -> dict[str, Any]:
         """The results of a run that nobody disturbs, made once; it also warms the copied cache."""
-        if run not in ("host", "guest", "build"):
+        if run not in ("brief", "host", "guest", "build"):
             return {}
         entry = Injection("-", run, "-", "-", "undisturbed")
         outcome = self.kept(entry)

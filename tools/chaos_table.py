@@ -19,7 +19,7 @@ UNHARMED = (OK,)
 class Injection:
     """One way to disturb a run of the lab.
 
-    ``run`` is the command: ``host`` (a host test: no kernel, no guest), ``build`` (a kernel of
+    ``run`` is the command: ``brief`` and ``host`` (host tests: no kernel, no guest), ``build`` (a kernel of
     which one file differs from any before), ``guest`` (three workloads in one guest), or a profile
     of tests/e2e/chaos.  ``when`` is ``before`` it starts, a moment of it (:data:`MOMENTS`), or the
     seconds after its start.  ``victim`` is who is harmed: ``lab``, a program, or ``FOLDER:PATTERN``
@@ -79,14 +79,14 @@ _ANY_END = (OK, STOPPED)
 #: Entries that need neither a kernel build nor a guest.
 LIGHT: tuple[Injection, ...] = (
     # The lab itself, at each stage.  One that is struck at its very end may have ended by then.
-    *_each_signal(Injection("prepare", "host", "0.3", "lab", "")),
-    *_each_signal(Injection("prepare", "host", "begun", "lab", "")),
+    *_each_signal(Injection("prepare", "brief", "0.3", "lab", "")),
+    *_each_signal(Injection("prepare", "brief", "begun", "lab", "")),
     *_each_signal(Injection("build", "host", "making", "lab", "")),
     *_each_signal(Injection("build", "host", "compile", "lab", "")),
     *_each_signal(Injection("workload", "host", "testing", "lab", "")),
-    *_each_signal(Injection("judging", "host", "judged", "lab", ""),
+    *_each_signal(Injection("judging", "brief", "judged", "lab", ""),
                   kill=(OK, KILLED), int=_ANY_END, term=_ANY_END),
-    *_each_signal(Injection("report", "host", "written", "lab", ""),
+    *_each_signal(Injection("report", "brief", "written", "lab", ""),
                   kill=(OK, KILLED), int=_ANY_END, term=_ANY_END),
     # Those who work for it: what they left undone is the host's failure, and no test's.
     Injection("build", "host", "making", "make", "kill", (HOST,), "resume"),
@@ -96,37 +96,37 @@ LIGHT: tuple[Injection, ...] = (
     Injection("workload", "host", "testing", "main", "kill", (KERNEL, HOST), "-"),
     Injection("workload", "host", "testing", "main", "stop"),
     # Disks.
-    Injection("prepare", "host", "before", "cache", "disk=ro", (HOST,), told="read-only"),
-    Injection("prepare", "host", "before", "cache", "fill=0", (OK, HOST)),
-    Injection("prepare", "host", "before", "reports", "disk=ro", (HOST,)),
-    Injection("prepare", "host", "before", "reports", "disk=8k", (HOST,), told="space"),
-    Injection("report", "host", "before", "reports", "disk=96k", (HOST,), told="space"),
+    Injection("prepare", "brief", "before", "cache", "disk=ro", (HOST,), told="read-only"),
+    Injection("prepare", "brief", "before", "cache", "fill=0", (OK, HOST)),
+    Injection("prepare", "brief", "before", "reports", "disk=ro", (HOST,)),
+    Injection("prepare", "brief", "before", "reports", "disk=8k", (HOST,), told="space"),
+    Injection("report", "brief", "before", "reports", "disk=96k", (HOST,), told="space"),
     Injection("report", "host", "testing", "reports", "fill=0", (HOST,), "resume"),
-    Injection("prepare", "host", "before", "tmp", "disk=ro", (HOST,)),
+    Injection("prepare", "brief", "before", "tmp", "disk=ro", (HOST,)),
     Injection("build", "host", "before", "tmp", "disk=64k", (OK, HOST)),
     # Files of the cache and of the reports.
-    *_each_damage(Injection("prepare", "host", "before", "cache:records/*/*.json", ""),
+    *_each_damage(Injection("prepare", "brief", "before", "cache:records/*/*.json", ""),
                   "cut", "empty", "rubbish", "remove"),
-    *_each_damage(Injection("prepare", "host", "before", "cache:trees/*.tree", ""),
+    *_each_damage(Injection("prepare", "brief", "before", "cache:trees/*.tree", ""),
                   "cut", "empty", "remove"),
-    *_each_damage(Injection("prepare", "host", "before", "cache:trees/*.index", ""),
+    *_each_damage(Injection("prepare", "brief", "before", "cache:trees/*.index", ""),
                   "cut", "flip", "empty", "remove"),
-    *_each_damage(Injection("prepare", "host", "before", "cache:trees/*/mm/memblock.c", ""),
+    *_each_damage(Injection("prepare", "brief", "before", "cache:trees/*/mm/memblock.c", ""),
                   "cut", "flip", "remove"),
-    *_each_damage(Injection("prepare", "host", "before", "cache:kvm-probe-*.json", ""),
+    *_each_damage(Injection("prepare", "brief", "before", "cache:kvm-probe-*.json", ""),
                   "cut", "rubbish"),
-    *_each_damage(Injection("prepare", "host", "before", "cache:locks", ""), "remove"),
-    *_each_damage(Injection("report", "host", "again", "reports:history.sqlite", ""),
+    *_each_damage(Injection("prepare", "brief", "before", "cache:locks", ""), "remove"),
+    *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", ""),
                   "cut", "empty", "rubbish", "remove"),
-    *_each_damage(Injection("report", "host", "again", "reports:*/results.json", ""),
+    *_each_damage(Injection("report", "brief", "again", "reports:*/results.json", ""),
                   "cut", "empty", "rubbish", "remove"),
     # Several labs, clocks, memory, descriptors.
-    Injection("prepare", "host", "before", "lab", "labs=2"),
-    Injection("prepare", "host", "before", "lab", "labs=4"),
-    Injection("prepare", "host", "before", "lab", "clock=+400d"),
-    Injection("prepare", "host", "before", "lab", "clock=-4000d"),
-    Injection("prepare", "host", "before", "lab", "nofile=12", (HOST,)),
-    Injection("prepare", "host", "before", "lab", "as=150000000", (HOST,)),
+    Injection("prepare", "brief", "before", "lab", "labs=2"),
+    Injection("prepare", "brief", "before", "lab", "labs=4"),
+    Injection("prepare", "brief", "before", "lab", "clock=+400d"),
+    Injection("prepare", "brief", "before", "lab", "clock=-4000d"),
+    Injection("prepare", "brief", "before", "lab", "nofile=12", (HOST,)),
+    Injection("prepare", "brief", "before", "lab", "as=150000000", (HOST,)),
 )  # fmt: skip
 
 #: Entries that make a kernel or boot a guest.
