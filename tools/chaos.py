@@ -208,6 +208,8 @@ class Campaign:
             time.sleep(float(entry.when))
             return True
         kind, _, sign = MOMENTS[entry.when].partition(":")
+        if kind == "caught":
+            return harm.catches_sigterm(lab)
         if kind == "file":
             return (place.reports / "harmed" / sign).exists()
         if kind == "said":
@@ -222,7 +224,12 @@ class Campaign:
             return ["build", "-p", "guest", "--kernel", "v6.12", "--series", str(series)]
         if run in _PROFILES:
             return ["run", "-p", run]
-        return ["run", "-p", "guest-harm", *(f"--workload=chaos/{x}" for x in ("first", run, "last"))]
+        return [
+            "run",
+            "-p",
+            "guest-harm",
+            *(f"--workload=chaos/{x}" for x in ("first", run, "last")),
+        ]
 
     def _start(
         self, place: Ground, words: list[str], log: str = "before", around: list[str] = []
@@ -251,7 +258,9 @@ class Campaign:
             results: dict[str, Any] = outcome["results"]
             return results
         grounds.copy_cache(self.cache, self.pristine)
-        with grounds.ground(self.work / f"at-work-{os.getpid()}", self.pristine, self.cache, {}) as place:
+        with grounds.ground(
+            self.work / f"at-work-{os.getpid()}", self.pristine, self.cache, {}
+        ) as place:
             grounds.bind(self.pristine, self.cache)
             try:
                 out = place.reports / "harmed"

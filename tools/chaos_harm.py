@@ -40,9 +40,7 @@ def victims(group: Path, lab: int, name: str) -> list[int]:
     if name == "lab":
         return [lab]
     return [
-        pid
-        for pid, words in members(group)
-        if pid != lab and Path(words[0]).name.startswith(name)
+        pid for pid, words in members(group) if pid != lab and Path(words[0]).name.startswith(name)
     ]
 
 
@@ -56,6 +54,15 @@ def strike(pids: list[int], how: str) -> None:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+def catches_sigterm(pid: int) -> bool:
+    """Whether a process has a handler for SIGTERM by now (proc_pid_status(5), SigCgt)."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        mask = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+        return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+    return False
 
 
 def _cut(path: Path) -> None:

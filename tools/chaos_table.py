@@ -45,8 +45,9 @@ class Injection:
         return f"{self.stage}: {self.run}, {self.when}: {self.victim} {self.what}"
 
 
-#: What of a run's output, processes or files tells that a moment has come.
+#: What of a run's output, processes, files or handlers tells that a moment has come.
 MOMENTS = {
+    "loading": "caught:",
     "begun": "file:lab.log",
     "compile": "process:cc1",
     "link": "process:ld",
@@ -79,7 +80,7 @@ _ANY_END = (OK, STOPPED)
 #: Entries that need neither a kernel build nor a guest.
 LIGHT: tuple[Injection, ...] = (
     # The lab itself, at each stage.  One that is struck at its very end may have ended by then.
-    *_each_signal(Injection("prepare", "brief", "0.3", "lab", "")),
+    *_each_signal(Injection("prepare", "brief", "loading", "lab", "")),
     *_each_signal(Injection("prepare", "brief", "begun", "lab", "")),
     *_each_signal(Injection("build", "host", "making", "lab", "")),
     *_each_signal(Injection("build", "host", "compile", "lab", "")),
