@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,7 +156,7 @@ class Campaign:
     def _harmed(self, entry: Injection, place: Ground, words: list[str]) -> Ended:
         """The run that is disturbed, to its end."""
         began = time.monotonic()
-        around: list[str] = []
+        around: Sequence[str] = ()
         name, _, value = entry.what.partition("=")
         where, _, pattern = entry.victim.partition(":")
         if pattern and entry.when in ("before", "again"):
@@ -232,7 +233,7 @@ class Campaign:
         ]
 
     def _start(
-        self, place: Ground, words: list[str], log: str = "before", around: list[str] = []
+        self, place: Ground, words: list[str], log: str = "before", around: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ, "LAB_CACHE": str(self.cache), "TMPDIR": str(place.tmp),

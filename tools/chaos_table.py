@@ -19,10 +19,10 @@ UNHARMED = (OK,)
 class Injection:
     """One way to disturb a run of the lab.
 
-    ``run`` is the command: ``brief`` and ``host`` (host tests: no kernel, no guest), ``build`` (a kernel of
-    which one file differs from any before), ``guest`` (three workloads in one guest), or a profile
-    of tests/e2e/chaos.  ``when`` is ``before`` it starts, a moment of it (:data:`MOMENTS`), or the
-    seconds after its start.  ``victim`` is who is harmed: ``lab``, a program, or ``FOLDER:PATTERN``
+    ``run`` is the command: ``brief`` and ``host`` (host tests: no kernel, no guest), ``build`` (a
+    kernel of which one file differs from any before), ``guest`` (three workloads in one guest), or
+    a profile or workload of tests/e2e/chaos.  ``when`` is ``before`` it starts, ``again`` for before
+    a second run, a moment of it (:data:`MOMENTS`), or the seconds after its start.  ``victim`` is who is harmed: ``lab``, a program, or ``FOLDER:PATTERN``
     for files, FOLDER being ``cache``, ``reports`` or ``tmp``.  ``what`` is a signal, a kind of
     damage, ``disk=SIZE``, ``fill=BYTES`` left, ``as=BYTES``, ``nofile=NUMBER``, ``clock=SHIFT``, or
     ``labs=NUMBER`` for so many at once.  ``status`` are the exit statuses that are right; ``then``
@@ -64,7 +64,7 @@ _SIGNALLED = {"kill": (KILLED,), "int": (STOPPED,), "term": (STOPPED,), "stop": 
 
 
 def _each_signal(base: Injection, **other: tuple[int, ...]) -> Iterator[Injection]:
-    """An entry for each signal; ``other`` where the lab ends otherwise than when it is the victim."""
+    """An entry for each signal; ``other`` are statuses that are right instead."""
     for how, status in _SIGNALLED.items():
         right = other.get(how, status)
         then = "again" if right == (OK,) else "resume"
@@ -82,7 +82,6 @@ LIGHT: tuple[Injection, ...] = (
     # The lab itself, at each stage.  One that is struck at its very end may have ended by then.
     *_each_signal(Injection("prepare", "brief", "loading", "lab", "")),
     *_each_signal(Injection("prepare", "brief", "begun", "lab", "")),
-    *_each_signal(Injection("build", "host", "making", "lab", "")),
     *_each_signal(Injection("build", "host", "compile", "lab", "")),
     *_each_signal(Injection("workload", "host", "testing", "lab", "")),
     *_each_signal(Injection("judging", "brief", "judged", "lab", ""),
@@ -90,8 +89,6 @@ LIGHT: tuple[Injection, ...] = (
     *_each_signal(Injection("report", "brief", "written", "lab", ""),
                   kill=(OK, KILLED), int=_ANY_END, term=_ANY_END),
     # Those who work for it: what they left undone is the host's failure, and no test's.
-    Injection("build", "host", "making", "make", "kill", (HOST,), "resume"),
-    Injection("build", "host", "making", "make", "stop"),
     Injection("build", "host", "compile", "cc1", "kill", (HOST,), "resume"),
     Injection("build", "host", "compile", "cc1", "stop"),
     Injection("workload", "host", "testing", "main", "kill", (KERNEL, HOST), "-"),
@@ -132,6 +129,15 @@ LIGHT: tuple[Injection, ...] = (
 
 #: Entries that make a kernel or boot a guest.
 HEAVY: tuple[Injection, ...] = (
+    Injection("boot", "no-init", "-", "guest", "init=/nowhere", (KERNEL,), "-"),
+    Injection("boot", "resets", "-", "guest", "resets", (KERNEL,), "-"),
+    Injection("boot", "silent", "-", "guest", "says nothing", (KERNEL, HOST), "-"),
+    Injection("workload", "flood", "-", "guest", "floods its console", (OK, KERNEL), "-"),
+    Injection("workload", "mute", "-", "guest", "mutes its console", (OK, KERNEL, HOST), "-"),
+    Injection("workload", "full", "-", "guest", "fills its disks", (OK, KERNEL, HOST), "-"),
+    Injection("workload", "garbage", "-", "guest", "answers SSH with garbage", (KERNEL, HOST), "-"),
+    Injection("workload", "banner", "-", "guest", "has an endless banner", (KERNEL, HOST), "-"),
+    Injection("workload", "reset", "-", "guest", "resets itself", (KERNEL,), "-"),
     *_each_damage(Injection("boot", "guest", "before", "cache:roots/*.ext2", ""),
                   "flip", "cut", "empty"),
     *_each_damage(Injection("boot", "guest", "before", "cache:builds/*/image", ""),
@@ -147,15 +153,6 @@ HEAVY: tuple[Injection, ...] = (
     Injection("workload", "guest", "working", "qemu-system", "kill", (OK, HOST), "resume"),
     Injection("workload", "guest", "working", "qemu-system", "term", (OK, HOST), "resume"),
     Injection("workload", "guest", "working", "qemu-system", "stop"),
-    Injection("boot", "no-init", "-", "guest", "init=/nowhere", (KERNEL,), "-"),
-    Injection("boot", "resets", "-", "guest", "resets", (KERNEL,), "-"),
-    Injection("boot", "silent", "-", "guest", "says nothing", (KERNEL, HOST), "-"),
-    Injection("workload", "flood", "-", "guest", "floods its console", (OK, KERNEL), "-"),
-    Injection("workload", "mute", "-", "guest", "mutes its console", (OK, KERNEL, HOST), "-"),
-    Injection("workload", "full", "-", "guest", "fills its disks", (OK, KERNEL, HOST), "-"),
-    Injection("workload", "garbage", "-", "guest", "answers SSH with garbage", (KERNEL, HOST), "-"),
-    Injection("workload", "banner", "-", "guest", "has an endless banner", (KERNEL, HOST), "-"),
-    Injection("workload", "reset", "-", "guest", "resets itself", (KERNEL,), "-"),
     Injection("boot", "guest", "before", "lab", "as=1000000000", (HOST,)),
     *_each_signal(Injection("build", "build", "compile", "lab", "")),
     Injection("build", "build", "compile", "cc1", "kill", (HOST,)),
