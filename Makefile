@@ -5,8 +5,7 @@ PYTEST = .venv/bin/python -m pytest
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help run setup test lint unit slow guest fuzz lock test-latest bench proof-evidence proof-detection proof-clean \
-	proof-mm-ci proof-judging proof-coverage proof-tested \
-	proof-explore
+	proof-mm-ci proof-judging proof-coverage proof-tested proof-explore chaos
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -14,6 +13,7 @@ help:
 	@echo 'make setup  .venv and system packages;  make lint, unit, slow, guest: parts of test'
 	@echo 'make fuzz   fuzz the parsers, a minute each; BUDGET=600, TARGETS="klog mbox"'
 	@echo 'make lock   renew requirements.lock;  make test-latest: lint, unit with the newest releases'
+	@echo 'make chaos  kill, fill and damage what runs of the lab stand on; CHAOS_BUDGET=1800: seconds'
 	@echo 'make bench  the figures of docs/figures.md, against the bare commands; ONLY=edit-loop: one'
 
 run: setup
@@ -77,6 +77,11 @@ proof-explore: setup
 
 proof-detection: setup
 	.venv/bin/python tools/proof_detection.py --write
+
+# CHAOS_BUDGET: begin nothing after so many seconds; what is done is kept.
+CHAOS_BUDGET =
+chaos: setup
+	.venv/bin/python tools/chaos.py --write $(addprefix --budget ,$(CHAOS_BUDGET))
 
 bench: setup
 	.venv/bin/python tools/bench.py $(addprefix --only ,$(ONLY))

@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "report", "runner", "cluster",
     },
     "cli": {"model", "host", "plan", "commands"},
+    "start": {"cli"},
 }  # fmt: skip
 #: The package whose ``__init__`` offers what stands in it.
 FACE = HOME / "orchestrator" / "runner" / "__init__.py"

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.guest.mmdebstrap import DEADLINE, SUITE, unpack
+from orchestrator.host.cache import seals
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import Notice, locked, looking
 from orchestrator.model.arch import Arch
@@ -73,7 +74,7 @@ def _recipe(arch: Arch) -> tuple[str, str]:
 
 
 def ensure_root(arch: Arch, cache: Cache, on_wait: Notice | None = None) -> Path:
-    """Give the root image for an architecture, making it when there is none.
+    """Give the root image for an architecture, making it when there is none, or a damaged one.
 
     :param on_wait: told once when another lab is making an image for this architecture.
     :raises HostError: when mmdebstrap is missing or cannot reach its packages.
@@ -87,19 +88,19 @@ def ensure_root(arch: Arch, cache: Cache, on_wait: Notice | None = None) -> Path
         if not _use(image, cache):
             for left in cache.roots.glob(f"{arch.name}-*.new.ext2"):  # by a lab that was killed
                 left.unlink(missing_ok=True)
-            _make(arch, image, _recipe(arch)[0])
+            _make(arch, image, _recipe(arch)[0], cache)
     return image
 
 
 def _use(image: Path, cache: Cache) -> bool:
-    """Mark an image as used, so that trimming sees it; False where there is none."""
+    """Mark an image as used, so that trimming sees it; False where none is whole."""
     with looking(cache), contextlib.suppress(FileNotFoundError):
         os.utime(image)
-        return True
+        return seals.sound(cache, image)
     return False
 
 
-def _make(arch: Arch, image: Path, hook: str) -> None:
+def _make(arch: Arch, image: Path, hook: str, cache: Cache) -> None:
     # mmdebstrap chooses the format by the name's ending and writes the owners right without root.
     new = image.with_name(f"{image.stem}.new.ext2")
     new.unlink(missing_ok=True)
@@ -108,4 +109,5 @@ def _make(arch: Arch, image: Path, hook: str) -> None:
         failed=f"cannot make the {arch.name} guest root",
         hint="check that the Debian mirror answers: `lab doctor`",
     )  # fmt: skip
-    new.rename(image)
+    seals.seal(cache, image, new)
+    new.rename(image)  # guests that run have the one that was there

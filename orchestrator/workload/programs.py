@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from orchestrator import HOME
 from orchestrator.host import process
+from orchestrator.host.cache import seals
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.kernel.build.log import host_trouble
@@ -112,13 +113,14 @@ def _compile(
     suffix = "" if link else "-o"  # no dot: what is trimmed finds the lock by the name
     made = folder / f"{arch.name}-{source.stem}-{recipe.hexdigest()[:24]}{suffix}"
     with locked(cache.lock_beside(made), deadline=COMPILE_DEADLINE, what=made.name):
-        if not made.exists():
+        if not seals.sound(cache, made):
             new = folder / f"{made.name}.new"
             how: list[str | Path] = [*objects] if link else ["-c"]
             argv = [arch.gcc, *FLAGS, "-I", library, "-o", new, source, *how]
             done = process.run(argv, deadline=COMPILE_DEADLINE, check=False)
             if done.status != 0:
                 _explain(done.stderr.decode(errors="replace"), arch)
+            seals.seal(cache, made, new)
             new.rename(made)
         made.touch()  # under the lock, so that trimming sees it
     return made
@@ -150,13 +152,14 @@ def pack(files: dict[str, Path], cache: Cache) -> Path:
         recipe.update(f"{name}\0{len(data)}\0".encode() + data)
     archive = cache.workloads / f"pack-{recipe.hexdigest()[:24]}"
     with locked(cache.lock_beside(archive), deadline=COMPILE_DEADLINE):
-        if not archive.exists():
+        if not seals.sound(cache, archive):
             new = archive.with_name(f"{archive.name}.new")
             with tarfile.open(new, "w:xz", preset=1) as tar:
                 for name, data in content.items():
                     entry = tarfile.TarInfo(name)
                     entry.size, entry.mode = len(data), 0o755
                     tar.addfile(entry, io.BytesIO(data))
+            seals.seal(cache, archive, new)
             new.rename(archive)
         archive.touch()  # under the lock, so that trimming sees it
     return archive

@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.guest import root
 from orchestrator.host import process
+from orchestrator.host.cache import seals
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import locked
 from orchestrator.model.arch import ARCHES
@@ -135,3 +136,14 @@ def test_a_mirror_that_does_not_answer(
     assert reason in caught.value.message
     assert "arm64" in caught.value.message
     assert [path.name for path in (tmp_path / "roots").iterdir()] == ["arm64.lock"]
+
+
+@pytest.mark.parametrize("left", [b"ext1", b"ex", b""])
+def test_a_damaged_image_is_made_again(
+    tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, left: bytes
+) -> None:
+    image = root.ensure_root(ARCHES["x86_64"], Cache(tmp_path))
+    monkeypatch.setattr(seals, "_sound", set())  # as the next lab finds it
+    image.write_bytes(left)
+    assert root.ensure_root(ARCHES["x86_64"], Cache(tmp_path)).read_bytes() == b"ext2"
+    assert len(calls) == 2

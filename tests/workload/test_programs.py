@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import tarfile
@@ -14,6 +15,7 @@ import pytest
 
 from orchestrator import HOME
 from orchestrator.host import process
+from orchestrator.host.cache import seals
 from orchestrator.host.cache.files import Cache
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError, UserError
@@ -197,3 +199,24 @@ def test_programs_are_packed_once(tmp_path: Path) -> None:
     assert archive.stat().st_ino == before
     (tmp_path / "two").write_text("print(1)")
     assert programs.pack(files, Cache(tmp_path / "cache")) != archive
+
+
+@needs_gcc
+@pytest.mark.parametrize("size", [0, 700])
+def test_a_program_and_a_pack_that_are_damaged_are_made_again(
+    family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    wanted = [spec(folder=family)]
+
+    def packed() -> tuple[Path, bytes, Path, bytes]:
+        monkeypatch.setattr(seals, "_sound", set())  # as the next lab finds it
+        files = programs.compile_all(wanted, tmp_path / "lib", X86, cache)
+        program, pack = files["family/w"], programs.pack(files, cache)
+        return program, program.read_bytes(), pack, pack.read_bytes()
+
+    whole = packed()
+    for path in whole[::2]:
+        assert isinstance(path, Path)
+        os.truncate(path, size)
+    assert packed() == whole

@@ -33,7 +33,7 @@ from orchestrator.kernel.build import (
 from orchestrator.kernel.build.configure import configure, refuse_killed, vouch
 from orchestrator.kernel.build.folders import build_folder, building, held, note_tree, workplace
 from orchestrator.kernel.build.foretold import Foretold, foretell
-from orchestrator.kernel.build.kept import read_kept
+from orchestrator.kernel.build.kept import digests, read_kept
 from orchestrator.kernel.build.log import CompileProgress, first_reason, host_trouble, messages
 from orchestrator.kernel.build.request import BuildRequest
 from orchestrator.model import formats
@@ -331,6 +331,7 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
     digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
     record = {
         "image_sha256": digest,
+        "sha256": digests(work),
         "command": made.command,
         "mismatches": [asdict(entry) for entry in made.foretold.missed],
         "notes": made.foretold.notes,

@@ -7,8 +7,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from orchestrator.host.cache.files import Cache
-from orchestrator.kernel.build.kept import find_image
+from orchestrator.kernel.build.kept import digests, find_image
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import Build, ConfigSpec, KernelSpec
 
@@ -46,4 +48,27 @@ def test_what_is_not_whole_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "builds/bad/build.json").write_text("[]")
     assert find_image(BUILD, sha, Cache(tmp_path)) is not None
     (tmp_path / "builds/one/image").write_bytes(b"firs")
+    assert find_image(BUILD, sha, Cache(tmp_path)) is None
+
+
+@pytest.mark.parametrize("name", ["config", "vmlinux", "modules.tar.xz", "coverage.tar.xz"])
+def test_what_lies_beside_the_image_is_known_by_its_checksum_too(tmp_path: Path, name: str) -> None:
+    sha = keep(Cache(tmp_path), "one", b"first")
+    folder = tmp_path / "builds/one"
+    for each in ("vmlinux", "modules.tar.xz", "coverage.tar.xz"):
+        (folder / each).write_text(f"what {each} holds")
+    record = json.loads((folder / "build.json").read_text())
+    record["sha256"] = digests(folder)
+    (folder / "build.json").write_text(json.dumps(record))
+    assert find_image(BUILD, sha, Cache(tmp_path)) is not None
+    text = (folder / name).read_text()
+    (folder / name).write_text(text[:-2] + "?" + text[-1])
+    assert find_image(BUILD, sha, Cache(tmp_path)) is None
+
+
+@pytest.mark.parametrize("noted", [3, "config", ["config"], None])
+def test_a_record_whose_checksums_are_none_is_not_taken(tmp_path: Path, noted: object) -> None:
+    sha = keep(Cache(tmp_path), "one", b"first")
+    path = tmp_path / "builds/one/build.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": noted}))
     assert find_image(BUILD, sha, Cache(tmp_path)) is None
