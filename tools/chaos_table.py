@@ -21,9 +21,9 @@ class Injection:
 
     ``run`` is the command: ``brief`` and ``host`` (host tests: no kernel, no guest), ``build`` (a
     kernel of which one file differs from any before), ``guest`` (three workloads in one guest), or
-    a profile or workload of tests/e2e/chaos.  ``when`` is ``before`` it starts, ``again`` for before
-    a second run, a moment of it (:data:`MOMENTS`), or the seconds after its start.  ``victim`` is
-    who is harmed: ``lab``, a program, or ``FOLDER:PATTERN``
+    a profile or workload of tests/e2e/chaos.  ``when`` is ``before`` it starts, ``again`` for
+    before a second run, a moment of it (:data:`MOMENTS`), or the seconds after its start.
+    ``victim`` is who is harmed: ``lab``, a program, or ``FOLDER:PATTERN``
     for files, FOLDER being ``cache``, ``reports`` or ``tmp``.  ``what`` is a signal, a kind of
     damage, ``disk=SIZE``, ``fill=BYTES`` left, ``as=BYTES``, ``nofile=NUMBER``, ``clock=SHIFT``, or
     ``labs=NUMBER`` for so many at once.  ``status`` are the exit statuses that are right; ``then``
