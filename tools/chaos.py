@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -47,6 +48,10 @@ class Ended:
     status: int
     out: str
     seconds: float
+
+
+#: Moments of a build.
+_COMPILES = ("compile", "making", "link")
 
 
 class Campaign:
@@ -127,14 +132,14 @@ class Campaign:
         self, entry: Injection, place: Ground, right: dict[str, Any], words: list[str], told: str
     ) -> tuple[str, str]:
         """The run after the harm: it must come to what an undisturbed one comes to."""
-        for name in ("reports", "tmp", "cache"):  # room again
-            (place.place(name) / "filled-by-another").unlink(missing_ok=True)
         if entry.what.startswith("disk="):
             subprocess.run(["umount", "--lazy", place.place(entry.victim)], check=True, timeout=20)
             if entry.victim == "cache":
                 grounds.bind(self.pristine, self.cache)
             else:
                 grounds.small_disk(place.place(entry.victim), "1g")
+        for name in ("reports", "tmp", "cache"):  # room again
+            (place.place(name) / "filled-by-another").unlink(missing_ok=True)
         run = place.reports / "harmed"
         resumed = entry.then == "resume" and (run / "results.json").is_file()
         again = place.reports / "next"
@@ -162,13 +167,15 @@ class Campaign:
         if pattern and entry.when in ("before", "again"):
             found = harm.damage(place.place(where), pattern, entry.what)
             if not found:
-                return Ended(-99, f"nothing to damage: {pattern}", 0.0)
+                return Ended(check.NOTHING_THERE, f"nothing to damage: {pattern}", 0.0)
         if name in ("as", "nofile"):
             around = harm.limits(value if name == "as" else "", value if name == "nofile" else "")
         elif name == "clock":
             around = harm.clock(value)
         elif name == "fill" and entry.when == "before":
             harm.fill(place.place(where), int(value))
+        if entry.run == "host" and entry.when in _COMPILES:  # what is kept is not compiled
+            shutil.rmtree(place.cache / "selftests", ignore_errors=True)
         many = int(value) if name == "labs" else 1
         out = ["--out", str(place.reports / "harmed")]
         labs = [self._start(place, [*words, *out], "harmed", around)]
@@ -176,8 +183,7 @@ class Campaign:
             self._start(place, [*words, "--out", str(place.reports / f"beside-{number}")], "beside")
             for number in range(1, many)
         ]
-        if entry.when not in ("before", "again", "-"):
-            self._strike(entry, place, labs[0])
+        came = entry.when in ("before", "again", "-") or self._strike(entry, place, labs[0])
         statuses = []
         for lab in labs:
             try:
@@ -185,24 +191,27 @@ class Campaign:
             except subprocess.TimeoutExpired:
                 harm.strike([lab.pid], "kill")
                 lab.wait(20)
-                statuses.append(-98)
+                statuses.append(check.NO_END)
         text = (place.folder / "harmed.log").read_text(errors="replace")
         worst = next((one for one in statuses if one not in entry.status), statuses[0])
+        if not came:
+            worst = check.NEVER_CAME
         return Ended(worst, text, time.monotonic() - began)
 
-    def _strike(self, entry: Injection, place: Ground, lab: subprocess.Popen[bytes]) -> None:
-        """Wait for the moment, and do it."""
+    def _strike(self, entry: Injection, place: Ground, lab: subprocess.Popen[bytes]) -> bool:
+        """Wait for the moment, and do it; gives whether it came."""
         until = time.monotonic() + DEADLINE
         while lab.poll() is None and time.monotonic() < until:
             if self._come(entry, place, lab.pid):
                 where = entry.victim
                 if entry.what.startswith("fill="):
                     harm.fill(place.place(where), int(entry.what.partition("=")[2]))
-                    return
+                    return True
                 if found := harm.victims(place.group, lab.pid, where):
                     harm.strike(found, entry.what)
-                    return
+                    return True
             time.sleep(0.01)
+        return False
 
     def _come(self, entry: Injection, place: Ground, lab: int) -> bool:
         if entry.when not in MOMENTS:

@@ -101,8 +101,19 @@ def half_written(run: Path) -> str:
     return ""
 
 
+#: What stands for an exit status where there was none that tells anything.
+NOTHING_THERE, NO_END, NEVER_CAME = -99, -98, -97
+_NO_STATUS = {
+    NOTHING_THERE: "there was nothing to damage",
+    NO_END: "it did not end",
+    NEVER_CAME: "its moment never came",
+}
+
+
 def wrong_end(entry: Injection, status: int, out: str) -> str:
     """What is wrong with how the harmed lab ended and what it said; empty where nothing is."""
+    if status in _NO_STATUS:
+        return _NO_STATUS[status]
     if "this is a bug of the lab" in out or "Traceback (most recent" in out:
         line = next(x for x in out.splitlines() if "unexpected" in x or "Traceback" in x)
         return f"ended as a bug of the lab's: {line[:120]}"

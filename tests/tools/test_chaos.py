@@ -78,9 +78,10 @@ def test_limits_hold_what_is_started() -> None:
 
 
 def test_whether_a_process_has_a_handler_is_told_by_the_kernel() -> None:
-    assert not harm.catches_sigterm(os.getpid())
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        assert not harm.catches_sigterm(os.getpid())
+        signal.signal(signal.SIGTERM, lambda *_: None)
         assert harm.catches_sigterm(os.getpid())
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -105,6 +106,7 @@ def test_times_are_no_difference_and_all_else_is() -> None:
 def test_how_it_ended_is_judged() -> None:
     assert check.wrong_end(ENTRY, 3, "lab: no space") == ""
     assert check.wrong_end(ENTRY, 1, "") == "exit status 1, not 0 or 3"
+    assert check.wrong_end(ENTRY, check.NEVER_CAME, "") == "its moment never came"
     bug = "lab: unexpected KeyError: 'x'\n     this is a bug of the lab; LAB_DEBUG=1 shows"
     assert "unexpected KeyError" in check.wrong_end(ENTRY, 3, bug)
     assert "Traceback" in check.wrong_end(ENTRY, 0, "Traceback (most recent call last):\n")
