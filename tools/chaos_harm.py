@@ -99,7 +99,9 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 def damage(root: Path, pattern: str, how: str) -> int:
     """Damage what a pattern finds; gives how many files that were."""
-    found = [path for path in sorted(root.glob(pattern)) if how == "remove" or path.is_file()]
+    # Some are reached by a link besides.
+    paths = sorted({path.resolve() for path in root.glob(pattern)})
+    found = [path for path in paths if how == "remove" or path.is_file()]
     for path in found:
         DAMAGE[how](path)
     return len(found)

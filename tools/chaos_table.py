@@ -101,7 +101,7 @@ LIGHT: tuple[Injection, ...] = (
     Injection("prepare", "brief", "before", "reports", "disk=8k", (HOST,), told="space"),
     Injection("report", "brief", "before", "reports", "disk=96k", (HOST,), told="space"),
     Injection("report", "host", "testing", "reports", "fill=0", (HOST,), "resume"),
-    Injection("prepare", "brief", "before", "tmp", "disk=ro", (HOST,)),
+    Injection("prepare", "brief", "before", "tmp", "disk=ro", (OK, HOST)),
     Injection("build", "host", "before", "tmp", "disk=64k", (OK, HOST)),
     # Files of the cache and of the reports.
     *_each_damage(Injection("prepare", "brief", "before", "cache:records/*/*.json", ""),
@@ -115,8 +115,12 @@ LIGHT: tuple[Injection, ...] = (
     *_each_damage(Injection("prepare", "brief", "before", "cache:kvm-probe-*.json", ""),
                   "cut", "rubbish"),
     *_each_damage(Injection("prepare", "brief", "before", "cache:locks", ""), "remove"),
+    # Refused with what to do: it is not known what else it may be.
+    *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", "", (USAGE,), "-",
+                            told="lab history --rebuild"),
+                  "cut", "rubbish"),
     *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", ""),
-                  "cut", "empty", "rubbish", "remove"),
+                  "empty", "remove"),
     *_each_damage(Injection("report", "brief", "again", "reports:*/results.json", ""),
                   "cut", "empty", "rubbish", "remove"),
     # Several labs, clocks, memory, descriptors.

@@ -108,12 +108,20 @@ def downloaded(
 
 def _apt_cache(*arguments: str) -> str:
     try:
-        return process.run(["apt-cache", *arguments], deadline=60, check=False).text
+        done = process.run(["apt-cache", *arguments], deadline=60, check=False)
     except process.ToolMissing as error:
         raise HostError(
             "debian: sources need apt, which this machine has not",
             "use tar:FILE, git:URL#REF or path:DIR",
         ) from error
+    # Of a package that it does not know `policy` and `madison` say nothing, and end with 0.
+    if done.status and arguments[0] != "show":
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise HostError(
+            f"apt-cache {' '.join(arguments)} failed: {said[0] if said else 'it said nothing'}",
+            "look whether there is room in TMPDIR, and what `sudo apt-get update` says",
+        )
+    return done.text
 
 
 def _unknown(name: str) -> UserError:

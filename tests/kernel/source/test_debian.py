@@ -89,6 +89,15 @@ def test_a_package_apt_does_not_know(apt, fetch, policy):
     assert "apt-get update" in caught.value.hint
 
 
+def test_an_apt_that_cannot_tell_is_the_hosts_failure(apt, fetch):
+    """A full TMPDIR, say: the package may well exist."""
+    (apt / "bin" / "apt-cache").write_text(
+        "#!/bin/sh\necho 'E: Write error - write (28: No space left)' >&2; exit 100\n"
+    )
+    with pytest.raises(HostError, match=r"apt-cache policy linux-source-6\.12 failed: E: Write"):
+        fetch("debian:6.12")
+
+
 def test_a_download_that_fails(apt, fetch, cache):
     (apt / "broken").touch()
     with pytest.raises(HostError, match="404  Not Found") as caught:
