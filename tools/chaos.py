@@ -122,7 +122,9 @@ class Campaign:
             wrong = wrong or f"left processes: {', '.join(left)[:120]}"
         if locks := list(check.held_locks(self.cache, since)):
             wrong = wrong or f"left locks that are held: {locks[0]}"
-        for run in place.reports.glob("*/"):
+        for run in {run.resolve() for run in place.reports.glob("*/")}:
+            if entry.when == "again" and run.name == "first":  # what was harmed, not written
+                continue
             wrong = wrong or check.half_written(run)
         if entry.then == "-" or wrong:
             return wrong, told

@@ -21,9 +21,10 @@ from orchestrator.results.kept import Base
 #: 64 of either.
 BASES = 16
 FIRSTS = 32
-# A workload's command line is one argument of ssh's, which has 128 KiB (execve(2), MAX_ARG_STRLEN):
-# so many characters of programs, and of places.
-_ROOM = 40_000
+# A workload's command line is one packet of SSH's, of which a server has to take 32,768 bytes and no
+# more (RFC 4253, 6.1); the guest's closed the connection on one of 33,649.  So many characters of
+# programs, and of places.
+_ROOM = 3_000
 #: An image is called by so many digits of its digest.
 _DIGITS = 16
 
