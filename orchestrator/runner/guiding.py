@@ -21,9 +21,9 @@ from orchestrator.results.kept import Base
 #: 64 of either.
 BASES = 16
 FIRSTS = 32
-# A workload's command line is one packet of SSH's, of which a server has to take 32,768 bytes and no
-# more (RFC 4253, 6.1); the guest's closed the connection on one of 33,649.  So many characters of
-# programs, and of places.
+# A workload's command line is one packet of SSH's, of which a server has to take 32,768 bytes (RFC
+# 4253, 6.1); the guest's closed the connection on less.  So many characters of programs, and of
+# places.
 _ROOM = 3_000
 #: An image is called by so many digits of its digest.
 _DIGITS = 16
