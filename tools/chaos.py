@@ -33,6 +33,8 @@ from chaos_table import HEAVY, LIGHT, MOMENTS, Injection
 from judged import commit
 from marks import HOME, LAB, put_between, work_folder
 
+from orchestrator.host.cache.files import Cache
+
 PAGE = HOME / "docs" / "chaos.md"
 START, END = "<!-- injections -->\n", "<!-- end of injections -->"
 #: How long one run of the lab may take (s); a machine that does other work beside is slow.
@@ -177,7 +179,7 @@ class Campaign:
         elif name == "fill" and entry.when == "before":
             harm.fill(place.place(where), int(value))
         if entry.run == "host" and entry.when in _COMPILES:  # what is kept is not compiled
-            shutil.rmtree(place.cache / "selftests", ignore_errors=True)
+            shutil.rmtree(Cache(place.cache).selftests, ignore_errors=True)
         many = int(value) if name == "labs" else 1
         out = ["--out", str(place.reports / "harmed")]
         labs = [self._start(place, [*words, *out], "harmed", around)]
