@@ -16,7 +16,7 @@ from in_process import run_lab
 from labrun import LAB
 
 from orchestrator import HOME, __version__
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.model.arch import ARCHES
 from orchestrator.plan.lab_yaml import load_config
 

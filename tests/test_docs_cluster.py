@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 
 FOLDER = HOME / "docs" / "cluster"
 

@@ -16,7 +16,7 @@ import pytest
 from in_process import run_lab
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.kernel.build import kconfig
 from orchestrator.plan.manifest import read_workloads
 from orchestrator.plan.problems import Problems

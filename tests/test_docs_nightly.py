@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 
 TEXT = (HOME / "docs" / "nightly.md").read_text(encoding="utf-8")
 CI = HOME / "docs" / "ci"

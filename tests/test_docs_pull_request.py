@@ -16,7 +16,7 @@ import yaml
 from plan_files import make_kernel_tree
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.options import selection_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.plan.find import LAB_FILE

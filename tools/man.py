@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from orchestrator import HOME, __version__
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 
 PAGE = HOME / "docs" / "lab.1"
 

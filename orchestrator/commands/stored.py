@@ -153,5 +153,5 @@ def log(files: tuple[str, ...], **options: Any) -> int:
     return command(files, LogOptions(**options))
 
 
-#: They are part of :data:`orchestrator.cli.cli`.
+#: They are part of :data:`.arguments.cli`.
 COMMANDS = (open_, logs, compare, report, history, log)

@@ -160,7 +160,7 @@ def test_a_broken_lab_yaml_is_no_matter_for_a_shell(
 def test_only_a_shell_that_asks_pays(folder: Path) -> None:
     """Names of lab.yaml come without the libraries that take longer than the answer."""
     code = (
-        "import sys; from orchestrator.cli import cli; "
+        "import sys; from orchestrator.commands.arguments import cli; "
         "from orchestrator.commands.complete import offer_values, _names; offer_values(cli); "
         "assert dict(_names('kernels')(None, '')); print(*sys.modules)"
     )

@@ -14,8 +14,8 @@ import sample_run
 from plan_files import make_kernel_tree
 
 from orchestrator import HOME
-from orchestrator.cli import cli
 from orchestrator.commands import entry
+from orchestrator.commands.arguments import cli
 from orchestrator.model.errors import HostError, Interrupted, UserError
 from orchestrator.results import runs as store_runs
 from orchestrator.results import store

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli import cli
 from orchestrator.commands import run as command
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.workspace import command_line
 from orchestrator.kernel.series.load import load_series
 from orchestrator.runner import run as runner

@@ -15,8 +15,8 @@ import sample_run
 from click.testing import CliRunner
 
 from orchestrator import runner
-from orchestrator.cli import cli
 from orchestrator.commands import run as command
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.nightly import _arranged
 from orchestrator.model.coverage import Coverage, FileCode, Function, Lines
 from orchestrator.model.names import Verdict

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mail_server import mail_server
 
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.nightly import LOCK
 from orchestrator.host.only_one import only_one
 from orchestrator.judge.outcome import BUDGET

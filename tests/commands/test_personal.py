@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.personal import added_words
 from orchestrator.commands.workspace import command_line
 from orchestrator.plan.personal import Personal

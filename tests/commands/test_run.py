@@ -16,7 +16,7 @@ import pytest
 import sample_run
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.options import run_options_of, selection_of
 from orchestrator.commands.summary import print_end, print_summary
 from orchestrator.judge.outcome import BUDGET, ENDED, build_case, cases_of

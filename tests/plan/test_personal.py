@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.model.errors import UserError
 from orchestrator.plan.personal import personal_file, read_personal
 

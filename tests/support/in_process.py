@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from orchestrator.cli import cli
 from orchestrator.commands import entry
+from orchestrator.commands.arguments import cli
 
 
 @dataclass(frozen=True)

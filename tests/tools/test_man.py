@@ -12,7 +12,7 @@ import click
 import man
 import pytest
 
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 
 
 def rendered(*words: str) -> str:

@@ -13,7 +13,7 @@ from marks import put_between
 from plants import PLANTS, Plant
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.options import selection_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.plan.explore import MODES, exploring, refuse_unable

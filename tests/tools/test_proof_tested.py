@@ -11,7 +11,7 @@ from marks import put_between
 from sample_mutants import campaign, tried
 
 from orchestrator import HOME
-from orchestrator.cli import cli
+from orchestrator.commands.arguments import cli
 from orchestrator.commands.options import selection_of
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.mutants import Outcome
