@@ -104,6 +104,7 @@ TESTED_IN = {
     "host.memory": "runner/test_cell",
     "host.pump": "host/test_process",
     "judge.signs": "judge/test_causes",
+    "kernel.build.chosen": "kernel/build/test_coverage",
     "kernel.build.folders": "kernel/build/test_make",
     "kernel.build.foretold": "kernel/build/test_make",
     "kernel.build.request": "kernel/build/test_make",

@@ -89,15 +89,12 @@ def _plan(selection: Selection, mode: str, places: Places) -> Plan:
     if selection.workloads:
         raise click.UsageError("--workload: lab explore has its own, --mode says which")
     config = load(places)
-    try:
-        chosen = replace(
-            received(in_tree(selection, places), places), workloads=(MODES[mode],),
-            configs=configs_for(mode, config, selection.configs),
-        )  # fmt: skip
-        plan = make_plan(config, chosen, tuple(ARCHES))
-        refuse_unable(plan, mode, config)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    chosen = replace(
+        received(in_tree(selection, places), places), workloads=(MODES[mode],),
+        configs=configs_for(mode, config, selection.configs),
+    )  # fmt: skip
+    plan = make_plan(config, chosen, tuple(ARCHES))
+    refuse_unable(plan, mode, config)
     return exploring(plan, mode)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.model.errors import UserError
 from orchestrator.model.finds import FAIL, parse_program
+from orchestrator.model.formats import parse_dotconfig
 from orchestrator.model.results import CaseResult
 from orchestrator.model.spec import Cell, ConfigSpec, LabConfig, Plan, WorkloadSpec
 
@@ -69,8 +70,7 @@ def configs_for(mode: str, config: LabConfig, asked: Sequence[str]) -> tuple[str
     """The configs of an exploration: what was asked for, else one that the mode can do with.
 
     :param asked: of the command line; empty leaves it to the profile where any config will do.
-    :raises UserError: when lab.yaml has none that will do.
-    :raises OSError: when a fragment cannot be read.
+    :raises UserError: when lab.yaml has none that will do, or a fragment cannot be read.
     """
     wanted = _symbols(mode, config)
     if asked or not wanted:
@@ -87,8 +87,7 @@ def configs_for(mode: str, config: LabConfig, asked: Sequence[str]) -> tuple[str
 def refuse_unable(plan: Plan, mode: str, config: LabConfig) -> None:
     """See that each kernel of a plan is configured for what a mode does.
 
-    :raises UserError: when one is not.
-    :raises OSError: when a fragment cannot be read.
+    :raises UserError: when one is not, or a fragment cannot be read.
     """
     wanted = _symbols(mode, config)
     for build in plan.builds:
@@ -107,10 +106,13 @@ def _symbols(mode: str, config: LabConfig) -> tuple[str, ...]:
 
 def _missing(config: ConfigSpec, symbols: Iterable[str]) -> list[str]:
     """Those of the symbols that neither a config's fragments nor its .config switch on."""
-    files = (*config.fragments, *([config.full] if config.full else []))
-    lines = {line.strip() for path in files
-             for line in path.read_text("utf-8", errors="replace").splitlines()}  # fmt: skip
-    return [symbol for symbol in symbols if f"{symbol}=y" not in lines]
+    found: dict[str, str] = {}
+    for path in (*config.fragments, *([config.full] if config.full else [])):
+        try:
+            found |= parse_dotconfig(path.read_text("utf-8", errors="replace"))
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return [symbol for symbol in symbols if found.get(symbol.removeprefix("CONFIG_")) != "y"]
 
 
 def share(seconds: float, cells: Sequence[Cell], cores: int) -> float:

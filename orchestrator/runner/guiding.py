@@ -75,15 +75,14 @@ class Guidance:
         """Add what a guest kept; gives how many of its programs passed what is new to all."""
         with self._lock:
             name = _short(image)
-            new = 0
+            known, new = self._known(name), []
             for one in found:
-                if not one.pcs - self._known(name):
-                    continue
-                self._bases = kept.merged(self._bases, name, [one])
-                self._known(name).update(one.pcs)
-                new += 1
-            self.kept += new
-            return new
+                if one.pcs - known:
+                    known |= one.pcs
+                    new.append(one)
+            self._bases = kept.merged(self._bases, name, new)
+            self.kept += len(new)
+            return len(new)
 
     def _known(self, name: str) -> set[int]:
         if name not in self._passed:

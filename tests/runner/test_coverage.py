@@ -15,6 +15,7 @@ from sample_run import good_run
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage as compiled
+from orchestrator.kernel.source import store as sources
 from orchestrator.model.coverage import Coverage, CoveredLine, FileCode, Function, Lines
 from orchestrator.model.kernel import BuildResult, KernelTree, PatchHunk
 from orchestrator.model.names import Verdict
@@ -51,7 +52,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     subprocess.run(words, cwd=objects, check=True, timeout=60)
     subprocess.run(["gcc", "--coverage", "mm/x.o", "-o", "x"], cwd=objects, check=True, timeout=60)
     subprocess.run([str(objects / "x")], cwd=objects, check=True, timeout=60)
-    monkeypatch.setattr(compiled.store, "file_names", lambda _tree, _cache: ("mm/x.c",))
+    monkeypatch.setattr(sources, "file_names", lambda _tree, _cache: ("mm/x.c",))
     compiled.pack(objects, ("mm/x.c",), tmp_path)
     found = io.BytesIO()
     with tarfile.open(fileobj=found, mode="w") as packed:

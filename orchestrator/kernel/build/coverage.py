@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator.host.archive import reproducible
 from orchestrator.host.cache.files import Cache
-from orchestrator.kernel.source import store
+from orchestrator.kernel.build import chosen
 from orchestrator.model.arch import Arch
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import ConfigSpec
@@ -40,30 +39,22 @@ def counted(config: ConfigSpec, tree: KernelTree, cache: Cache) -> tuple[str, ..
     """
     if not config.coverage:
         return ()
-    names = [name for name in store.file_names(tree.tree, cache) if name.endswith(".c")]
-    chosen = {name for name in names if fits(name, config.coverage)}
+    names = chosen.c_files(tree, cache)
+    found = chosen.fitting(names, config.coverage)
     # A tree that is set beside a far one touches thousands; a series touches what it is about.
-    chosen.update(set(tree.touched_files) & set(names) if tree.patches else ())
-    return tuple(sorted(chosen))
-
-
-def fits(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a file is one of those; a star stands within one folder, as in a shell."""
-    return any(
-        fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns
-    )
+    found.update(set(tree.touched_files) & set(names) if tree.patches else ())
+    return tuple(sorted(found))
 
 
 def make_words(files: Iterable[str], arch: Arch) -> tuple[str, ...]:
     """What make is told so that these files and no others count, by :data:`FLAGS` and the arch's.
 
-    Nothing without any.  ``$@`` is the object that is just compiled.
+    Nothing without any.
     """
-    objects = " ".join(f"{name.removesuffix('.c')}.o" for name in files)
-    if not objects:
+    counts = chosen.where_compiled(files, "y", "n")
+    if not counts:
         return ()
-    chosen = f"GCOV_PROFILE=$(if $(filter {objects},$@),y,n)"
-    return (chosen, f"CFLAGS_GCOV={' '.join((*FLAGS, *arch.gcov_flags))}")
+    return (f"GCOV_PROFILE={counts}", f"CFLAGS_GCOV={' '.join((*FLAGS, *arch.gcov_flags))}")
 
 
 def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[str]) -> str:
@@ -71,17 +62,7 @@ def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[
 
     :param files: what :func:`counted` gave.
     """
-    if config.coverage and not files:
-        return (
-            f"not compiled: no file of this tree fits the `coverage` of config {config.name}, "
-            f"{', '.join(config.coverage)}"
-        )
-    if not config.coverage or dotconfig.get("GCOV_KERNEL") == "y":
-        return ""
-    return (
-        f"not compiled: config {config.name} has `coverage`, and CONFIG_GCOV_KERNEL came out n; "
-        "add the fragment coverage, or leave `coverage` out"
-    )
+    return chosen.problem(config.name, "coverage", config.coverage, "GCOV_KERNEL", dotconfig, files)
 
 
 def pack(objects: Path, files: Iterable[str], work: Path) -> None:

@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from orchestrator.host.cache.files import Cache
-from orchestrator.kernel.build.coverage import fits
-from orchestrator.kernel.source import store
+from orchestrator.kernel.build import chosen
 from orchestrator.model.kernel import KernelTree
 from orchestrator.model.spec import ConfigSpec
 
@@ -27,14 +26,13 @@ def traced(config: ConfigSpec, tree: KernelTree, cache: Cache) -> tuple[str, ...
     """
     if not config.kcov:
         return ()
-    names = store.file_names(tree.tree, cache)
-    return tuple(sorted(name for name in names if name.endswith(".c") and fits(name, config.kcov)))
+    return tuple(sorted(chosen.fitting(chosen.c_files(tree, cache), config.kcov)))
 
 
 def make_words(files: Iterable[str]) -> tuple[str, ...]:
     """What make is told so that these files and no others tell; nothing without any."""
-    objects = " ".join(f"{name.removesuffix('.c')}.o" for name in files)
-    return (f"KCOV_INSTRUMENT=$(if $(filter {objects},$@),y)",) if objects else ()
+    tells = chosen.where_compiled(files, "y")
+    return (f"KCOV_INSTRUMENT={tells}",) if tells else ()
 
 
 def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[str]) -> str:
@@ -42,14 +40,4 @@ def problem(config: ConfigSpec, dotconfig: Mapping[str, str], files: Collection[
 
     :param files: what :func:`traced` gave.
     """
-    if config.kcov and not files:
-        return (
-            f"not compiled: no file of this tree fits the `kcov` of config {config.name}, "
-            f"{', '.join(config.kcov)}"
-        )
-    if not config.kcov or dotconfig.get("KCOV") == "y":
-        return ""
-    return (
-        f"not compiled: config {config.name} has `kcov`, and CONFIG_KCOV came out n; "
-        "add the fragment kcov, or leave `kcov` out"
-    )
+    return chosen.problem(config.name, "kcov", config.kcov, "KCOV", dotconfig, files)

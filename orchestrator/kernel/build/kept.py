@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ def read_kept(folder: Path, wanted: Build, sha256: str = "") -> Kept | None:
         digest = str(kept["image_sha256"])
         if sha256 not in ("", digest) or not (folder / "config").is_file():
             return None
-        if hashlib.sha256((folder / "image").read_bytes()).hexdigest() != digest:
+        if digest_of(folder / "image") != digest:
             return None
         # A build of an older lab has none; what is away is told below where it is needed.
         noted = dict(kept.get("sha256", {}))

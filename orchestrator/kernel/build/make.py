@@ -8,7 +8,6 @@ its identity (tree, requested symbols, architecture, compiler) and reused when t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from orchestrator.host import process, walls
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import looking
+from orchestrator.host.cache.seals import digest_of
 from orchestrator.kernel.build import (
     ccache,
     coverage,
@@ -328,7 +328,7 @@ def _keep(site: _Site, made: _Made, warnings: tuple[CompilerMessage, ...]) -> st
     shutil.copyfile(objects / site.wanted.arch.image, work / "image")
     shutil.copyfile(objects / ".config", work / "config")
     shutil.copyfile(objects / "vmlinux", work / "vmlinux")
-    digest = hashlib.sha256((work / "image").read_bytes()).hexdigest()
+    digest = digest_of(work / "image")
     record = {
         "image_sha256": digest,
         "sha256": digests(work),

@@ -14,6 +14,7 @@ import pytest
 from orchestrator.evidence import gcov
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import coverage
+from orchestrator.kernel.source import store
 from orchestrator.model.arch import ARCHES, Arch
 from orchestrator.model.coverage import Function
 from orchestrator.model.kernel import KernelTree, PatchState
@@ -27,7 +28,7 @@ CONFIG = ConfigSpec("coverage", coverage=("mm/*.c", "fs/userfaultfd.c"))
 
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coverage.store, "file_names", lambda _tree, _cache: FILES)
+    monkeypatch.setattr(store, "file_names", lambda _tree, _cache: FILES)
 
 
 def test_a_config_without_coverage_counts_nothing(tmp_path: Path) -> None:

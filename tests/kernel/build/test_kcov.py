@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.build import kcov
+from orchestrator.kernel.source import store
 from orchestrator.model.kernel import KernelTree, PatchState
 from orchestrator.model.spec import ConfigSpec, KernelSpec
 
@@ -22,7 +23,7 @@ CONFIG = ConfigSpec("explore", kcov=("mm/*.c", "fs/userfaultfd.c"))
 
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kcov.store, "file_names", lambda _tree, _cache: FILES)
+    monkeypatch.setattr(store, "file_names", lambda _tree, _cache: FILES)
 
 
 def test_what_the_config_names_and_nothing_besides(tmp_path: Path) -> None:
