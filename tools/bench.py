@@ -28,6 +28,7 @@ HOME = Path(__file__).resolve().parent.parent
 try:
     from bench_figures import FIGURES, Figure
     from bench_measure import Bench, BenchError, Sample
+    from marks import keep
 
     from orchestrator.model.errors import LabError
 except ImportError:
@@ -69,9 +70,7 @@ class Samples:
         self.of(figure).append(sample)
         entry["load"] = max(load, float(str(entry["load"])))
         entry["date"] = datetime.now(UTC).strftime("%Y-%m-%d")
-        new = self.file.with_suffix(".new")
-        new.write_text(json.dumps(self.taken, indent=1))
-        new.replace(self.file)
+        keep(self.file, self.taken)
 
     def told(self, figure: Figure, key: str) -> str:
         """The date or the commit of a figure's samples."""

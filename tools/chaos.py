@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +31,9 @@ import chaos_ground as grounds
 import chaos_harm as harm
 from chaos_ground import Ground
 from chaos_table import HEAVY, LIGHT, MOMENTS, Injection
-from judged import commit
-from marks import HOME, LAB, put_between, work_folder
+from first_answer import EDIT
+from judged import commit, today
+from marks import HOME, LAB, keep, put_between, work_folder
 
 from orchestrator.host.cache.files import Cache
 
@@ -75,12 +77,8 @@ class Campaign:
         return outcome if outcome.get("entry") == repr(entry) else None
 
     def _keep(self, entry: Injection, outcome: dict[str, Any]) -> dict[str, Any]:
-        file = self._file(entry.name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        when = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit()}
-        outcome = {"entry": repr(entry), **when, **outcome}
-        file.with_suffix(".new").write_text(json.dumps(outcome, indent=1))
-        file.with_suffix(".new").replace(file)
+        outcome = {"entry": repr(entry), "date": today(), "commit": commit(), **outcome}
+        keep(self._file(entry.name), outcome)
         return outcome
 
     def _file(self, name: str) -> Path:
@@ -235,6 +233,7 @@ class Campaign:
     def _words(self, run: str) -> list[str]:
         if run == "build":
             series = self.work / "one-line.patch"
+            series.write_text(EDIT.format(n="chaos"))
             return ["build", "-p", "guest", "--kernel", "v6.12", "--series", str(series)]
         if run in _PROFILES:
             return ["run", "-p", run]
@@ -263,7 +262,10 @@ class Campaign:
             )  # fmt: skip
 
     def undisturbed(self, run: str) -> dict[str, Any]:
-        """The results of a run that nobody disturbs, made once; it also warms the copied cache."""
+        """The results of a run that nobody disturbs, made once; it also warms the copied cache.
+
+        But for a build: it must be there to be made when it is disturbed.
+        """
         if run not in ("brief", "host", "guest", "build"):
             return {}
         entry = Injection("-", run, "-", "-", "undisturbed")
@@ -275,13 +277,11 @@ class Campaign:
         with grounds.ground(
             self.work / f"at-work-{os.getpid()}", self.pristine, self.cache, {}
         ) as place:
-            grounds.bind(self.pristine, self.cache)
-            try:
-                out = place.reports / "harmed"
+            warming = grounds.bound(self.pristine, self.cache) if run != "build" else nullcontext()
+            out = place.reports / "harmed"
+            with warming:
                 lab = self._start(place, [*self._words(run), "--out", str(out)], "undisturbed")
                 status = lab.wait(1500)
-            finally:
-                grounds.unbind(self.cache)
             text = (place.folder / "undisturbed.log").read_text(errors="replace")
             if status != 0:
                 raise SystemExit(f"chaos: an undisturbed run ends with {status}:\n{text[-3000:]}")

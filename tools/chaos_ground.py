@@ -63,12 +63,17 @@ def copy_cache(cache: Path, pristine: Path) -> None:
 
 def bind(pristine: Path, cache: Path) -> None:
     """Show the copy itself in the cache's place, so that what a run makes there stays."""
-    subprocess.run(["mount", "--bind", pristine, cache], check=True, timeout=9)
+    _run("mount", "--bind", str(pristine), str(cache))
 
 
-def unbind(cache: Path) -> None:
-    """Take away what was mounted last."""
-    subprocess.run(["umount", "--lazy", cache], check=True, timeout=9)
+@contextmanager
+def bound(pristine: Path, cache: Path) -> Iterator[None]:
+    """:func:`bind`, for a while."""
+    bind(pristine, cache)
+    try:
+        yield
+    finally:
+        _run("umount", "--lazy", str(cache))
 
 
 @dataclass(frozen=True)

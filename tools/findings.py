@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from marks import put_between
+from marks import keep, put_between
 from plants import ABI_V2, PLANTS, Plant
 
 START, END = "<!-- plants -->\n", "<!-- end of plants -->"
@@ -148,9 +148,7 @@ class Record:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(asdict(self), indent=1))
-        new.replace(path)
+        keep(path, asdict(self))
 
     @property
     def first(self) -> Failure | None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from marks import HOME, git
+from marks import HOME, git, keep
 
 LAB = HOME / ".venv" / "bin" / "lab"
 #: How many lines from the end of what a command printed are kept: its summary, and more.
@@ -203,11 +203,7 @@ class Part:
         return kept if kept.get("key") == self.key else None
 
     def _write(self, name: str, told: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"{name}.json"
-        temporary = target.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"key": self.key, **told}, indent=1) + "\n")
-        temporary.replace(target)
+        keep(self.folder / f"{name}.json", {"key": self.key, **told})
 
 
 def key_of(paths: Sequence[str]) -> str:

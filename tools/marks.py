@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the campaigns share: where they keep what is done, how they run the lab for a while, the
-sources that were tested, and a page's part between two marks.
+"""What the campaigns share: where and how they keep what is done, how they run the lab for a while,
+the sources that were tested, and a page's part between two marks.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -28,6 +29,14 @@ def git(*words: str) -> str:
 def work_folder(name: str) -> Path:
     """Where a campaign keeps its records: below the user's cache (XDG Base Directory)."""
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / name
+
+
+def keep(path: Path, told: Mapping[str, Any]) -> None:
+    """Write what is to be kept as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(told, indent=1) + "\n")
+    new.replace(path)
 
 
 def put_between(page: Path, start: str, end: str, body: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _SIZE = re.compile(r"([0-9]{1,7})([MG])", re.ASCII)
 _SECONDS = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh]?)", re.ASCII)
@@ -164,6 +164,19 @@ def status_words(status: int) -> str:
     """A shell's exit status in words: above 128 the signal that ended the program."""
     died = signal_words(status - 128) if status > 128 else ""
     return died or f"exit status {status}"
+
+
+def unequal_symbols(
+    configs: Sequence[Mapping[str, str]],
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The symbols that are not the same in all configs, by name, with their value in each.
+
+    A symbol that a config has not is ``n`` there, as to the kernel's code.
+    """
+    for symbol in sorted({symbol for config in configs for symbol in config}):
+        values = tuple(config.get(symbol, "n") for config in configs)
+        if len(set(values)) > 1:
+            yield symbol, values
 
 
 def parse_dotconfig(text: str) -> dict[str, str]:

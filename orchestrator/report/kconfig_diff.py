@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.model.formats import parse_dotconfig
+from orchestrator.model.formats import parse_dotconfig, unequal_symbols
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,7 @@ def parse_config(text: str) -> dict[str, str]:
 
 def config_differences(configs: Mapping[str, Mapping[str, str]]) -> tuple[ConfigDifference, ...]:
     """The symbols whose value is not the same in all ``configs``, by name."""
-    symbols = sorted({symbol for config in configs.values() for symbol in config})
-    rows = []
-    for symbol in symbols:
-        values = tuple(config.get(symbol, "n") for config in configs.values())
-        if len(set(values)) > 1:
-            rows.append(ConfigDifference(symbol, values))
-    return tuple(rows)
+    return tuple(ConfigDifference(*found) for found in unequal_symbols(tuple(configs.values())))
 
 
 def config_tables(

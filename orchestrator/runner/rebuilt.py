@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from orchestrator.model.formats import parse_dotconfig
+from orchestrator.model.formats import parse_dotconfig, unequal_symbols
 from orchestrator.model.kernel import BuildResult
 from orchestrator.model.results import BuildRecord
 
@@ -51,8 +51,7 @@ def _symbols(then: BuildRecord, folder: Path, now: BuildResult) -> Iterator[str]
     if before is None or after is None:
         yield "perhaps .config (of one of the two there is none any more)"
         return
-    names = [name for name in sorted(before.keys() | after.keys())
-             if before.get(name, "n") != after.get(name, "n")]  # fmt: skip
+    names = [name for name, _ in unequal_symbols((before, after))]
     if names:
         told = ", ".join(islice(names, _SYMBOLS))
         more = f" and {len(names) - _SYMBOLS} more" if len(names) > _SYMBOLS else ""

@@ -11,6 +11,7 @@ from orchestrator.model.formats import (
     parse_seconds,
     parse_size_mib,
     short_seconds,
+    unequal_symbols,
 )
 
 
@@ -79,3 +80,9 @@ def test_a_program_that_does_not_build_and_one_that_was_got_round() -> None:
     assert not_built("a.c:1: no x", "-w") == (
         "does not build: a.c:1: no x; built with -w it runs all the same"
     )
+
+
+def test_symbols_that_are_not_the_same_in_all_configs():
+    configs = ({"A": "y", "B": "1"}, {"A": "y", "B": "2", "C": "n"}, {"A": "y", "B": "1", "D": "m"})
+    found = [("B", ("1", "2", "1")), ("D", ("n", "n", "m"))]
+    assert list(unequal_symbols(configs)) == found
