@@ -378,11 +378,7 @@ def first_build(bench: Bench) -> Iterator[Sampler]:
     series = series_build(bench)
     cache = bench.places.cache
     kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
-    tree = bench.work / "first-tree"
-    remove(tree)
-    with worktree.checkout(kernel.tree, kernel.slot, cache) as checked_out:
-        bench.tell("copying a source tree")
-        timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
+    tree = copied(bench, kernel, "first-tree")
 
     def sample() -> Sample:
         nonlocal tree
@@ -417,10 +413,7 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
     result, kernel = built(bench, cell)
     tree, objects = bench.work / "tree", bench.work / "bare-objects"
     if not ((objects / "vmlinux").exists() and (tree / EDITED).exists()):
-        remove(tree)
-        with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as checked_out:
-            bench.tell("copying a source tree")
-            timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
+        copied(bench, kernel, tree.name)
         objects.mkdir(parents=True, exist_ok=True)
         assert result.kernel_config is not None
         shutil.copyfile(result.kernel_config, objects / ".config")
@@ -454,22 +447,42 @@ def edit_loop(bench: Bench) -> Iterator[Sampler]:
     remove(objects)
 
 
+def copied(bench: Bench, kernel: Kernel, name: str) -> Path:
+    """A plain copy of a kernel's sources in the bench's folder."""
+    tree = bench.work / name
+    remove(tree)
+    with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as checked_out:
+        bench.tell(f"copying a source tree to {name}")
+        timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
+    return tree
+
+
+def lab_cold(bench: Bench) -> tuple[Spent, Path, dict[str, Any]]:
+    """The lab's build from nothing but sources: what it took, the run's folder, its record.
+
+    The work tree is shared with other labs: who measures holds it.
+    """
+
+    def shared(cache: Cache) -> tuple[Path, ...]:
+        return cache.store, cache.records, cache.locks, cache.trees
+
+    with bench.cache("cold-cache", shared) as cache:
+        spent, out = lab(bench, "build -p smoke --arch x86_64 --config default", cache)
+    (record,) = results(out)["builds"]
+    if record["cached"]:
+        raise BenchError("the build was not cold: it came out of a cache")
+    return spent, out, record
+
+
 @contextlib.contextmanager
 def cold_build(bench: Bench) -> Iterator[Sampler]:
     """A kernel from nothing but sources, by the lab and by make: CPU seconds of both."""
     kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
 
-    def shared(cache: Cache) -> tuple[Path, ...]:
-        return cache.store, cache.records, cache.locks, cache.trees
-
     def sample() -> Sample:
         # Held during both builds: another lab must not switch the work tree meanwhile.
         with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as tree:
-            with bench.cache("cold-cache", shared) as cache:
-                spent, out = lab(bench, "build -p smoke --arch x86_64 --config default", cache)
-            (record,) = results(out)["builds"]
-            if record["cached"]:
-                raise BenchError("the build was not cold: it came out of a cache")
+            spent, out, record = lab_cold(bench)
             objects = bench.work / "cold-objects"
             remove(objects)
             objects.mkdir()

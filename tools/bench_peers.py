@@ -3,7 +3,7 @@
 
 virtme-ng and tuxmake come from PyPI, each as it is installed and with the config that it makes by
 itself; neither uses ccache, which the lab does, so a build of the lab's has a cache of its own that
-is empty.  Both run guests without KVM.
+is empty.  Guests run without KVM.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from bench_measure import (
     Spent,
     built,
     context,
+    copied,
     edit,
     environment,
     kill,
     lab,
+    lab_cold,
     planned,
     remove,
     results,
@@ -41,10 +43,11 @@ from bench_measure import (
     timed,
 )
 
-from orchestrator.host.cache.files import Cache
 from orchestrator.kernel.source import worktree
+from orchestrator.kernel.source.slots import own_slot
 from orchestrator.model.arch import ARCHES
 from orchestrator.runner import stages
+from orchestrator.runner.context import Kernel
 from orchestrator.workload import programs
 
 PEERS = ("virtme-ng==1.42", "tuxmake==1.45.0")
@@ -71,65 +74,61 @@ def installed(bench: Bench) -> Path:
     return folder / "bin"
 
 
-def vng(bench: Bench, tree: Path, *words: str, deadline: float = BUILD_DEADLINE) -> Spent:
-    """``vng WORDS`` in a source tree."""
-    folder = installed(bench)
-    argv = [str(folder / "vng"), *words]
-    return timed(argv, bench, deadline, tree, PATH=f"{folder}:{os.environ['PATH']}")
+def vng_build(bench: Bench, tree: Path, *words: str) -> Spent:
+    """``vng --build`` in a source tree."""
+    argv = ["vng", "--build", *words, "--jobs", str(bench.jobs)]
+    return timed(argv, bench, BUILD_DEADLINE, tree, PATH=_path(bench))
 
 
-def copied(bench: Bench, name: str) -> Path:
-    """A plain copy of the kernel's sources."""
-    tree = bench.work / name
-    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
-    remove(tree)
-    with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache) as checked_out:
-        bench.tell(f"copying a source tree to {name}")
-        timed(["cp", "-a", str(checked_out), str(tree)], bench, BUILD_DEADLINE)
-    return tree
+def vng_run(command: str) -> list[str]:
+    """A command in the guest of the kernel of the tree that one stands in.
+
+    virtme-ng refuses to start without a terminal on its standard streams: script(1) gives one.
+    """
+    words = ["vng", "--run", ".", *GUEST, "--exec", command]
+    return ["script", "-qec", shlex.join(words), "/dev/null"]
+
+
+def _path(bench: Bench) -> str:
+    """PATH with the other tools in it, by which virtme-ng finds its own parts too."""
+    return f"{installed(bench)}:{os.environ['PATH']}"
+
+
+def _sources(bench: Bench) -> Kernel:
+    return stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
 
 
 def vng_tree(bench: Bench) -> Path:
     """A tree that virtme-ng has built; one that an earlier figure left is used again."""
     tree = bench.work / "vng-tree"
     if not (tree / ARCHES["x86_64"].image).exists():
-        tree = copied(bench, "vng-tree")
+        copied(bench, _sources(bench), tree.name)
         bench.tell("virtme-ng's build to start from")
-        vng(bench, tree, "--build", "--force", "--jobs", str(bench.jobs))
+        vng_build(bench, tree, "--force")
     return tree
 
 
 @contextlib.contextmanager
 def peer_build(bench: Bench) -> Iterator[Sampler]:
     """A kernel from nothing but sources, by each of the three: CPU seconds."""
-    kernel = stages.prepare_kernel(planned(bench, "x86_64").build.kernel, context(bench))
-    tools = installed(bench)
-
-    def shared(cache: Cache) -> tuple[Path, ...]:
-        return cache.store, cache.records, cache.locks, cache.trees
+    kernel = _sources(bench)
+    installed(bench)
+    scratch = ("tuxmake-tree", "tuxmake-out", "tuxmake-objects")
 
     def sample() -> Sample:
-        with (
-            worktree.checkout(kernel.tree, kernel.slot, bench.places.cache),
-            bench.cache("cold-cache", shared) as cache,
-        ):
-            spent, out = lab(bench, "build -p smoke --arch x86_64 --config default", cache)
-            (record,) = results(out)["builds"]
-            if record["cached"]:
-                raise BenchError("the build was not cold: it came out of a cache")
-        theirs = vng(
-            bench, copied(bench, "vng-tree"), "--build", "--force", "--jobs", str(bench.jobs)
-        )
-        tree = copied(bench, "tuxmake-tree")
-        argv = [str(tools / "tuxmake"), "--runtime", "null", "--target-arch", "x86_64",
-                "--kconfig", "defconfig", "--jobs", str(bench.jobs), "kernel",
-                "--output-dir", str(bench.work / "tuxmake-out"),
-                "--build-dir", str(bench.work / "tuxmake-objects")]  # fmt: skip
-        for name in ("tuxmake-out", "tuxmake-objects"):
-            remove(bench.work / name)
-        third = timed(argv, bench, BUILD_DEADLINE, tree)
-        for name in ("tuxmake-tree", "tuxmake-out", "tuxmake-objects"):
-            remove(bench.work / name)
+        with worktree.checkout(kernel.tree, kernel.slot, bench.places.cache):
+            spent, _, _ = lab_cold(bench)
+        theirs = vng_build(bench, copied(bench, kernel, "vng-tree"), "--force")
+        tree, out, objects = (bench.work / name for name in scratch)
+        for name in (out, objects):
+            remove(name)
+        argv = ["tuxmake", "--runtime", "null", "--target-arch", "x86_64", "--kconfig", "defconfig",
+                "--jobs", str(bench.jobs), "--output-dir", str(out), "--build-dir", str(objects),
+                "kernel"]  # fmt: skip
+        copied(bench, kernel, tree.name)
+        third = timed(argv, bench, BUILD_DEADLINE, tree, PATH=_path(bench))
+        for name in (tree, out, objects):
+            remove(name)
         return {"lab": spent.cpu, "vng": theirs.cpu, "tuxmake": third.cpu,
                 "lab_wall": spent.wall, "vng_wall": theirs.wall}  # fmt: skip
 
@@ -157,13 +156,10 @@ def peer_boot(bench: Bench) -> Iterator[Sampler]:
 
 def usable(bench: Bench, tree: Path) -> float:
     """Seconds from ``vng --run`` to the first line that a program in its guest prints."""
-    folder = installed(bench)
-    argv = [str(folder / "vng"), "--run", ".", *GUEST, "--exec", f"echo {_USABLE.decode()}"]
+    argv = vng_run(f"echo {_USABLE.decode()}")
     began = time.monotonic()
-    # virtme-ng refuses to start without a terminal on its standard streams: script(1) gives one.
     child = subprocess.Popen(
-        ["script", "-qec", shlex.join(argv), "/dev/null"], cwd=tree,
-        env=environment(PATH=f"{folder}:{os.environ['PATH']}"), stdin=subprocess.DEVNULL,
+        argv, cwd=tree, env=environment(PATH=_path(bench)), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
@@ -193,12 +189,13 @@ def peer_edit(bench: Bench) -> Iterator[Sampler]:
     packed = bench.work / "programs.tar"
     packed.write_bytes(programs.pack(files, bench.places.cache).read_bytes())
     tree = vng_tree(bench)
-    ours = copied(bench, "tree")
+    ours = copied(bench, _sources(bench), "edited-tree")
     file = bench.work / "programs.sh"
     # /tmp of virtme-ng's guest is its own.
     unpack = f"mkdir -p {_THERE} && cd {_THERE} && tar xf {shlex.quote(str(packed))}"
     file.write_text(f"{unpack}\n{script(cell, _THERE)}\n")
-    words = f"run -p smoke --arch x86_64 --source path:{ours}"
+    source = f"path:{ours}"
+    words = f"run -p smoke --arch x86_64 --source {shlex.quote(source)}"
     bench.tell("the lab's run to start from")
     lab(bench, words)
 
@@ -208,17 +205,14 @@ def peer_edit(bench: Bench) -> Iterator[Sampler]:
             with (one / EDITED).open("a") as edited:
                 edited.write(change)
         spent, _ = lab(bench, words)
-        compiled = vng(bench, tree, "--build", "--jobs", str(bench.jobs))
-        argv = ["vng", "--run", ".", *GUEST, "--exec", f"sh {shlex.quote(str(file))}"]
-        folder = installed(bench)
-        ran = timed(
-            ["script", "-qec", shlex.join(argv), "/dev/null"], bench, RUN_DEADLINE, tree,
-            PATH=f"{folder}:{os.environ['PATH']}",
-        )  # fmt: skip
+        compiled = vng_build(bench, tree)
+        ran = timed(vng_run(f"sh {shlex.quote(str(file))}"), bench, RUN_DEADLINE, tree,
+                    PATH=_path(bench))  # fmt: skip
         return {"lab": spent.wall, "vng": compiled.wall + ran.wall,
                 "vng_build": compiled.wall, "vng_run": ran.wall}  # fmt: skip
 
     yield sample
+    bench.places.cache.source_index(own_slot(source)).unlink(missing_ok=True)
     remove(ours)
 
 
