@@ -194,14 +194,14 @@ def test_the_units_are_right_by_systemd(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "name"),
+    ("schema", "name", "key"),
     [
-        ("vendor.gitlab-ci", "nightly.gitlab-ci.yml"),
-        ("vendor.github-workflows", "nightly.yml"),
-        ("vendor.github-workflows", "pull-request.yml"),
+        ("vendor.gitlab-ci", "nightly.gitlab-ci.yml", "script:"),
+        ("vendor.github-workflows", "nightly.yml", "runs-on:"),
+        ("vendor.github-workflows", "pull-request.yml", "runs-on:"),
     ],
 )
-def test_ci_files_fit_their_schemas(schema: str, name: str, tmp_path: Path) -> None:
+def test_ci_files_fit_their_schemas(schema: str, name: str, key: str, tmp_path: Path) -> None:
     argv = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", schema]
 
     def said(file: Path) -> subprocess.CompletedProcess[str]:
@@ -212,8 +212,8 @@ def test_ci_files_fit_their_schemas(schema: str, name: str, tmp_path: Path) -> N
     done = said(CI / name)
     assert done.returncode == 0, done.stdout + done.stderr
     broken = tmp_path / name
-    broken.write_text((CI / name).read_text() + "\njobs: 5\n")  # in both a job, and no number
-    assert said(broken).returncode == 1
+    broken.write_text((CI / name).read_text().replace(f" {key}", f" no-{key}"))
+    assert "Schema validation errors" in said(broken).stdout
 
 
 def test_the_workflows_pass_actionlint() -> None:

@@ -19,8 +19,8 @@ GRACE = 8.0
 #: What no two runs have in common, though they came to the same.
 _OF_A_RUN = {
     "seconds", "started", "finished", "id_of_run", "command", "rerun", "cpu_seconds", "steps",
-    "boot_seconds", "cached", "samples", "counters", "measurements", "notes", "capsule", "log",
-    "qemu_command",
+    "boot_seconds", "restore_seconds", "cached", "samples", "counters", "measurements", "notes",
+    "capsule", "log", "qemu_command",
 }  # fmt: skip
 
 
