@@ -70,13 +70,23 @@ def keep(folder: Path, programs: Iterable[Iterable[str]], why: str = "") -> int:
             path = folder / f"{name}{_SUFFIX}"
             if not path.exists():
                 head = [f"# {' '.join(why.split())}"] if why else []
-                path.write_text("\n".join([*head, *steps]) + "\n", "utf-8")
+                put(path, (*head, *steps))
                 new += 1
     except OSError as error:
         raise HostError(
             f"cannot write {folder}: {error.strerror}", "name another --corpus"
         ) from error
     return new
+
+
+def put(path: Path, lines: Iterable[str]) -> None:
+    """Write a program's file, whole or not at all: a cut one would stop each exploration.
+
+    :raises OSError: when it cannot be written.
+    """
+    new = path.with_suffix(".new")
+    new.write_text("\n".join(lines) + "\n", "utf-8")
+    new.replace(path)
 
 
 def superfluous(programs: Sequence[Program]) -> tuple[str, ...]:

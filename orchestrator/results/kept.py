@@ -25,7 +25,7 @@ FOLDER = "kept"
 #: another kernel in the first minutes of an exploration.
 MOST = 500
 _SUFFIX = ".txt"
-_PASSES = re.compile(r"# passes ([0-9a-f]{1,64}) ([0-9a-f+]+)", re.ASCII)
+_PASSES = re.compile(r"# passes ([0-9a-f]{1,64}) ([0-9a-f]+(?:\+[0-9a-f]+)*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def write(folder: Path, bases: Iterable[Base]) -> int:
             (place / f"{name}{_SUFFIX}").unlink(missing_ok=True)
         for name, base in wanted.items():
             head = [f"# passes {image} {pcs_text(pcs)}" for image, pcs in base.passes.items()]
-            (place / f"{name}{_SUFFIX}").write_text("\n".join([*head, *base.steps]) + "\n", "utf-8")
+            corpus.put(place / f"{name}{_SUFFIX}", (*head, *base.steps))
     except OSError as error:
         raise HostError(
             f"cannot write {place}: {error.strerror}", "name another --corpus"
