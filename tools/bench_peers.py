@@ -53,6 +53,12 @@ from orchestrator.workload import programs
 PEERS = ("virtme-ng==1.42", "tuxmake==1.45.0")
 #: As what the lab gives a guest of the shape ``small``, and without KVM.
 GUEST = ("--disable-kvm", "--cpus", "2", "--memory", "1G", "--user", "root")
+#: What virtme-ng needs beside a QEMU, by Debian's package: without udev its guest does not find the
+#: channel for what a program says.
+NEEDED = {
+    "kmod": ("/sbin/depmod", "/usr/sbin/depmod"),
+    "udev": ("/lib/systemd/systemd-udevd", "/usr/lib/systemd/systemd-udevd"),
+}
 _USABLE = b"guest is usable"
 _INSTALL = 600.0
 #: Where the programs are in the guest of another tool.
@@ -64,8 +70,11 @@ _LOOK = 0.5
 def installed(bench: Bench) -> Path:
     """The folder with the programs of the other tools, installed where they are not yet.
 
-    :raises BenchError: when they cannot be.
+    :raises BenchError: when they cannot be, or lack what they need of this machine.
     """
+    lacking = [name for name, files in NEEDED.items() if not any(map(os.path.exists, files))]
+    if lacking:
+        raise BenchError(f"virtme-ng needs the Debian packages {', '.join(lacking)}")
     folder = bench.work / "peers"
     if not (folder / "bin" / "tuxmake").exists():
         bench.tell(f"installing {', '.join(PEERS)}")
@@ -140,7 +149,9 @@ def peer_boot(bench: Bench) -> Iterator[Sampler]:
     """From the command to the first program in the guest; and a further guest of the lab's."""
     built(bench, planned(bench, "x86_64"))
     tree = vng_tree(bench)
-    words = "run -p full --arch x86_64 --config default --shape small --workload uffd-move/probe"
+    # One alone would have the booted guest, and no copy of it.
+    words = ("run -p full --arch x86_64 --config default --shape small --workload uffd-move/probe "
+             "--workload uffd-move/errno")  # fmt: skip
 
     def sample() -> Sample:
         theirs = usable(bench, tree)
@@ -148,6 +159,8 @@ def peer_boot(bench: Bench) -> Iterator[Sampler]:
         (ran,) = results(out)["cells"]
         if ran["accelerator"] != "tcg":
             raise BenchError(f"the guest ran under {ran['accelerator']}: this figure is TCG's")
+        if not ran["restore_seconds"]:
+            raise BenchError("no workload ran in a copy of the guest")
         return {"lab": ran["boot_seconds"], "restore": ran["restore_seconds"], "vng": theirs}
 
     usable(bench, tree)
