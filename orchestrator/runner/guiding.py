@@ -21,8 +21,8 @@ from orchestrator.results.kept import Base
 #: 64 of either.
 BASES = 16
 FIRSTS = 32
-# A workload's command line is one argument of ssh's, which has 128 KiB (execve(2), MAX_ARG_STRLEN):
-# so many characters of programs, and of places.
+# So many characters of programs, and as many of places: an argument has 128 KiB (execve(2),
+# MAX_ARG_STRLEN), and a guest has better things to do than to read.
 _ROOM = 40_000
 #: An image is called by so many digits of its digest.
 _DIGITS = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator import HOME
 from orchestrator.evidence.kept import read_kept
 from orchestrator.model.finds import Kept, parse_pcs, pcs_text
 
@@ -49,3 +50,17 @@ def test_places_as_text() -> None:
     assert pcs_text(()) == ""
     with pytest.raises(ValueError, match="invalid literal"):
         parse_pcs("12+x")
+
+
+def test_what_a_guest_printed() -> None:
+    """Of explore/steady on 6.12.117, x86_64, config explore."""
+    text = (HOME / "tests" / "fuzz" / "corpora" / "kept" / "guest").read_text()
+    found = read_kept(text)
+    assert len(found) == len(text.splitlines()) == 3
+    assert [(len(one.pcs), one.swarm, one.made) for one in found] == [
+        (180, "mappings", True),
+        (24, "mappings", True),
+        (4, "advice", True),
+    ]
+    assert all(0xFFFFFFFF81000000 < pc < 0xFFFFFFFF82000000 for one in found for pc in one.pcs)
+    assert all(len(one.program) > 10 for one in found)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import HOME
-from orchestrator.evidence import blocked, gcov, host_output, kselftest, ktap, readings
+from orchestrator.evidence import blocked, gcov, host_output, kept, kselftest, ktap, readings
 from orchestrator.evidence.klog import kmsg, window
 from orchestrator.evidence.klog import parse as klog
 from orchestrator.evidence.vmcore import questions
@@ -364,6 +364,7 @@ TARGETS: dict[str, Target] = {
         Target("kmsg", _kmsg),
         Target("window", _window),
         Target("readings", _readings),
+        Target("kept", lambda data: kept.read_kept(_text(data))),
         Target("blocked", lambda data: blocked.blocked_tasks(_text(data)),
                _in("stuck", "*.console", size=60_000)),
         Target("facts", lambda data: facts.parse(_text(data))),
