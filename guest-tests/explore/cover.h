@@ -29,13 +29,15 @@
 #define COVER_SLOTS (PROCESSES + 1)
 #define COVER_WORDS (1UL << 16) /* of a buffer: what a step runs beyond that is not seen */
 #define COVER_SET (1u << 17) /* places, three quarters of them used at most: mm/ has some 30,000 */
-#define COVER_FRESH 16384 /* new ones of one program: the rest is new in the next */
+#define COVER_RAN 16384 /* of one program: what is beyond is new in the next */
 
 /* Places that were passed; in memory shared with the process that carries a program out. */
 struct cover_set {
-	uint32_t count, fresh_count;
-	uint64_t fresh[COVER_FRESH]; /* since cover_anew() */
+	uint32_t count;
+	uint32_t program, fresh, ran_count; /* the number of this one, what of it is new, and all of it */
+	uint64_t ran[COVER_RAN];
 	uint64_t pcs[COVER_SET];
+	uint32_t last[COVER_SET]; /* the program that passed it last */
 };
 
 static struct {
@@ -94,25 +96,33 @@ static inline void cover_end(int slot)
 		(void)ioctl(cover.fd[slot], KCOV_DISABLE_, 0);
 }
 
-/* Whether a place was not passed before; from now on it was. */
-static inline int cover_add(struct cover_set *set, uint64_t pc)
+/* A place is passed by this program; one that finds no room is not known afterwards either. */
+static inline void cover_add(struct cover_set *set, uint64_t pc)
 {
 	uint32_t at = (uint32_t)((pc * 0x9e3779b97f4a7c15ull) >> 40) % COVER_SET;
 
 	while (set->pcs[at] && set->pcs[at] != pc)
 		at = (at + 1) % COVER_SET;
-	if (set->pcs[at] || set->count >= COVER_SET / 4 * 3)
-		return 0;
+	if (set->pcs[at] && set->last[at] == set->program)
+		return;
+	if (set->ran_count >= COVER_RAN || (!set->pcs[at] && set->count >= COVER_SET / 4 * 3))
+		return;
+	if (!set->pcs[at]) {
+		set->count++;
+		set->fresh++;
+	}
 	set->pcs[at] = pc;
-	set->count++;
-	return 1;
+	set->last[at] = set->program;
+	set->ran[set->ran_count++] = pc;
 }
 
-/* A program begins: nothing of what it passes is new yet. */
+/* A program begins: nothing is passed by it yet. */
 static inline void cover_anew(void)
 {
-	if (cover_on())
-		cover.set->fresh_count = 0;
+	if (!cover_on())
+		return;
+	cover.set->program++;
+	cover.set->fresh = cover.set->ran_count = 0;
 }
 
 /* Before a step is told, and after it was done: take what it passed. */
@@ -124,13 +134,11 @@ static inline void cover_clear(int slot)
 
 static inline void cover_take(int slot)
 {
-	struct cover_set *set = cover.set;
 	const uint64_t *area = cover.area[slot];
-	uint64_t count = set ? __atomic_load_n(&area[0], __ATOMIC_RELAXED) : 0;
+	uint64_t count = cover_on() ? __atomic_load_n(&area[0], __ATOMIC_RELAXED) : 0;
 
-	for (uint64_t i = 1; i <= count && i < COVER_WORDS && set->fresh_count < COVER_FRESH; i++)
-		if (cover_add(set, area[i]))
-			set->fresh[set->fresh_count++] = area[i];
+	for (uint64_t i = 1; i <= count && i < COVER_WORDS; i++)
+		cover_add(cover.set, area[i]);
 }
 
 #endif

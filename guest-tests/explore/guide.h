@@ -19,7 +19,7 @@
 #define BASES 64
 /* Of 100 programs so many are made of kept ones. */
 #define GUIDED_SHARE 50
-/* A line: the steps of a program, and the places that were new. */
+/* A line: the steps of a program, and the places that it passed. */
 #define KEPT_LINE (1 << 18)
 
 static struct {
@@ -74,19 +74,19 @@ static inline int guide_ascending(const void *a, const void *b)
 	return one < other ? -1 : one > other;
 }
 
-/* Say of a program what it passed first, as the first place and the distances from there, and its steps. */
+/* Say of a program what it passed, as the first place and the distances from one to the next, and its steps. */
 static inline void guide_tell(const struct program *program, int count, const char *swarm, int made)
 {
 	static char line[KEPT_LINE];
 	struct cover_set *set = cover.set;
 	int used = snprintf(line, sizeof(line), "KEPT swarm=%s from=%s new=%u pcs=", swarm, made ? "kept" : "drawn",
-			    set->fresh_count);
+			    set->fresh);
 	char step[160];
 
-	qsort(set->fresh, set->fresh_count, sizeof(set->fresh[0]), guide_ascending);
-	for (uint32_t i = 0; i < set->fresh_count; i++)
+	qsort(set->ran, set->ran_count, sizeof(set->ran[0]), guide_ascending);
+	for (uint32_t i = 0; i < set->ran_count; i++)
 		used += snprintf(line + used, sizeof(line) - (size_t)used, "%s%llx", i ? "+" : "",
-				 (unsigned long long)(set->fresh[i] - (i ? set->fresh[i - 1] : 0)));
+				 (unsigned long long)(set->ran[i] - (i ? set->ran[i - 1] : 0)));
 	used += snprintf(line + used, sizeof(line) - (size_t)used, " steps=");
 	for (int i = 0; i < count; i++) {
 		step_print(&program->steps[i], step, sizeof(step));
@@ -106,7 +106,7 @@ static inline void guide_tell(const struct program *program, int count, const ch
 /* After a program that found nothing: it is kept where it passed something new. */
 static inline void guide_take(const struct result *result, const char *swarm, int made)
 {
-	if (!cover_on() || !cover.set->fresh_count || !result->drawn)
+	if (!cover_on() || !cover.set->fresh || !result->drawn)
 		return;
 	guide_keep(&result->program, result->drawn);
 	guide_tell(&result->program, result->drawn, swarm, made);
@@ -122,7 +122,8 @@ static inline int guide_passed(const char *text)
 		pc += strtoull(text, &end, 16);
 		if (end == text || (*end && *end != '+'))
 			return -1;
-		(void)cover_add(cover.set, pc);
+		cover_anew(); /* what a program can pass has a bound, this has not */
+		cover_add(cover.set, pc);
 	}
 	return 0;
 }

@@ -32,6 +32,6 @@ def read_kept(text: str) -> list[Kept]:
             steps = tuple(step.text for step in parse_program(match[5].split(";")))
         except ValueError:
             continue
-        if len(pcs) == int(match[3]) and max(pcs) < _TOP:
+        if 0 < int(match[3]) <= len(pcs) == match[4].count("+") + 1 and max(pcs) < _TOP:
             found.append(Kept(steps, pcs, match[1], match[2] == "kept"))
     return found

@@ -114,9 +114,9 @@ class Find:
 class Kept:
     """A program that passed places of a kernel which none before it had passed.
 
-    ``program`` are its lines, ``pcs`` those places: addresses of basic blocks, without KASLR's
-    offset, that mean something for that very image.  ``swarm`` is what drew it, or its new steps;
-    ``made`` says that it was made of other programs.
+    ``program`` are its lines, ``pcs`` all places that it passed: addresses of basic blocks, without
+    KASLR's offset, that mean something for that very image.  ``swarm`` is what drew it, or its new
+    steps; ``made`` says that it was made of other programs.
     """
 
     program: tuple[str, ...]

@@ -3,13 +3,15 @@
 
 They lie beside the programs of the corpus that found something, in a folder of their own: those are
 carried out first and strictly, these are changed a little and tried again.  A file a program,
-with a comment for each kernel image in which it passed what none before it had::
+with a comment for each kernel image in which it passed what none before it had, of all that it
+passed there::
 
     # passes IMAGE PLACES
 """
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,16 +32,11 @@ _PASSES = re.compile(r"# passes ([0-9a-f]{1,64}) ([0-9a-f]+(?:\+[0-9a-f]+)*)", r
 
 @dataclass(frozen=True)
 class Base:
-    """A program that was kept; ``passes`` is what it was the first to pass, by the image's name."""
+    """A program that was kept; ``passes`` is what it passed, by the image's name."""
 
     name: str
     steps: tuple[str, ...]
     passes: Mapping[str, frozenset[int]] = field(default_factory=dict)
-
-    @property
-    def weight(self) -> int:
-        """How many places it was the first to pass."""
-        return sum(len(pcs) for pcs in self.passes.values())
 
 
 def read(folder: Path) -> tuple[Base, ...]:
@@ -84,20 +81,16 @@ def passed(bases: Iterable[Base], image: str) -> frozenset[int]:
 
 
 def merged(bases: Sequence[Base], image: str, kept: Iterable[Kept]) -> tuple[Base, ...]:
-    """The bases with those of a run: each keeps what nobody before it passed in that image.
-
-    One that passed nothing more is none.
-    """
+    """The bases with those of a run that passed what none before them had in that image."""
     found = {base.name: base for base in bases}
     seen = set(passed(bases, image))
     for one in kept:
-        new = one.pcs - seen
-        if not new:
+        if one.pcs <= seen:
             continue
-        seen |= new
+        seen |= one.pcs
         name, steps = corpus.named(one.program)
         base = found.get(name) or Base(name, steps)
-        mine = base.passes.get(image, frozenset()) | new
+        mine = base.passes.get(image, frozenset()) | one.pcs
         found[name] = replace(base, passes={**base.passes, image: mine})
     return tuple(found[name] for name in sorted(found))
 
@@ -117,9 +110,12 @@ def joined(bases: Sequence[Base], others: Iterable[Base]) -> tuple[Base, ...]:
 
 
 def bounded(bases: Sequence[Base], most: int = MOST) -> tuple[Base, ...]:
-    """As many as are kept: those that were the first to pass most."""
-    best = sorted(bases, key=lambda base: (-base.weight, base.name))[:most]
-    return tuple(sorted(best, key=lambda base: base.name))
+    """As many as are kept: those that together pass most, then what nothing is known of."""
+    if len(bases) <= most:
+        return tuple(bases)
+    unknown = (base.name for base in bases if not base.passes)
+    best = {*[*_cover(bases, most), *unknown][:most]}
+    return tuple(base for base in bases if base.name in best)
 
 
 def superfluous(bases: Sequence[Base]) -> tuple[str, ...]:
@@ -127,17 +123,34 @@ def superfluous(bases: Sequence[Base]) -> tuple[str, ...]:
 
     Where nothing is known of one, the others' steps decide (:func:`corpus.superfluous`).
     """
-    known = {base.name: _places(base) for base in bases if base.passes}
-    left = set().union(*known.values())
-    kept: set[str] = set()
-    while left:
-        best = max(sorted(known), key=lambda name: len(known[name] & left))
-        kept.add(best)
-        left -= known[best]
-    unknown = [base for base in bases if not base.passes]
+    kept = set(_cover(bases, len(bases)))
+    known = {base.name for base in bases if base.passes}
     programs = [(base.name, base.steps) for base in bases if base.name in kept or not base.passes]
-    gone = set(corpus.superfluous(programs)) & {base.name for base in unknown}
-    return tuple(sorted(gone | (set(known) - kept)))
+    gone = set(corpus.superfluous(programs)) - known
+    return tuple(sorted(gone | (known - kept)))
+
+
+def _cover(bases: Sequence[Base], most: int) -> list[str]:
+    """Names of bases, each the one that adds most to what those before it pass, until none does.
+
+    What one adds only shrinks as others are taken: most need not be counted again.
+    """
+    places = {base.name: _places(base) for base in bases if base.passes}
+    queue = [(-len(mine), name) for name, mine in places.items()]
+    heapq.heapify(queue)
+    passed: set[tuple[str, int]] = set()
+    found: list[str] = []
+    while queue and len(found) < most:
+        _, name = heapq.heappop(queue)
+        adds = (-len(places[name] - passed), name)
+        if queue and adds > queue[0]:
+            heapq.heappush(queue, adds)
+        elif adds[0]:
+            passed |= places[name]
+            found.append(name)
+        else:
+            break
+    return found
 
 
 def _places(base: Base) -> set[tuple[str, int]]:

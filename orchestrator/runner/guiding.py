@@ -21,10 +21,9 @@ from orchestrator.results.kept import Base
 #: 64 of either.
 BASES = 16
 FIRSTS = 32
-# A workload's command line is one packet of SSH's, of which a server has to take 32,768 bytes (RFC
-# 4253, 6.1); the guest's closed the connection on less.  So many characters of programs, and of
-# places.
-_ROOM = 3_000
+# So many characters of programs, and as many of places: an argument has 128 KiB (execve(2),
+# MAX_ARG_STRLEN), and a guest has better things to do than to read.
+_ROOM = 40_000
 #: An image is called by so many digits of its digest.
 _DIGITS = 16
 

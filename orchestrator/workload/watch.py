@@ -31,6 +31,9 @@ POLL = 0.01
 SILENCE = 6.0
 ANSWER = 6.0
 END_MARK = 5.0
+# Dropbear, the guest's SSH server, takes no longer command (MAX_CMD_LEN of its sysoptions.h: 9000).
+_LONGEST_COMMAND = 8000
+_COMMAND_FILE = f"{GUEST_FOLDER}/command"
 
 
 def push(guest: Guest, archive: Path) -> None:
@@ -79,6 +82,19 @@ def guest_command(workload: WorkloadSpec, token: str) -> str:
     return f"cd {folder} && exec {shlex.join([*words, *program, *workload.args, *loop])}"
 
 
+def _short(guest: Guest, command: str) -> str:
+    """A command as the guest's SSH server takes it: a long one is a file there.
+
+    Programs of `lab explore` are arguments, and may be many.
+    """
+    if len(command) <= _LONGEST_COMMAND:
+        return command
+    answer = guest.ssh.run(f"cat > {_COMMAND_FILE}", ANSWER, command.encode())
+    if answer.status != 0:
+        raise SshLost(f"the guest did not take a long command: {answer.stderr.strip()}")
+    return f"exec sh {_COMMAND_FILE}"
+
+
 def run_workload(
     guest: Guest,
     workload: WorkloadSpec,
@@ -104,7 +120,7 @@ def run_workload(
     prover = Prover(guest, symbols, longest) if symbols else None
     seen, problem = _Seen(), ""
     try:
-        channel = guest.ssh.start(guest_command(workload, token))
+        channel = guest.ssh.start(_short(guest, guest_command(workload, token)))
         seen = _watch(guest, workload, channel, began, on_progress, prover)
     except SshLost as lost:
         seen = _Seen(end=_after_loss(guest))

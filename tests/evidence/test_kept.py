@@ -9,7 +9,7 @@ from orchestrator import HOME
 from orchestrator.evidence.kept import read_kept
 from orchestrator.model.finds import Kept, parse_pcs, pcs_text
 
-FIRST = "KEPT swarm=files from=drawn new=3 pcs=ffffffff81234567+10+1f steps=0 mmap at=1 n=2;0 exit"
+FIRST = "KEPT swarm=files from=drawn new=2 pcs=ffffffff81234567+10+1f steps=0 mmap at=1 n=2;0 exit"
 SECOND = "KEPT swarm=everything from=kept new=1 pcs=ffff800080012340 steps=1 read at=3 spot=0"
 PCS = frozenset({0xFFFFFFFF81234567, 0xFFFFFFFF81234577, 0xFFFFFFFF81234596})
 
@@ -25,7 +25,8 @@ def test_kept_lines_stand_between_those_of_ktap() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        FIRST.replace("new=3", "new=4"),
+        FIRST.replace("new=2", "new=4"),
+        FIRST.replace("new=2", "new=0"),
         FIRST.replace("+10", "+0"),  # a place twice
         FIRST.replace("pcs=ffffffff81234567", "pcs=ffffffffffffffff"),  # beyond the last address
         FIRST.replace(";0 exit", ";exit"),

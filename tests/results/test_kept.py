@@ -22,12 +22,12 @@ def base(lines: tuple[str, ...], **passes: set[int]) -> Base:
     return Base(corpus.named(lines)[0], lines, {k: frozenset(v) for k, v in passes.items()})
 
 
-def test_each_keeps_what_nobody_before_it_passed() -> None:
+def test_those_are_kept_that_pass_what_none_before_them_did() -> None:
     found = kept.merged((), "a1", [Kept(ONE, frozenset({1, 2})), Kept(TWO, frozenset({2}))])
     assert found == (base(ONE, a1={1, 2}),)
     found = kept.merged(found, "a1", [Kept(TWO, frozenset({2, 5})), Kept(ONE, frozenset({7}))])
     by_name = {one.name: one.passes for one in found}
-    assert by_name == {NAMES[0]: {"a1": {1, 2, 7}}, NAMES[1]: {"a1": {5}}}
+    assert by_name == {NAMES[0]: {"a1": {1, 2, 7}}, NAMES[1]: {"a1": {2, 5}}}
     # Of another image nothing is known yet.
     (again, _) = kept.merged(found, "b2", [Kept(found[0].steps, frozenset({1}))])
     assert again.passes == {**found[0].passes, "b2": {1}}
@@ -58,11 +58,18 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_no_more_than_so_many_are_kept() -> None:
-    many = [base((f"0 write at=1 byte={n}",), a1=set(range(n))) for n in range(1, 200)]
-    few = kept.bounded(many, 20)
-    assert len(few) == 20
-    assert min(one.weight for one in few) == 180
+    many = [base((f"0 write at=1 byte={n}",), a1={n, 500}) for n in range(150)]
+    wide = base(("0 exit",), a1=set(range(100)))
+    unknown = base(("1 exit",))
+    few = kept.bounded([*many, wide, unknown], 40)
+    assert len(few) == 40
+    assert wide in few
+    assert unknown not in few
+    assert len(kept.passed(few, "a1")) == 100 + 39 + 1
     assert kept.bounded(few) == few
+    # Those that add nothing go first.
+    some = [base(ONE, a1={1}), base(TWO, a1={1, 2}), unknown]
+    assert list(kept.bounded(some, 2)) == some[1:]
 
 
 def test_two_corpora_are_one() -> None:

@@ -87,6 +87,26 @@ def test_guest_command() -> None:
     assert watch.guest_command(spec("w.py"), "tok").endswith("-- python3 /tmp/lab/family/w.py")
 
 
+class LongGuest(ModulesGuest):
+    """A guest that takes what is written to a file."""
+
+    def run(self, words: str, deadline: float, stdin: bytes = b"") -> SimpleNamespace:
+        self.done.append(stdin.decode())
+        return super().run(words, deadline)
+
+
+def test_a_command_that_is_too_long_is_a_file_in_the_guest() -> None:
+    command = watch.guest_command(spec(args=("--passed", "1+2" * 3000)), "tok")
+    guest = LongGuest()
+    assert watch._short(guest, command) == "exec sh /tmp/lab/command"  # type: ignore[arg-type]
+    assert guest.done == [command, "cat > /tmp/lab/command"]
+    small = watch.guest_command(spec(), "tok")
+    assert watch._short(guest, small) == small  # type: ignore[arg-type]
+    assert len(guest.done) == 2
+    with pytest.raises(SshLost, match="did not take a long command: no such folder"):
+        watch._short(LongGuest("cat > /tmp/lab/command"), command)  # type: ignore[arg-type]
+
+
 def test_guest_command_quotes_arguments() -> None:
     hostile = ("a b", "; reboot", "$(id)", "`id`", "'", '"', "*", "-n", "", "\\", "\u00e9")
     command = watch.guest_command(spec(args=hostile), "tok")
