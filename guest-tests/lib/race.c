@@ -214,10 +214,10 @@ static void standstill(const struct race_case *what, struct race_arena *arena, i
 
 /* What the threads of a role did together; of all roles without one. */
 static struct totals {
-	unsigned long tries, acts, pages, conflicts;
+	unsigned long tries, acts, pages, conflicts, stale;
 } totals_of(const struct race_role *role)
 {
-	struct totals sum = { 0, 0, 0, 0 };
+	struct totals sum = { 0, 0, 0, 0, 0 };
 
 	for (size_t i = 0; i < thread_count; i++) {
 		if (role && threads[i].role != role)
@@ -226,6 +226,7 @@ static struct totals {
 		sum.acts += threads[i].acts;
 		sum.pages += threads[i].pages;
 		sum.conflicts += threads[i].conflicts;
+		sum.stale += threads[i].stale;
 	}
 	return sum;
 }
@@ -285,9 +286,9 @@ static void report(const struct race_case *what, const struct race_role *mover, 
 	struct totals moved = totals_of(mover), all = totals_of(NULL);
 
 	ktap_diag("RACE case=%s seed=%llu moves=%lu pages=%lu conflicts=%lu adversary=%lu "
-		  "standstills=%d",
+		  "stale=%lu standstills=%d",
 		  what->name, (unsigned long long)race_options()->seed, moved.acts, moved.pages,
-		  moved.conflicts, all.acts - moved.acts, rounds);
+		  moved.conflicts, all.acts - moved.acts, all.stale, rounds);
 	ktap_measure("moves", (double)moved.acts, "1");
 }
 

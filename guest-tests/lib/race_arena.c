@@ -91,6 +91,21 @@ char *race_at(const struct race_arena *arena, int side, size_t page)
 	return arena->side[side] + page * mem_page();
 }
 
+int race_drop(struct race_arena *arena, int side, size_t page)
+{
+	int *drops = &arena->drops[(size_t)side * arena->pages + page], err;
+
+	__atomic_fetch_add(drops, 1, __ATOMIC_SEQ_CST);
+	err = madvise(race_at(arena, side, page), mem_page(), MADV_DONTNEED) ? errno : 0;
+	__atomic_fetch_sub(drops, 1, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+int race_dropping(const struct race_arena *arena, int side, size_t page)
+{
+	return __atomic_load_n(&arena->drops[(size_t)side * arena->pages + page], __ATOMIC_SEQ_CST) != 0;
+}
+
 static uint64_t *counter_at(const struct race_arena *arena, int side, size_t page)
 {
 	return (uint64_t *)race_at(arena, side, page) + COUNTER;
@@ -254,7 +269,8 @@ void race_arena_make(struct race_arena *arena, unsigned int flags, size_t pages,
 	arena->at = calloc(arena->pages, sizeof(*arena->at));
 	arena->flips = calloc(arena->pages, sizeof(*arena->flips));
 	arena->hits = calloc(arena->pages, sizeof(*arena->hits));
-	CHECK(arena->at && arena->flips && arena->hits, "out of memory");
+	arena->drops = calloc(2 * arena->pages, sizeof(*arena->drops));
+	CHECK(arena->at && arena->flips && arena->hits && arena->drops, "out of memory");
 	arena->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	CHECK(arena->pagemap >= 0, "/proc/self/pagemap: %m (CONFIG_PROC_PAGE_MONITOR)");
 	arena->uffd = uffd_open(0);
@@ -291,4 +307,5 @@ void race_arena_drop(struct race_arena *arena)
 	free(arena->at);
 	free(arena->flips);
 	free(arena->hits);
+	free(arena->drops);
 }

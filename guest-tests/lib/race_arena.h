@@ -21,6 +21,7 @@ struct race_arena {
 	unsigned char *at;	/* the side each page is on, as its owner knows */
 	int *flips;		/* RACE_SHARED: moves to side 1 minus moves to side 0; atomic */
 	uint64_t *hits;		/* successful race_bump()s of each page; atomic */
+	int *drops;		/* race_drop()s under way of each place, side 0 first; atomic */
 	unsigned int flags;
 	uint64_t errnos;
 	long migrations;	/* frames changed behind our back when the case began */
@@ -67,6 +68,17 @@ uint64_t race_counter(const void *buffer);
 
 /* Whether stamps are whole, and the counter, as read there; 0 or the signal. */
 int race_look(const struct race_arena *arena, int side, size_t page, int *whole, uint64_t *count);
+
+/*
+ * Take away what is at a place: 0 or the errno.
+ *
+ * The page table's lock is let go before the TLBs are flushed (zap_pte_range() in mm/memory.c of v6.12):
+ * until MADV_DONTNEED is back, what somebody else has put there since may be read, and written, through an
+ * entry of before.  So whoever looks asks before it does whether a drop is under way there: only if none
+ * is, what it reads is of now.
+ */
+int race_drop(struct race_arena *arena, int side, size_t page);
+int race_dropping(const struct race_arena *arena, int side, size_t page);
 
 /* How often anybody changed a page's frame behind our back since the machine started. */
 long race_migrations(void);

@@ -4,6 +4,7 @@
 #include "race_mover.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,28 @@ size_t race_judge(struct race_thread *self, struct uffd_result result, size_t le
 	return 0;
 }
 
+void race_await_drops(struct race_thread *self, int side, size_t page)
+{
+	while (race_dropping(self->arena, side, page) && !race_failed())
+		sched_yield();
+}
+
+/*
+ * Look at a page of the mover's own.  Before it goes on it waits for whose drop is under way there: what
+ * it wrote next might go to the page of before.
+ */
+static int look(struct race_thread *self, int side, size_t page, int *whole, uint64_t *count)
+{
+	int dropping = race_dropping(self->arena, side, page);
+	int signal = race_look(self->arena, side, page, whole, count);
+
+	race_await_drops(self, side, page);
+	if (!dropping || (!signal && *whole))
+		return signal;
+	self->stale++;
+	return race_look(self->arena, side, page, whole, count);
+}
+
 /* What the owner of a page expects after it moved it to a side. */
 static void check_moved(struct race_thread *self, size_t page, int to, uint64_t before,
 			uint64_t after, uint64_t left)
@@ -119,7 +142,7 @@ static void check_moved(struct race_thread *self, size_t page, int to, uint64_t 
 	    (before & frame) != (after & frame) && race_migrations() == arena->migrations)
 		race_fail("page %zu was moved and has another frame: entry %#llx before, %#llx after",
 			  page, (unsigned long long)before, (unsigned long long)after);
-	signal = race_look(arena, to, page, &whole, &count);
+	signal = look(self, to, page, &whole, &count);
 	if (signal) {
 		if (!(arena->flags & RACE_UNREADABLE))
 			race_fail("page %zu was moved, but reading it there raises %s (entry %#llx)",

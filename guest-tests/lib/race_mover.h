@@ -34,6 +34,7 @@ struct race_thread {
 	unsigned long acts;  /* those that did something; for a mover: moves that moved something */
 	unsigned long pages; /* pages moved */
 	unsigned long conflicts; /* moves refused or cut short; an adversary counts its own */
+	unsigned long stale; /* looks that saw what a drop under way was taking away */
 	uint64_t *before, *after, *left; /* pagemap entries, a unit or RACE_RUN of each */
 	void *own;	     /* the step's */
 };
@@ -52,6 +53,8 @@ size_t race_carry(struct race_thread *self, size_t start, size_t count, uint64_t
 void race_pick(struct race_thread *self, size_t *start, size_t *count);
 /* A run of pages of this thread's share, where the threads of a role must not meet. */
 void race_pick_share(struct race_thread *self, size_t *start, size_t *count);
+/* Wait until nobody's drop is under way at a place that this thread holds: it stays so. */
+void race_await_drops(struct race_thread *self, int side, size_t page);
 /* Judge what a move of len bytes returned; gives how many bytes it moved. */
 size_t race_judge(struct race_thread *self, struct uffd_result result, size_t len);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Others that put something into the destination at the same time: UFFDIO_COPY, UFFDIO_ZEROPAGE,
- * UFFDIO_POISON.  One of the two gets the place, the other is told EEXIST; what is there is not
- * overwritten.  And write protection coming and going: a write either goes through or faults, and
+ * Others that put something into the destination at the same time, and drop it again: UFFDIO_COPY,
+ * UFFDIO_ZEROPAGE, UFFDIO_POISON.  One of the two gets the place, the other is told EEXIST; what is there
+ * is not overwritten.  And write protection coming and going: a write either goes through or faults, and
  * none that went through is lost.
  *
  * Source: move_pages_pte() (a populated entry, a marker too, is EEXIST), mfill_atomic(),
@@ -63,20 +63,35 @@ static int put(struct race_thread *self, enum filling what, char *at)
 	}
 }
 
-static void look_at(struct race_thread *self, enum filling what, const char *at, size_t page)
+static int other_than(struct race_thread *self, enum filling what, const char *at, uint64_t *words)
 {
-	uint64_t words[2] = { 0, 0 }, entry;
+	words[0] = words[1] = 0;
+	return race_read(at, words, 2 * sizeof(*words)) ||
+	       (what == COPY && memcmp(words, self->own, 2 * sizeof(*words))) ||
+	       (what == ZERO && (words[0] || words[1]));
+}
+
+static void look_at(struct race_thread *self, enum filling what, int side, size_t page)
+{
+	const char *at = race_at(self->arena, side, page);
+	uint64_t words[2], entry;
+	int dropping, other;
 
 	if (what == POISON) { /* reading it would be an error of the memory */
-		race_entries(self->arena, at == race_at(self->arena, 1, page), page, 1, &entry);
+		race_entries(self->arena, side, page, 1, &entry);
 		if (entry & MEM_PRESENT)
 			race_fail("page %zu went where poison had been put: entry %#llx", page,
 				  (unsigned long long)entry);
 		return;
 	}
-	if (race_read(at, words, sizeof(words)) ||
-	    (what == COPY && memcmp(words, self->own, sizeof(words))) ||
-	    (what == ZERO && (words[0] || words[1])))
+	dropping = race_dropping(self->arena, side, page);
+	other = other_than(self, what, at, words);
+	if (other && dropping) {
+		race_await_drops(self, side, page);
+		self->stale++;
+		other = other_than(self, what, at, words);
+	}
+	if (other)
 		race_fail("page %zu went where another had been put: words %#llx, %#llx", page,
 			  (unsigned long long)words[0], (unsigned long long)words[1]);
 }
@@ -85,8 +100,8 @@ static void look_at(struct race_thread *self, enum filling what, const char *at,
 static void put_and_drop(struct race_thread *self, enum filling what)
 {
 	size_t page = race_below(&self->rng, self->arena->pages);
-	char *at = race_at(self->arena, (int)race_below(&self->rng, 2), page);
-	int err = put(self, what, at);
+	int side = (int)race_below(&self->rng, 2);
+	int err = put(self, what, race_at(self->arena, side, page));
 
 	if (err == EEXIST || err == EAGAIN) {
 		self->conflicts++;
@@ -97,12 +112,13 @@ static void put_and_drop(struct race_thread *self, enum filling what)
 		return;
 	}
 	self->acts++;
-	look_at(self, what, at, page);
+	look_at(self, what, side, page);
 	if (race_below(&self->rng, 2))
 		race_nap(self, 300);
-	look_at(self, what, at, page);
-	if (madvise(at, mem_page(), MADV_DONTNEED))
-		race_fail("MADV_DONTNEED: %s", ktap_errno(errno));
+	look_at(self, what, side, page);
+	err = race_drop(self->arena, side, page);
+	if (err)
+		race_fail("MADV_DONTNEED: %s", ktap_errno(err));
 }
 
 static void put_copy(struct race_thread *self)
