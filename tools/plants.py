@@ -91,6 +91,10 @@ PLANTS = (
     Plant("dirty-bit-lost", "lost write", (f"{MOVE}/dirty:*",)),
     Plant("soft-dirty-not-set", "R6; mended in v6.16", (f"{MOVE}/soft-dirty:*",), arches=X86),
     Plant("wp-bit-kept", "R6", (f"{MOVE}/write-protect:*",)),
+    # Who has page tables of its own.
+    Plant("device-not-told", "MMU notifiers", (f"{MOVE}/mirror:*",), config="selftests"),
+    Plant("device-not-told-huge", "MMU notifiers, THP", (f"{MOVE}/mirror-huge:*",),
+          config="selftests"),
     # Refusals.
     Plant("write-into-read-only", "R6", (f"{MOVE}/errno:read-only", f"{MOVE}/permission:*")),
     Plant("protections-differ", "R6",

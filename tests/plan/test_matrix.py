@@ -587,7 +587,7 @@ def test_shipped_profiles(shipped: LabConfig) -> None:
     assert matrix(shipped, "smoke") == smoke
     assert matrix(shipped, "quick") == quick
     assert matrix(shipped, "full") == quick | debug
-    shapes = ("default roomy", "numa roomy-numa2")
+    shapes = ("default roomy", "numa roomy-numa2", "selftests small")
     selftests = {f"{cell} {arch}" for arch in BOTH for cell in shapes}
     assert matrix(shipped, "nightly") == quick | debug | selftests
     full, nightly = (make_plan(shipped, Selection(name), ARCHES) for name in ("full", "nightly"))
@@ -596,7 +596,7 @@ def test_shipped_profiles(shipped: LabConfig) -> None:
     assert all(own[cell] <= more[cell] for cell in own)
     added = {name for cell in more for name in more[cell] - own.get(cell, set())}
     assert added
-    assert all(name.startswith("kselftest/mm") for name in added)
+    assert all(name.startswith(("kselftest/mm", "uffd-move/mirror")) for name in added)
     assert full.time_budget is None
     assert nightly.time_budget
 
