@@ -258,6 +258,8 @@ def narrow(words: tuple[str, ...], axes: tuple[str, ...], trials: int, **options
 @run_options
 @click.option("--function", "functions", multiple=True, metavar="NAME[,NAME...]",
               help="NAME or FILE:NAME (default: the series' lines); repeatable.")  # fmt: skip
+@click.option("--mutant", "names", multiple=True, metavar="NAME",
+              help="Only this one, FILE:LINE:COLUMN:OPERATOR; repeatable.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), metavar="N",
               help="Try so many, chosen at random (default: all).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=1, show_default=True,
@@ -280,7 +282,7 @@ def mutate(**options: Any) -> int:
         asked = mutate.make_context("mutate", asked_before(options["resume"])).params
         kept = ("resume", "plain", "as_json", "quiet", "notify", "jobs", "budget", "dry_run")
         options = {**asked, **{name: options[name] for name in kept}, "out": None}
-    own = ("functions", "sample", "seed", "budget", "dry_run")
+    own = ("functions", "names", "sample", "seed", "budget", "dry_run")
     how = MutateOptions(**{name: options[name] for name in own})
     run_as = {name: value for name, value in options.items() if name not in own}
     return command(selection_of(options), run_options_of(run_as), how)

@@ -40,6 +40,7 @@ class MutateOptions:
     """
 
     functions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     sample: int | None = None
     seed: int = 1
     budget: float | None = None
@@ -92,11 +93,14 @@ def _wanted(options: Options, how: MutateOptions, command: str) -> Wanted:
     from orchestrator.results import mutants
     from orchestrator.runner.mutate import Wanted
 
-    names = (name.strip() for word in how.functions for name in word.split(","))
+    if how.functions and how.names:
+        raise UserError("--function and --mutant exclude each other",
+                        "name the mutants alone")  # fmt: skip
+    functions = (name.strip() for word in how.functions for name in word.split(","))
     folder = mutants.find(stored_places().reports, options.resume) if options.resume else None
     return Wanted(
-        tuple(dict.fromkeys(filter(None, names))), how.sample, how.seed, how.budget, options.jobs,
-        options.out, folder, command,
+        tuple(dict.fromkeys(filter(None, functions))), tuple(dict.fromkeys(how.names)),
+        how.sample, how.seed, how.budget, options.jobs, options.out, folder, command,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from orchestrator.judge.mutants import INTERRUPTED
 from orchestrator.judge.outcome import apply_reason, executed
 from orchestrator.kernel.lines.objects import Linked
 from orchestrator.kernel.mutants.code import Objects
-from orchestrator.kernel.mutants.find import Found, of_functions, of_series
+from orchestrator.kernel.mutants.find import Found, of_functions, of_names, of_series
 from orchestrator.model.arch import ARCHES, HOST_ARCH
 from orchestrator.model.errors import Interrupted, LabError, UserError
 from orchestrator.model.formats import counted
@@ -70,13 +70,15 @@ _VERDICTS = {
 class Wanted:
     """What is asked of a campaign.
 
-    ``functions`` are whose mutants are planted; none: those in the lines of the kernel's series.
+    ``functions`` are whose mutants are planted, or ``names`` are theirs; neither: those in the
+    lines of the kernel's series.
     ``sample`` of them are tried (None: all), at random by ``seed``.  After ``budget`` seconds no
     further one is begun.  ``jobs`` is how many cores there are to use (None: all).  ``out`` is the
     campaign's folder (None: a new one), ``resume`` that of one that goes on.
     """
 
     functions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     sample: int | None = None
     seed: int = 1
     budget: float | None = None
@@ -130,7 +132,9 @@ def population(kernel: Kernel, wanted: Wanted, places: Places) -> Found:
     tree = kernel.tree
     if tree.failure is not None:
         raise UserError(f"the series does not apply: {apply_reason(tree.failure)}", "mend it first")
-    if wanted.functions:
+    if wanted.names:
+        found = of_names(wanted.names, tree, places.cache)
+    elif wanted.functions:
         found = of_functions(wanted.functions, tree, places.cache)
     elif not tree.patches:
         raise UserError(
@@ -272,12 +276,12 @@ class _Campaign:
 
     def _begun(self, kernel: Kernel, found: Found) -> Campaign:
         spec = self.cell.build.kernel
-        folder = self.context.folder
+        folder, asked = self.context.folder, self.wanted.names or self.wanted.functions
         below = folder.parent == self.places.reports / mutants.FOLDER
         return Campaign(
             folder.name if below else str(folder), self.wanted.command, record.now(), __version__,
             spec.name, kernel.source, kernel.tree.version, kernel.tree.tree, self.cell.id,
-            self.wanted.functions, "" if self.wanted.functions else spec.series or "",
+            asked, "" if asked else spec.series or "",
             len(found.mutants), len(self.order_of_all), self.wanted.seed, left_out=found.left_out,
         )  # fmt: skip
 

@@ -70,6 +70,16 @@ def test_it_ends_with_the_survivors_and_the_score(
     assert lab("history").status != 1
 
 
+def test_a_survivor_is_tried_once_more_by_its_name(played: Played, lab: Callable[..., Any]) -> None:
+    name = "mm/move.c:5:2:call-left-out"
+    done = lab("mutate", "--mutant", name, *GUEST, "--plain")
+    assert done.status == 0, done
+    assert "1 of 1 mutant caught" in done.out
+    both = lab(*MOVE_IT, "--mutant", name)
+    assert both.status == 2
+    assert "--function and --mutant exclude each other" in both.err
+
+
 def test_one_line_is_enough(played: Played, lab: Callable[..., Any]) -> None:
     done = lab(*MOVE_IT, "-q", "--sample", "3", "--seed", "5")
     assert done.out.startswith("mutants: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ _GREP_DEADLINE = 300.0
 # Where a function is looked for first: what the lab is about.
 _NEAR = ("mm", "fs/userfaultfd.c", "include/linux")
 _CODE = (".c", ".h")
+_NAME = re.compile(r"([^:]+):([0-9]{1,7}):[0-9]{1,7}:[a-z0-9+-]+")
 NOT_UNDERSTOOD = "the parser does not understand this: a macro makes something else of it"
 NO_FUNCTION = "in no function that the parser knows: declarations, or what a macro defines"
 
@@ -73,6 +75,37 @@ def of_series(tree: KernelTree, cache: Cache) -> Found:
     texts = store.read_files(tree.tree, lines, cache)
     found = [in_lines(file, texts[file], own) for file, own in sorted(lines.items())]
     return _joined(found)
+
+
+def of_names(names: Sequence[str], tree: KernelTree, cache: Cache) -> Found:
+    """Mutants by their names, as a campaign tells them.
+
+    :raises UserError: for one that there is not; the line's others are told.
+    """
+    lines: dict[str, dict[int, int]] = {}
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise UserError(
+                f"{name!r} is no name of a mutant",
+                "FILE:LINE:COLUMN:OPERATOR, as `lab mutate --dry-run` lists",
+            )
+        lines.setdefault(match[1], {})[int(match[2])] = 0
+    texts = store.read_files(tree.tree, lines, cache)
+    for file in lines:
+        if file not in texts:
+            raise UserError(f"{tree.spec.name} ({tree.version}) has no file {file}",
+                            "name it as in the sources, mm/userfaultfd.c")  # fmt: skip
+        last = texts[file].count(b"\n")
+        lines[file] = {line: 0 for line in lines[file] if 0 < line <= last}
+    there = _joined(in_lines(file, texts[file], own) for file, own in sorted(lines.items()))
+    for name in names:
+        if all(one.name != name for one in there.mutants):
+            place = name.rsplit(":", 2)[0]
+            others = [one.name for one in there.mutants if one.name.startswith(f"{place}:")]
+            raise UserError(f"there is no mutant {name}",
+                            f"on that line: {', '.join(others) or 'none'}")  # fmt: skip
+    return Found(tuple(one for one in there.mutants if one.name in names))
 
 
 def _places(name: str, file: str, tree: str, cache: Cache) -> dict[str, bytes]:

@@ -152,6 +152,32 @@ def test_one_that_is_elsewhere_than_in_mm_is_found_too(fetch, kernel: Path, cach
     assert {one.file for one in found.mutants} == {"kernel/far.c"}
 
 
+def test_one_is_found_by_its_name(base: BaseSource, cache: Cache) -> None:
+    tree = tree_of(base)
+    first, second, *_ = find.of_functions(["step_3"], tree, cache).mutants
+    assert find.of_names([second.name, first.name], tree, cache).mutants == (first, second)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message", "hint"),
+    [
+        ("step_3", "'step_3' is no name of a mutant", "FILE:LINE:COLUMN:OPERATOR"),
+        ("mm/far.c:3:1:errno", r"k \(6\.12\.117\) has no file mm/far\.c", "as in the sources"),
+        ("mm/userfaultfd.c:@:99:errno", "there is no mutant mm/userfaultfd.c:[0-9]+:99:errno",
+         "on that line: mm/userfaultfd.c:@:"),
+        ("mm/userfaultfd.c:9999999:1:errno", "there is no mutant", "on that line: none"),
+    ],
+)  # fmt: skip
+def test_a_name_of_none_is_refused(
+    base: BaseSource, cache: Cache, asked: str, message: str, hint: str
+) -> None:
+    tree = tree_of(base)
+    line = str(find.of_functions(["step_3"], tree, cache).mutants[0].line)
+    with pytest.raises(UserError, match=message) as error:
+        find.of_names([asked.replace("@", line)], tree, cache)
+    assert hint.replace("@", line) in error.value.hint
+
+
 def test_the_lines_of_a_series(base: BaseSource, cache: Cache) -> None:
     hunks = (
         PatchHunk(2, "mm/userfaultfd.c", "@@", "+\treturn 1;", (3,)),
