@@ -6,12 +6,16 @@
  * error, least of all EFAULT or EBUSY, nothing is lost, and page frames stay.
  *
  * Source: move_pages(), move_pages_pte() in mm/userfaultfd.c (a large folio is split by
- * split_folio(), and never waited for with a reference held), move_pages_huge_pmd(),
+ * split_folio(), and never waited for with a reference held; EBUSY is for a page that somebody else
+ * has too), move_pages_huge_pmd(),
  * split_huge_pages_write() in mm/huge_memory.c of v6.12.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -175,12 +179,105 @@ static void colliding(void)
 	ktap_diag("split: %ld", sys_vmstat("thp_split_pmd") - splits);
 }
 
+/*
+ * A huge page that two mappings share, a half each, and two threads that move a page of either half at the
+ * same time.  Both belong to this process alone, so that nothing explains EBUSY.
+ */
+static struct {
+	int fd;
+	char *src, *dst;
+	atomic_ulong round; /* the second thread moves when it changes, 0: it ends */
+	atomic_ulong moved; /* the round in which it has */
+	struct uffd_result result;
+} beside;
+
+static struct uffd_result move_first_of(size_t half)
+{
+	size_t at = half * (mem_huge() / 2);
+
+	return uffd_move(beside.fd, beside.dst + at, beside.src + at, mem_page(), 0);
+}
+
+static void *second_half(void *argument)
+{
+	(void)argument;
+	for (unsigned long seen = 1;;) {
+		unsigned long round = atomic_load(&beside.round);
+
+		if (!round)
+			return NULL;
+		if (round == seen) {
+			sched_yield();
+			continue;
+		}
+		seen = round;
+		beside.result = move_first_of(1);
+		atomic_store(&beside.moved, round);
+	}
+}
+
+/* A huge page once more, then a mapping that ends in its middle. */
+static void fill_beside(void)
+{
+	size_t huge = mem_huge();
+
+	CHECK(mmap(beside.src, huge, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == beside.src, "mmap: %m");
+	CHECK_SYS(madvise(beside.src, huge, MADV_HUGEPAGE));
+	mem_fill(beside.src, huge, 1);
+	CHECK_SYS(madvise(beside.src + huge / 2, huge / 2, MADV_NOHUGEPAGE));
+	CHECK_SYS(madvise(beside.dst, huge, MADV_DONTNEED));
+}
+
+static int refused(struct uffd_result result)
+{
+	CHECK(!result.err || result.err == EBUSY, "a move of a page failed with %s",
+	      ktap_errno(result.err));
+	return result.err != 0;
+}
+
+static void two_mappings(void)
+{
+	double end = mem_now_ms() + race_begin();
+	unsigned long rounds = 0, busy = 0;
+	size_t huge = mem_huge();
+	pthread_t thread;
+
+	beside.fd = uffd_open(0);
+	beside.src = mem_map(huge, huge);
+	beside.dst = mem_map(huge, huge);
+	mem_no_huge(beside.dst, huge);
+	uffd_register(beside.fd, beside.dst, huge);
+	atomic_store(&beside.round, 1);
+	CHECK(!pthread_create(&thread, NULL, second_half, NULL), "no thread");
+	for (rounds = 0; rounds < 50 || mem_now_ms() < end; rounds++) {
+		struct uffd_result mine;
+
+		fill_beside();
+		atomic_store(&beside.round, rounds + 2);
+		mine = move_first_of(0);
+		while (atomic_load(&beside.moved) != rounds + 2)
+			sched_yield();
+		busy += refused(mine) | refused(beside.result);
+	}
+	atomic_store(&beside.round, 0);
+	pthread_join(thread, NULL);
+	ktap_measure("rounds", (double)rounds, "1");
+	CHECK(!busy, "in %lu of %lu rounds a move failed with EBUSY while another moved the other half",
+	      busy, rounds);
+	rss_check("two-mappings", getpid());
+	close(beside.fd);
+	munmap(beside.src, huge);
+	munmap(beside.dst, huge);
+}
+
 static const struct ktap_case cases[] = {
 	{ "split-file", split_file },
 	{ "split-advice", split_advice },
 	{ "split-protection", split_protection },
 	{ "halves", halves },
 	{ "colliding", colliding },
+	{ "two-mappings", two_mappings },
 };
 
 int main(int argc, char **argv)
