@@ -93,7 +93,8 @@ class Campaign:
     """All mutants of a kernel that were planted, or a random sample of them.
 
     ``kernel`` is its name, ``version`` its version, ``tree`` the git tree of its sources.  ``cell``
-    is the guest they were tried in.  ``asked`` are the functions, none for the lines of ``series``.
+    is the guest they were tried in.  ``asked`` are the functions, or the names of the mutants
+    themselves; none for the lines of ``series``.
     There are ``population`` mutants; ``chosen`` of them, at random by ``seed``, are to be tried.
     ``tried`` are those that were, in the order in which they were chosen.  ``mapped`` says that it
     was known which workloads run them, ``racing`` names those that only survivors are tried with.

@@ -29,11 +29,8 @@ _SHOWN = 12
 
 def about(campaign: Campaign) -> tuple[str, ...]:
     """What was asked for and on what, a line each."""
-    where = (
-        f"functions {', '.join(campaign.asked)}" if campaign.asked else "the lines of its series"
-    )
     kernel = f"{campaign.kernel} ({campaign.version})"
-    lines = [f"mutants of {where}, {kernel}, tried in {campaign.cell}"]
+    lines = [f"mutants {_which(campaign.asked)}, {kernel}, tried in {campaign.cell}"]
     if campaign.chosen < campaign.population:
         lines.append(
             f"a random sample of {campaign.chosen} of {campaign.population} (seed {campaign.seed})"
@@ -49,6 +46,14 @@ def about(campaign: Campaign) -> tuple[str, ...]:
             f"{counted(len(failing), 'case')} that failed without a mutant too caught none"
         )
     return tuple(lines)
+
+
+def _which(asked: tuple[str, ...]) -> str:
+    """Which mutants, by what was asked for: a mutant's own name has three colons."""
+    if not asked:
+        return "of the lines of its series"
+    names = ", ".join(asked)
+    return names if asked[0].count(":") == 3 else f"of functions {names}"
 
 
 def interval(score: Score) -> str:

@@ -36,6 +36,8 @@ def test_what_was_asked_is_said() -> None:
     told = about(campaign(asked=("move_pages", "move_swap_pte"), population=7))
     assert told[0].startswith("mutants of functions move_pages, move_swap_pte, cli (6.12.117)")
     assert told[1:] == ("1 case that failed without a mutant too caught none",)
+    told = about(campaign(asked=("mm/userfaultfd.c:1192:2:errno",), population=1))
+    assert told[0].startswith("mutants mm/userfaultfd.c:1192:2:errno, cli (6.12.117)")
 
 
 def test_a_share_has_its_interval_where_it_is_a_sample() -> None:
