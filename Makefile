@@ -71,6 +71,7 @@ proof-coverage: setup
 
 proof-tested: setup
 	.venv/bin/python tools/proof_tested.py --write
+	.venv/bin/python tools/first_answer.py --write
 
 proof-explore: setup
 	.venv/bin/python tools/proof_explore.py --write

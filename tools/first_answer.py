@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long the first failing case of a defect takes: from the command to the case, each time anew.
+"""How long the first failing case of a defect takes, from the command to the case, each time anew.
 
-    tools/first_answer.py [--plant NAME]... [--history WHICH]... [--arch ARCH] [--work DIR]
+    tools/first_answer.py [--plant NAME]... [--history WHICH]... [--budget SECONDS] [--write]
 
-Each plant of tests/plants/ is put on 6.12 and run with `lab run --fail-fast`, in a lab of its own:
-without a history (`none`: the plan's own order), after a run of a harmless change (`clean`: what is
-quick comes first), and after a run of the same defect (`failed`), built anew with another line.
-What a run has to wait for is its build and its boot, whose seconds stand beside it.
+Each plant of tests/plants/ that the profile smoke can find is put on 6.12 and run with `lab run
+--fail-fast`, in a lab of its own: without a history (`none`: what the cache knows of coverage, and
+the plan's own order), after a run of a harmless change (`clean`: what is quick comes first), and
+after a run of the same defect (`failed`), built anew with another line.  What a run has to wait for
+is its build and its boot, whose seconds stand beside it.  What is measured is kept in --work, and
+not measured again; --write puts the table into docs/tested.md.
+Exit status: 0 all is measured, 1 a defect was not found, 3 not all is measured yet.
 """
 
 from __future__ import annotations
@@ -19,20 +22,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from marks import work_folder
+from marks import HOME, LAB, git, keep, put_between, work_folder
 from plants import PLANTS, Plant
 
-HOME = Path(__file__).resolve().parent.parent
-LAB = HOME / ".venv" / "bin" / "lab"
+PAGE = HOME / "docs" / "tested.md"
+START, END = "<!-- first answer -->\n", "<!-- end of first answer -->"
 KERNEL, PROFILE = "v6.12", "smoke"
 HISTORIES = ("none", "clean", "failed")
 CONTROL = "control-comment"
 #: A run that takes longer has no answer (s).
 DEADLINE = 1800.0
+HEAD = "| plant | history | first failing case | build | boot | over build + boot | case |"
 # A line more at the head of a file that the move ioctl's objects are made of: nothing changes, and
 # it is built anew.
 EDIT = """\
@@ -126,21 +130,16 @@ def series_of(plant: Plant, folder: Path, number: int) -> Path:
     return folder
 
 
-def measure(plant: Plant, histories: Iterable[str], work: Path, arch: str) -> dict[str, Answer]:
-    """One run for each history."""
-    found = {}
+def measure(plant: Plant, history: str, work: Path, arch: str) -> Answer:
+    """One run in a lab with that history."""
     own = work / plant.name
-    for number, history in enumerate(histories):
-        if history == "failed" and own.exists():
-            lab = own
-        elif history == "clean":
-            lab = new_lab(work / f"{plant.name}-clean", clean_lab(work, arch))
-        else:
-            lab = new_lab(own)
-            if history == "failed":  # what the run before it would have found
-                run(lab, series_of(plant, lab / "series", number), arch)
-        found[history] = run(lab, series_of(plant, lab / "series", number + 1), arch)
-    return found
+    if history == "clean":
+        lab = new_lab(work / f"{plant.name}-clean", clean_lab(work, arch))
+    else:
+        lab = new_lab(own)
+        if history == "failed":  # what a run before it found
+            run(lab, series_of(plant, lab / "series", 0), arch)
+    return run(lab, series_of(plant, lab / "series", 1), arch)
 
 
 def clean_lab(work: Path, arch: str) -> Path:
@@ -160,29 +159,83 @@ def row(plant: str, history: str, answer: Answer) -> str:
             f"{ratio} | {answer.case} |")  # fmt: skip
 
 
+def table(answers: Mapping[tuple[str, str], Answer], missing: int, arch: str) -> list[str]:
+    """The measured ones, a row each, below what they come to."""
+    rows = [f"`first_answer.py`, commit {git('rev-parse', 'HEAD')[:12]}, {arch}.", ""]
+    rows += sums(answers)
+    rows += [f"Not measured yet: {missing}."] * bool(missing)
+    rows += ["", HEAD, "|---|---|---|---|---|---|---|"]
+    return rows + [row(plant, history, one) for (plant, history), one in answers.items()]
+
+
+def sums(answers: Mapping[tuple[str, str], Answer]) -> list[str]:
+    """Median and worst of each history, a line each."""
+    found: dict[str, list[Answer]] = {}
+    for (_, history), answer in answers.items():
+        found.setdefault(history, []).append(answer)
+    lines = []
+    for history, mine in found.items():
+        first = [one.first for one in mine if one.first is not None]
+        ratios = [one.ratio for one in mine if one.ratio is not None]
+        if ratios:
+            lines.append(
+                f"- {history}: median {statistics.median(first):.0f} s, worst {max(first):.0f} s; "
+                f"over build and boot {statistics.median(ratios):.1f}, worst {max(ratios):.1f}; "
+                f"{len(ratios)} of {len(mine)} found"
+            )
+    return lines
+
+
+def asked(names: Iterable[str] | None, arch: str) -> list[Plant]:
+    """The plants of these names, or all that a case of the profile is to find.
+
+    :raises KeyError: for a name of none.
+    """
+    if names:
+        known = {plant.name: plant for plant in PLANTS}
+        return [known[name] for name in names]
+    return [
+        plant for plant in PLANTS
+        if plant.cases and not plant.control and plant.config == "default" and arch in plant.arches
+    ]  # fmt: skip
+
+
 def main() -> int:
-    """Measure what was asked for and print a table."""
+    """Measure what is asked for and not known yet, and tell it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plant", action="append", metavar="NAME", required=True)
+    parser.add_argument("--plant", action="append", metavar="NAME", help="(default: all)")
     parser.add_argument("--history", action="append", choices=HISTORIES)
     parser.add_argument("--arch", default="x86_64")
     parser.add_argument("--work", type=Path, default=work_folder("lab-first-answer"))
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")
+    parser.add_argument("--write", action="store_true", help="write docs/tested.md")
     options = parser.parse_args()
-    plants = {plant.name: plant for plant in PLANTS}
-    if unknown := [name for name in options.plant if name not in plants]:
-        parser.error(f"no plant {unknown[0]!r}")
-    histories = options.history or list(HISTORIES)
-    print("| plant | history | first failing case | build | boot | over build + boot | case |")
-    print("|---|---|---|---|---|---|---|")
-    ratios: dict[str, list[float]] = {}
-    for name in options.plant:
-        for history, answer in measure(plants[name], histories, options.work, options.arch).items():
-            print(row(name, history, answer), flush=True)
-            if answer.ratio is not None:
-                ratios.setdefault(history, []).append(answer.ratio)
-    for history, found in ratios.items():
-        print(f"{history}: median {statistics.median(found):.1f}, worst {max(found):.1f}")
-    return 0 if len(ratios) == len(set(histories)) else 1
+    try:
+        plants = asked(options.plant, options.arch)
+    except KeyError as error:
+        parser.error(f"no plant {error.args[0]!r}")
+    until = None if options.budget is None else time.monotonic() + options.budget
+    answers: dict[tuple[str, str], Answer] = {}
+    missing = 0
+    for plant in plants:
+        for history in options.history or HISTORIES:
+            kept = options.work / "answers" / f"{plant.name}-{history}-{options.arch}.json"
+            if kept.exists():
+                answer = Answer(**json.loads(kept.read_text()))
+            elif until is not None and time.monotonic() > until:
+                missing += 1
+                continue
+            else:
+                answer = measure(plant, history, options.work, options.arch)
+                keep(kept, asdict(answer))
+            answers[plant.name, history] = answer
+            print(row(plant.name, history, answer), flush=True)
+    print("\n".join(sums(answers)))
+    if options.write:
+        put_between(PAGE, START, END, "\n".join(table(answers, missing, options.arch)))
+    if missing:
+        return 3
+    return 0 if all(one.first is not None for one in answers.values()) else 1
 
 
 if __name__ == "__main__":

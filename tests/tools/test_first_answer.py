@@ -59,3 +59,46 @@ def test_each_series_is_another_one(tool: ModuleType, tmp_path: Path) -> None:
     assert [len(one.patches), len(two.patches)] == [2, 2]
     assert one.patches[0].sha256 == two.patches[0].sha256
     assert one.patches[1].sha256 != two.patches[1].sha256
+
+
+def test_the_sums_are_median_and_worst(tool: ModuleType) -> None:
+    answers = {
+        ("a", "clean"): tool.Answer("f/a:c", 30.0, 15.0, 5.0, 40.0),
+        ("b", "clean"): tool.Answer("f/b:c", 60.0, 15.0, 5.0, 70.0),
+        ("c", "clean"): tool.Answer("", None, 15.0, 5.0, 90.0),
+    }
+    assert tool.sums(answers) == [
+        "- clean: median 45 s, worst 60 s; over build and boot 2.2, worst 3.0; 2 of 3 found"
+    ]
+    rows = tool.table(answers, 4, "x86_64")
+    assert "Not measured yet: 4." in rows
+    assert sum(row.startswith("| ") for row in rows) == 4
+
+
+def test_what_is_measured_is_kept(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked: list[str] = []
+
+    def measured(plant: Any, history: str, work: Path, arch: str) -> Any:
+        asked.append(f"{plant.name} {history} {arch}")
+        return tool.Answer("f/a:c", 30.0, 15.0, 5.0, 40.0)
+
+    monkeypatch.setattr(tool, "measure", measured)
+    words = ["first_answer.py", "--plant", "dirty-bit-lost", "--work", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*words, "--history", "none"])
+    assert tool.main() == 0
+    monkeypatch.setattr(sys, "argv", [*words, "--history", "none", "--history", "clean"])
+    assert tool.main() == 0
+    monkeypatch.setattr(sys, "argv", [*words, "--budget", "-1"])
+    assert tool.main() == 3
+    assert asked == ["dirty-bit-lost none x86_64", "dirty-bit-lost clean x86_64"]
+    assert capsys.readouterr().out.count("| dirty-bit-lost | none | 30 s |") == 3
+
+
+def test_by_default_every_plant_that_the_profile_can_find(tool: ModuleType) -> None:
+    names = [plant.name for plant in tool.asked(None, "x86_64")]
+    assert len(names) > 40
+    assert "dirty-bit-lost" in names
+    assert not {"device-not-told", "swap-cache-race", tool.CONTROL} & set(names)
