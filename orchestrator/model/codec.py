@@ -81,8 +81,9 @@ def build(cls: type[T], value: Any) -> T:
 
     :raises MismatchError: something needed is missing, or has another type than the dataclass says.
     """
+    kind: Any = cls
     try:
-        found = _builder(cls)(value)
+        found = _builder(kind)(value)
     except _Misfit as error:
         way = "".join(reversed(error.way)).removeprefix(".")
         raise MismatchError(f"{way or 'the file'}: {error}") from error
