@@ -27,6 +27,7 @@ from typing import NoReturn
 HOME = Path(__file__).resolve().parent.parent
 try:
     from bench_figures import FIGURES, Figure
+    from bench_growth import CELLS, growth_curve
     from bench_measure import Bench, BenchError, Sample
     from marks import keep
 
@@ -36,6 +37,8 @@ except ImportError:
 
 # What a change of makes samples taken before worthless.
 MEASURED = ("orchestrator", "guest-tests", "kernel-configs", "patches", "lab.yaml", "tools")
+#: The picture beside the page that the table is written into.
+CURVE = "img/growth.svg"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -148,6 +151,11 @@ def write(file: Path, samples: Samples) -> None:
     head, _, rest = text.partition(BEGIN)
     new = f"{head}{BEGIN}\n{table(samples)}\n\n{machine()}\n{END}{rest.partition(END)[2]}"
     file.write_text(new)
+    taken = {
+        n: s[0] for n in CELLS for f in FIGURES if f.name == f"cells-{n}" and (s := samples.of(f))
+    }
+    if len(taken) > 1:
+        (file.parent / CURVE).write_text(growth_curve(taken))
 
 
 # ---------------------------------------------------------------- main

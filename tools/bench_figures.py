@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from bench_growth import CELLS, REPORT_CASES, REPORT_CELLS, grow, large_report
 from bench_measure import (
     Bench,
     Sample,
@@ -94,6 +95,20 @@ def _boots(arch: str) -> Row:
         ),
         lambda s: middle(s, "lab"),
     )
+
+
+def _cells(count: int) -> Figure:
+    """The figure of a run of so many cells."""
+    return Figure(
+        f"cells-{count}", f"{count} cells of a short workload in real guests", 1, grow(count),
+        (Row(
+            f"a run of {count} cell{'s' if count > 1 else ''}, one short workload each", None, "",
+            lambda s: f"{middle(s, 'wall'):.0f} s, {middle(s, 'wall') / count:.1f} s a cell; "
+            f"the lab itself {middle(s, 'memory'):.0f} MB, "
+            f"{middle(s, 'own') / count:.2f} CPU s a cell",
+            lambda s: middle(s, "wall"),
+        ),),
+    )  # fmt: skip
 
 
 FIGURES = (
@@ -219,4 +234,20 @@ FIGURES = (
             ),
         ),
     ),
+    Figure(
+        "large-report", "lab report of a run of 256 x 200 cases", 3, large_report,
+        (
+            Row(
+                f"`lab report` of {REPORT_CELLS} x {REPORT_CASES} cases, CPU seconds", 5.0, "5 s",
+                lambda s: f"{middle(s, 'cpu'):.1f} s (best {least(s, 'cpu'):.1f} s, wall "
+                f"{middle(s, 'wall'):.1f} s); {middle(s, 'size'):.0f} MB of page and JUnit",
+                lambda s: middle(s, "cpu"),
+            ),
+            Row(
+                "its memory, at most", 500.0, "500 MB",
+                lambda s: f"{middle(s, 'memory'):.0f} MB", lambda s: middle(s, "memory"),
+            ),
+        ),
+    ),
+    *(_cells(count) for count in CELLS),
 )  # fmt: skip

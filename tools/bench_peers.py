@@ -232,39 +232,51 @@ def peer_edit(bench: Bench) -> Iterator[Sampler]:
 @contextlib.contextmanager
 def matrix(bench: Bench) -> Iterator[Sampler]:
     """Eight cells of a profile whose kernels are built: the CPUs, and what the lab itself takes."""
-    words = "run -p quick --config default --plain"
+    words = "run -p quick --config default"
     bench.tell("the kernels of the matrix")
     lab(bench, "build -p quick --config default")
 
     def sample() -> Sample:
-        out = bench.work / "run"
-        remove(out)
-        before, began = idle(), time.monotonic()
-        memory = own = 0.0
-        with bench.log.open("ab") as log:
-            child = subprocess.Popen(
-                [str(LAB), *shlex.split(words), "--out", str(out)], cwd=bench.project(),
-                env=environment(LAB_CACHE=str(bench.places.cache.folder)),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-            try:
-                while child.poll() is None:
-                    memory, own = itself(child.pid) or (memory, own)
-                    if time.monotonic() - began > RUN_DEADLINE:
-                        raise BenchError(f"no end of the matrix after {RUN_DEADLINE:.0f} s")
-                    time.sleep(_LOOK)
-            finally:
-                kill(child.pid)
-                child.wait()
-        if child.returncode not in (0, 1):
-            raise BenchError(f"lab {words} ended with {child.returncode}")
-        wall = time.monotonic() - began
-        all_of_it = wall * (os.cpu_count() or 1)
+        bench.project()
+        before = idle()
+        ran = watched(bench, words, bench.work / "run")
+        all_of_it = ran["wall"] * (os.cpu_count() or 1)
         share = (idle() - before) / all_of_it
         spent = all_of_it * (1 - share)
-        return {"idle": share, "memory": memory, "share": own / spent, "wall": wall}
+        return {"idle": share, "memory": ran["memory"], "share": ran["own"] / spent,
+                "wall": ran["wall"]}  # fmt: skip
 
     yield sample
+
+
+def watched(bench: Bench, words: str, out: Path) -> Sample:
+    """``lab WORDS`` in the bench's project: its wall-clock seconds, and of the lab's own process
+    the most memory (MB) and the CPU seconds, guests and compilers left out.
+
+    :raises BenchError: when the host fails it, or it does not end.
+    """
+    remove(out)
+    began = time.monotonic()
+    memory = own = 0.0
+    with bench.log.open("ab") as log:
+        child = subprocess.Popen(
+            [str(LAB), *shlex.split(words), "--plain", "--out", str(out)],
+            cwd=bench.work / "project",
+            env=environment(LAB_CACHE=str(bench.places.cache.folder)),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            while child.poll() is None:
+                memory, own = itself(child.pid) or (memory, own)
+                if time.monotonic() - began > RUN_DEADLINE:
+                    raise BenchError(f"no end of lab {words} after {RUN_DEADLINE:.0f} s")
+                time.sleep(_LOOK)
+        finally:
+            kill(child.pid)
+            child.wait()
+    if child.returncode not in (0, 1):
+        raise BenchError(f"lab {words} ended with {child.returncode}")
+    return {"wall": time.monotonic() - began, "memory": memory, "own": own}
 
 
 def idle() -> float:

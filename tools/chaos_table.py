@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-OK, KERNEL, USAGE, HOST, STOPPED, KILLED = 0, 1, 2, 3, 130, -9
+OK, KERNEL, HOST, STOPPED, KILLED = 0, 1, 3, 130, -9
 #: What a lab may end with that was not harmed so badly that it could not go on.
 UNHARMED = (OK,)
 
@@ -115,12 +115,10 @@ LIGHT: tuple[Injection, ...] = (
     *_each_damage(Injection("prepare", "brief", "before", "cache:kvm-probe-*.json", ""),
                   "cut", "rubbish"),
     *_each_damage(Injection("prepare", "brief", "before", "cache:locks", ""), "remove"),
-    # Refused with what to do: it is not known what else it may be.
-    *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", "", (USAGE,), "-",
-                            told="lab history --rebuild"),
-                  "cut", "rubbish"),
-    *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", ""),
-                  "empty", "remove"),
+    *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", "",
+                            told="was damaged"),
+                  "cut", "rubbish", "empty"),
+    *_each_damage(Injection("report", "brief", "again", "reports:history.sqlite", ""), "remove"),
     *_each_damage(Injection("report", "brief", "again", "reports:*/results.json", ""),
                   "cut", "empty", "rubbish", "remove"),
     # Several labs, clocks, memory, descriptors.

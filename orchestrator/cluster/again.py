@@ -56,7 +56,7 @@ def trials(
         assert found is not None  # nobody else knows of it
         if found.failure is not None:
             raise found.failure.error()
-        materials.store.fetch(Good(".", found.evidence), at.folder, anew=True)
+        materials.store.fetch(Good(".", found.evidence), at.folder)
         cases: tuple[CaseResult, ...] = unpack(found.parcel, materials.paths)
         return cases
 

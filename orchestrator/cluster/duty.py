@@ -24,6 +24,7 @@ from orchestrator.cluster.parcel import Paths, pack, unpack
 from orchestrator.cluster.sources import Source, fetch_trees
 from orchestrator.cluster.story import Message, Story
 from orchestrator.guest.root import root_image
+from orchestrator.host.cache import seals
 from orchestrator.host.cache.files import Cache
 from orchestrator.host.cache.locks import using
 from orchestrator.host.cache.scratch import scratch
@@ -140,6 +141,7 @@ def share_job(job: Job, inputs: tuple[Good, ...], paths: Paths, store: Store) ->
 
 @functools.lru_cache(4)
 def _job_of(url: str, digest: str, cache: Cache) -> Job:
+    seals.forget()  # once a run, as on one machine
     store = Store(url)
     inputs, packed = pickle.loads(store.read(digest))
     fetch_all(inputs, store, cache.folder)
@@ -257,13 +259,14 @@ class _Duty:
             self._fetch_tree(cell.build.kernel.name)
         arch = ARCHES[cell.build.arch]
         if arch.name in self.job.compiled:
-            fetch_all((self.job.compiled[arch.name],), self.store, self.cache.folder)
+            self.store.fetch(self.job.compiled[arch.name], self.cache.folder, self.cache)
         root = root_image(arch, self.cache)
         known = self.job.roots.get(arch.name) or shared_root(root, self.store)
-        if not root.exists() and known is not None:
-            fetch_all((known,), self.store, self.cache.folder)
+        # Of one recipe any will do: one that was made here is not changed for that of the client.
+        if known is not None and not seals.sound(self.cache, root):
+            self.store.fetch(known, self.cache.folder, self.cache)
         yield built
-        if known is None and root.exists():
+        if known is None and seals.sound(self.cache, root):
             share_root(root, self.store)
 
     def _with_evidence(self, answer: Answer, value: Any, cell: Cell) -> Answer:

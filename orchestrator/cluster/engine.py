@@ -381,7 +381,7 @@ class _Run:
         if cell.id not in self.state.cut:  # what was shown of it while it ran
             shutil.rmtree(context.folder / cell_folder(cell.id), ignore_errors=True)
         if answer.evidence:
-            self.store.fetch(Good(".", answer.evidence), context.folder, anew=True)
+            self.store.fetch(Good(".", answer.evidence), context.folder)
         ran: Ran = unpack(answer.parcel, self.materials.paths)
         record = replace(ran.record, notes=(*ran.record.notes, note))
         return replace(ran, record=record)

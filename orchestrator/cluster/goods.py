@@ -2,8 +2,9 @@
 """The store that workers share: files by their sha256, and names that lead to such; imports fsspec.
 
 A folder that all see, or any URL that fsspec knows (``s3://bucket/lab``).  Whatever is fetched is
-hashed on its way, and what does not have the hash that was asked for is not used, and removed.  A
-name is only a hint where something may be: which bytes are meant, a hash says.
+hashed on its way, and what does not have the hash that was asked for is not used, and removed.  So
+is what was fetched before, when it is asked for again.  A name is only a hint where something may
+be: which bytes are meant, a hash says.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from orchestrator.host.cache import seals
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError, UserError
 
 _BLOCK = 1 << 20
@@ -83,21 +86,22 @@ class Store:
         self._put(digest, len(data), io.BytesIO(data))
         return digest
 
-    def fetch(self, good: Good, cache: Path, *, anew: bool = False) -> tuple[Path, ...]:
-        """Have the files of a good in a cache; those that are there are not fetched.
+    def fetch(self, good: Good, folder: Path, sealed: Cache | None = None) -> tuple[Path, ...]:
+        """Have the files of a good; those that are there and hold what they should are not fetched.
 
-        :param cache: the folder below which ``good.place`` is.
-        :param anew: fetch them all the same.
+        :param folder: the one below which ``good.place`` is.
+        :param sealed: the cache that ``folder`` is, where its files are used by their seals later.
         :raises HostError: when something is missing, or has another hash than it should have.
         """
         listed = json.loads(self.read(good.digest))
-        folder = cache / good.place
         found = []
         for name in sorted(listed, key=lambda name: (name == _LAST, name)):
             digest, executable = listed[name]
-            path = folder / _inside(name)
-            if anew or not path.exists():
-                self._get(digest, path, executable)
+            path = folder / good.place / _inside(name)
+            if not _holds(path, digest):
+                self._get(digest, path, executable, sealed)
+            elif sealed is not None and not seals.sound(sealed, path):
+                seals.seal(sealed, path, sha256=digest)
             found.append(path)
         return tuple(found)
 
@@ -142,7 +146,9 @@ class Store:
                 Path(written).unlink(missing_ok=True)
             raise
 
-    def _get(self, digest: str, path: Path, executable: bool = False) -> None:
+    def _get(
+        self, digest: str, path: Path, executable: bool = False, sealed: Cache | None = None
+    ) -> None:
         fs, where = self._root[0], self._blob(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         number, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
@@ -159,6 +165,8 @@ class Store:
                     f"the store {self.url} has other bytes under {digest[:16]} than it should",
                     "they were removed and will be put there again; see who can write to it",
                 )
+            if sealed is not None:
+                seals.seal(sealed, path, sha256=digest)
             Path(new).chmod(0o755 if executable else 0o644)
             Path(new).replace(path)
         finally:
@@ -223,6 +231,14 @@ def fetch_all(goods: Iterable[Good], store: Store, cache: Path) -> None:
     """Have several goods in a cache."""
     for good in goods:
         store.fetch(good, cache)
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this hash: a disk may have changed what was fetched."""
+    try:
+        return _hashed(path)[0] == digest
+    except OSError:
+        return False
 
 
 def _inside(name: str) -> str:

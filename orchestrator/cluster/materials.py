@@ -23,6 +23,7 @@ from orchestrator.cluster.inputs import Inputs
 from orchestrator.cluster.parcel import Paths, pack
 from orchestrator.cluster.sources import Source, share_tree
 from orchestrator.guest.root import root_image
+from orchestrator.host.cache import seals
 from orchestrator.judge.resumed import workloads_done
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.kernel import BuildResult
@@ -80,7 +81,7 @@ class Materials:
         roots = {}
         for arch in dict.fromkeys(cell.build.arch for cell in guests):
             root = root_image(ARCHES[arch], self.context.cache)
-            if root.exists():
+            if seals.sound(self.context.cache, root):  # a damaged one is not spread
                 roots[arch] = share_root(root, self.store)
         looping = sum(budget.loop_seconds(cell) > 0 for cell in guests)
         ahead = budget.Ahead(

@@ -16,7 +16,14 @@ import click
 
 from orchestrator.commands.incoming import received
 from orchestrator.commands.run import Options
-from orchestrator.commands.workspace import command_line, find_places, in_tree, load, stored_places
+from orchestrator.commands.workspace import (
+    command_line,
+    find_places,
+    in_tree,
+    load,
+    stored_places,
+    with_history,
+)
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import EXIT_OK, UserError
 from orchestrator.model.formats import counted
@@ -104,6 +111,7 @@ def _explore(selection: Selection, options: Options, how: ExploreOptions) -> int
 
     places = find_places(anywhere=selection.source is not None)
     plan = _plan(selection, how.mode, places)
+    with_history(places)
     folder = how.corpus or places.cache.corpus
     # A kernel that cannot have allocations fail would skip what does.
     known = corpus.read(folder)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.commands.chosen import failing
 from orchestrator.commands.run import Options
+from orchestrator.commands.workspace import with_history
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def rerun(words: tuple[str, ...], options: Options, how: RerunOptions) -> int:
 
     chosen = failing(words)
     places = chosen.places
+    with_history(places)
     repeat = chosen.repeat(on=how.on, with_base=how.base and not how.gdb)
     if how.gdb:
         from orchestrator.commands.gdb import debug

@@ -25,6 +25,7 @@ from orchestrator.commands.workspace import (
     load,
     read,
     stored_places,
+    with_history,
 )
 from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import UserError
@@ -111,6 +112,7 @@ def carry_out(
 
     places = find_places(anywhere=selection.source is not None)
     config = load(places)
+    with_history(places)
     if options.fail_on == "regression" and options.baseline is None and options.base is None:
         raise UserError(
             "--fail-on regression: without a baseline nothing can be called a regression",

@@ -49,6 +49,8 @@ def print_end(
     :param table: lines for a terminal that stand before it.
     """
     line = brief(done.result, done.comparison, done.folder, done.seconds, answer)
+    if done.told:
+        print(f"lab: {visible(done.told)}", file=sys.stderr)
     try:
         if shown == "quiet":
             print(line, flush=True)

@@ -82,6 +82,22 @@ def _clean_up(cache: Cache) -> None:
             clean_leftovers(cache)
 
 
+def with_history(places: Places) -> None:
+    """See before a run that its history can be used; one that was damaged is mended, and told.
+
+    :raises UserError: it is no history of ours, or a newer lab's: that must not wait for the end.
+    :raises HostError: it cannot be opened, or no other written in its place.
+    """
+    if places.history.exists():
+        import click
+
+        from orchestrator.results.mended import mended
+
+        told = mended(places.history, places.reports)
+        if told:
+            click.echo(f"lab: {told}", err=True)
+
+
 def read(places: Places) -> LabConfig:
     """Read and validate lab.yaml and the manifests.
 

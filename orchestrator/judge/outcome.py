@@ -179,11 +179,15 @@ def exit_status(
 
 @dataclass(frozen=True)
 class PlacedCase:
-    """A case and where it belongs: ``kernel`` and ``key`` (its id without the kernel part)."""
+    """A case and the name of the kernel that it belongs to."""
 
     kernel: str
-    key: str
     case: CaseResult
+
+    @property
+    def key(self) -> str:
+        """Its id without the kernel part."""
+        return CaseId.parse(self.case.id).key
 
 
 def summary_of(run: Found) -> Summary:
@@ -217,15 +221,15 @@ def cases_of(run: Found, kernel: str | None = None, *, parts: bool = False) -> I
     run = run if parts or kernel is not None else without_prefixes(run)
     for record in run.kernels:
         if kernel in (None, record.name) and (case := series_case(run, record)) is not None:
-            yield PlacedCase(record.name, CaseId.parse(case.id).key, case)
+            yield PlacedCase(record.name, case)
     for build in run.builds:
         if kernel in (None, build.kernel):
             case = build_case(run, build)
-            yield PlacedCase(build.kernel, CaseId.parse(case.id).key, case)
+            yield PlacedCase(build.kernel, case)
     for cell in run.cells:
         if kernel in (None, cell.kernel):
             for case in cell_cases(run, cell):
-                yield PlacedCase(cell.kernel, CaseId.parse(case.id).key, case)
+                yield PlacedCase(cell.kernel, case)
 
 
 def cell_cases(run: Found, cell: CellRecord) -> tuple[CaseResult, ...]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -80,73 +81,123 @@ def build(cls: type[T], value: Any) -> T:
 
     :raises MismatchError: something needed is missing, or has another type than the dataclass says.
     """
-    found = _build_dataclass(cls, value, "")
+    kind: Any = cls
+    try:
+        found = _builder(kind)(value)
+    except _Misfit as error:
+        way = "".join(reversed(error.way)).removeprefix(".")
+        raise MismatchError(f"{way or 'the file'}: {error}") from error
     assert isinstance(found, cls)
     return found
 
 
+class _Misfit(Exception):
+    """A value of the wrong shape; ``way`` is what led to it, the last part first."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.way: list[str] = []
+
+
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _build(hint: Any, value: Any, at: str) -> Any:
+def _builder(hint: Any) -> Callable[[Any], Any]:
+    """What makes values of a type hint of plain ones: a large run has a million of them."""
     origin = get_origin(hint)
     if origin is Union or origin is UnionType:
-        inner = next(arg for arg in get_args(hint) if arg is not type(None))
-        return None if value is None else _build(inner, value, at)
+        inner = _builder(next(arg for arg in get_args(hint) if arg is not type(None)))
+        return lambda value: None if value is None else inner(value)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise MismatchError(f"{at}: expected a list, found {_kind(value)}")
-        inner = get_args(hint)[0]
-        return tuple(_build(inner, item, f"{at}[{n}]") for n, item in enumerate(value))
+        return partial(_build_tuple, _builder(get_args(hint)[0]))
     if origin is dict:
-        if not isinstance(value, dict):
-            raise MismatchError(f"{at}: expected an object, found {_kind(value)}")
-        inner = get_args(hint)[1]
-        return {key: _build(inner, item, f"{at}.{key}") for key, item in value.items()}
+        return partial(_build_dict, _builder(get_args(hint)[1]))
     if is_dataclass(hint) and isinstance(hint, type):
-        return _build_dataclass(hint, value, at)
+        return partial(_build_dataclass, hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        try:
-            return hint(value)
-        except ValueError as error:
-            wanted = ", ".join(str(member.value) for member in hint)
-            found = str(value)[:40]
-            raise MismatchError(f"{at}: expected one of {wanted}, found {found!r}") from error
-    return _build_scalar(hint, value, at)
+        return partial(_build_enum, hint, {member.value: member for member in hint})
+    return _build_float if hint is float else partial(_build_scalar, hint)
 
 
-def _build_scalar(hint: type, value: Any, at: str) -> Any:
-    if hint is float:
-        if value is None:
-            return math.nan
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            try:
-                return float(value)
-            except OverflowError:
-                return math.inf
-    # bool is an int to Python, and is none in JSON.
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise MismatchError(f"{at}: expected {_WORDS.get(hint, hint.__name__)}, found {_kind(value)}")
+def _build_tuple(inner: Callable[[Any], Any], value: Any) -> Any:
+    if not isinstance(value, list):
+        raise _Misfit(f"expected a list, found {_kind(value)}")
+    found: list[Any] = []
+    try:
+        found.extend(map(inner, value))
+    except _Misfit as error:
+        error.way.append(f"[{len(found)}]")
+        raise
+    return tuple(found)
 
 
-def _build_dataclass(cls: type, value: Any, at: str) -> Any:
-    place = at or "the file"
+def _build_dict(inner: Callable[[Any], Any], value: Any) -> Any:
     if not isinstance(value, dict):
-        raise MismatchError(f"{place}: expected an object, found {_kind(value)}")
-    renamed = _RENAMED.get(cls, {})
+        raise _Misfit(f"expected an object, found {_kind(value)}")
+    found = {}
+    for key, item in value.items():
+        try:
+            found[key] = inner(item)
+        except _Misfit as error:
+            error.way.append(f".{key}")
+            raise
+    return found
+
+
+def _build_enum(hint: type[Enum], members: dict[Any, Enum], value: Any) -> Any:
+    try:
+        return members[value]
+    except (KeyError, TypeError) as error:
+        wanted = ", ".join(str(member.value) for member in hint)
+        found = str(value)[:40]
+        raise _Misfit(f"expected one of {wanted}, found {found!r}") from error
+
+
+def _build_float(value: Any) -> Any:
+    if value is None:
+        return math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    raise _Misfit(f"expected {_WORDS[float]}, found {_kind(value)}")
+
+
+def _build_scalar(hint: type, value: Any) -> Any:
+    # bool is an int to Python, and is none in JSON.
+    if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise _Misfit(f"expected {_WORDS.get(hint, hint.__name__)}, found {_kind(value)}")
+
+
+@cache
+def _parts(cls: type) -> tuple[tuple[str, str, Callable[[Any], Any], bool], ...]:
+    """Of each field its name, its name in the file, what makes it, and whether it must be there."""
+    renamed, hints = _RENAMED.get(cls, {}), get_type_hints(cls)
+    return tuple(
+        (
+            field.name,
+            renamed.get(field.name, field.name),
+            _builder(hints[field.name]),
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(cls)
+        if field.name not in _ELSEWHERE.get(cls, {})
+    )
+
+
+def _build_dataclass(cls: type, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _Misfit(f"expected an object, found {_kind(value)}")
     found: dict[str, Any] = dict(_ELSEWHERE.get(cls, {}))
-    for field in fields(cls):
-        if field.name in found:
-            continue
-        name = renamed.get(field.name, field.name)
-        if name in value:
-            way = f"{at}.{name}" if at else name
-            found[field.name] = _build(_hints(cls)[field.name], value[name], way)
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise MismatchError(f"{place}: {name!r} is missing")
+    for name, key, make, needed in _parts(cls):
+        if key in value:
+            try:
+                found[name] = make(value[key])
+            except _Misfit as error:
+                error.way.append(f".{key}")
+                raise
+        elif needed:
+            raise _Misfit(f"{key!r} is missing")
     return cls(**found)
 
 

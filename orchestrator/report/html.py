@@ -41,8 +41,12 @@ _TAIL_LINES, _TAIL_WIDTH, _TAIL_BYTES = 40, 300, 16 << 10
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of what is endless goes into the page; the rest is in the files beside it."""
+    """How much of what is endless goes into the page; the rest is in the files beside it.
 
+    Of a run with more cases than ``boxes``, what passed has no boxes.
+    """
+
+    boxes: int = 10_000
     hits: int = 20
     lines: int = 150
     messages: int = 20
@@ -83,6 +87,7 @@ def render(
         console_tail=lambda case, cell: _console_tail(folder, case.console or cell.console_log),
         workloads={workload.name: workload for workload in run.workloads},
         limits=Limits(),
+        brief=sum(len(cell.cases) for cell in run.cells) > Limits.boxes,
         href=href,
         # What the templates work out they ask of these by name: `figures.number(value)`.
         bars=bars,

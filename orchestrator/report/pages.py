@@ -13,6 +13,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from orchestrator.model.uncollected import uncollected
 from orchestrator.report import text
 
 # Neither style nor script but these two, by their digests; the last two are not part of
@@ -64,7 +65,8 @@ def render(
     environment.globals.update(
         style=Markup(style), script=Markup(code), policy=Markup(_policy(style, code)), **values
     )
-    return environment.get_template(template).render()
+    with uncollected():
+        return environment.get_template(template).render()
 
 
 def _policy(*contents: str) -> str:

@@ -46,6 +46,8 @@ SEARCH_MEANING = {0: "what was searched for is known", 1: "not sure, or nothing 
 
 def visible(text: str) -> str:
     """``text`` with every character that no document may hold written out as ``\\x1b``."""
+    if text.isascii() and text.replace("\n", "").isprintable():  # nearly all are
+        return text
     return _INVISIBLE.sub(_escape, text.replace("\r\n", "\n"))
 
 

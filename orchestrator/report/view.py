@@ -62,6 +62,15 @@ class Group:
         met = self.verdict not in BAD and any(standing(c).state == "met" for c in self.cases)
         return "met" if met else self.verdict.value
 
+    @property
+    def plain(self) -> bool:
+        """Whether all of it passed, and nothing more is to be told of it."""
+        return all(
+            case.verdict is Verdict.PASS
+            and not (case.expected or case.known or case.judged or case.retried or case.hits)
+            for case in self.cases
+        )
+
 
 @dataclass(frozen=True)
 class ShownCase:

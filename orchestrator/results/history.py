@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,55 +20,22 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.judge.noise import Noise, noise_of
 from orchestrator.judge.outcome import cases_of
 from orchestrator.model import lookup
-from orchestrator.model.errors import HostError, LabError, UserError
+from orchestrator.model.errors import UserError
 from orchestrator.model.evidence import Counter, Measurement
 from orchestrator.model.names import GUEST, HANG, RESET, CaseId, CellId, Verdict
 from orchestrator.model.past import HistoryCase, HistoryRun
 from orchestrator.model.results import CaseResult, RunResult
-from orchestrator.results import searches
-from orchestrator.results.runs import list_runs
+from orchestrator.results.history_file import Damaged, opened, unwritable
+from orchestrator.results.runs import RESULTS, list_runs
 from orchestrator.results.store import load
 
 if TYPE_CHECKING:
-    import sqlite3
+    from orchestrator.results.history_file import Connection
 
-SCHEMA_VERSION = 1
-# "mmlb": tells our file from any other SQLite database (PRAGMA application_id).
-_APPLICATION_ID = 0x6D6D6C62
-_BUSY_SECONDS = 30.0
 # Cases that say that a workload did not come to its own end.
 _NO_END = (HANG, GUEST, RESET)
-
-_TABLES = """
-CREATE TABLE runs (
-    id TEXT PRIMARY KEY, started TEXT NOT NULL, finished TEXT NOT NULL, profile TEXT NOT NULL,
-    command TEXT NOT NULL, exit_status INTEGER NOT NULL, lab_version TEXT NOT NULL,
-    folder TEXT NOT NULL,
-    passed INTEGER NOT NULL, failed INTEGER NOT NULL, skipped INTEGER NOT NULL,
-    errors INTEGER NOT NULL);
-CREATE TABLE cases (
-    n INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
-    id TEXT NOT NULL, key TEXT NOT NULL, kernel TEXT NOT NULL, version TEXT NOT NULL,
-    series_digest TEXT NOT NULL, workload TEXT NOT NULL, name TEXT NOT NULL,
-    verdict TEXT NOT NULL, reason TEXT NOT NULL, seconds REAL, hits TEXT NOT NULL);
-CREATE INDEX cases_by_id ON cases(id);
-CREATE INDEX cases_by_run ON cases(run);
-CREATE TABLE counters (
-    n INTEGER NOT NULL REFERENCES cases(n) ON DELETE CASCADE, name TEXT NOT NULL,
-    before INTEGER NOT NULL, peak INTEGER NOT NULL, after INTEGER NOT NULL,
-    walk INTEGER, at_walk INTEGER);
-CREATE INDEX counters_by_case ON counters(n);
-CREATE TABLE measurements (
-    n INTEGER NOT NULL REFERENCES cases(n) ON DELETE CASCADE, name TEXT NOT NULL,
-    value REAL, unit TEXT NOT NULL);
-CREATE INDEX measurements_by_case ON measurements(n);
-"""
-# Came later: a history without it gets one, and knows of no earlier run what it ran on.
-_MADE_OF = """
-CREATE TABLE IF NOT EXISTS made_of (
-    run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
-    cell TEXT NOT NULL, identity TEXT NOT NULL, PRIMARY KEY (run, cell)) WITHOUT ROWID
-"""
+# Times of files may be this much older than the clock (s).
+_CLOCK_GRAIN = 2.0
 
 
 def record(db: Path, run: RunResult, folder: Path | None = None) -> None:
@@ -78,7 +45,7 @@ def record(db: Path, run: RunResult, folder: Path | None = None) -> None:
     :raises UserError: the file is no history of ours, or a newer lab's.
     :raises HostError: it cannot be written, or stays locked for 30 s.
     """
-    with _open(db) as connection:
+    with opened(db) as connection:
         _insert(connection, run, folder)
 
 
@@ -105,7 +72,7 @@ def query(
     """
     if not db.exists():
         return ()
-    with _open(db) as connection:
+    with opened(db) as connection:
         every = case_glob == "*"
         fitting = () if every else lookup.fitting(_text(case_glob), _case_ids(connection))
         rows = connection.execute(
@@ -117,7 +84,10 @@ def query(
             {"every": every, "ids": json.dumps(fitting), "v": verdict.value if verdict else None,
              "limit": limit},
         ).fetchall()  # fmt: skip
-        return tuple(_case(connection, row) for row in rows)
+        try:
+            return tuple(_case(connection, row) for row in rows)
+        except ValueError as error:  # a verdict that is none, titles that are no JSON
+            raise Damaged(db, str(error)) from error
 
 
 def case_ids(db: Path) -> tuple[str, ...]:
@@ -127,11 +97,11 @@ def case_ids(db: Path) -> tuple[str, ...]:
     """
     if not db.exists():
         return ()
-    with _open(db) as connection:
+    with opened(db) as connection:
         return _case_ids(connection)
 
 
-def _case_ids(connection: sqlite3.Connection) -> tuple[str, ...]:
+def _case_ids(connection: Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in connection.execute("SELECT DISTINCT id FROM cases"))
 
 
@@ -142,7 +112,7 @@ def rows_of(db: Path, query: str, values: tuple[object, ...] | dict[str, object]
     """
     if not db.exists():
         return []
-    with _open(db) as connection:
+    with opened(db) as connection:
         return connection.execute(query, values).fetchall()
 
 
@@ -199,90 +169,45 @@ def workload_seconds(db: Path, runs: int = 20) -> dict[tuple[str, str], float]:
     return {place: statistics.median(times[:5]) for place, times in found.items()}
 
 
-def rebuild(db: Path, reports: Path) -> tuple[str, ...]:
+def rebuild(db: Path, reports: Path, aside: Path | None = None) -> tuple[str, ...]:
     """Make the history anew from the runs stored below ``reports``.
 
+    :param aside: where the old one is kept, once there is a new one.
     :returns: one line for each stored run that could not be read.
     :raises HostError: the new file cannot be written.
     """
     problems: list[str] = []
+    began = time.time() - _CLOCK_GRAIN
     fresh = db.with_name(f".{db.name}.{os.getpid()}.tmp")
     try:
         fresh.unlink(missing_ok=True)
-        with _open(fresh) as connection:
+        with opened(fresh) as connection:
             for folder in list_runs(reports):
                 try:
                     _insert(connection, load(folder), folder)
                 except UserError as error:
                     problems.append(error.message)
         # The old one's journal must not be replayed into the new file.
-        db.with_name(f"{db.name}-journal").unlink(missing_ok=True)
+        for suffix in ("-journal", "-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                old = db.with_name(db.name + suffix)
+                if aside is not None:
+                    old.rename(aside.with_name(aside.name + suffix))
+                elif suffix:
+                    old.unlink()
         fresh.replace(db)
+        for folder in list_runs(reports):  # those that were stored meanwhile, by other labs
+            with suppress(UserError, FileNotFoundError):
+                if (folder / RESULTS).stat().st_mtime >= began:
+                    record(db, load(folder), folder)
     except OSError as error:
-        raise _unwritable(db, error) from error
+        raise unwritable(db, error) from error
     finally:
         fresh.unlink(missing_ok=True)
     return tuple(problems)
 
 
 # ---------------------------------------------------------------- inside
-
-
-@contextmanager
-def _open(db: Path) -> Iterator[sqlite3.Connection]:
-    """An open history within one transaction, created or checked; commits unless it raises."""
-    import sqlite3  # 10 ms that `lab --help` need not pay
-
-    try:
-        db.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(db, timeout=_BUSY_SECONDS, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise _unwritable(db, error) from error
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        # IMMEDIATE takes the write lock at once: two first writers cannot both find an empty file,
-        # and no transaction has to be given up halfway because another one was faster.
-        connection.execute("BEGIN IMMEDIATE")
-        _prepare(connection, db)
-        yield connection
-        connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        raise _unwritable(db, error) from error
-    except (sqlite3.DatabaseError, UnicodeError) as error:
-        raise UserError(
-            f"{db} is damaged or no history of the lab: {error}",
-            "delete it; `lab history --rebuild` makes it anew from the stored runs",
-        ) from error
-    finally:
-        connection.close()  # rolls back what was not committed
-
-
-def _prepare(connection: sqlite3.Connection, db: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if owner == 0 and version == 0 and empty:
-        # One by one: executescript() would commit the transaction first.
-        for statement in filter(str.strip, _TABLES.split(";")):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        owner, version = _APPLICATION_ID, SCHEMA_VERSION
-    if owner == _APPLICATION_ID and version == SCHEMA_VERSION:
-        for table in (_MADE_OF, searches.TABLE):
-            connection.execute(table)
-        return
-    if owner != _APPLICATION_ID:
-        raise UserError(f"{db} is no history of the lab", "name another file, or move it away")
-    if version > SCHEMA_VERSION:
-        raise UserError(
-            f"{db} was written by a newer lab (history {version}, this one has {SCHEMA_VERSION})",
-            "update this lab, or keep the histories apart",
-        )
-    raise UserError(
-        f"{db} was written by an older lab (history {version}, this one has {SCHEMA_VERSION})",
-        "`lab history --rebuild` makes it anew from the stored runs",
-    )
 
 
 def as_history(run: RunResult, folder: Path | None) -> HistoryRun:
@@ -305,7 +230,7 @@ def as_history(run: RunResult, folder: Path | None) -> HistoryRun:
     )
 
 
-def _insert(connection: sqlite3.Connection, run: RunResult, folder: Path | None) -> None:
+def _insert(connection: Connection, run: RunResult, folder: Path | None) -> None:
     info = as_history(run, folder)
     connection.execute("DELETE FROM runs WHERE id = ?", (info.id,))
     connection.execute(
@@ -340,7 +265,7 @@ def identities(run: RunResult) -> dict[str, str]:
 
 
 def _insert_case(
-    connection: sqlite3.Connection, run_id: str, case: CaseResult, made_of: tuple[str, str]
+    connection: Connection, run_id: str, case: CaseResult, made_of: tuple[str, str]
 ) -> None:
     kernel, key = CaseId.parse(case.id).cell.kernel, CaseId.parse(case.id).key
     titles = json.dumps(list(dict.fromkeys(hit.title for hit in case.hits)))
@@ -362,7 +287,7 @@ def _insert_case(
     )
 
 
-def _case(connection: sqlite3.Connection, row: tuple[Any, ...]) -> HistoryCase:
+def _case(connection: Connection, row: tuple[Any, ...]) -> HistoryCase:
     n, run_id, started, case_id, verdict, reason, seconds, version, digest, hits = row
     found = HistoryCase(run_id, started, case_id, Verdict(verdict), reason, seconds, version,
                         digest, tuple(json.loads(hits)))  # fmt: skip
@@ -391,9 +316,3 @@ def _text(value: str) -> str:
 def _whole(value: int | None) -> int | None:
     """SQLite's integers have 64 bits; a guest may print any number."""
     return None if value is None else max(-(2**63), min(2**63 - 1, value))
-
-
-def _unwritable(db: Path, error: Exception) -> LabError:
-    return HostError(
-        f"cannot use the history {db}: {error}", "check the path, its permissions and free space"
-    )

@@ -22,6 +22,7 @@ from orchestrator.model import codec
 from orchestrator.model.errors import HostError, UserError
 from orchestrator.model.evidence import Excerpt, Hit, Sample
 from orchestrator.model.results import CellRecord, RunResult
+from orchestrator.model.uncollected import uncollected
 from orchestrator.results import searches, series_mutants
 from orchestrator.results.runs import RESULTS, cell_folder
 
@@ -135,7 +136,11 @@ def load(where: Path, *, evidence: bool = True) -> RunResult:
 
     :raises UserError: no such file, not ours, cut short, or written by a newer lab.
     """
-    path = where / RESULTS if where.is_dir() else where
+    with uncollected():
+        return _load(where / RESULTS if where.is_dir() else where, evidence)
+
+
+def _load(path: Path, evidence: bool) -> RunResult:
     data = _read_json(path)
     if not isinstance(data, dict) or "schema" not in data or "run" not in data:
         raise UserError(
@@ -235,7 +240,8 @@ def _read_evidence(cell: CellRecord, path: Path) -> CellRecord:
             for hit, at in zip(case.hits, indices, strict=True)
         )
         samples = blocks[entry["samples"]] if "samples" in entry else ()
-        cases.append(replace(case, hits=hits, samples=samples))
+        # Most have neither, and to copy 50,000 for nothing takes its time.
+        cases.append(replace(case, hits=hits, samples=samples) if hits or samples else case)
     return replace(cell, cases=tuple(cases))
 
 

@@ -92,12 +92,15 @@ def recalled(places: Places, run: RunResult) -> RunResult:
     return run
 
 
-def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> None:
+def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison | None) -> str:
     """Keep a run that is over: its reports, the link ``latest``, the history.
+
+    Gives one sentence where the history was damaged and had to be made anew.
 
     :raises UserError, HostError: the history cannot be used; the reports are written by then.
     """
-    from orchestrator.results import history
+    from orchestrator.results import history, mended
+    from orchestrator.results.history_file import Damaged
     from orchestrator.runner import overview
 
     if run.searched is None and (known := series_mutants.known(places.reports, run)):
@@ -110,7 +113,13 @@ def finish(places: Places, run: RunResult, folder: Path, comparison: Comparison 
     if folder.parent == places.reports:
         runs.update_latest(places.reports, folder)
     overview.after_run(places.reports, run, folder, comparison)
-    history.record(places.history, run, folder)
+    try:
+        history.record(places.history, run, folder)
+    except Damaged as error:
+        told = mended.made_anew(places.history, places.reports, error)
+        history.record(places.history, run, folder)
+        return told
+    return ""
 
 
 def _tell(places: Places, search: RunResult) -> None:

@@ -89,12 +89,16 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Done:
-    """A run that is over: what is stored in ``folder``; it took ``seconds``."""
+    """A run that is over: what is stored in ``folder``; it took ``seconds``.
+
+    ``told`` is a sentence on what had to be mended for it.
+    """
 
     result: RunResult
     comparison: Comparison | None
     folder: Path
     seconds: float
+    told: str = ""
 
     @property
     def status(self) -> int:
@@ -270,9 +274,9 @@ class Book:
             final, run=replace(final.run, complete=not searching and is_complete(final))
         )
         leave_finds(final, self.folder)
-        record.finish(self.places, final, self.folder, comparison)
+        told = record.finish(self.places, final, self.folder, comparison)
         keep_budget(self.places.cache)
-        return Done(final, comparison, self.folder, time.monotonic() - self.began)
+        return Done(final, comparison, self.folder, time.monotonic() - self.began, told)
 
 
 @contextlib.contextmanager

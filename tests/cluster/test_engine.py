@@ -9,15 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import damage
 import pytest
 from cluster_lab import STAGES, Machines, context_of, free_port, plan_of
 
 from orchestrator.cluster.engine import PLACE, Cluster
+from orchestrator.cluster.goods import files_of
 from orchestrator.cluster.tls import make, parse
+from orchestrator.guest.root import root_image
+from orchestrator.host.cache import seals
+from orchestrator.host.cache.files import Cache, load_record
+from orchestrator.model.arch import ARCHES
 from orchestrator.model.errors import HostError
 from orchestrator.model.judging import Decision, Judging
 from orchestrator.model.names import Verdict
 from orchestrator.model.spec import KernelSpec
+from orchestrator.results.runs import cell_folder
 from orchestrator.runner import local
 from orchestrator.runner.context import Context, Event, Places
 from orchestrator.runner.run import RunOptions, run_plan
@@ -109,6 +116,45 @@ def test_a_run_on_a_cluster_of_one_is_as_one_on_this_machine(
     assert [line for line in machines.did[before:] if " build " in line] == []
     assert all(record.cached for record in again.builds.values())
     assert {record.verdict for record in again.cells.values()} == {Verdict.FAIL}  # of bad
+
+
+def test_what_a_disk_changed_of_what_a_worker_has_is_fetched_again(
+    machines: Machines, tmp_path: Path
+) -> None:
+    """Roots, compiled workloads, kept builds, the user's files; by a worker that goes on."""
+    machines.worker("one")
+    folder = tmp_path / "client"
+    root = root_image(ARCHES["x86_64"], Cache(folder / "cache"))
+    root.parent.mkdir(parents=True)
+    root.write_bytes(b"a root" * 1000)
+    first = carry_out(machines, plan_of(tmp_path, "a"), folder)
+    theirs = Cache(tmp_path / "cache-one")
+    places = (theirs.roots, theirs.workloads, theirs.builds, theirs.inputs)
+    right = {path: path.read_bytes() for place in places for path in files_of(place).values()}
+    assert all(any(path.is_relative_to(place) for path in right) for place in places)
+    sealed = [path for path in right if path.parent in (theirs.roots, theirs.workloads)]
+    assert root.name in {path.name for path in sealed}
+    for path in sealed:
+        assert seals.sound(theirs, path)
+        noted = load_record(theirs, "seals", path.relative_to(theirs.folder).as_posix())
+        assert noted is not None, path
+    for path in right:
+        if path.stat().st_size:
+            damage.flip(path)
+    again = carry_out(machines, plan_of(tmp_path, "ab"), folder)
+    assert again.problems == []
+    for name, cell in first.cells.items():
+        assert again.cells[name] == cell, machines.said()
+    booted = Path(folder / "run" / cell_folder("k/a/x86_64/small") / "console.log").read_text()
+    assert booted == "booted image of k/a/x86_64 from k\nand done\n"
+    mended = {path: path.read_bytes() for path in right}
+    assert [path for path in right if mended[path] != right[path]] == []
+    # Nor is a root that was damaged where the run is started spread to others.
+    damage.flip(root)
+    seals.forget()
+    theirs.folder.rename(tmp_path / "cache-gone")
+    carry_out(machines, plan_of(tmp_path, "b"), folder)
+    assert root_image(ARCHES["x86_64"], theirs).read_bytes() == b"a root" * 1000
 
 
 def results(folder: Path) -> object:

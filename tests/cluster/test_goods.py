@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import damage
 import pytest
 
 from orchestrator.cluster.goods import Good, Store, files_of
+from orchestrator.host.cache import seals
+from orchestrator.host.cache.files import Cache
 from orchestrator.model.errors import HostError, UserError
 
 
@@ -64,12 +67,44 @@ def test_what_is_shared_is_fetched(store: Store, tmp_path: Path) -> None:
     }
     assert (where / "b" / "run.sh").stat().st_mode & 0o777 == 0o755
     assert found[-1] == where / "build.json"  # who sees it sees the rest
-    # What is there is not fetched again, unless it is asked for.
-    (where / "image").write_bytes(b"mine")
-    store.fetch(Good("builds/x", digest), tmp_path / "cache")
-    assert (where / "image").read_bytes() == b"mine"
-    store.fetch(Good("builds/x", digest), tmp_path / "cache", anew=True)
-    assert (where / "image").read_bytes().endswith(b"kernel")
+    # What is there and as it should be is not fetched again.
+    before = {path: path.stat().st_ino for path in found}
+    assert store.fetch(Good("builds/x", digest), tmp_path / "cache") == found
+    assert {path: path.stat().st_ino for path in found} == before
+
+
+@pytest.mark.parametrize("harm", damage.ALL.values(), ids=damage.ALL)
+def test_what_was_fetched_is_believed_by_its_hash(
+    harm: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so it is by whoever finds it in the cache by its name afterwards."""
+    store, cache = Store(str(tmp_path / "store")), Cache(tmp_path / "cache")
+    digest = store.share(some_files(tmp_path / "made"))
+    store.fetch(Good("roots", digest), cache.folder, cache)
+    image = cache.folder / "roots" / "image"
+    monkeypatch.setattr(seals, "_sound", set())
+    assert seals.sound(cache, image)
+    harm(image)
+    seals.forget()
+    assert not seals.sound(cache, image)
+    store.fetch(Good("roots", digest), cache.folder, cache)
+    assert image.read_bytes() == (tmp_path / "made" / "image").read_bytes()
+    assert seals.sound(cache, image)
+    # Without seals it is found as well.
+    harm(image)
+    store.fetch(Good("roots", digest), cache.folder)
+    assert image.read_bytes() == (tmp_path / "made" / "image").read_bytes()
+
+
+def test_a_seal_of_other_bytes_is_set_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "_sound", set())
+    store, cache = Store(str(tmp_path / "store")), Cache(tmp_path / "cache")
+    digest = store.share(some_files(tmp_path / "made"))
+    seals.seal(cache, cache.folder / "roots" / "image", sha256="0" * 64)
+    store.fetch(Good("roots", digest), cache.folder)
+    assert not seals.sound(cache, cache.folder / "roots" / "image")
+    store.fetch(Good("roots", digest), cache.folder, cache)
+    assert seals.sound(cache, cache.folder / "roots" / "image")
 
 
 def test_names_are_hints(store: Store, tmp_path: Path) -> None:

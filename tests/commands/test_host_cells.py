@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import damage
 import pytest
 from fake_kernel import commit_all, write_kernel
 
 from orchestrator.model.arch import HOST_ARCH
+from orchestrator.results import history
 
 OWN = "tools/testing/shapes"
 TREE = {
@@ -62,6 +66,38 @@ def tree(folder: Path, tmp_path: Path) -> Path:
     (folder / "tests/host/shapes.yaml").write_text(TABLE)
     (folder / "lab.yaml").write_text(LAB_YAML.format(tree=kernel))
     return kernel
+
+
+def test_a_damaged_history_is_told_in_a_sentence_and_the_run_goes_on(
+    tree: Path, lab: Any, folder: Path
+) -> None:
+    assert lab("run", "--plain").status == 0
+    db = folder / "reports/history.sqlite"
+    known = {run.id for run in history.runs(db)}
+    assert len(known) == 1
+    for number, (name, harm) in enumerate(damage.ALL.items(), 2):
+        if name == "flip":  # one that is found; tests/results/test_mended.py has them all
+            db.write_bytes(db.read_bytes().replace(b"CREATE TABLE runs", b"CREATE TABLE ruos"))
+        else:
+            harm(db)
+        done = lab("run", "--plain")
+        assert done.status == 0, done
+        (line,) = (line for line in done.err.splitlines() if "was damaged" in line)
+        assert line.startswith(f"lab: the history {db} was damaged (")
+        assert line.endswith(f"made anew from {number - 1} stored runs")
+        assert {run.id for run in history.runs(db)} > known
+        assert len(history.runs(db)) == number
+    assert len(list(db.parent.glob("history.sqlite.damaged-*"))) == len(damage.ALL)
+    # One of a newer lab is refused before anything is done, and stays.
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    before, there = db.read_bytes(), sorted(db.parent.iterdir())
+    done = lab("run", "--plain")
+    assert done.status == 2
+    assert f"{db} was written by a newer lab" in done.err
+    assert "update this lab" in done.err
+    assert db.read_bytes() == before
+    assert sorted(db.parent.iterdir()) == there
 
 
 def results(folder: Path, name: str = "latest") -> dict[str, Any]:

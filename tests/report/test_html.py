@@ -11,6 +11,7 @@ import pytest
 from covered_run import covered_run
 from lxml import etree
 from lxml import html as lxml_html
+from many_cases import many
 from sample_run import broken_run, good_run, rss_hit, write_files
 
 from orchestrator import HOME
@@ -533,3 +534,22 @@ def test_the_patches_stand_there_with_each_line_marked():
         f"cells/coverage__{arch}/coverage.json" for arch in ("x86_64", "arm64")
     ]
     assert 'id="coverage"' not in html.render(good_run(), None)
+
+
+def test_a_run_with_ten_thousand_cases_names_what_passed_alone() -> None:
+    """Its page can be opened, and still has all of what did not pass, and every name."""
+    small, large = many(html.Limits.boxes), many(html.Limits.boxes + 2)
+    assert "names its cases alone" not in html.render(small, None)
+    page = html.render(large, None)
+    assert (
+        f"More than {html.Limits.boxes} cases: a workload that passed names its cases alone" in page
+    )
+    failed = [case for cell in large.cells for case in cell.cases if case.verdict is Verdict.FAIL]
+    assert len(failed) > 50
+    assert all(f'id="{view.anchor(case.id)}"' in page for case in failed)
+    passed = [case for cell in large.cells for case in cell.cases if case.verdict is Verdict.PASS]
+    assert all(case.case in page for case in passed)
+    boxes = [case for case in passed if f'id="{view.anchor(case.id)}"' in page]
+    # Those of workloads of which another case failed.
+    assert {case.workload for case in boxes} == {case.workload for case in failed}
+    assert 0 < len(boxes) < len(passed) / 5

@@ -180,6 +180,13 @@ def test_a_damaged_table_that_is_no_text_any_more(db):
         history.runs(db)
 
 
+def test_a_verdict_that_is_none_is_damage_and_no_bug_of_the_lab(db):
+    data = db.read_bytes()
+    db.write_bytes(data.replace(b"counterspass", b"counterspaqs"))
+    with pytest.raises(UserError, match="damaged or no history"):
+        history.query(db)
+
+
 @pytest.mark.parametrize(("version", "told"), [(2, "newer lab"), (0, "older lab")])
 def test_other_schema_versions(db, version, told):
     connection = sqlite3.connect(db)

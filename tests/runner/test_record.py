@@ -8,6 +8,7 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import damage
 import pytest
 import sample_mutants
 import sample_run
@@ -20,19 +21,17 @@ from orchestrator.runner import record
 from orchestrator.runner.context import Places
 
 
-@pytest.mark.parametrize("bad", ["damaged", "newer", "unreadable"])
+@pytest.mark.parametrize("bad", ["newer", "unreadable"])
 def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> None:
     where = Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
     run = sample_run.good_run()
     folder = runs.run_folder(where.reports, None)
     if bad == "unreadable":
         where.history.mkdir()
-    elif bad == "newer":
+    else:
         history.record(where.history, run)
         with contextlib.closing(sqlite3.connect(where.history)) as connection:
             connection.execute("PRAGMA user_version = 99")
-    else:
-        where.history.write_bytes(b"no database" * 100)
     assert record.known_noise(where) == {}
     # It is told all the same, once everything else is kept.
     with pytest.raises(LabError, match="history") as caught:
@@ -41,6 +40,22 @@ def test_a_bad_history_does_not_cost_the_reports(tmp_path: Path, bad: str) -> No
     for name in ("results.json", "junit.xml", "index.html"):
         assert (folder / name).stat().st_size
     assert (where.reports / "latest").resolve() == folder
+
+
+def test_a_history_that_is_damaged_while_a_run_goes_on_costs_nothing(tmp_path: Path) -> None:
+    where = Places(tmp_path / "lab.yaml", tmp_path / "reports", Cache(tmp_path / "cache"), tmp_path)
+    earlier, run = sample_run.broken_run(), sample_run.good_run()
+    assert record.finish(where, earlier, where.reports / earlier.run.id, None) == ""
+    damage.replace(where.history)
+    broken = where.history.read_bytes()
+    told = record.finish(where, run, where.reports / run.run.id, None)
+    (aside,) = where.reports.glob("history.sqlite.damaged-*")
+    assert told == (
+        f"the history {where.history} was damaged (file is not a database): it is kept as "
+        f"{aside.name}, and made anew from 2 stored runs"
+    )
+    assert aside.read_bytes() == broken
+    assert [one.id for one in history.runs(where.history)] == [earlier.run.id, run.run.id]
 
 
 def test_a_series_and_its_mutants_are_told_of_each_other_whichever_came_first(

@@ -9,18 +9,24 @@ import os
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bench as program
 import bench_figures as figures
+import bench_growth as growth
 import bench_measure as measure
 import bench_peers as peers
 import pytest
+import sample_run
 
 from orchestrator import HOME
 from orchestrator.model.arch import ARCHES
+from orchestrator.plan.lab_yaml import load_config
+from orchestrator.plan.matrix import Selection, make_plan
+from orchestrator.results import store
 from orchestrator.workload.watch import GUEST_FOLDER, guest_command
 
 FULL = {
@@ -43,6 +49,11 @@ FULL = {
     "peer-edit": {"lab": 20.0, "vng": 25.0, "vng_build": 15.0, "vng_run": 10.0},
     "matrix": {"idle": 0.04, "memory": 160.0, "share": 0.05, "wall": 300.0},
     "first-run": {"first": 900.0, "cpu": 1200.0, "again": 25.0},
+    "large-report": {"wall": 6.0, "cpu": 4.5, "memory": 510.0, "size": 28.0},
+    **{
+        f"cells-{n}": {"cells": n, "wall": 20.0 * n, "memory": 60.0 + n, "own": 2.0 * n}
+        for n in growth.CELLS
+    },
 }
 
 
@@ -151,6 +162,70 @@ def test_idle_time_passes_no_faster_than_the_clock() -> None:
     assert 0 <= spent <= (time.monotonic() - began + 0.1) * (os.cpu_count() or 1)
 
 
+# ---------------------------------------------------------------- growth
+
+
+@pytest.mark.parametrize("count", growth.CELLS)
+def test_a_lab_of_many_cells_is_planned(count: int, bench: measure.Bench) -> None:
+    project = bench.project()
+    text = growth.many_cells((HOME / "lab.yaml").read_text(), count)
+    (project / "lab.yaml").write_text(text)
+    config = load_config(project / "lab.yaml", tuple(ARCHES))
+    plan = make_plan(
+        config, Selection(profile="cells", workloads=(growth.WORKLOAD,)), tuple(ARCHES)
+    )
+    assert len(plan.cells) == count
+    assert len({cell.id for cell in plan.cells}) == count
+    assert [build.id for build in plan.builds] == ["v6.12/default/x86_64"]
+    assert {tuple(spec.name for spec in cell.workloads) for cell in plan.cells} == {
+        (growth.WORKLOAD,)
+    }
+
+
+def test_a_large_run_is_made_of_a_real_one(tmp_path: Path) -> None:
+    run = sample_run.broken_run()
+    store.save(run, tmp_path / "run")
+    sample_run.write_files(run, tmp_path / "run")
+    growth.multiplied(tmp_path / "run", tmp_path / "large", 5, 6)
+    found = store.load(tmp_path / "large")
+    assert found.problems == run.problems
+    assert len({cell.id for cell in found.cells}) == 5
+    assert all(len(cell.cases) == 6 for cell in found.cells)
+    ids = [case.id for cell in found.cells for case in cell.cases]
+    assert len(set(ids)) == 30
+    first = {case.case: case for case in store.load(tmp_path / "run").cells[0].cases}
+    for cell in found.cells:
+        for case in cell.cases:
+            assert case.id.startswith(f"{cell.id}:")
+            like = first[case.case]
+            assert (case.samples, case.counters, len(case.hits)) == (
+                like.samples, like.counters, len(like.hits)
+            )  # fmt: skip
+    assert any(case.hits for case in found.cells[-1].cases)
+    with pytest.raises(measure.BenchError, match="are needed"):
+        growth.multiplied(tmp_path / "run", tmp_path / "larger", 1, 600)
+
+
+def test_growth_is_drawn_once_there_are_two_sizes(tmp_path: Path) -> None:
+    kept, page = samples(tmp_path), tmp_path / "docs" / "figures.md"
+    (page.parent / "img").mkdir(parents=True)
+    page.write_text(f"{program.BEGIN}\n{program.END}\n")
+    by_name = {figure.name: figure for figure in figures.FIGURES}
+    for size in (1, 4, 16):
+        figure = by_name[f"cells-{size}"]
+        kept.missing(figure, 1)
+        kept.add(figure, FULL[figure.name], 0.1)
+        program.write(page, kept)
+        assert (page.parent / program.CURVE).exists() is (size > 1)
+    root = ElementTree.parse(page.parent / program.CURVE).getroot()
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "memory of the lab, MB" in texts
+    assert "16 cells" in texts
+    assert page.read_text().count("| to be measured |") == (
+        sum(len(figure.rows) for figure in figures.FIGURES) - 3
+    )
+
+
 # ---------------------------------------------------------------- table
 
 
@@ -172,6 +247,9 @@ def test_table_says_what_was_reached(tmp_path: Path) -> None:
     assert reached["boot to a usable guest, TCG, x86_64, against virtme-ng's"] == "yes"
     assert reached["a further workload in a fresh guest, against a boot"] == "**no**"
     assert reached["memory of the lab itself, at most"] == "**no**"
+    assert reached["`lab report` of 256 x 200 cases, CPU seconds"] == "yes"
+    assert reached["its memory, at most"] == "**no**"
+    assert "| 320 s, 20.0 s a cell; the lab itself 76 MB, 2.00 CPU s a cell |" in text
     assert "busy" not in text
 
 

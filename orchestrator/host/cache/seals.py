@@ -27,14 +27,15 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(cache: Cache, made: Path, content: Path | None = None) -> None:
+def seal(cache: Cache, made: Path, content: Path | None = None, sha256: str = "") -> None:
     """Note what a file of the cache holds; before it gets its name, so that none is without.
 
     :param content: where its content still is, if not at ``made``.
+    :param sha256: what it is to hold, where that is known from elsewhere than its file.
     :raises HostError: when it cannot be read, or there is no room for the note.
     """
     try:
-        digest = digest_of(content or made)
+        digest = sha256 or digest_of(content or made)
     except OSError as error:
         raise HostError(f"cannot read {content or made}: {error.strerror}") from error
     save_record(cache, _KIND, _key(cache, made), {"sha256": digest})
@@ -61,6 +62,11 @@ def sound(cache: Cache, path: Path) -> bool:
         return False
     _sound.add(known)
     return True
+
+
+def forget() -> None:
+    """Look at each file anew, as another process would: a worker outlives many runs."""
+    _sound.clear()
 
 
 def _key(cache: Cache, path: Path) -> str:

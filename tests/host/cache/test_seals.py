@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -66,6 +67,23 @@ def test_what_an_older_lab_made_is_believed_once(
     monkeypatch.setattr(seals, "_sound", set())
     path.write_bytes(b"2")
     assert not seals.sound(Cache(tmp_path), path)
+
+
+def test_a_process_that_outlives_its_runs_looks_again(made: Path, tmp_path: Path) -> None:
+    assert seals.sound(Cache(tmp_path), made)
+    with made.open("r+b") as file:  # the same file, as a disk changes it
+        file.write(b"W")
+    assert seals.sound(Cache(tmp_path), made)
+    seals.forget()
+    assert not seals.sound(Cache(tmp_path), made)
+
+
+def test_what_is_known_from_elsewhere_need_not_be_read(tmp_path: Path) -> None:
+    seals.seal(Cache(tmp_path), tmp_path / "x", sha256=hashlib.sha256(b"1").hexdigest())
+    (tmp_path / "x").write_bytes(b"1")
+    assert seals.sound(Cache(tmp_path), tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"22")
+    assert not seals.sound(Cache(tmp_path), tmp_path / "x")
 
 
 def test_what_cannot_be_read_is_the_hosts_trouble(tmp_path: Path) -> None:
