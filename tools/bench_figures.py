@@ -176,6 +176,12 @@ FIGURES = (
                 "the same again, nothing changed", None, "",
                 lambda s: f"{middle(s, 'again'):.0f} s", lambda s: middle(s, "again"),
             ),
+            Row(
+                "kernels of these two that are not the same, bit for bit, as in the usual cache, "
+                "built from another work tree", 0, "0",
+                lambda s: f"{middle(s, 'other'):.0f} of {middle(s, 'kernels'):.0f}",
+                lambda s: middle(s, "other"),
+            ),
         ),
     ),
     Figure(

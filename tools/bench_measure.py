@@ -502,15 +502,34 @@ def cold_build(bench: Bench) -> Iterator[Sampler]:
 
 @contextlib.contextmanager
 def first_run(bench: Bench) -> Iterator[Sampler]:
-    """``lab run -p smoke`` with an empty cache, download included, and once more."""
+    """``lab run -p smoke`` with an empty cache, download included, and once more.
+
+    Its kernels are those of another cache then, built from another work tree: of one cell two
+    builds are to be the same, bit for bit.
+    """
 
     def sample() -> Sample:
         with bench.cache("first-cache", lambda _: ()) as cache:
             first, _ = lab(bench, "run -p smoke", cache)
-            again, _ = lab(bench, "run -p smoke", cache)
-        return {"first": first.wall, "cpu": first.cpu, "again": again.wall}
+            again, out = lab(bench, "run -p smoke", cache)
+            mine = images(results(out))
+        _, out = lab(bench, "build -p smoke")
+        usual = images(results(out))
+        if mine.keys() != usual.keys():
+            raise BenchError(
+                f"other kernels in the other cache: {sorted(mine.keys() ^ usual.keys())}"
+            )
+        return {
+            "first": first.wall, "cpu": first.cpu, "again": again.wall,
+            "kernels": len(mine), "other": sum(mine[name] != usual[name] for name in mine),
+        }  # fmt: skip
 
     yield sample
+
+
+def images(run: dict[str, Any]) -> dict[str, str]:
+    """The digest of each kernel's image, by the kernel's place."""
+    return {f"{b['kernel']}/{b['config']}/{b['arch']}": b["image_sha256"] for b in run["builds"]}
 
 
 def interpreter_is_right() -> bool:

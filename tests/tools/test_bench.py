@@ -48,7 +48,7 @@ FULL = {
     "peer-boot": {"lab": 2.0, "restore": 0.6, "vng": 5.0},
     "peer-edit": {"lab": 20.0, "vng": 25.0, "vng_build": 15.0, "vng_run": 10.0},
     "matrix": {"idle": 0.04, "memory": 160.0, "share": 0.05, "wall": 300.0},
-    "first-run": {"first": 900.0, "cpu": 1200.0, "again": 25.0},
+    "first-run": {"first": 900.0, "cpu": 1200.0, "again": 25.0, "kernels": 2.0, "other": 0.0},
     "large-report": {"wall": 6.0, "cpu": 4.5, "memory": 510.0, "size": 28.0},
     **{
         f"cells-{n}": {"cells": n, "wall": 20.0 * n, "memory": 60.0 + n, "own": 2.0 * n}
