@@ -9,6 +9,7 @@
 #include "fault.h"
 #include "group.h"
 #include "knob.h"
+#include "mlocked.h"
 #include "uffd.h"
 
 /* A set of CAN_*, once prepare() was called. */
@@ -63,7 +64,7 @@ static unsigned int probe(void)
 		{ CAN_POISON, "UFFDIO_POISON: poison" },
 		{ CAN_MINOR, "UFFD_FEATURE_MINOR_SHMEM: register how=minor, continue" },
 		{ CAN_PIN, "io_uring: pin, unpin" },
-		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim" },
+		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim, memory.stat" },
 		{ CAN_GUARD, "MADV_GUARD_INSTALL: guard, unguard" },
 	};
 	uint64_t features = uffd_features();
@@ -133,6 +134,9 @@ static void prepare(void)
 	if (look_tolerance)
 		ktap_diag("left out: this kernel's status is off by up to %ld pages: RssAnon, RssShmem, VmSwap",
 			  look_tolerance);
+	mlocked_counts = !others_lock();
+	if (!mlocked_counts)
+		ktap_diag("left out, since other processes lock memory: Mlocked of /proc/meminfo");
 	/* What KSM merges between two steps nobody could foresee. */
 	if (knob_number("/sys/kernel/mm/ksm/run") == 1)
 		(void)knob_set("/sys/kernel/mm/ksm/run", "0");

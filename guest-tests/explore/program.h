@@ -5,6 +5,7 @@
 #ifndef LAB_EXPLORE_PROGRAM_H
 #define LAB_EXPLORE_PROGRAM_H
 
+#include "charged.h"
 #include "mutate.h"
 #include "pairs.h"
 #include "run.h"
@@ -64,6 +65,7 @@ static inline void run_program(struct result *result, const struct program *prog
 	run.model.known = (uint8_t)known;
 	run.moved = moved_by_kernel();
 	run.scanned = scanned_by_kernel();
+	run.mlocked.before = -1;
 	group_begin(can);
 	cover_keep_apart();
 	run.subjects[0] = subject_of(worker_start(can, group_enter));
@@ -87,15 +89,20 @@ static inline void run_program(struct result *result, const struct program *prog
 		}
 	}
 	result->drawn = result->program.count;
-	if (came != RUN_FINDING && came != RUN_PARTLY)
-		(void)run_end(&run);
+	if (came != RUN_FINDING && came != RUN_PARTLY) {
+		if (look_charged(&run, can, &result->finding))
+			result->failed = result->program.count;
+		else
+			(void)run_end(&run);
+	}
 	for (int i = 0; i < PROCESSES; i++) {
 		if (!run.model.procs[i].alive)
 			continue;
 		kill(run.subjects[i].pid, SIGKILL);
 		(void)waitpid(run.subjects[i].pid, NULL, 0);
 	}
-	if (!result->failed && group_end(can, &result->finding))
+	if (!result->failed &&
+	    (group_end(can, &result->finding) || mlocked_end(&run.mlocked, &result->finding)))
 		result->failed = result->program.count;
 	result->ended = 1;
 }

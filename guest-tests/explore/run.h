@@ -12,6 +12,7 @@
 #include "draw.h"
 #include "group.h"
 #include "counters.h"
+#include "mlocked.h"
 #include "rules.h"
 #include "rules_fail.h"
 
@@ -45,6 +46,7 @@ struct run {
 	struct sight sights[PROCESSES];
 	struct result *result;
 	int looks; /* how often look_all() looks before it believes */
+	struct mlocked mlocked;
 };
 
 struct frame_seen {
@@ -100,12 +102,6 @@ static inline int look_frames(struct run *run, struct finding *finding)
 	return 0;
 }
 
-/* What the kernel counts of pages that get another frame by themselves: migration, swapping. */
-static inline long moved_by_kernel(void)
-{
-	return sys_vmstat("pgmigrate_success") + sys_vmstat("pswpin") + sys_vmstat("pswpout");
-}
-
 /*
  * A page keeps its frame through mremap(), mprotect(), UFFDIO_MOVE, and whatever else is no write to a page
  * that is not its writer's alone: as long as the kernel moved no page by itself since the program began.
@@ -149,7 +145,8 @@ static inline int look_all(struct run *run, struct finding *finding)
 			finding->process = i;
 			bad = look_once(&run->model, i, &run->subjects[i], &run->sights[i], finding);
 		}
-		bad = bad || look_frames(run, finding) || look_places(run, finding);
+		bad = bad || look_frames(run, finding) || look_places(run, finding) ||
+		      look_mlocked(&run->mlocked, &run->model, run->sights, run->moved, finding);
 		if (!bad)
 			break;
 	}
@@ -346,6 +343,8 @@ static inline int run_step(struct run *run, const struct step *step)
 	result->program.steps[result->program.count++] = *step;
 	result->failed = result->program.count;
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
+	if (step->op == OP_MLOCK || step->op == OP_MLOCK_ONFAULT)
+		mlocked_begin(&run->mlocked);
 	finding->process = step->proc;
 	note_before(run);
 	cover_clear(step->proc);

@@ -235,5 +235,6 @@ PARTS = _pieces()
 NEEDS: dict[str, tuple[str, ...]] = {
     "copy": ("done",), "zeropage": ("done",), "move": ("done",), "poison": ("done",),
     "continue": ("done",), "file-read": ("value",), "vm-read": ("value",), "frames": ("entry",),
+    "counted": ("frames",),
     "letter": ("frames",), "before": ("letter",), "exact": ("count",), "dirty": ("entry",),
 }  # fmt: skip

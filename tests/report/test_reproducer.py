@@ -113,6 +113,9 @@ FRAMES = [
      (MAP, WRITE, "0 fork to=1", "1 poke at=1 spot=0 byte=5")),
     ("exclusive", "page 1 of process 0 is mapped by process 1 too, and said to be exclusive", None,
      (MAP, WRITE, "0 fork to=1")),
+    ("mlocked", "page 1 of process 0 is locked, and its frame is not counted as that",
+     "page 1 of process 0 was never locked, and its frame is counted as that",
+     (MAP, WRITE, "0 mlock at=1 n=1")),
 ]  # fmt: skip
 
 

@@ -404,6 +404,19 @@ static int byte_in_memory(int proc, int n, int offset)
 	close(fd);
 	return byte;
 }
+//: counted
+static int counted_as_locked(int proc, int n)
+{
+	uint64_t is = entry(proc, n), flags = 0;
+	int fd = open("/proc/kpageflags", O_RDONLY);
+
+	if (!(is >> 63))
+		unsure("the page is not in memory");
+	if (fd < 0 || pread(fd, &flags, 8, (off_t)(FRAME(is) * 8)) != 8)
+		unsure("kpageflags cannot be read");
+	close(fd);
+	return flags >> 33 & 1;
+}
 //: dirty
 static void know_dirty(void)
 {
