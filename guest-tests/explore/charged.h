@@ -40,17 +40,6 @@ static inline void charged_unique(struct charged *charged)
 	charged->count = count;
 }
 
-/* Whether a frame is charged to the group with that inode. */
-static inline int frame_is_charged(uint64_t frame, uint64_t group)
-{
-	static int fd = -1;
-	uint64_t is = 0;
-
-	if (fd < 0)
-		fd = open("/proc/kpagecgroup", O_RDONLY | O_CLOEXEC);
-	return pread(fd, &is, sizeof(is), (off_t)(frame * sizeof(is))) == (ssize_t)sizeof(is) && is == group;
-}
-
 /* The anonymous pages of a range of a process that are charged to the group. */
 static inline void charged_range(struct charged *charged, int pagemap, uintptr_t start, uintptr_t end, uint64_t group)
 {

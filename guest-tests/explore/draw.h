@@ -205,6 +205,8 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		step->how = proc->pages[step->at].attr.shared ? REG_MINOR : (uint8_t)(1 + roll(dice, 3));
 	else if (step->op == OP_RECLAIM)
 		step->how = !roll(dice, 4);
+	else if (step->op == OP_KSM)
+		step->how = (uint8_t)(roll(dice, 2) ? KSM_PLAIN : roll(dice, 3) ? KSM_ZEROS : KSM_UNMERGE);
 	else if (step->op == OP_UFFD || step->op == OP_OTHER_ADVISE)
 		step->how = (uint8_t)roll(dice, 3);
 	else if (fields & F_HOW)

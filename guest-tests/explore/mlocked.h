@@ -69,6 +69,12 @@ static inline void mlocked_note(struct mlocked *seen, uint64_t frame, int twice)
 	seen->twice[at] |= (uint8_t)twice;
 }
 
+/* The next look promises nothing: a page may have been put in the place of another, and taken away again. */
+static inline void mlocked_unsure(struct mlocked *seen)
+{
+	memset(seen->alive, 0, sizeof(seen->alive));
+}
+
 /* Whether a page that is locked by its only mapping has to have the flag: 1, or 0 where nothing is promised. */
 static inline int mlocked_must(const struct mlocked *seen, int proc, int at, uint64_t frame)
 {

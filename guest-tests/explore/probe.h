@@ -9,6 +9,7 @@
 #include "fault.h"
 #include "group.h"
 #include "knob.h"
+#include "ksm.h"
 #include "mlocked.h"
 #include "uffd.h"
 
@@ -140,6 +141,16 @@ static void prepare(void)
 	/* What KSM merges between two steps nobody could foresee. */
 	if (knob_number("/sys/kernel/mm/ksm/run") == 1)
 		(void)knob_set("/sys/kernel/mm/ksm/run", "0");
+}
+
+/* For what lets KSM's daemon go; the whole case is skipped where it may not. */
+static void prepare_merging(void)
+{
+	const char *why = can & CAN_KSMD ? NULL : ksm_prepare(can);
+
+	if (why)
+		ktap_skip("%s", why);
+	can |= CAN_KSMD;
 }
 
 /* For what has an allocation fail; the whole case is skipped where none can. */

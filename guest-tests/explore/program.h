@@ -6,6 +6,7 @@
 #define LAB_EXPLORE_PROGRAM_H
 
 #include "charged.h"
+#include "ending.h"
 #include "mutate.h"
 #include "pairs.h"
 #include "run.h"
@@ -101,6 +102,7 @@ static inline void run_program(struct result *result, const struct program *prog
 		kill(run.subjects[i].pid, SIGKILL);
 		(void)waitpid(run.subjects[i].pid, NULL, 0);
 	}
+	ksm_forget(&run.model);
 	if (!result->failed &&
 	    (group_end(can, &result->finding) || mlocked_end(&run.mlocked, &result->finding)))
 		result->failed = result->program.count;

@@ -8,6 +8,7 @@
 #include "rules_advice.h"
 #include "rules_fault.h"
 #include "rules_file.h"
+#include "rules_ksm.h"
 #include "rules_map.h"
 #include "rules_other.h"
 #include "rules_pin.h"
@@ -50,6 +51,8 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		*theirs = *mine;
 		theirs->attr.lock = UNLOCKED;
 		theirs->attr.reg = 0;
+		/* What is counted is taken along as it is: ksm_fork(). */
+		child->ksm_lost |= mine->ksm_zero && (mine->attr.dontfork || mine->attr.wipe);
 		if (mine->attr.dontfork) {
 			page_unmap(theirs);
 			continue;
@@ -197,6 +200,9 @@ static inline void model_step(struct model *model, const struct step *step, cons
 		out->skip = !(model->can & CAN_GROUP);
 		may_be(out, 0);
 		reclaim_any(model);
+		break;
+	case OP_KSM:
+		rule_ksm(model, step, out);
 		break;
 	case OP_CLEAR_DIRTY:
 		rule_clear_dirty(model, step, out);

@@ -10,6 +10,7 @@
 
 #include "rules_fault.h"
 #include "rules_file.h"
+#include "rules_ksm.h"
 
 /* MADV_DONTNEED: private memory is gone; a shared object keeps its pages. */
 static inline int advise_dontneed(struct page *page)
@@ -140,6 +141,10 @@ static inline int advise_page(struct model *model, int op, struct page *page)
 	case OP_WILLNEED:
 		/* Reads into the swap cache, not into the page table: swapin_walk_pmd_entry(). */
 		return 0;
+	case OP_UNMERGEABLE:
+		if (page->attr.mergeable)
+			page_unmerge(model, page);
+		return advise_flag(op, &page->attr);
 	default:
 		return advise_flag(op, &page->attr);
 	}

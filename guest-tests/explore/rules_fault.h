@@ -176,6 +176,7 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	if (write && result == FAULT_OK) {
 		page->frame = ++model->frames;
 		page->tied = 1;
+		page->merged = 0;
 	} else if (write || was.may & SWAP) {
 		page->tied = was.own == YES && was.tied;
 	}
@@ -199,6 +200,8 @@ static inline void page_either(struct page *page, const struct page *or)
 	page->wp |= or->wp;
 	page->dirty |= or->dirty;
 	page->lazy |= or->lazy;
+	page->merged |= or->merged;
+	page->ksm_zero |= or->ksm_zero;
 	if (page->frame != or->frame) {
 		page->tied = 0;
 		page->frame = or->frame ? or->frame : page->frame;
@@ -297,6 +300,7 @@ static inline void rule_access(struct model *model, const struct step *step, con
 			return;
 		page->frame = ++model->frames;
 		page->tied = 1;
+		page->merged = 0;
 	}
 }
 

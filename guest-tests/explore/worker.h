@@ -39,7 +39,10 @@ struct reply {
 	uint8_t seen[PAGES]; /* what a scan told of each page */
 };
 
-/* Where the program's own file is mapped: one that is linked statically is the only file there. */
+/*
+ * Where the program's own file is mapped: one that is linked statically is the only file there; what is shared with who
+ * tells the processes is none of theirs.
+ */
 static inline void worker_find_parts(void)
 {
 	static char text[8192];
@@ -53,6 +56,8 @@ static inline void worker_find_parts(void)
 		next = next ? next + 1 : line + strlen(line);
 		start = (char *)strtoul(line, &end, 16);
 		if (!memchr(line, '/', (size_t)(next - line)) || *end != '-')
+			continue;
+		if (!strchr(line, ' ') || strchr(line, ' ')[4] == 's')
 			continue;
 		worker.part[worker.parts].len = (size_t)((char *)strtoul(end + 1, &end, 16) - start);
 		worker.part[worker.parts].start = start;

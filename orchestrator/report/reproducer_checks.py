@@ -363,6 +363,9 @@ RULES: dict[str, _Rule] = {
     ),
     **{rule: _cannot("what the whole machine or a control group counts has no C text yet")
        for rule in ("Mlocked", "memory.stat", "group")},
+    "ksm_zero_pages": _cannot(
+        "which zero pages KSM put there, only who looked after every step can know"
+    ),
     "file": _file,
     "scan": _cannot("what PAGEMAP_SCAN answers has no C text yet"),
     "unreadable": _cannot("the page could not be read at all, and of that there is no expectation"),

@@ -233,6 +233,8 @@ NEWER = [
     ("read", "read 9, expected 3", (MAP, WRITE, "0 reclaim how=some", "0 read at=1 spot=0")),
     ("read", "read 9, expected 3",
      (MAP, WRITE, "0 fork to=1", "0 reclaim how=all", "1 read at=1 spot=0")),
+    ("read", "read 9, expected 3",
+     (MAP, WRITE, "0 fork to=1", "0 ksm-scan how=unmerge", "1 read at=1 spot=0")),
 ]  # fmt: skip
 
 

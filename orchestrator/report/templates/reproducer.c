@@ -523,6 +523,65 @@ static int gone(int proc, int signal)
 		unsure("a process is gone");
 	return ERR(waitpid(pid[proc], NULL, 0));
 }
+//: ksm
+#define KSM "/sys/kernel/mm/ksm/"
+static const char *const ksm[] = { "use_zero_pages", "sleep_millisecs", "pages_to_scan", "smart_scan", "run" };
+static long ksm_was[5];
+static long ksm_get(const char *name)
+{
+	char path[64], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 1)
+		return -1;
+	close(fd);
+	return atol(text);
+}
+static void ksm_put(const char *name, long value)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	fd = open(path, O_WRONLY);
+	if (fd >= 0)
+		dprintf(fd, "%ld", value);
+	close(fd);
+}
+static void ksm_back(void)
+{
+	for (int i = 0; getpid() == pid[MYSELF] && i < 5; i++)
+		if (ksm_was[i] >= 0)
+			ksm_put(ksm[i], ksm_was[i]);
+}
+static void know_ksm(void) /* its daemon stands still but where it is let go */
+{
+	for (int i = 0; i < 5; i++)
+		ksm_was[i] = ksm_get(ksm[i]);
+	if (ksm_was[4] < 0 || access(KSM "run", W_OK))
+		unsure("no KSM, or not root");
+	atexit(ksm_back);
+	ksm_put("run", 0);
+	ksm_put("smart_scan", 0);
+	ksm_put("sleep_millisecs", 0);
+	ksm_put("pages_to_scan", 10000);
+}
+static int ksm_scan(int how) /* 0 it merges, 1 zeros with the zero page too, 2 it takes all of that back */
+{
+	long until = ksm_get("full_scans") + 3;
+
+	ksm_put("use_zero_pages", how == 1);
+	ksm_put("run", how == 2 ? 2 : 1);
+	for (int i = 0; how != 2 && ksm_get("full_scans") < until; i++) {
+		if (i == 50000)
+			unsure("ksmd did not come through");
+		usleep(200);
+	}
+	ksm_put("run", 0);
+	return 0;
+}
 //: group
 #define GROUPS "/sys/fs/cgroup/"
 static char group[64]; /* of the processes: memory.reclaim is told to it */
