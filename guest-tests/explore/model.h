@@ -100,6 +100,8 @@ enum {
 	CAN_REMAP_MANY = 256,
 	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
 	CAN_GUARD = 131072,
+	/* Folios of several pages may be switched on for a program. */
+	CAN_LARGE = 1048576,
 };
 
 #define OBJECTS 64
@@ -110,6 +112,7 @@ struct model {
 	/* Steps that would meet a defect of the kernel which docs/findings.md has are not carried out. */
 	uint8_t known;
 	uint8_t ksm; /* KSM's daemon was let go */
+	uint8_t large; /* folios of several pages were switched on */
 	uint8_t ksm_zeros; /* KSM may have put the zero page somewhere */
 	uint32_t frames; /* numbers given so far */
 	struct process procs[PROCESSES];
@@ -164,6 +167,14 @@ static inline struct bytes bytes_of(uint8_t fill)
 
 	memset(&bytes, fill, sizeof(bytes));
 	return bytes;
+}
+
+/* Whether a page of its own may hold zeros. */
+static inline int may_be_zeros(const struct page *page)
+{
+	const struct bytes zeros = bytes_of(0);
+
+	return bytes_same(&page->bytes, &zeros) || (page->has_other && bytes_same(&page->other, &zeros));
 }
 
 /* Whether it is of a mapping that has an object behind it. */

@@ -162,4 +162,34 @@ static void prepare_faults(void)
 		ktap_skip("%s", why);
 }
 
+/* For what has large folios; the whole case is skipped where there are none. */
+static void prepare_folios(void)
+{
+	const char *why = can & CAN_LARGE ? NULL : folios_prepare();
+
+	if (why)
+		ktap_skip("%s", why);
+	can |= CAN_LARGE;
+}
+
+/* What a step needs beside what there is, once. */
+static void prepare_step(const struct step *step)
+{
+	if (step->fail)
+		prepare_faults();
+	if (step->op == OP_KSM)
+		prepare_merging();
+	if (step->op == OP_FOLIOS)
+		prepare_folios();
+}
+
+/* And a swarm. */
+static void prepare_swarm(const struct swarm *swarm)
+{
+	if (swarm->weight[OP_KSM])
+		prepare_merging();
+	if (swarm->weight[OP_FOLIOS])
+		prepare_folios();
+}
+
 #endif

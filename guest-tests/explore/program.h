@@ -56,8 +56,9 @@ static inline void run_program(struct result *result, const struct program *prog
 			       int count, unsigned int can, int known, enum mode mode)
 {
 	static struct run run;
+	struct reply ready;
 	struct step step;
-	int came = RUN_DONE;
+	int came;
 
 	memset(result, 0, sizeof(*result));
 	run.result = result;
@@ -70,6 +71,8 @@ static inline void run_program(struct result *result, const struct program *prog
 	group_begin(can);
 	cover_keep_apart();
 	run.subjects[0] = subject_of(worker_start(can, group_enter));
+	came = run_hear(worker.ends[0][0], run.subjects[0].pid, &ready, &result->finding) ? RUN_FINDING : RUN_DONE;
+	result->failed = came == RUN_FINDING;
 	for (int i = 0; came != RUN_FINDING && came != RUN_PARTLY && i < (program ? program->count : count); i++) {
 		if (program && program->steps[i].op != OP_DRAWN) {
 			const struct step *now = &program->steps[i];

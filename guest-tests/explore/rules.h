@@ -9,6 +9,7 @@
 #include "rules_fault.h"
 #include "rules_file.h"
 #include "rules_ksm.h"
+#include "rules_large.h"
 #include "rules_map.h"
 #include "rules_other.h"
 #include "rules_pin.h"
@@ -132,6 +133,8 @@ static inline void model_step(struct model *model, const struct step *step, cons
 		out->skip = 1;
 		return;
 	}
+	if (step_splits(step))
+		folios_split(model);
 	switch (step->op) {
 	case OP_MMAP:
 	case OP_MAP_FILE:
@@ -203,6 +206,10 @@ static inline void model_step(struct model *model, const struct step *step, cons
 		break;
 	case OP_KSM:
 		rule_ksm(model, step, out);
+		break;
+	case OP_FOLIOS:
+	case OP_SPLIT:
+		rule_large(model, step, out);
 		break;
 	case OP_CLEAR_DIRTY:
 		rule_clear_dirty(model, step, out);

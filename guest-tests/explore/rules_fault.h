@@ -10,7 +10,7 @@
 #ifndef LAB_EXPLORE_RULES_FAULT_H
 #define LAB_EXPLORE_RULES_FAULT_H
 
-#include "model.h"
+#include "rules_large.h"
 
 /* How a fault may end: a set. */
 enum { FAULT_OK = 1, FAULT_BUS = 2, FAULT_SEGV = 4, FAULT_POISON = 8 };
@@ -170,6 +170,7 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	for (int state = 1; state < 1 << STATES; state <<= 1)
 		if (was.may & state)
 			result |= fault_from(state, &was, page, write, proc->async);
+	fault_large(model, proc, at, was.may, write);
 	/* What is pinned is written to where it is. */
 	if (write && page->pinned && page->may == ANON)
 		return result;

@@ -46,13 +46,6 @@ static inline int may_be_alike(const struct page *a, const struct page *b)
 	       (a->has_other && b->has_other && bytes_same(&a->other, &b->other));
 }
 
-static inline int may_be_zeros(const struct page *page)
-{
-	const struct bytes zeros = bytes_of(0);
-
-	return bytes_same(&page->bytes, &zeros) || (page->has_other && bytes_same(&page->other, &zeros));
-}
-
 /*
  * What a page that may have been replaced may have lost: replace_page() makes a new entry that has neither bit, and clears
  * PageAnonExclusive() before.

@@ -231,6 +231,9 @@ static inline void move_page_may(struct model *model, struct page *from, struct 
 		may_stop(out, i, ENOENT);
 	if (may(from, MARKERS))
 		may_stop(out, i, EFAULT);
+	/* "For large folios, return -EBUSY immediately", and what cannot be split now. */
+	if (model->large && may(from, ANON | SWAP))
+		may_stop(out, i, EBUSY);
 	/* Not what is shared, and not what is pinned: move_present_pte(). */
 	if (may(from, ANON | SWAP) && (from->own & NO || from->pinned))
 		may_stop(out, i, EBUSY);

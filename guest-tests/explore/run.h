@@ -12,6 +12,7 @@
 #include "draw.h"
 #include "group.h"
 #include "counters.h"
+#include "folios.h"
 #include "ksm.h"
 #include "mlocked.h"
 #include "rules.h"
@@ -136,8 +137,10 @@ static inline int look_all(struct run *run, struct finding *finding)
 		if (attempt)
 			usleep(20000);
 		run->model = before;
-		if (attempt && scanned_by_kernel() != run->scanned)
+		if (attempt && scanned_by_kernel() != run->scanned) {
 			reclaim_any(&run->model);
+			folios_split(&run->model);
+		}
 		bad = 0;
 		for (int i = 0; !bad && i < PROCESSES; i++) {
 			if (!run->model.procs[i].alive)
@@ -147,7 +150,7 @@ static inline int look_all(struct run *run, struct finding *finding)
 			      look_ksm(&run->model, i, &run->sights[i], run->subjects[i].pid, finding);
 		}
 		bad = bad || look_frames(run, finding) || look_places(run, finding) ||
-		      look_mlocked(&run->mlocked, &run->model, run->sights, run->moved, finding);
+		      (!run->model.large && look_mlocked(&run->mlocked, &run->model, run->sights, run->moved, finding));
 		if (!bad)
 			break;
 	}
@@ -281,6 +284,8 @@ static inline int run_tell(struct run *run, const struct step *step, int others,
 	}
 	if (step->op == OP_KSM)
 		return ksm_scan(step->how, finding);
+	if (step->op == OP_FOLIOS || step->op == OP_SPLIT)
+		return folios_do(step, subject->pid);
 	if (step->op == OP_KILL)
 		kill(subject->pid, SIGKILL);
 	else if (write(end, &order, sizeof(order)) != (ssize_t)sizeof(order))

@@ -152,8 +152,7 @@ static void explore(const struct swarm *swarm)
 	long carried = 0, refused = 0, of_kept = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
 
 	prepare();
-	if (swarm->weight[OP_KSM])
-		prepare_merging();
+	prepare_swarm(swarm);
 	if (mode == MODE_FAILING)
 		prepare_faults();
 	prepare_guide();
@@ -213,6 +212,7 @@ SWARM(holders, 4)
 SWARM(files, 5)
 SWARM(everything, 6)
 SWARM(merging, 7)
+SWARM(folios, 8)
 
 static FILE *open_program(const char *name)
 {
@@ -228,12 +228,8 @@ static const struct result *carry_out(struct trial *trial)
 	const struct result *result;
 
 	prepare();
-	for (int i = 0; i < trial->program->count; i++) {
-		if (trial->program->steps[i].fail)
-			prepare_faults();
-		if (trial->program->steps[i].op == OP_KSM)
-			prepare_merging();
-	}
+	for (int i = 0; i < trial->program->count; i++)
+		prepare_step(&trial->program->steps[i]);
 	trial->can = can;
 	result = trial_run(trial);
 	if (!result->failed)
@@ -308,7 +304,7 @@ static void mremap_beside_registered(void)
 
 static void model_alone(void)
 {
-	static const unsigned int kernels[] = { CAN_ALL, (CAN_ALL & ~CAN_SWAP) | CAN_GUARD | CAN_REMAP_MANY,
+	static const unsigned int kernels[] = { CAN_ALL | CAN_LARGE, (CAN_ALL & ~CAN_SWAP) | CAN_GUARD | CAN_REMAP_MANY,
 						CAN_UFFD };
 
 	/* Of the model's two halves each kernel shows one. */
@@ -349,6 +345,7 @@ static const struct ktap_case swarm_cases[] = {
 	{ "files", files },
 	{ "everything", everything },
 	{ "merging", merging },
+	{ "folios", folios },
 	{ "mremap-beside-registered", mremap_beside_registered },
 };
 

@@ -86,6 +86,8 @@ enum op {
 	OP_CLEAR_DIRTY,
 	OP_RECLAIM, /* memory.reclaim of the program's control group */
 	OP_KSM, /* KSM's daemon goes through everything, and stands still again */
+	OP_FOLIOS, /* folios of several pages are switched on */
+	OP_SPLIT, /* and split: split_huge_pages of debugfs */
 	OPS
 };
 
@@ -219,6 +221,8 @@ static const struct step_form forms[OPS] = {
 	[OP_CLOSE] = { "close", 0, NULL },
 	[OP_RECLAIM] = { "reclaim", F_HOW, reclaim_words },
 	[OP_KSM] = { "ksm-scan", F_HOW, ksm_words },
+	[OP_FOLIOS] = { "folios", 0, NULL },
+	[OP_SPLIT] = { "split", F_RANGE, NULL },
 	[OP_CLEAR_DIRTY] = { "clear-soft-dirty", 0, NULL },
 };
 

@@ -63,8 +63,14 @@ static const struct swarm swarms[] = {
 		       [OP_POPULATE_WRITE] = 3, [OP_MAP_FILE] = 2, [OP_OTHER_READ] = 1, [OP_OTHER_WRITE] = 1, [OP_PIN] = 1,
 		       [OP_UNPIN] = 1, [OP_UFFD] = 3, [OP_REGISTER] = 4, [OP_MOVE] = 6, [OP_PROTECT] = 2, [OP_COPY] = 2,
 		       [OP_ZEROPAGE] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
+	{ "folios", { ALWAYS, MAPPINGS, [OP_FOLIOS] = 1, [OP_SPLIT] = 4, [OP_HUGEPAGE] = 2, [OP_NOHUGEPAGE] = 1, [OP_FORK] = 3,
+		      [OP_EXIT] = 1, [OP_WIPEONFORK] = 1, [OP_DONTNEED] = 5, [OP_FREE] = 4, [OP_COLD] = 2, [OP_PAGEOUT] = 5,
+		      [OP_WILLNEED] = 1, [OP_POPULATE_READ] = 1, [OP_POPULATE_WRITE] = 3, [OP_GUARD] = 1, [OP_OTHER_READ] = 2,
+		      [OP_OTHER_WRITE] = 2, [OP_OTHER_ADVISE] = 1, [OP_VFORK] = 1, [OP_UFFD] = 3, [OP_REGISTER] = 4,
+		      [OP_UNREGISTER] = 2, [OP_COPY] = 2, [OP_PROTECT] = 3, [OP_UNPROTECT] = 1, [OP_MOVE] = 8, [OP_SCAN] = 1,
+		      [OP_RECLAIM] = 3, [OP_CLEAR_DIRTY] = 2 }, 0 },
 };
 #define SWARMS ((int)(sizeof(swarms) / sizeof(swarms[0])))
-#define SWARMS_STEADY 1 /* of those, the last ones: in no other mode */
+#define SWARMS_STEADY 2 /* of those, the last ones: in no other mode */
 
 #endif

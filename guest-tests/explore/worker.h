@@ -233,10 +233,11 @@ static void worker_loop(int self)
 	_exit(0);
 }
 
-/* The first process of a program; the teller's side. */
+/* The first process of a program, which says a first reply when it has settled; the teller's side. */
 static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 {
 	static const char zeros[65536];
+	struct reply ready = { .child = 0 };
 	struct sigaction trap = { .sa_handler = worker_trapped };
 	size_t room = (PAGES + ACTORS - 1) * mem_page();
 	pid_t pid;
@@ -275,6 +276,8 @@ static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 	memset(worker.source, 1, room);
 	worker_find_parts();
 	worker_settle();
+	if (write(worker.ends[0][1], &ready, sizeof(ready)) != (ssize_t)sizeof(ready))
+		_exit(1);
 	worker_loop(0);
 }
 

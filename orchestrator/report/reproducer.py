@@ -49,6 +49,8 @@ _MORE_INCLUDES = {
     "pipe": ("fcntl.h",),
     "vmsplice": ("sys/uio.h",),
     "ksm": ("fcntl.h",),
+    "folios": ("fcntl.h",),
+    "split": ("fcntl.h",),
     "group": ("fcntl.h", "sys/stat.h"),
     "processes": ("sched.h", "sys/prctl.h", "sys/socket.h", "sys/syscall.h", "sys/wait.h"),
 }

@@ -175,17 +175,26 @@ STEPS: dict[str, StepText] = {
     "ksm-scan": StepText(
         "ksm_scan({how})", ("ksm",), {"how": {"plain": "0", "zeros": "1", "unmerge": "2"}},
     ),
+    "folios": StepText("folios()", ("folios",)),
+    "split": StepText("split({process}, {at}, {n})", ("split",)),
     "fork": StepText("born({to})", ("processes", "fork")),
     "exit": StepText("gone({process}, 0)", ("processes", "gone")),
     "kill": StepText("gone({process}, SIGKILL)", ("processes", "gone")),
 }  # fmt: skip
 #: Steps that are done from outside of their process.
-FROM_OUTSIDE = frozenset({"clear-soft-dirty", "exit", "kill", "ksm-scan", "reclaim"})
+FROM_OUTSIDE = frozenset(
+    {"clear-soft-dirty", "exit", "folios", "kill", "ksm-scan", "reclaim", "split"}
+)
 #: Steps of which the kernel is free to do more or less: what they came to has to be looked at.
 FREE = frozenset({"pageout", "cold", "free", "willneed", "collapse", "mergeable", "hugepage",
-                  "process-madvise", "reclaim", "ksm-scan"})  # fmt: skip
+                  "process-madvise", "reclaim", "ksm-scan", "folios"})  # fmt: skip
 #: What is called before any step where the file has such a part.
-FIRST = {"files": "make_files();", "group": "make_group();", "ksm": "know_ksm();"}
+FIRST = {
+    "files": "make_files();",
+    "group": "make_group();",
+    "ksm": "know_ksm();",
+    "folios": "know_folios();",
+}
 #: What a process that is born lets go of where the file has such a part.
 LETS_GO = {
     "uffd": "if (uffd >= 0)\n\t\tclose(uffd);\n\tuffd = -1;",

@@ -235,6 +235,10 @@ NEWER = [
      (MAP, WRITE, "0 fork to=1", "0 reclaim how=all", "1 read at=1 spot=0")),
     ("read", "read 9, expected 3",
      (MAP, WRITE, "0 fork to=1", "0 ksm-scan how=unmerge", "1 read at=1 spot=0")),
+    ("read", "read 9, expected 3",
+     ("0 folios", MAP, "0 hugepage at=0 n=8", WRITE, "0 read at=1 spot=0")),
+    ("read", "read 9, expected 3",
+     ("0 folios", MAP, WRITE, "0 split at=0 n=8", "0 read at=1 spot=0")),
 ]  # fmt: skip
 
 
@@ -244,6 +248,7 @@ def test_what_this_kernel_lacks_is_said(
 ) -> None:
     status, said = run(find(rule, right, *program), tmp_path)
     lacks = "step 2 came to: Invalid argument" in said or "no control group" in said
+    lacks |= "no folios between" in said or "debugfs is not mounted" in said
     assert status == RIGHT or (status == CANNOT and lacks), said
 
 

@@ -582,6 +582,63 @@ static int ksm_scan(int how) /* 0 it merges, 1 zeros with the zero page too, 2 i
 	ksm_put("run", 0);
 	return 0;
 }
+//: folios
+static char folios_were[5][16];
+static int folio_file(int of, int flags) /* 2 to 32 pages */
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/transparent_hugepage/hugepages-%zukB/enabled",
+		 (2 << of) * page / 1024);
+	return open(path, flags);
+}
+static void folio_put(int of, const char *word)
+{
+	int fd = folio_file(of, O_WRONLY);
+
+	if (fd >= 0)
+		dprintf(fd, "%s", word);
+	close(fd);
+}
+static void folios_back(void)
+{
+	for (int i = 0; getpid() == pid[MYSELF] && i < 5; i++)
+		if (*folios_were[i])
+			folio_put(i, folios_were[i]);
+}
+static void know_folios(void)
+{
+	int some = 0;
+
+	for (int i = 0; i < 5; i++) {
+		char text[64] = "";
+		int fd = folio_file(i, O_RDONLY);
+
+		if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strchr(text, '['))
+			some += sscanf(strchr(text, '[') + 1, "%15[a-z]", folios_were[i]);
+		close(fd);
+	}
+	if (!some)
+		unsure("this kernel has no folios between a page and a huge page");
+	atexit(folios_back);
+}
+static int folios(void) /* where MADV_HUGEPAGE asks for them */
+{
+	for (int i = 0; i < 5; i++)
+		folio_put(i, "madvise");
+	return 0;
+}
+//: split
+static int split(int proc, int n, int pages)
+{
+	int fd = open("/sys/kernel/debug/split_huge_pages", O_WRONLY);
+
+	if (fd < 0)
+		unsure("no split_huge_pages: debugfs is not mounted");
+	dprintf(fd, "%d,%p,%p", (int)pid[proc], (void *)at(n), (void *)at(n + pages));
+	close(fd);
+	return 0;
+}
 //: group
 #define GROUPS "/sys/fs/cgroup/"
 static char group[64]; /* of the processes: memory.reclaim is told to it */
