@@ -170,6 +170,9 @@ static inline void rule_advise(struct model *model, const struct step *step, str
 	/* Of files some kernels allow it and some do not (v6.15). */
 	if (step->op == OP_GUARD || step->op == OP_UNGUARD)
 		out->skip = !(model->can & CAN_GUARD) || any_backed(proc, step->at, step->n);
+	/* What is merged into a page of KSM that was lazily freed is dropped with it (docs/findings.md). */
+	for (int i = step->at; model->known && step->op == OP_FREE && i < step->at + step->n; i++)
+		out->skip |= proc->pages[i].merged && may(&proc->pages[i], ANON);
 	if (out->skip)
 		return;
 	for (int i = step->at; !err && i < step->at + step->n; i++) {
