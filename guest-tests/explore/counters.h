@@ -25,6 +25,12 @@ static inline long scanned_by_kernel(void)
 	return sys_vmstat("pgscan_kswapd") + sys_vmstat("pgscan_direct") + sys_vmstat("pgscan_proactive");
 }
 
+/* What the kernel counts of pages that get another frame by themselves: migration, swapping. */
+static inline long moved_by_kernel(void)
+{
+	return sys_vmstat("pgmigrate_success") + sys_vmstat("pswpin") + sys_vmstat("pswpout");
+}
+
 static inline struct subject subject_of(pid_t pid)
 {
 	return (struct subject){ .pid = pid, .own_anon = -1, .own_swap = -1, .own_shmem = -1, .own_file = -1,

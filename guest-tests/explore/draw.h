@@ -205,10 +205,28 @@ static inline void draw_fields(struct dice *dice, const struct process *proc, st
 		step->how = proc->pages[step->at].attr.shared ? REG_MINOR : (uint8_t)(1 + roll(dice, 3));
 	else if (step->op == OP_RECLAIM)
 		step->how = !roll(dice, 4);
+	else if (step->op == OP_KSM)
+		step->how = (uint8_t)(roll(dice, 2) ? KSM_PLAIN : roll(dice, 3) ? KSM_ZEROS : KSM_UNMERGE);
 	else if (step->op == OP_UFFD || step->op == OP_OTHER_ADVISE)
 		step->how = (uint8_t)roll(dice, 3);
 	else if (fields & F_HOW)
 		step->how = (uint8_t)roll(dice, 2);
+}
+
+/* Large folios come where they were asked for before anything is there: so all of a mapping, before the first write to it. */
+static inline void draw_huge_first(struct dice *dice, const struct process *proc, struct step *step)
+{
+	const struct page *page = &proc->pages[step->at];
+	int writes = step->op == OP_WRITE || step->op == OP_POKE || step->op == OP_POPULATE_WRITE;
+
+	if (!writes || !page->attr.mapped || is_backed(page) || page->attr.huge || !roll(dice, 4))
+		return;
+	step->op = OP_HUGEPAGE;
+	step->n = 1;
+	for (; step->at > 0 && proc->pages[step->at].joined; step->at--)
+		step->n++;
+	while (step->at + step->n < PAGES && proc->pages[step->at + step->n].joined)
+		step->n++;
 }
 
 /* The next step; whether it can be carried out the model says. */
@@ -229,8 +247,11 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 	ticket = roll(dice, sum);
 	while (ticket >= drawing->weight[step.op])
 		ticket -= drawing->weight[step.op++];
+	/* What is about large folios begins with them. */
+	if (drawing->weight[OP_FOLIOS] && !model->large)
+		step.op = OP_FOLIOS;
 	/* Where there is little room left, most of what is there shall stay. */
-	if (step_is_mmap(&step) && pages_mapped(proc) > PAGES / 2 && roll(dice, 2))
+	if (step_is_mmap(&step) && pages_mapped(proc) > PAGES / 2 && roll(dice, drawing->weight[OP_FOLIOS] ? 8 : 2))
 		step.op = OP_WRITE;
 	minor = step.op == OP_CONTINUE;
 	/* What needs a registration begins with one, and with something to register. */
@@ -238,12 +259,12 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 		step.op = !proc->uffd ? OP_UFFD :
 			  registered(proc, minor ? REG_MINOR : 7) ? step.op :
 			  minor && !any_shared(proc) ? OP_MAP_FILE : OP_REGISTER;
-	if (!any_mapped(proc, 0, PAGES) && step.op != OP_MAP_FILE)
+	if (!any_mapped(proc, 0, PAGES) && step.op != OP_MAP_FILE && step.op != OP_FOLIOS)
 		step.op = OP_MMAP;
 	if (step.op == OP_PUNCH) {
 		step.n = (uint8_t)(1 + roll(dice, 5));
 	} else if (step_is_mmap(&step)) {
-		step.n = (uint8_t)(1 + roll(dice, 10));
+		step.n = (uint8_t)(drawing->weight[OP_FOLIOS] ? 4 + roll(dice, PAGES - 3) : 1 + roll(dice, 10));
 		step.at = (uint8_t)draw_place(dice, proc, step.n);
 	} else if (forms[step.op].fields & F_N) {
 		draw_range(dice, proc, &step);
@@ -257,6 +278,8 @@ static inline struct step draw_step(struct drawing *drawing, const struct model 
 	} else if (forms[step.op].fields & F_AT) {
 		step.at = (uint8_t)draw_page(dice, proc);
 	}
+	if (drawing->weight[OP_FOLIOS])
+		draw_huge_first(dice, proc, &step);
 	draw_fields(dice, proc, &step);
 	if (minor && step.op == OP_MAP_FILE) {
 		step.how = 1; /* shared */

@@ -28,7 +28,7 @@ static inline int dry_readable(const struct step *step)
 static inline int dry_mutated(struct program *out, uint64_t seed, int most, unsigned int can)
 {
 	static struct model model;
-	struct drawing drawing = draw_begin(&swarms[seed % SWARMS], seed);
+	struct drawing drawing = draw_begin(&swarms[seed % (SWARMS - SWARMS_STEADY)], seed);
 	struct dice dice = dice_of(seed);
 	const struct program made = mutate(&dice, guide_pick(&dice), guide_pick(&dice), most);
 	const char *why = "";

@@ -50,6 +50,17 @@ static inline void group_reclaim(int all)
 	(void)cgroup_write(group_name, "memory.reclaim", all ? "64M" : "128K");
 }
 
+/* Whether a frame is charged to the group with that inode. */
+static inline int frame_is_charged(uint64_t frame, uint64_t group)
+{
+	static int fd = -1;
+	uint64_t is = 0;
+
+	if (fd < 0)
+		fd = open("/proc/kpagecgroup", O_RDONLY | O_CLOEXEC);
+	return pread(fd, &is, sizeof(is), (off_t)(frame * sizeof(is))) == (ssize_t)sizeof(is) && is == group;
+}
+
 /*
  * All processes are gone: what was mapped is no longer, and the memfds are emptied here.  Pages that wait for
  * their lists go when somebody asks (drop_caches does), and the CPUs' counts are gathered: up to 10 s.  Page tables are

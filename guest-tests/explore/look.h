@@ -117,6 +117,8 @@ static inline int look_entry(struct page *page, const struct sight *sight, int a
 	if (!page->attr.mapped || page->attr.shared)
 		return 0;
 	page->may = (uint8_t)state;
+	if (state != ZERO)
+		page->ksm_zero = 0;
 	if (state == NONE) {
 		page_empty(page);
 	} else {

@@ -55,6 +55,8 @@ struct page {
 	uint8_t lazy; /* MADV_FREE: its bytes may turn to zero at any time until it is written to */
 	uint8_t pinned; /* its frame is held by an io_uring: of which process, from 1 */
 	uint8_t tied; /* surely in the same frame as whatever has the same number */
+	uint8_t merged; /* it may be a page of KSM */
+	uint8_t ksm_zero; /* where it is the zero page: KSM put it there */
 	uint8_t joined; /* the mapping goes on from the page before; the look says so */
 	uint32_t frame; /* pages of different numbers are never in one frame */
 	struct bytes bytes, other; /* other is what it may hold instead, where has_other */
@@ -71,6 +73,7 @@ struct object {
 struct process {
 	uint8_t alive, uffd, markers; /* whether it has a userfaultfd, one with UFFD_FEATURE_WP_UNPOPULATED */
 	uint8_t pins, spliced; /* whether it has an io_uring with buffers; pages in its pipe */
+	uint8_t ksm_lost; /* what is counted of KSM's zero pages may be of some that it has not */
 	uint8_t async; /* the same, UFFD_FEATURE_WP_ASYNC */
 	struct page pages[PAGES];
 };
@@ -91,11 +94,14 @@ enum {
 	CAN_PIN = 8192,
 	CAN_MINOR = 32768, /* userfaultfd's minor faults of shared memory */
 	CAN_GROUP = 262144, /* a control group with memory.reclaim */
-	CAN_ALL = 255 | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP | CAN_MINOR,
+	CAN_KSMD = 524288, /* KSM's daemon may be let go: nobody else has anything that may be merged */
+	CAN_ALL = 255 | CAN_KSMD | CAN_SCAN | CAN_ASYNC | CAN_POISON | CAN_PIN | CAN_GROUP | CAN_MINOR,
 	/* mremap() moves several mappings at once (since v6.17), and checks before it unmaps. */
 	CAN_REMAP_MANY = 256,
 	/* MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (since v6.13). */
 	CAN_GUARD = 131072,
+	/* Folios of several pages may be switched on for a program. */
+	CAN_LARGE = 1048576,
 };
 
 #define OBJECTS 64
@@ -105,6 +111,9 @@ struct model {
 	unsigned int can;
 	/* Steps that would meet a defect of the kernel which docs/findings.md has are not carried out. */
 	uint8_t known;
+	uint8_t ksm; /* KSM's daemon was let go */
+	uint8_t large; /* folios of several pages were switched on */
+	uint8_t ksm_zeros; /* KSM may have put the zero page somewhere */
 	uint32_t frames; /* numbers given so far */
 	struct process procs[PROCESSES];
 	struct object objects[OBJECTS];
@@ -160,6 +169,14 @@ static inline struct bytes bytes_of(uint8_t fill)
 	return bytes;
 }
 
+/* Whether a page of its own may hold zeros. */
+static inline int may_be_zeros(const struct page *page)
+{
+	const struct bytes zeros = bytes_of(0);
+
+	return bytes_same(&page->bytes, &zeros) || (page->has_other && bytes_same(&page->other, &zeros));
+}
+
 /* Whether it is of a mapping that has an object behind it. */
 static inline int is_backed(const struct page *page)
 {
@@ -202,6 +219,7 @@ static inline void page_empty(struct page *page)
 	page->pinned = 0;
 	page->tied = 0;
 	page->frame = 0;
+	page->merged = page->ksm_zero = 0;
 	page->bytes = bytes_of(0);
 	page->has_other = 0;
 }
@@ -219,6 +237,7 @@ static inline void page_fresh(struct model *model, struct page *page)
 	page->own = YES;
 	page->frame = ++model->frames;
 	page->tied = 1;
+	page->merged = page->ksm_zero = 0;
 }
 
 /*

@@ -9,6 +9,8 @@
 #include "fault.h"
 #include "group.h"
 #include "knob.h"
+#include "ksm.h"
+#include "mlocked.h"
 #include "uffd.h"
 
 /* A set of CAN_*, once prepare() was called. */
@@ -63,7 +65,7 @@ static unsigned int probe(void)
 		{ CAN_POISON, "UFFDIO_POISON: poison" },
 		{ CAN_MINOR, "UFFD_FEATURE_MINOR_SHMEM: register how=minor, continue" },
 		{ CAN_PIN, "io_uring: pin, unpin" },
-		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim" },
+		{ CAN_GROUP, "cgroup2 with memory.reclaim: reclaim, memory.stat" },
 		{ CAN_GUARD, "MADV_GUARD_INSTALL: guard, unguard" },
 	};
 	uint64_t features = uffd_features();
@@ -133,9 +135,22 @@ static void prepare(void)
 	if (look_tolerance)
 		ktap_diag("left out: this kernel's status is off by up to %ld pages: RssAnon, RssShmem, VmSwap",
 			  look_tolerance);
+	mlocked_counts = !others_lock();
+	if (!mlocked_counts)
+		ktap_diag("left out, since other processes lock memory: Mlocked of /proc/meminfo");
 	/* What KSM merges between two steps nobody could foresee. */
 	if (knob_number("/sys/kernel/mm/ksm/run") == 1)
 		(void)knob_set("/sys/kernel/mm/ksm/run", "0");
+}
+
+/* For what lets KSM's daemon go; the whole case is skipped where it may not. */
+static void prepare_merging(void)
+{
+	const char *why = can & CAN_KSMD ? NULL : ksm_prepare(can);
+
+	if (why)
+		ktap_skip("%s", why);
+	can |= CAN_KSMD;
 }
 
 /* For what has an allocation fail; the whole case is skipped where none can. */
@@ -145,6 +160,36 @@ static void prepare_faults(void)
 
 	if (why)
 		ktap_skip("%s", why);
+}
+
+/* For what has large folios; the whole case is skipped where there are none. */
+static void prepare_folios(void)
+{
+	const char *why = can & CAN_LARGE ? NULL : folios_prepare();
+
+	if (why)
+		ktap_skip("%s", why);
+	can |= CAN_LARGE;
+}
+
+/* What a step needs beside what there is, once. */
+static void prepare_step(const struct step *step)
+{
+	if (step->fail)
+		prepare_faults();
+	if (step->op == OP_KSM)
+		prepare_merging();
+	if (step->op == OP_FOLIOS)
+		prepare_folios();
+}
+
+/* And a swarm. */
+static void prepare_swarm(const struct swarm *swarm)
+{
+	if (swarm->weight[OP_KSM])
+		prepare_merging();
+	if (swarm->weight[OP_FOLIOS])
+		prepare_folios();
 }
 
 #endif

@@ -5,6 +5,8 @@
 #ifndef LAB_EXPLORE_PROGRAM_H
 #define LAB_EXPLORE_PROGRAM_H
 
+#include "charged.h"
+#include "ending.h"
 #include "mutate.h"
 #include "pairs.h"
 #include "run.h"
@@ -54,8 +56,9 @@ static inline void run_program(struct result *result, const struct program *prog
 			       int count, unsigned int can, int known, enum mode mode)
 {
 	static struct run run;
+	struct reply ready;
 	struct step step;
-	int came = RUN_DONE;
+	int came;
 
 	memset(result, 0, sizeof(*result));
 	run.result = result;
@@ -64,9 +67,12 @@ static inline void run_program(struct result *result, const struct program *prog
 	run.model.known = (uint8_t)known;
 	run.moved = moved_by_kernel();
 	run.scanned = scanned_by_kernel();
+	run.mlocked.before = -1;
 	group_begin(can);
 	cover_keep_apart();
 	run.subjects[0] = subject_of(worker_start(can, group_enter));
+	came = run_hear(worker.ends[0][0], run.subjects[0].pid, &ready, &result->finding) ? RUN_FINDING : RUN_DONE;
+	result->failed = came == RUN_FINDING;
 	for (int i = 0; came != RUN_FINDING && came != RUN_PARTLY && i < (program ? program->count : count); i++) {
 		if (program && program->steps[i].op != OP_DRAWN) {
 			const struct step *now = &program->steps[i];
@@ -87,15 +93,21 @@ static inline void run_program(struct result *result, const struct program *prog
 		}
 	}
 	result->drawn = result->program.count;
-	if (came != RUN_FINDING && came != RUN_PARTLY)
-		(void)run_end(&run);
+	if (came != RUN_FINDING && came != RUN_PARTLY) {
+		if (look_charged(&run, can, &result->finding))
+			result->failed = result->program.count;
+		else
+			(void)run_end(&run);
+	}
 	for (int i = 0; i < PROCESSES; i++) {
 		if (!run.model.procs[i].alive)
 			continue;
 		kill(run.subjects[i].pid, SIGKILL);
 		(void)waitpid(run.subjects[i].pid, NULL, 0);
 	}
-	if (!result->failed && group_end(can, &result->finding))
+	ksm_forget(&run.model);
+	if (!result->failed &&
+	    (group_end(can, &result->finding) || mlocked_end(&run.mlocked, &result->finding)))
 		result->failed = result->program.count;
 	result->ended = 1;
 }

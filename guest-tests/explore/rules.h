@@ -8,6 +8,8 @@
 #include "rules_advice.h"
 #include "rules_fault.h"
 #include "rules_file.h"
+#include "rules_ksm.h"
+#include "rules_large.h"
 #include "rules_map.h"
 #include "rules_other.h"
 #include "rules_pin.h"
@@ -50,6 +52,8 @@ static inline void rule_fork(struct model *model, const struct step *step, struc
 		*theirs = *mine;
 		theirs->attr.lock = UNLOCKED;
 		theirs->attr.reg = 0;
+		/* What is counted is taken along as it is: ksm_fork(). */
+		child->ksm_lost |= mine->ksm_zero && (mine->attr.dontfork || mine->attr.wipe);
 		if (mine->attr.dontfork) {
 			page_unmap(theirs);
 			continue;
@@ -129,6 +133,8 @@ static inline void model_step(struct model *model, const struct step *step, cons
 		out->skip = 1;
 		return;
 	}
+	if (step_splits(step))
+		folios_split(model);
 	switch (step->op) {
 	case OP_MMAP:
 	case OP_MAP_FILE:
@@ -197,6 +203,13 @@ static inline void model_step(struct model *model, const struct step *step, cons
 		out->skip = !(model->can & CAN_GROUP);
 		may_be(out, 0);
 		reclaim_any(model);
+		break;
+	case OP_KSM:
+		rule_ksm(model, step, out);
+		break;
+	case OP_FOLIOS:
+	case OP_SPLIT:
+		rule_large(model, step, out);
 		break;
 	case OP_CLEAR_DIRTY:
 		rule_clear_dirty(model, step, out);

@@ -10,6 +10,7 @@
 
 #include "rules_fault.h"
 #include "rules_file.h"
+#include "rules_ksm.h"
 
 /* MADV_DONTNEED: private memory is gone; a shared object keeps its pages. */
 static inline int advise_dontneed(struct page *page)
@@ -140,6 +141,10 @@ static inline int advise_page(struct model *model, int op, struct page *page)
 	case OP_WILLNEED:
 		/* Reads into the swap cache, not into the page table: swapin_walk_pmd_entry(). */
 		return 0;
+	case OP_UNMERGEABLE:
+		if (page->attr.mergeable)
+			page_unmerge(model, page);
+		return advise_flag(op, &page->attr);
 	default:
 		return advise_flag(op, &page->attr);
 	}
@@ -165,6 +170,9 @@ static inline void rule_advise(struct model *model, const struct step *step, str
 	/* Of files some kernels allow it and some do not (v6.15). */
 	if (step->op == OP_GUARD || step->op == OP_UNGUARD)
 		out->skip = !(model->can & CAN_GUARD) || any_backed(proc, step->at, step->n);
+	/* What is merged into a page of KSM that was lazily freed is dropped with it (docs/findings.md). */
+	for (int i = step->at; model->known && step->op == OP_FREE && i < step->at + step->n; i++)
+		out->skip |= proc->pages[i].merged && may(&proc->pages[i], ANON);
 	if (out->skip)
 		return;
 	for (int i = step->at; !err && i < step->at + step->n; i++) {

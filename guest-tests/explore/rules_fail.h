@@ -10,8 +10,8 @@
 /* Whether an allocation of a step can be made to fail: it has some, and its process is there afterwards. */
 static inline int fail_tried(const struct step *step)
 {
-	return step->op != OP_EXIT && step->op != OP_KILL && step->op != OP_CLEAR_DIRTY && step->op != OP_WAKE &&
-	       step->op != OP_CLOSE;
+	return step->op != OP_EXIT && step->op != OP_KILL && step->op != OP_CLEAR_DIRTY && step->op != OP_KSM &&
+	       step->op != OP_FOLIOS && step->op != OP_SPLIT && step->op != OP_WAKE && step->op != OP_CLOSE;
 }
 
 /*

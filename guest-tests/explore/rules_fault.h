@@ -10,7 +10,7 @@
 #ifndef LAB_EXPLORE_RULES_FAULT_H
 #define LAB_EXPLORE_RULES_FAULT_H
 
-#include "model.h"
+#include "rules_large.h"
 
 /* How a fault may end: a set. */
 enum { FAULT_OK = 1, FAULT_BUS = 2, FAULT_SEGV = 4, FAULT_POISON = 8 };
@@ -170,12 +170,14 @@ static inline int fault(struct model *model, struct process *proc, int at, int w
 	for (int state = 1; state < 1 << STATES; state <<= 1)
 		if (was.may & state)
 			result |= fault_from(state, &was, page, write, proc->async);
+	fault_large(model, proc, at, was.may, write);
 	/* What is pinned is written to where it is. */
 	if (write && page->pinned && page->may == ANON)
 		return result;
 	if (write && result == FAULT_OK) {
 		page->frame = ++model->frames;
 		page->tied = 1;
+		page->merged = 0;
 	} else if (write || was.may & SWAP) {
 		page->tied = was.own == YES && was.tied;
 	}
@@ -199,6 +201,8 @@ static inline void page_either(struct page *page, const struct page *or)
 	page->wp |= or->wp;
 	page->dirty |= or->dirty;
 	page->lazy |= or->lazy;
+	page->merged |= or->merged;
+	page->ksm_zero |= or->ksm_zero;
 	if (page->frame != or->frame) {
 		page->tied = 0;
 		page->frame = or->frame ? or->frame : page->frame;
@@ -297,6 +301,7 @@ static inline void rule_access(struct model *model, const struct step *step, con
 			return;
 		page->frame = ++model->frames;
 		page->tied = 1;
+		page->merged = 0;
 	}
 }
 

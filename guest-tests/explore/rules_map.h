@@ -11,6 +11,7 @@
 
 #include "rules_fault.h"
 #include "rules_file.h"
+#include "rules_ksm.h"
 
 static inline void unmap(struct process *proc, int at, int n)
 {
@@ -280,6 +281,9 @@ static inline void rule_remap(struct model *model, const struct step *step, stru
 	for (int i = 0; i < n; i++) {
 		struct page *old = &proc->pages[step->at + i];
 
+		/* "Advise KSM to break any KSM pages in the area to be moved" */
+		if (moving[i].attr.mergeable)
+			page_unmerge(model, &moving[i]);
 		moved_page(&moving[i]);
 		if (leave) {
 			/* "We always clear VM_LOCKED[ONFAULT] on the old vma" */

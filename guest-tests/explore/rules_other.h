@@ -23,6 +23,7 @@ static inline void unshared(struct model *model, struct page *page)
 	page->own = YES;
 	page->frame = ++model->frames;
 	page->tied = 1;
+	page->merged = 0;
 }
 
 /* A page of another process, or of its own, by get_user_pages(): what raises a signal otherwise is EFAULT. */

@@ -30,7 +30,7 @@ static inline void rule_pin(struct model *model, const struct step *step, struct
 {
 	struct process *proc = &model->procs[step->proc];
 
-	out->skip = !(model->can & CAN_PIN) || !proc->pins == (step->op == OP_UNPIN);
+	out->skip = !(model->can & CAN_PIN) || (model->large && step->op == OP_PIN) || !proc->pins == (step->op == OP_UNPIN);
 	for (int i = step->at; step->op == OP_PIN && i < step->at + step->n; i++) {
 		const struct page *page = &proc->pages[i];
 
@@ -65,7 +65,7 @@ static inline void rule_splice(struct model *model, const struct step *step, str
 		may_be(out, 0);
 		return;
 	}
-	out->skip = proc->spliced >= SPLICED_MOST;
+	out->skip = proc->spliced >= SPLICED_MOST || model->large;
 	if (out->skip)
 		return;
 	if (!attr->mapped || attr->prot == PROT_NO) {

@@ -231,6 +231,9 @@ static inline void move_page_may(struct model *model, struct page *from, struct 
 		may_stop(out, i, ENOENT);
 	if (may(from, MARKERS))
 		may_stop(out, i, EFAULT);
+	/* "For large folios, return -EBUSY immediately", and what cannot be split now. */
+	if (model->large && may(from, ANON | SWAP))
+		may_stop(out, i, EBUSY);
 	/* Not what is shared, and not what is pinned: move_present_pte(). */
 	if (may(from, ANON | SWAP) && (from->own & NO || from->pinned))
 		may_stop(out, i, EBUSY);
@@ -260,6 +263,7 @@ static inline void move_page(struct model *model, struct page *from, struct page
 		to->tied = must(to, ANON);
 	}
 	to->own = YES;
+	to->merged = to->ksm_zero = 0;
 	/* move_present_pte() makes the entry dirty only if it was. */
 	page_empty(from);
 }
@@ -277,9 +281,9 @@ static inline void rule_move(struct model *model, const struct step *step, const
 
 	out->skip = !(model->can & CAN_MOVE) || step->to + step->n > PAGES ||
 		    (step->at < step->to + step->n && step->to < step->at + step->n);
-	/* A page that is swapped out takes its protection along (docs/findings.md). */
+	/* A page that is swapped out takes its protection along, one of KSM's zeros stays counted (docs/findings.md). */
 	for (i = 0; model->known && !out->skip && i < step->n; i++)
-		out->skip = from[i].may & SWAP && from[i].wp & YES;
+		out->skip = (from[i].may & SWAP && from[i].wp & YES) || (from[i].may & ZERO && from[i].ksm_zero);
 	if (out->skip)
 		return;
 	if (!from->attr.mapped || !to->attr.mapped) {

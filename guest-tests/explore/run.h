@@ -12,6 +12,9 @@
 #include "draw.h"
 #include "group.h"
 #include "counters.h"
+#include "folios.h"
+#include "ksm.h"
+#include "mlocked.h"
 #include "rules.h"
 #include "rules_fail.h"
 
@@ -33,18 +36,18 @@ struct result {
 
 /* Numbers of frames whose place is kept in mind. */
 #define PLACES 8192
-
 /* What passes by while the kernel moves a page is looked at again, so often at most. */
 #define LOOKS 4
 
 struct run {
 	struct model model;
-	uint64_t place[PLACES]; /* the frame in which the pages of a number were last seen */
+	uint64_t place[PLACES]; /* where the pages of a number were last seen */
 	long moved, scanned; /* what the kernel had moved and looked at by itself when the program began */
 	struct subject subjects[PROCESSES];
 	struct sight sights[PROCESSES];
 	struct result *result;
 	int looks; /* how often look_all() looks before it believes */
+	struct mlocked mlocked;
 };
 
 struct frame_seen {
@@ -100,12 +103,6 @@ static inline int look_frames(struct run *run, struct finding *finding)
 	return 0;
 }
 
-/* What the kernel counts of pages that get another frame by themselves: migration, swapping. */
-static inline long moved_by_kernel(void)
-{
-	return sys_vmstat("pgmigrate_success") + sys_vmstat("pswpin") + sys_vmstat("pswpout");
-}
-
 /*
  * A page keeps its frame through mremap(), mprotect(), UFFDIO_MOVE, and whatever else is no write to a page
  * that is not its writer's alone: as long as the kernel moved no page by itself since the program began.
@@ -140,16 +137,20 @@ static inline int look_all(struct run *run, struct finding *finding)
 		if (attempt)
 			usleep(20000);
 		run->model = before;
-		if (attempt && scanned_by_kernel() != run->scanned)
+		if (attempt && scanned_by_kernel() != run->scanned) {
 			reclaim_any(&run->model);
+			folios_split(&run->model);
+		}
 		bad = 0;
 		for (int i = 0; !bad && i < PROCESSES; i++) {
 			if (!run->model.procs[i].alive)
 				continue;
 			finding->process = i;
-			bad = look_once(&run->model, i, &run->subjects[i], &run->sights[i], finding);
+			bad = look_once(&run->model, i, &run->subjects[i], &run->sights[i], finding) ||
+			      look_ksm(&run->model, i, &run->sights[i], run->subjects[i].pid, finding);
 		}
-		bad = bad || look_frames(run, finding) || look_places(run, finding);
+		bad = bad || look_frames(run, finding) || look_places(run, finding) ||
+		      (!run->model.large && look_mlocked(&run->mlocked, &run->model, run->sights, run->moved, finding));
 		if (!bad)
 			break;
 	}
@@ -281,6 +282,10 @@ static inline int run_tell(struct run *run, const struct step *step, int others,
 		cover_end(COVER_SELF);
 		return 0;
 	}
+	if (step->op == OP_KSM)
+		return ksm_scan(step->how, finding);
+	if (step->op == OP_FOLIOS || step->op == OP_SPLIT)
+		return folios_do(step, subject->pid);
 	if (step->op == OP_KILL)
 		kill(subject->pid, SIGKILL);
 	else if (write(end, &order, sizeof(order)) != (ssize_t)sizeof(order))
@@ -346,6 +351,8 @@ static inline int run_step(struct run *run, const struct step *step)
 	result->program.steps[result->program.count++] = *step;
 	result->failed = result->program.count;
 	moved = step->op == OP_SCAN ? moved_by_kernel() : 0;
+	if (step->op == OP_MLOCK || step->op == OP_MLOCK_ONFAULT)
+		mlocked_begin(&run->mlocked);
 	finding->process = step->proc;
 	note_before(run);
 	cover_clear(step->proc);
@@ -370,8 +377,12 @@ static inline int run_step(struct run *run, const struct step *step)
 		return RUN_FINDING;
 	if (step->op == OP_FORK)
 		run->subjects[step->to] = subject_of(reply.child);
+	if (step->op == OP_KSM)
+		mlocked_unsure(&run->mlocked);
 	if (look_all(run, finding))
 		return RUN_FINDING;
+	if (step->op == OP_KSM)
+		ksm_narrow(&run->model, run->sights);
 	if (step->op == OP_SCAN && step->how == SCAN_LOOK && moved == moved_by_kernel() &&
 	    look_scan(run, step, reply.seen, finding))
 		return RUN_FINDING;
@@ -380,45 +391,6 @@ static inline int run_step(struct run *run, const struct step *step)
 	result->times[step->op]++;
 	result->succeeded[step->op] += !reply.answer.err;
 	return RUN_DONE;
-}
-
-/* The memfds are as long as the model has it, and hold what it has. */
-static inline int look_files(struct run *run, struct finding *finding)
-{
-	static uint8_t data[65536];
-
-	for (int i = 0; i < FILES; i++) {
-		const struct object *object = &run->model.objects[i];
-		off_t end = lseek(worker.files[i], 0, SEEK_END);
-
-		if (end != (off_t)(object->pages * mem_page()))
-			return found(finding, "file", "memfd %d is %ld bytes long, expected %d pages", i, (long)end,
-				     object->pages);
-		for (int k = 0; k < object->pages; k++)
-			if (pread(worker.files[i], data, mem_page(), (off_t)(k * mem_page())) !=
-				    (ssize_t)mem_page() || !page_holds(data, &object->bytes[k]))
-				return found(finding, "file", "page %d of memfd %d has byte %d at offset %d, expected %d", k, i,
-					     data[differs(data, &object->bytes[k])],
-					     differs(data, &object->bytes[k]),
-					     byte_of(&object->bytes[k], differs(data, &object->bytes[k])));
-	}
-	return 0;
-}
-
-/* In the end every process goes, one after the other, and who is left is looked at each time. */
-static inline int run_end(struct run *run)
-{
-	struct step step = { .op = OP_EXIT };
-
-	for (int i = 0; i < PROCESSES; i++) {
-		step.proc = (uint8_t)i;
-		if (run->model.procs[i].alive && alive(&run->model) > 1 && run_step(run, &step) == RUN_FINDING)
-			return -1;
-	}
-	if (!look_files(run, &run->result->finding))
-		return 0;
-	run->result->failed = run->result->program.count;
-	return -1;
 }
 
 #endif

@@ -52,6 +52,7 @@ static inline struct result *trial_run(const struct trial *trial)
 		}
 		usleep(500);
 	}
+	folios_off(trial->can);
 	group_remove(trial->can, pid);
 	if (!shared->ended) {
 		shared->failed = shared->program.count ? shared->program.count : 1;

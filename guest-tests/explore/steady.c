@@ -139,13 +139,20 @@ static void prepare_guide(void)
 	CHECK(!passed || !guide_passed(passed), "--passed expects places, in hex, with + in between");
 }
 
+/* How many of the swarms there are in this mode. */
+static int swarms_tried(void)
+{
+	return mode == MODE_STEADY ? SWARMS : SWARMS - SWARMS_STEADY;
+}
+
 static void explore(const struct swarm *swarm)
 {
 	static struct program made;
-	double begun = mem_now_ms(), until = begun + seconds * 1000 / SWARMS;
+	double begun = mem_now_ms(), until = begun + seconds * 1000 / swarms_tried();
 	long carried = 0, refused = 0, of_kept = 0, i, times[OPS] = { 0 }, succeeded[OPS] = { 0 };
 
 	prepare();
+	prepare_swarm(swarm);
 	if (mode == MODE_FAILING)
 		prepare_faults();
 	prepare_guide();
@@ -204,6 +211,8 @@ SWARM(userfault, 3)
 SWARM(holders, 4)
 SWARM(files, 5)
 SWARM(everything, 6)
+SWARM(merging, 7)
+SWARM(folios, 8)
 
 static FILE *open_program(const char *name)
 {
@@ -220,8 +229,7 @@ static const struct result *carry_out(struct trial *trial)
 
 	prepare();
 	for (int i = 0; i < trial->program->count; i++)
-		if (trial->program->steps[i].fail)
-			prepare_faults();
+		prepare_step(&trial->program->steps[i]);
 	trial->can = can;
 	result = trial_run(trial);
 	if (!result->failed)
@@ -296,7 +304,7 @@ static void mremap_beside_registered(void)
 
 static void model_alone(void)
 {
-	static const unsigned int kernels[] = { CAN_ALL, (CAN_ALL & ~CAN_SWAP) | CAN_GUARD | CAN_REMAP_MANY,
+	static const unsigned int kernels[] = { CAN_ALL | CAN_LARGE, (CAN_ALL & ~CAN_SWAP) | CAN_GUARD | CAN_REMAP_MANY,
 						CAN_UFFD };
 
 	/* Of the model's two halves each kernel shows one. */
@@ -336,6 +344,8 @@ static const struct ktap_case swarm_cases[] = {
 	{ "holders", holders },
 	{ "files", files },
 	{ "everything", everything },
+	{ "merging", merging },
+	{ "folios", folios },
 	{ "mremap-beside-registered", mremap_beside_registered },
 };
 
@@ -407,8 +417,8 @@ int main(int argc, char **argv)
 		 say	? ktap_run(say_case, 1, NULL) :
 		 dry	? ktap_run(dry_case, 1, NULL) :
 		 of	? ktap_run(mutate_case, 1, NULL) :
-			  /* The last one is a program of its own, and no mode of others. */
-			  ktap_run(swarm_cases, KTAP_COUNT(swarm_cases) - (mode != MODE_STEADY), NULL);
+			  /* The last one is a program of its own. */
+			  ktap_run(swarm_cases, (size_t)swarms_tried() + (mode == MODE_STEADY), NULL);
 	knob_restore();
 	return status;
 }

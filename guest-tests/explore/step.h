@@ -85,6 +85,9 @@ enum op {
 	OP_CLOSE,
 	OP_CLEAR_DIRTY,
 	OP_RECLAIM, /* memory.reclaim of the program's control group */
+	OP_KSM, /* KSM's daemon goes through everything, and stands still again */
+	OP_FOLIOS, /* folios of several pages are switched on */
+	OP_SPLIT, /* and split: split_huge_pages of debugfs */
 	OPS
 };
 
@@ -107,6 +110,7 @@ static const uint8_t file_how[] = { 0, MAP_HOW_SHARED, MAP_HOW_POPULATE, MAP_HOW
 enum { REG_MISSING = 1, REG_WP = 2, REG_MINOR = 4 };
 enum { UFFD_PLAIN, UFFD_MARKERS, UFFD_ASYNC };
 enum { SCAN_LOOK, SCAN_PROTECT };
+enum { KSM_PLAIN, KSM_ZEROS, KSM_UNMERGE };
 
 /* Fields of a step, in the order in which they are written. */
 enum {
@@ -135,6 +139,7 @@ static const char *const uffd_words[] = { "plain", "markers", "async", NULL };
 static const char *const other_words[] = { "cold", "pageout", "willneed", NULL };
 static const uint8_t other_op[] = { OP_COLD, OP_PAGEOUT, OP_WILLNEED };
 static const char *const reclaim_words[] = { "some", "all", NULL };
+static const char *const ksm_words[] = { "plain", "zeros", "unmerge", NULL };
 static const char *const scan_words[] = { "look", "protect", NULL };
 static const char *const copy_words[] = { "plain", "wp", NULL };
 static const char *const move_words[] = { "strict", "holes", NULL };
@@ -215,6 +220,9 @@ static const struct step_form forms[OPS] = {
 	[OP_WAKE] = { "wake", F_RANGE, NULL },
 	[OP_CLOSE] = { "close", 0, NULL },
 	[OP_RECLAIM] = { "reclaim", F_HOW, reclaim_words },
+	[OP_KSM] = { "ksm-scan", F_HOW, ksm_words },
+	[OP_FOLIOS] = { "folios", 0, NULL },
+	[OP_SPLIT] = { "split", F_RANGE, NULL },
 	[OP_CLEAR_DIRTY] = { "clear-soft-dirty", 0, NULL },
 };
 

@@ -56,7 +56,21 @@ static const struct swarm swarms[] = {
 		     [OP_MUNMAP] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
 	{ "everything", { ALWAYS, MAPPINGS, ADVICE, FAMILY, FILES_OWN, USERFAULT, HOLDERS,
 			  [OP_RECLAIM] = 1, [OP_CLEAR_DIRTY] = 2 }, 1 },
+	/* One step at a time, and no allocation that fails: */
+	{ "merging", { ALWAYS, [OP_KSM] = 6, [OP_MERGEABLE] = 8, [OP_UNMERGEABLE] = 1, [OP_FORK] = 3, [OP_EXIT] = 1,
+		       [OP_WIPEONFORK] = 1, [OP_MUNMAP] = 1, [OP_DONTNEED] = 1, [OP_FREE] = 3, [OP_PAGEOUT] = 3, [OP_COLD] = 1,
+		       [OP_MPROTECT] = 2, [OP_REMAP] = 3, [OP_LEAVE] = 1, [OP_RESIZE] = 1, [OP_MLOCK] = 1, [OP_MUNLOCK] = 1,
+		       [OP_POPULATE_WRITE] = 3, [OP_MAP_FILE] = 2, [OP_OTHER_READ] = 1, [OP_OTHER_WRITE] = 1, [OP_PIN] = 1,
+		       [OP_UNPIN] = 1, [OP_UFFD] = 3, [OP_REGISTER] = 4, [OP_MOVE] = 6, [OP_PROTECT] = 2, [OP_COPY] = 2,
+		       [OP_ZEROPAGE] = 1, [OP_RECLAIM] = 2, [OP_CLEAR_DIRTY] = 1 }, 0 },
+	{ "folios", { ALWAYS, MAPPINGS, [OP_FOLIOS] = 1, [OP_SPLIT] = 4, [OP_HUGEPAGE] = 2, [OP_NOHUGEPAGE] = 1, [OP_FORK] = 3,
+		      [OP_EXIT] = 1, [OP_WIPEONFORK] = 1, [OP_DONTNEED] = 5, [OP_FREE] = 4, [OP_COLD] = 2, [OP_PAGEOUT] = 5,
+		      [OP_WILLNEED] = 1, [OP_POPULATE_READ] = 1, [OP_POPULATE_WRITE] = 3, [OP_GUARD] = 1, [OP_OTHER_READ] = 2,
+		      [OP_OTHER_WRITE] = 2, [OP_OTHER_ADVISE] = 1, [OP_VFORK] = 1, [OP_UFFD] = 3, [OP_REGISTER] = 4,
+		      [OP_UNREGISTER] = 2, [OP_COPY] = 2, [OP_PROTECT] = 3, [OP_UNPROTECT] = 1, [OP_MOVE] = 8, [OP_SCAN] = 1,
+		      [OP_RECLAIM] = 3, [OP_CLEAR_DIRTY] = 2 }, 0 },
 };
 #define SWARMS ((int)(sizeof(swarms) / sizeof(swarms[0])))
+#define SWARMS_STEADY 2 /* of those, the last ones: in no other mode */
 
 #endif

@@ -39,7 +39,10 @@ struct reply {
 	uint8_t seen[PAGES]; /* what a scan told of each page */
 };
 
-/* Where the program's own file is mapped: one that is linked statically is the only file there. */
+/*
+ * Where the program's own file is mapped: one that is linked statically is the only file there; what is shared with who
+ * tells the processes is none of theirs.
+ */
 static inline void worker_find_parts(void)
 {
 	static char text[8192];
@@ -53,6 +56,8 @@ static inline void worker_find_parts(void)
 		next = next ? next + 1 : line + strlen(line);
 		start = (char *)strtoul(line, &end, 16);
 		if (!memchr(line, '/', (size_t)(next - line)) || *end != '-')
+			continue;
+		if (!strchr(line, ' ') || strchr(line, ' ')[4] == 's')
 			continue;
 		worker.part[worker.parts].len = (size_t)((char *)strtoul(end + 1, &end, 16) - start);
 		worker.part[worker.parts].start = start;
@@ -228,10 +233,11 @@ static void worker_loop(int self)
 	_exit(0);
 }
 
-/* The first process of a program; the teller's side. */
+/* The first process of a program, which says a first reply when it has settled; the teller's side. */
 static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 {
 	static const char zeros[65536];
+	struct reply ready = { .child = 0 };
 	struct sigaction trap = { .sa_handler = worker_trapped };
 	size_t room = (PAGES + ACTORS - 1) * mem_page();
 	pid_t pid;
@@ -270,6 +276,8 @@ static inline pid_t worker_start(unsigned int can, void (*enter)(unsigned int))
 	memset(worker.source, 1, room);
 	worker_find_parts();
 	worker_settle();
+	if (write(worker.ends[0][1], &ready, sizeof(ready)) != (ssize_t)sizeof(ready))
+		_exit(1);
 	worker_loop(0);
 }
 

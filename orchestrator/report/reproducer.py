@@ -48,6 +48,9 @@ _MORE_INCLUDES = {
     "pin": ("sys/uio.h",),
     "pipe": ("fcntl.h",),
     "vmsplice": ("sys/uio.h",),
+    "ksm": ("fcntl.h",),
+    "folios": ("fcntl.h",),
+    "split": ("fcntl.h",),
     "group": ("fcntl.h", "sys/stat.h"),
     "processes": ("sched.h", "sys/prctl.h", "sys/socket.h", "sys/syscall.h", "sys/wait.h"),
 }

@@ -288,6 +288,21 @@ def _locked(find: Find, _last: Step) -> Check:
     )  # fmt: skip
 
 
+def _mlocked(find: Find, _last: Step) -> Check:
+    match = _match(
+        r"page (\d+) of process (\d+) (is|was never) locked, and its frame is (?:not )?counted as "
+        r"that",
+        find,
+    )
+    at, process, want = match[1], match[2], int(match[3] == "is")
+    return Check(
+        f"the frame of page {at} is {'' if want else 'not '}counted as locked",
+        (f"is = counted_as_locked({process}, {at});", f"wrong = is != {want};",
+         f'printf("page {at}: counted as locked: %d; expected {want}\\n", is);'),
+        ("counted", "is"), ("know_frames();",),
+    )  # fmt: skip
+
+
 def _anon(find: Find, _last: Step) -> Check:
     _match(r"RssAnon is -?\d+ pages, expected -?\d+ by page walk", find)
     return Check(
@@ -336,6 +351,7 @@ RULES: dict[str, _Rule] = {
     "split-frame": _frames,
     "exclusive": _exclusive,
     "VmLck": _locked,
+    "mlocked": _mlocked,
     "RssAnon": _anon,
     "VmSwap": _swap,
     "RssShmem": _cannot(
@@ -344,6 +360,11 @@ RULES: dict[str, _Rule] = {
     ),
     "frame": _cannot(
         "where each page lay before it was moved, only who looked after every step can know"
+    ),
+    **{rule: _cannot("what the whole machine or a control group counts has no C text yet")
+       for rule in ("Mlocked", "memory.stat", "group")},
+    "ksm_zero_pages": _cannot(
+        "which zero pages KSM put there, only who looked after every step can know"
     ),
     "file": _file,
     "scan": _cannot("what PAGEMAP_SCAN answers has no C text yet"),

@@ -172,17 +172,29 @@ STEPS: dict[str, StepText] = {
     "reclaim": StepText(
         "reclaim({how})", ("processes", "group"), {"how": {"some": '"128K"', "all": '"64M"'}},
     ),
+    "ksm-scan": StepText(
+        "ksm_scan({how})", ("ksm",), {"how": {"plain": "0", "zeros": "1", "unmerge": "2"}},
+    ),
+    "folios": StepText("folios()", ("folios",)),
+    "split": StepText("split({process}, {at}, {n})", ("split",)),
     "fork": StepText("born({to})", ("processes", "fork")),
     "exit": StepText("gone({process}, 0)", ("processes", "gone")),
     "kill": StepText("gone({process}, SIGKILL)", ("processes", "gone")),
 }  # fmt: skip
 #: Steps that are done from outside of their process.
-FROM_OUTSIDE = frozenset({"clear-soft-dirty", "exit", "kill", "reclaim"})
+FROM_OUTSIDE = frozenset(
+    {"clear-soft-dirty", "exit", "folios", "kill", "ksm-scan", "reclaim", "split"}
+)
 #: Steps of which the kernel is free to do more or less: what they came to has to be looked at.
 FREE = frozenset({"pageout", "cold", "free", "willneed", "collapse", "mergeable", "hugepage",
-                  "process-madvise", "reclaim"})  # fmt: skip
+                  "process-madvise", "reclaim", "ksm-scan", "folios"})  # fmt: skip
 #: What is called before any step where the file has such a part.
-FIRST = {"files": "make_files();", "group": "make_group();"}
+FIRST = {
+    "files": "make_files();",
+    "group": "make_group();",
+    "ksm": "know_ksm();",
+    "folios": "know_folios();",
+}
 #: What a process that is born lets go of where the file has such a part.
 LETS_GO = {
     "uffd": "if (uffd >= 0)\n\t\tclose(uffd);\n\tuffd = -1;",
@@ -235,5 +247,6 @@ PARTS = _pieces()
 NEEDS: dict[str, tuple[str, ...]] = {
     "copy": ("done",), "zeropage": ("done",), "move": ("done",), "poison": ("done",),
     "continue": ("done",), "file-read": ("value",), "vm-read": ("value",), "frames": ("entry",),
+    "counted": ("frames",),
     "letter": ("frames",), "before": ("letter",), "exact": ("count",), "dirty": ("entry",),
 }  # fmt: skip

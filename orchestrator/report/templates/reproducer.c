@@ -404,6 +404,19 @@ static int byte_in_memory(int proc, int n, int offset)
 	close(fd);
 	return byte;
 }
+//: counted
+static int counted_as_locked(int proc, int n)
+{
+	uint64_t is = entry(proc, n), flags = 0;
+	int fd = open("/proc/kpageflags", O_RDONLY);
+
+	if (!(is >> 63))
+		unsure("the page is not in memory");
+	if (fd < 0 || pread(fd, &flags, 8, (off_t)(FRAME(is) * 8)) != 8)
+		unsure("kpageflags cannot be read");
+	close(fd);
+	return flags >> 33 & 1;
+}
 //: dirty
 static void know_dirty(void)
 {
@@ -509,6 +522,122 @@ static int gone(int proc, int signal)
 	else if (kill(pid[proc], signal))
 		unsure("a process is gone");
 	return ERR(waitpid(pid[proc], NULL, 0));
+}
+//: ksm
+#define KSM "/sys/kernel/mm/ksm/"
+static const char *const ksm[] = { "use_zero_pages", "sleep_millisecs", "pages_to_scan", "smart_scan", "run" };
+static long ksm_was[5];
+static long ksm_get(const char *name)
+{
+	char path[64], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 1)
+		return -1;
+	close(fd);
+	return atol(text);
+}
+static void ksm_put(const char *name, long value)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	fd = open(path, O_WRONLY);
+	if (fd >= 0)
+		dprintf(fd, "%ld", value);
+	close(fd);
+}
+static void ksm_back(void)
+{
+	for (int i = 0; getpid() == pid[MYSELF] && i < 5; i++)
+		if (ksm_was[i] >= 0)
+			ksm_put(ksm[i], ksm_was[i]);
+}
+static void know_ksm(void) /* its daemon stands still but where it is let go */
+{
+	for (int i = 0; i < 5; i++)
+		ksm_was[i] = ksm_get(ksm[i]);
+	if (ksm_was[4] < 0 || access(KSM "run", W_OK))
+		unsure("no KSM, or not root");
+	atexit(ksm_back);
+	ksm_put("run", 0);
+	ksm_put("smart_scan", 0);
+	ksm_put("sleep_millisecs", 0);
+	ksm_put("pages_to_scan", 10000);
+}
+static int ksm_scan(int how) /* 0 it merges, 1 zeros with the zero page too, 2 it takes all of that back */
+{
+	long until = ksm_get("full_scans") + 3;
+
+	ksm_put("use_zero_pages", how == 1);
+	ksm_put("run", how == 2 ? 2 : 1);
+	for (int i = 0; how != 2 && ksm_get("full_scans") < until; i++) {
+		if (i == 50000)
+			unsure("ksmd did not come through");
+		usleep(200);
+	}
+	ksm_put("run", 0);
+	return 0;
+}
+//: folios
+static char folios_were[5][16];
+static int folio_file(int of, int flags) /* 2 to 32 pages */
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/transparent_hugepage/hugepages-%zukB/enabled",
+		 (2 << of) * page / 1024);
+	return open(path, flags);
+}
+static void folio_put(int of, const char *word)
+{
+	int fd = folio_file(of, O_WRONLY);
+
+	if (fd >= 0)
+		dprintf(fd, "%s", word);
+	close(fd);
+}
+static void folios_back(void)
+{
+	for (int i = 0; getpid() == pid[MYSELF] && i < 5; i++)
+		if (*folios_were[i])
+			folio_put(i, folios_were[i]);
+}
+static void know_folios(void)
+{
+	int some = 0;
+
+	for (int i = 0; i < 5; i++) {
+		char text[64] = "";
+		int fd = folio_file(i, O_RDONLY);
+
+		if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strchr(text, '['))
+			some += sscanf(strchr(text, '[') + 1, "%15[a-z]", folios_were[i]);
+		close(fd);
+	}
+	if (!some)
+		unsure("this kernel has no folios between a page and a huge page");
+	atexit(folios_back);
+}
+static int folios(void) /* where MADV_HUGEPAGE asks for them */
+{
+	for (int i = 0; i < 5; i++)
+		folio_put(i, "madvise");
+	return 0;
+}
+//: split
+static int split(int proc, int n, int pages)
+{
+	int fd = open("/sys/kernel/debug/split_huge_pages", O_WRONLY);
+
+	if (fd < 0)
+		unsure("no split_huge_pages: debugfs is not mounted");
+	dprintf(fd, "%d,%p,%p", (int)pid[proc], (void *)at(n), (void *)at(n + pages));
+	close(fd);
+	return 0;
 }
 //: group
 #define GROUPS "/sys/fs/cgroup/"
