@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import sys
@@ -25,7 +26,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import soak_watch as watch
 from curve import curves
@@ -317,5 +319,13 @@ def main() -> int:
     return status_of({part: rounds.done for part, rounds in kept.items()}, options.runs)
 
 
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, _terminate)  # what is started ends with it
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
