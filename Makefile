@@ -5,7 +5,7 @@ PYTEST = .venv/bin/python -m pytest
 BESIDE = -n $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help run setup test lint unit slow guest fuzz lock test-latest bench proof-evidence proof-detection proof-clean \
-	proof-mm-ci proof-judging proof-coverage proof-tested proof-explore chaos
+	proof-mm-ci proof-judging proof-coverage proof-tested proof-explore chaos soak
 
 help:
 	@echo 'make run    set up, then the main job: profile smoke on x86_64 and arm64'
@@ -14,6 +14,7 @@ help:
 	@echo 'make fuzz   fuzz the parsers, a minute each; BUDGET=600, TARGETS="klog mbox"'
 	@echo 'make lock   renew requirements.lock;  make test-latest: lint, unit with the newest releases'
 	@echo 'make chaos  kill, fill and damage what runs of the lab stand on; CHAOS_BUDGET=1800: seconds'
+	@echo 'make soak   200 runs in a row: does memory, disk or what is left grow; SOAK_BUDGET=3600: seconds'
 	@echo 'make bench  the figures of docs/figures.md, against the bare commands; ONLY=edit-loop: one'
 
 run: setup
@@ -83,6 +84,11 @@ proof-detection: setup
 CHAOS_BUDGET =
 chaos: setup
 	.venv/bin/python tools/chaos.py --write $(addprefix --budget ,$(CHAOS_BUDGET))
+
+# SOAK_BUDGET: begin nothing after so many seconds; what is done is kept.
+SOAK_BUDGET =
+soak: setup
+	.venv/bin/python tools/soak.py --write $(addprefix --budget ,$(SOAK_BUDGET))
 
 bench: setup
 	.venv/bin/python tools/bench.py $(addprefix --only ,$(ONLY))

@@ -14,8 +14,6 @@ from typing import Any
 
 from bench_measure import (
     HOME,
-    LAB,
-    SHORT_DEADLINE,
     Bench,
     BenchError,
     Sample,
@@ -23,9 +21,8 @@ from bench_measure import (
     lab,
     remove,
     results,
-    timed,
 )
-from bench_peers import watched
+from bench_peers import into, watched
 from curve import curves
 
 from orchestrator.results.runs import cell_folder
@@ -64,8 +61,8 @@ def grow(count: int) -> Callable[[Bench], AbstractContextManager[Sampler]]:
         def sample() -> Sample:
             (project / "lab.yaml").write_text(many_cells((HOME / "lab.yaml").read_text(), count))
             out = bench.work / "run"
-            words = f"run -p cells --workload {WORKLOAD}"
-            spent = watched(bench, words, out)
+            words = ["run", "-p", "cells", "--workload", WORKLOAD]
+            spent = watched(bench, [*words, *into(out)])
             found = results(out)
             cells = [one for one in found["cells"] if one["verdict"] == "pass"]
             if len(cells) != count:
@@ -126,11 +123,10 @@ def large_report(bench: Bench) -> Iterator[Sampler]:
     multiplied(out, folder, REPORT_CELLS, REPORT_CASES)
 
     def sample() -> Sample:
-        peak: dict[str, float] = {}
-        argv = [str(LAB), "report", str(folder)]
-        spent = timed(argv, bench, 20 * SHORT_DEADLINE, bench.project(), peak=peak)
+        spent = watched(bench, ["report", str(folder)])
         size = (folder / "index.html").stat().st_size + (folder / "junit.xml").stat().st_size
-        return {"wall": spent.wall, "cpu": spent.cpu, "memory": peak["memory"], "size": size / 1e6}
+        return {"wall": spent["wall"], "cpu": spent["own"], "memory": spent["memory"],
+                "size": size / 1e6}  # fmt: skip
 
     yield sample
     shutil.rmtree(folder, ignore_errors=True)

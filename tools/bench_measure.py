@@ -129,15 +129,10 @@ def environment(**extra: str) -> dict[str, str]:
     return env
 
 
-def timed(
-    argv: list[str], bench: Bench, deadline: float, cwd: Path = HOME,
-    peak: dict[str, float] | None = None, **env: str,
-) -> Spent:  # fmt: skip
+def timed(argv: list[str], bench: Bench, deadline: float, cwd: Path = HOME, **env: str) -> Spent:
     """Run a command to its end and tell what it took.
 
     CPU seconds are those of the command and of every descendant that was waited for (wait4(2)).
-
-    :param peak: gets as ``memory`` the most (MB) that one process of these had.
     :raises BenchError: when it fails or its deadline (seconds) passes.
     """
     with bench.log.open("ab") as log:
@@ -160,8 +155,6 @@ def timed(
             timer.cancel()
         wall = time.monotonic() - began
         child.returncode = os.waitstatus_to_exitcode(status)
-        if peak is not None:
-            peak["memory"] = usage.ru_maxrss * 1024 / 1e6
     if child.returncode != 0:
         with bench.log.open("rb") as log:
             log.seek(start)

@@ -64,7 +64,7 @@ _INSTALL = 600.0
 #: Where the programs are in the guest of another tool.
 _THERE = "/tmp/lab"
 #: How often a run is looked at (s).
-_LOOK = 0.5
+_LOOK = 0.1
 
 
 def installed(bench: Bench) -> Path:
@@ -239,7 +239,7 @@ def matrix(bench: Bench) -> Iterator[Sampler]:
     def sample() -> Sample:
         bench.project()
         before = idle()
-        ran = watched(bench, words, bench.work / "run")
+        ran = watched(bench, [*shlex.split(words), *into(bench.work / "run")])
         all_of_it = ran["wall"] * (os.cpu_count() or 1)
         share = (idle() - before) / all_of_it
         spent = all_of_it * (1 - share)
@@ -249,18 +249,25 @@ def matrix(bench: Bench) -> Iterator[Sampler]:
     yield sample
 
 
-def watched(bench: Bench, words: str, out: Path) -> Sample:
+def into(out: Path) -> list[str]:
+    """Words for a run that is stored in a folder; what was there is removed."""
+    remove(out)
+    return ["--plain", "--out", str(out)]
+
+
+def watched(bench: Bench, words: list[str]) -> Sample:
     """``lab WORDS`` in the bench's project: its wall-clock seconds, and of the lab's own process
     the most memory (MB) and the CPU seconds, guests and compilers left out.
 
+    Not wait4(2)'s memory: that counts what this process had when it started the lab.
+
     :raises BenchError: when the host fails it, or it does not end.
     """
-    remove(out)
     began = time.monotonic()
     memory = own = 0.0
     with bench.log.open("ab") as log:
         child = subprocess.Popen(
-            [str(LAB), *shlex.split(words), "--plain", "--out", str(out)],
+            [str(LAB), *words],
             cwd=bench.work / "project",
             env=environment(LAB_CACHE=str(bench.places.cache.folder)),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -269,13 +276,14 @@ def watched(bench: Bench, words: str, out: Path) -> Sample:
             while child.poll() is None:
                 memory, own = itself(child.pid) or (memory, own)
                 if time.monotonic() - began > RUN_DEADLINE:
-                    raise BenchError(f"no end of lab {words} after {RUN_DEADLINE:.0f} s")
+                    told = f"no end of lab {shlex.join(words)} after {RUN_DEADLINE:.0f} s"
+                    raise BenchError(told)
                 time.sleep(_LOOK)
         finally:
             kill(child.pid)
             child.wait()
     if child.returncode not in (0, 1):
-        raise BenchError(f"lab {words} ended with {child.returncode}")
+        raise BenchError(f"lab {shlex.join(words)} ended with {child.returncode}")
     return {"wall": time.monotonic() - began, "memory": memory, "own": own}
 
 

@@ -7,10 +7,12 @@ fetched once; a task is an :class:`Order` of a few words.
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import pickle
 import secrets
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -43,6 +45,8 @@ log = logging.getLogger("lab.cluster")
 
 #: The names in the store: kept builds by what they are called in a cache, guests' roots by theirs.
 BUILDS, ROOTS = "builds", "roots"
+#: With less than that (bytes) on its disk a worker can do nothing.
+_NO_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error that a stage raised elsewhere."""
+    """An error that a stage raised elsewhere; with ``full`` for want of room on its disk."""
 
     kind: str
     message: str
     hint: str = ""
     trace: str = ""
+    full: bool = False
 
     def error(self) -> Exception:
         """The error, to be raised where the task was asked for."""
@@ -162,27 +167,45 @@ def carry_out(
     """
     attempt, began = secrets.token_hex(8), time.monotonic()
     answer = Answer(order.task, desk.name, attempt)
-    with using(desk.cache), scratch(desk.cache) as folder:
-        story = Story(order.task, attempt, desk.name, folder, send, gone)
-        try:
-            with story, ended_by(story.ending):
-                answer = _Duty(order, built, desk, story).do(answer)
-        except Ended:
-            answer = replace(answer, left=ENDED)
-        except Interrupted:
-            raise
-        except Exception as error:
-            answer = replace(answer, failure=_failure(error))
-        return replace(answer, events=tuple(story.events), seconds=time.monotonic() - began)
+    try:
+        with using(desk.cache), scratch(desk.cache) as folder:
+            story = Story(order.task, attempt, desk.name, folder, send, gone)
+            try:
+                with story, ended_by(story.ending):
+                    answer = _Duty(order, built, desk, story).do(answer)
+            except Ended:
+                answer = replace(answer, left=ENDED)
+            except Interrupted:
+                raise
+            except Exception as error:
+                answer = replace(answer, failure=_failure(error, desk))
+            return replace(answer, events=tuple(story.events), seconds=time.monotonic() - began)
+    except (OSError, HostError) as error:  # not even a scratch folder
+        failure = _failure(error, desk)
+        return replace(answer, failure=failure, seconds=time.monotonic() - began)
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception, desk: Desk) -> Failure:
+    full = _is_full(error, desk.cache)
+    if full:
+        log.error("worker %s: the disk of its cache %s is full", desk.name, desk.cache.folder)
     if isinstance(error, LabError):
         kind = "user" if isinstance(error, UserError) else "host"
-        return Failure(kind, error.message, error.hint)
+        return Failure(kind, error.message, error.hint, full=full)
     if isinstance(error, OSError):
-        return Failure("host", str(error), "is the worker's disk full?")
+        return Failure("host", str(error), "is the worker's disk full?", full=full)
     return Failure("bug", f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+
+
+def _is_full(error: BaseException | None, cache: Cache) -> bool:
+    """Whether it was for want of room: it says so, or a host's error came where there is none."""
+    if isinstance(error, OSError | HostError) and shutil.disk_usage(cache.folder).free < _NO_ROOM:
+        return True
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 class _Duty:

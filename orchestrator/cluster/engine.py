@@ -151,9 +151,10 @@ class _Run:
         self.events: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.wanted = Wanted(())
         self.alone: dict[Needs, float] = {}  # what no worker can do, and since when
+        self.full: frozenset[str] = frozenset()  # workers without room
         self.lock = threading.Lock()
         self.job = ""
-        kinds = {t.id: "build" if isinstance(t.work, Build) else "cell" for t in self.graph.tasks}
+        kinds = {t.id: t.kind for t in self.graph.tasks}
         self.ear = Ear(self.context.listener, context.folder, kinds)
 
     def go(self) -> RunState:
@@ -248,7 +249,7 @@ class _Run:
         order = Order(self.cluster.store, self.job, task.id, int(wanted.get(CPUS, 1)))
         if task.id in self.state.cut:
             order = replace(order, before=self.materials.before(task.id))
-        link.submit(order, built, wanted, urgency(task), self.events.put)
+        link.submit(order, built, wanted, urgency(task), self.events.put, self.full)
 
     def _offers(self, link: Link) -> Mapping[str, Mapping[str, float]]:
         """The workers; waits for the first."""
@@ -263,14 +264,13 @@ class _Run:
             process.sleep(1.0)
         return offers
 
-    def _wait(self, text: str) -> None:
-        task = next(iter(self.open.values()))
-        kind = "build" if isinstance(task.work, Build) else "cell"
-        self.context.listener(Event(kind, task.id, "wait", text))
+    def _wait(self, text: str, name: str = "") -> None:
+        task = self.open[name or next(iter(self.open))]
+        self.context.listener(Event(task.kind, task.id, "wait", text))
 
     def _look_for_workers(self, link: Link) -> None:
         """See that what is open can be done by somebody; who comes is awaited for a while."""
-        offers, now = link.offers().values(), time.monotonic()
+        offers, now = link.offers(self.full).values(), time.monotonic()
         self.wanted = Wanted(offers)
         open_tasks = self._in_turn()
         for needs in {task.needs for task in open_tasks}:
@@ -302,6 +302,8 @@ class _Run:
         if answer is None:  # it was given up meanwhile
             return
         task = self.open[name]
+        if self._elsewhere(link, name, answer):
+            return
         self.answers[name] = answer, self.ear.over(name, answer.attempt, answer.events)
         try:
             if isinstance(task.work, Build):
@@ -314,6 +316,17 @@ class _Run:
         finally:
             link.release(name)
             self._close(name)
+
+    def _elsewhere(self, link: Link, name: str, answer: Answer) -> bool:
+        """Ask anew for what a worker had no room for; False: it was not that, or all are full."""
+        full = answer.failure is not None and answer.failure.full
+        self.full |= {answer.worker} if full else set()
+        if not full or not link.offers(self.full):
+            return False
+        self._wait(f"the disk of worker {answer.worker} is full: it is done elsewhere", name)
+        link.release(name)
+        self._submit(link, self.open[name])
+        return True
 
     def _take_build(self, link: Link, build: Build, answer: Answer) -> None:
         event = self.doing.make(build)

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,19 +243,22 @@ class Link:
 
     def submit(
         self, order: Order, built: Answer | None, wanted: Resources, priority: int,
-        done: Callable[[str], None],
+        done: Callable[[str], None], but: Collection[str] = (),
     ) -> None:  # fmt: skip
         """Ask for a task; ``done`` is told, in any thread, when there is an answer or never one.
 
         :param built: what came of the build that it is for.
         :param priority: the larger is done first.
+        :param but: workers that are not to do it; more of them than when it was asked for before.
         """
         task = order.task
         # Dask learns from the name's beginning how long such tasks take.
         kind = "trial" if order.trial else "build" if built is None else "cell"
+        again = f"+{len(but)}" if but else ""  # what was answered under a name is not done again
         future = self.client.submit(
-            _work, order, built, self.topic, key=f"{kind}-{order.job[:8]}/{task}",
+            _work, order, built, self.topic, key=f"{kind}-{order.job[:8]}/{task}{again}",
             resources=dict(wanted), priority=priority, pure=False,
+            workers=[at for name, at in self._places().items() if name not in but] if but else None,
         )  # fmt: skip
         self.futures[task] = future
         future.add_done_callback(lambda _: done(task))
@@ -298,9 +301,10 @@ class Link:
             with contextlib.suppress(Exception):
                 future.cancel(reason="not wanted any more")
 
-    def offers(self) -> Mapping[str, Resources]:
+    def offers(self, but: Collection[str] = ()) -> Mapping[str, Resources]:
         """The workers that there are, and what each offers when nothing is under way.
 
+        :param but: names of those that do not count.
         :raises Lost: when the scheduler was.
         """
         if self.client.status != "running":
@@ -309,7 +313,13 @@ class Link:
             found = self.client.scheduler_info(n_workers=-1)["workers"]
         except Exception as error:
             raise Lost(f"the scheduler was lost: {error}") from error
-        return {str(one["name"]): one["resources"] for one in found.values() if one["resources"]}
+        offers = {str(one["name"]): one["resources"] for one in found.values()}
+        return {name: one for name, one in offers.items() if one and name not in but}
+
+    def _places(self) -> Mapping[str, str]:
+        """The workers' addresses by their names."""
+        found = self.client.scheduler_info(n_workers=-1)["workers"]
+        return {str(one["name"]): address for address, one in found.items()}
 
     def end(self, job: str) -> None:
         """Nothing more of a run is begun anywhere."""

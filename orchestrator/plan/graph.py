@@ -60,6 +60,12 @@ class Task:
     after: tuple[str, ...] = ()
     rank: int = 0
 
+    @property
+    def kind(self) -> str:
+        """What it is, as events call it: ``kernel``, ``build`` or ``cell``."""
+        kinds = {KernelSpec: "kernel", Build: "build", Cell: "cell"}
+        return kinds[type(self.work)]
+
 
 @dataclass(frozen=True)
 class Graph:

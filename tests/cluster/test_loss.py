@@ -196,3 +196,33 @@ def test_a_worker_that_is_asked_to_end_hands_its_task_on(
     wait_dead(child)
     held.unlink()
     passed(running.result(DEADLINE), plan)
+
+
+@pytest.mark.parametrize("size", ["64k", "900k"])
+def test_a_worker_whose_disk_gets_full(size: str, machines: Machines, tmp_path: Path) -> None:
+    """It says so, and others do what it had no room for; where there is no other it is an error."""
+    machines.stop()
+    machines.scheduler()
+    machines.worker("small", disk="8g")
+    machines.worker("roomy")
+    until = time.monotonic() + DEADLINE
+    while not all(f"worker {name}: cpus" in machines.said() for name in ("small", "roomy")):
+        assert time.monotonic() < until, machines.said()
+        time.sleep(0.2)
+    machines.shrink("small", size)
+    plan = plan_of(tmp_path, "abcd")
+    events: list[Event] = []
+    (tmp_path / "client").mkdir()
+    context = context_of(tmp_path / "client", events.append)
+    cluster = Cluster(parse(machines.url, None), str(tmp_path / "store"), nobody=90.0)
+    passed(cluster.carry_out(plan, context, lambda _: None, stages=STAGES), plan)
+    told = "the disk of worker small is full: it is done elsewhere"
+    assert told in {event.text for event in events}, machines.said()
+    assert "worker small: the disk of its cache" in machines.said()
+    machines.signal("roomy", signal.SIGTERM)
+    assert machines.running.pop("roomy").wait(60) == 0
+    (tmp_path / "alone").mkdir()
+    alone = context_of(tmp_path / "alone", lambda _: None)
+    state = cluster.carry_out(plan_of(tmp_path, "ef"), alone, lambda _: None, stages=STAGES)
+    assert {cell.verdict for cell in state.cells.values()} == {Verdict.ERROR}
+    assert any("No space left" in problem for problem in state.problems), state.problems

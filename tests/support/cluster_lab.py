@@ -214,16 +214,28 @@ class Machines:
     def scheduler(self) -> None:
         self._start("scheduler", "cluster", "scheduler", "--listen", self.url)
 
-    def worker(self, name: str, *words: str, cores: int = 1) -> None:
+    def worker(self, name: str, *words: str, cores: int = 1, disk: str = "") -> None:
+        """Start a worker; ``disk`` is the size of a disk of its own that its cache is on."""
         options = ("--scheduler", self.url, "--name", name, "--cores", str(cores))
-        self._start(name, "worker", *options, *words)
+        before: tuple[str, ...] = ()
+        if disk:  # a file system in memory, in a mount namespace of the worker's own
+            mount = f'mkdir -p "$LAB_CACHE" && mount -t tmpfs -o size={disk} lab "$LAB_CACHE"'
+            before = ("unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh")
+        self._start(name, "worker", *options, *words, before=before)
 
-    def _start(self, name: str, *words: str) -> None:
+    def shrink(self, name: str, size: str) -> None:
+        """Leave the disk of a worker's cache so small."""
+        pid = str(self.running[name].pid)
+        into = ["nsenter", "-t", pid, "-U", "-m", "--preserve-credentials"]
+        mount = ["mount", "-o", f"remount,size={size}", str(self.folder / f"cache-{name}")]
+        subprocess.run([*into, *mount], check=True, timeout=20)
+
+    def _start(self, name: str, *words: str, before: tuple[str, ...] = ()) -> None:
         environment = {
             **os.environ, "PYTHONPATH": str(HERE), "LAB_CACHE": str(self.folder / f"cache-{name}"),
             "FAKE_LOG": str(self.folder / "did"), "FAKE_HOLD": str(self.folder), "FAKE_NAME": name,
         }  # fmt: skip
-        argv = [sys.executable, "-m", "orchestrator.cli", *words, *self.extra]
+        argv = [*before, sys.executable, "-m", "orchestrator.cli", *words, *self.extra]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 argv, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
