@@ -131,6 +131,10 @@ def test_what_failed_last_comes_first(night: Played, lab: Lab) -> None:
     assert night.ran == ["two", "one"]
     (night.folder / "reports" / "history.sqlite").write_text("no database")
     night.ran.clear()
+    assert "was damaged" in lab("nightly", "-q").err
+    assert night.ran == ["two", "one"]  # made anew of the stored runs, it knows as much
+    (night.folder / "reports" / "history.sqlite").unlink()
+    night.ran.clear()
     lab("nightly", "-q")
     assert night.ran == ["one", "two"]
 
