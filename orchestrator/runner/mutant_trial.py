@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from orchestrator.host.cache.trim import remove_build
+from orchestrator.judge.outcome import STOPPED
 from orchestrator.kernel.mutants.code import NotCompiled, Objects
 from orchestrator.kernel.mutants.find import diff_of
 from orchestrator.kernel.mutants.plant import plant
@@ -59,6 +60,7 @@ class Watch:
         self.key = ""
         self.at = 0.0
         self.ran: dict[str, None] = {}
+        self.left: list[CaseResult] = []
         self.errors: list[CaseResult] = []
         self._failing = frozenset(failing)
         self._beside = beside
@@ -79,7 +81,9 @@ class Watch:
         if event.kind != OF_CASE or event.case is None:
             return
         case, key = event.case, CaseId.parse(event.id).key
-        if case.workload not in STAGES and case.case != NOT_RUN:
+        if case.case == NOT_RUN:
+            self.left.append(case)
+        elif case.workload not in STAGES:
             self.ran[case.workload] = None
         if key in self._failing:
             return
@@ -193,6 +197,8 @@ class Trials:
                 draft, outcome=Outcome.CAUGHT, case=watch.key, reason=reason,
                 seconds=watch.at - began,
             )  # fmt: skip
+        if any(case.reason == STOPPED for case in watch.left):
+            raise Interrupted("interrupted")  # what was not run might have caught it
         wrong = problem.message if problem else ""
         if not wrong and watch.errors:
             first = watch.errors[0]

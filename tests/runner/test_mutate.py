@@ -19,7 +19,7 @@ from orchestrator.model.coverage import Coverage, FileCode, Function
 from orchestrator.model.errors import EXIT_INTERRUPTED, HostError, Interrupted, UserError
 from orchestrator.model.kernel import BuildResult, PatchHunk, PatchState
 from orchestrator.model.mutants import Campaign, Outcome
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.model.spec import (
     Build,
     Cell,
@@ -216,6 +216,17 @@ def test_an_interrupted_one_goes_on(
     again = campaign(played, places, resume=ended.folder)
     assert len(again.campaign.tried) == ALL
     assert exit_status(again.campaign) == 1
+
+
+def test_one_whose_guest_was_interrupted_has_not_survived(
+    played: Played, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.host.process.cancel", lambda: None)
+    # A guest that is stopped ends its run with the workloads that it did not get to.
+    played.fails = lambda _: (NOT_RUN, Verdict.SKIP) if len(played.ran) == 3 else None
+    ended = campaign(played, places)
+    assert exit_status(ended.campaign) == EXIT_INTERRUPTED
+    assert len(ended.campaign.tried) == 1
 
 
 def test_another_campaign_is_not_gone_on_with(played: Played, places: Places) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from fake_kernel import write_kernel
 
 from orchestrator.host.cache.files import Cache
+from orchestrator.judge.outcome import STOPPED
 from orchestrator.kernel.source import store
 from orchestrator.kernel.source.fetch import fetch_base
 from orchestrator.model.kernel import BuildResult, KernelTree
-from orchestrator.model.names import Verdict
+from orchestrator.model.names import NOT_RUN, Verdict
 from orchestrator.model.results import CaseResult, CellRecord
 from orchestrator.model.spec import Build, Cell, KernelSpec
 from orchestrator.runner.context import Context, Event, Kernel
@@ -78,7 +79,10 @@ class Played:
             if isinstance(found, Exception):
                 raise found
             name, verdict = found or ("moves", Verdict.PASS)
-            case = CaseResult(f"{cell.id}:{spec.name}:{name}", spec.name, name, verdict, "off", 2.0)
+            reason = STOPPED if name == NOT_RUN else "off"
+            case = CaseResult(
+                f"{cell.id}:{spec.name}:{name}", spec.name, name, verdict, reason, 2.0
+            )
             cases.append(case)
             context.listener(
                 Event("case", case.id, "done", case.reason, verdict=verdict, case=case)
