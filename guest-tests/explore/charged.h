@@ -43,11 +43,11 @@ static inline void charged_unique(struct charged *charged)
 /* The anonymous pages of a range of a process that are charged to the group. */
 static inline void charged_range(struct charged *charged, int pagemap, uintptr_t start, uintptr_t end, uint64_t group)
 {
-	static uint64_t entries[4096];
+	static uint64_t entries[8192];
 	uintptr_t page = mem_page();
 
 	for (uintptr_t at = start; at < end;) {
-		size_t pages = (end - at) / page < 4096 ? (end - at) / page : 4096;
+		size_t pages = (end - at) / page < KTAP_COUNT(entries) ? (end - at) / page : KTAP_COUNT(entries);
 		ssize_t got = pread(pagemap, entries, pages * sizeof(entries[0]), (off_t)(at / page * sizeof(entries[0])));
 
 		if (got <= 0)

@@ -8,10 +8,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ktap.h"
 #include "mem.h"
 #include "uffd_abi.h"
+
+#define LOOKS 50 /* 20 ms apart */
 
 void race_thread_make(struct race_thread *self, struct race_arena *arena,
 		      const struct race_role *role, const char *name, size_t number)
@@ -126,6 +129,20 @@ static int look(struct race_thread *self, int side, size_t page, int *whole, uin
 	return race_look(self->arena, side, page, whole, count);
 }
 
+/*
+ * Whether anybody gave pages other frames since the case began.  That is counted when a whole batch is
+ * done, a little after the entries are there (the end of migrate_pages(), mm/migrate.c of v6.12).
+ */
+static int migrated(struct race_thread *self)
+{
+	for (int looks = 0; looks < LOOKS; looks++) {
+		if (race_migrations() != self->arena->migrations)
+			return 1;
+		usleep(20 * 1000);
+	}
+	return race_migrations() != self->arena->migrations;
+}
+
 /* What the owner of a page expects after it moved it to a side. */
 static void check_moved(struct race_thread *self, size_t page, int to, uint64_t before,
 			uint64_t after, uint64_t left)
@@ -139,7 +156,7 @@ static void check_moved(struct race_thread *self, size_t page, int to, uint64_t 
 		race_fail("page %zu was moved, but its source is not empty: entry %#llx", page,
 			  (unsigned long long)left);
 	if ((arena->flags & RACE_IDENTITY) && (before & MEM_PRESENT) && (after & MEM_PRESENT) &&
-	    (before & frame) != (after & frame) && race_migrations() == arena->migrations)
+	    (before & frame) != (after & frame) && !migrated(self))
 		race_fail("page %zu was moved and has another frame: entry %#llx before, %#llx after",
 			  page, (unsigned long long)before, (unsigned long long)after);
 	signal = look(self, to, page, &whole, &count);
