@@ -151,9 +151,8 @@ def write(file: Path, samples: Samples) -> None:
     head, _, rest = text.partition(BEGIN)
     new = f"{head}{BEGIN}\n{table(samples)}\n\n{machine()}\n{END}{rest.partition(END)[2]}"
     file.write_text(new)
-    taken = {
-        n: s[0] for n in CELLS for f in FIGURES if f.name == f"cells-{n}" and (s := samples.of(f))
-    }
+    known = {figure.name: samples.of(figure) for figure in FIGURES}
+    taken = {n: found[0] for n in CELLS if (found := known[f"cells-{n}"])}
     if len(taken) > 1:
         (file.parent / CURVE).write_text(growth_curve(taken))
 

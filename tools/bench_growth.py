@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -109,7 +108,7 @@ def _evidence(run: Path, cell: str, cases: set[str]) -> dict[str, Any] | None:
     path = run / cell_folder(cell) / EVIDENCE
     if not path.is_file():
         return None
-    found = copy.copy(json.loads(path.read_text()))
+    found = json.loads(path.read_text())
     return {**found, "cases": {k: v for k, v in found["cases"].items() if k in cases}}
 
 

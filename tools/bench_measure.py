@@ -133,6 +133,7 @@ def timed(argv: list[str], bench: Bench, deadline: float, cwd: Path = HOME, **en
     """Run a command to its end and tell what it took.
 
     CPU seconds are those of the command and of every descendant that was waited for (wait4(2)).
+
     :raises BenchError: when it fails or its deadline (seconds) passes.
     """
     with bench.log.open("ab") as log:

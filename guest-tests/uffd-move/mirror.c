@@ -25,6 +25,7 @@
 
 #include "ktap.h"
 #include "mem.h"
+#include "moved.h"
 #include "procfile.h"
 #include "rss.h"
 #include "uffd.h"
@@ -132,29 +133,6 @@ static struct uffd_pair pair_of(void)
 	return huge ? uffd_pair_huge(SEED) : uffd_pair(PAGES, SEED);
 }
 
-static void drop(struct uffd_pair *pair)
-{
-	CHECK_SYS(munmap(pair->src, pair->len));
-	CHECK_SYS(munmap(pair->dst, pair->len));
-	CHECK_SYS(close(pair->fd));
-}
-
-/* With ledger lines on either side. */
-static void move_all(const char *name, const struct uffd_pair *pair)
-{
-	struct rss before, after;
-	struct uffd_result result;
-	char step[64];
-
-	snprintf(step, sizeof(step), "%s-before-move", name);
-	before = rss_ledger(step, getpid());
-	result = uffd_try_all(pair);
-	snprintf(step, sizeof(step), "%s-after-move", name);
-	after = rss_ledger(step, getpid());
-	uffd_moved_all(pair, result);
-	rss_conserved(&before, &after);
-}
-
 static void device_opens(void)
 {
 	char *page = mem_map(mem_page(), 0);
@@ -179,10 +157,10 @@ static void reads_what_is_there(void)
 	need_device();
 	pair = pair_of();
 	device_expects(pair.src, pair.len, SEED, "source before the move");
-	move_all("read", &pair);
+	moved_all(&pair, "read");
 	device_expects(pair.src, pair.len, 0, "source after the move");
 	device_expects(pair.dst, pair.len, SEED, "destination");
-	drop(&pair);
+	moved_drop(&pair);
 }
 
 /* What the device writes to the source afterwards is not written to the page that is elsewhere. */
@@ -193,30 +171,29 @@ static void writes_what_is_there(void)
 	need_device();
 	pair = pair_of();
 	device_writes(pair.src, pair.len, SEED); /* from here on it may write there */
-	move_all("write", &pair);
+	moved_all(&pair, "write");
 	device_writes(pair.src, pair.len, OTHER);
 	mem_expect(pair.dst, pair.len, SEED, "destination after the device wrote to the source");
 	mem_expect(pair.src, pair.len, OTHER, "source that the device wrote");
-	drop(&pair);
+	moved_drop(&pair);
 }
 
 /* There and back again: neither place is remembered as it was. */
 static void back_again(void)
 {
-	struct uffd_pair pair;
-	struct uffd_result back;
+	struct uffd_pair pair, back;
 
 	need_device();
 	pair = pair_of();
 	uffd_register(pair.fd, pair.src, pair.len);
-	move_all("back", &pair);
+	moved_all(&pair, "there");
 	device_writes(pair.dst, pair.len, OTHER);
-	back = uffd_move(pair.fd, pair.src, pair.dst, pair.len, 0);
-	CHECK_ERRNO(back.err, 0);
+	back = (struct uffd_pair){ pair.fd, pair.dst, pair.src, pair.len };
+	moved_all(&back, "there-and-back");
 	mem_fill(pair.src, pair.len, SEED);
 	device_expects(pair.src, pair.len, SEED, "first place");
 	rss_check("back-again", getpid());
-	drop(&pair);
+	moved_drop(&pair);
 }
 
 /* Reading alone gives the device the zero page. */

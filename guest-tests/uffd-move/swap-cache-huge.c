@@ -22,49 +22,38 @@
 #include "ktap.h"
 #include "mem.h"
 #include "moved.h"
-#include "procfile.h"
 #include "rss.h"
+#include "swaps.h"
 #include "uffd.h"
 
 #define SEED 1
 
 /* A swap device that is used anew, as one that does not rotate. */
-static struct {
-	char name[64];
-	int flags; /* of swapon(2), to have it with its priority again */
-	int anew;
-} device;
+static struct swap_device device;
+static int anew;
 
 static void takes_huge_pages(void)
 {
-	char text[4096], knob[128], *line;
-	int priority = -1;
+	char knob[300];
 
-	CHECK(!proc_read("/proc/swaps", text, sizeof(text)), "/proc/swaps: %m");
-	line = strchr(text, '\n');
-	if (!line || sscanf(line + 1, "/dev/%63s %*s %*s %*s %d", device.name, &priority) != 2)
+	if (!swaps_devices(&device, 1) || strncmp(device.name, "/dev/", 5))
 		return;
-	device.flags = priority < 0 ? 0 : SWAP_FLAG_PREFER | (priority & SWAP_FLAG_PRIO_MASK);
-	snprintf(knob, sizeof(knob), "/sys/block/%s/queue/rotational", device.name);
+	snprintf(knob, sizeof(knob), "/sys/block/%s/queue/rotational", device.name + 5);
 	if (knob_number(knob) != 1)
 		return;
-	snprintf(text, sizeof(text), "/dev/%s", device.name);
-	CHECK_SYS(swapoff(text));
+	CHECK_SYS(swapoff(device.name));
 	CHECK_SYS(knob_set(knob, "0"));
-	CHECK_SYS(swapon(text, device.flags));
-	device.anew = 1;
+	CHECK_SYS(swapon(device.name, device.flags));
+	anew = 1;
 }
 
 static void as_it_was(void)
 {
-	char path[80];
-
-	if (!device.anew)
+	if (!anew)
 		return;
-	snprintf(path, sizeof(path), "/dev/%s", device.name);
-	CHECK_SYS(swapoff(path));
+	CHECK_SYS(swapoff(device.name));
 	knob_restore();
-	CHECK_SYS(swapon(path, device.flags));
+	CHECK_SYS(swapon(device.name, device.flags));
 }
 
 /* A huge page whose entries are of swap; how it lies in the cache is told. */
@@ -72,17 +61,9 @@ static struct uffd_pair swapped(void)
 {
 	struct uffd_pair pair = moved_pair_huge(SEED);
 	long whole = sys_vmstat("thp_swpout");
-	size_t pages = pair.len / mem_page(), out = 0;
+	size_t pages = pair.len / mem_page();
 
-	for (int attempt = 0; attempt < 100 && out < pages; attempt++) {
-		if (attempt)
-			usleep(20 * 1000);
-		proc_write("/proc/sys/vm/drop_caches", "1"); /* see mem_swap_out() */
-		CHECK_SYS(madvise(pair.src, pair.len, MADV_PAGEOUT));
-		out = mem_swapped_pages(pair.src, pair.len);
-	}
-	if (out < pages)
-		ktap_skip("MADV_PAGEOUT swapped out only %zu of %zu pages", out, pages);
+	swaps_out(pair.src, pair.len);
 	ktap_diag("%zu of %zu pages are in the swap cache, %s", mem_swap_cached_pages(pair.src, pair.len),
 		  pages, sys_vmstat("thp_swpout") > whole ? "in one piece" : "in pieces");
 	return pair;

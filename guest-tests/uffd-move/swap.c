@@ -17,8 +17,8 @@
 #include "child.h"
 #include "ktap.h"
 #include "mem.h"
-#include "procfile.h"
 #include "rss.h"
+#include "swaps.h"
 #include "uffd.h"
 
 #define PAGES 64
@@ -153,7 +153,6 @@ static void unmapped_but_held(void)
 	struct iovec all = { pair.src, pair.len };
 	struct uffd_result result;
 	uint64_t frames[HELD];
-	size_t out = 0;
 	int hold[2];
 
 	CHECK_SYS(pipe2(hold, O_CLOEXEC | O_NONBLOCK));
@@ -161,15 +160,7 @@ static void unmapped_but_held(void)
 	/* What somebody holds does not migrate: from here on the frames are certain. */
 	for (size_t i = 0; i < HELD; i++)
 		frames[i] = mem_frame(pair.src + i * mem_page());
-	for (int attempt = 0; attempt < 100 && out < HELD; attempt++) {
-		if (attempt)
-			usleep(20 * 1000);
-		proc_write("/proc/sys/vm/drop_caches", "1"); /* see mem_swap_out() */
-		CHECK_SYS(madvise(pair.src, pair.len, MADV_PAGEOUT));
-		out = mem_swapped_pages(pair.src, pair.len);
-	}
-	if (out < HELD)
-		ktap_skip("MADV_PAGEOUT unmapped only %zu of %d held pages", out, HELD);
+	swaps_out(pair.src, pair.len);
 	CHECK_EQ(mem_swap_cached_pages(pair.src, pair.len), HELD);
 	result = uffd_try_all(&pair);
 	uffd_moved_all(&pair, result);

@@ -27,6 +27,7 @@
 #include "mem.h"
 #include "procfile.h"
 #include "rss.h"
+#include "swaps.h"
 #include "uffd.h"
 
 #define PAGES 32
@@ -41,31 +42,10 @@
 #define LOOK_MS 50.0
 
 struct device {
-	char name[256];
-	int flags; /* of swapon(2), to have it with its priority again */
+	struct swap_device swap;
 	int status; /* of waitpid(), of the process that switched it off */
 	int stuck;
 };
-
-/* The lines of /proc/swaps; how many there are. */
-static size_t read_devices(struct device *devices, size_t most)
-{
-	char text[4096];
-	size_t count = 0;
-
-	CHECK(!proc_read("/proc/swaps", text, sizeof(text)), "/proc/swaps: %m");
-	for (char *line = strchr(text, '\n'); line && count < most; line = strchr(line + 1, '\n')) {
-		struct device *device = &devices[count];
-		int priority = -1;
-
-		if (sscanf(line + 1, "%255s %*s %*s %*s %d", device->name, &priority) != 2)
-			continue;
-		device->flags = priority < 0 ? 0 :
-					       SWAP_FLAG_PREFER | (priority & SWAP_FLAG_PRIO_MASK);
-		count++;
-	}
-	return count;
-}
 
 static long swap_in_use(void)
 {
@@ -80,7 +60,7 @@ static void switch_off(void *argument)
 {
 	struct device *device = argument;
 
-	if (swapoff(device->name))
+	if (swapoff(device->swap.name))
 		_exit(errno);
 }
 
@@ -119,16 +99,19 @@ static void switch_off_or_stop(struct device *device)
 /* All swap goes and comes back, whatever happens in between, and only then is it judged. */
 static void all_swap_off_and_on(size_t (*left)(void *), void *argument)
 {
-	static struct device devices[8];
-	size_t count = read_devices(devices, KTAP_COUNT(devices)), still = 0;
+	static struct swap_device found[8];
+	static struct device devices[KTAP_COUNT(found)];
+	size_t count = swaps_devices(found, KTAP_COUNT(found)), still = 0;
 	int on = 0;
 
 	CHECK(count, "no line of a device in /proc/swaps");
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		devices[i] = (struct device){ .swap = found[i] };
 		switch_off_or_stop(&devices[i]);
+	}
 	still = left(argument);
 	for (size_t i = 0; i < count; i++)
-		if (swapon(devices[i].name, devices[i].flags) && errno != EBUSY)
+		if (swapon(devices[i].swap.name, devices[i].swap.flags) && errno != EBUSY)
 			on = errno;
 	for (size_t i = 0; i < count; i++) {
 		int status = devices[i].status;
@@ -136,12 +119,12 @@ static void all_swap_off_and_on(size_t (*left)(void *), void *argument)
 		CHECK(!devices[i].stuck,
 		      "swapoff %s gets nowhere in %.0f s of its CPU time and was killed; %zu moved "
 		      "entries are still in swap",
-		      devices[i].name, NOWHERE_MS / 1000, still);
-		CHECK(WIFEXITED(status), "swapoff %s: wait status %#x", devices[i].name,
+		      devices[i].swap.name, NOWHERE_MS / 1000, still);
+		CHECK(WIFEXITED(status), "swapoff %s: wait status %#x", devices[i].swap.name,
 		      (unsigned int)status);
 		if (WEXITSTATUS(status) == ENOMEM)
 			ktap_skip("swapoff %s: ENOMEM, what is in swap may not fit into memory",
-				  devices[i].name);
+				  devices[i].swap.name);
 		CHECK_ERRNO(WEXITSTATUS(status), 0);
 	}
 	CHECK(!on, "swapon: %s", ktap_errno(on));
