@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.model.errors import HostError, LabError, UserError
 from orchestrator.model.names import Verdict
-from orchestrator.results import searches
+from orchestrator.results import history_left, searches
 
 if TYPE_CHECKING:
     import sqlite3
@@ -138,6 +138,7 @@ def opened(db: Path) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(db, timeout=_BUSY_SECONDS, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise unwritable(db, error) from error
+    looked = history_left.looked_through(db)
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         # IMMEDIATE takes the write lock at once: two first writers cannot both find an empty file,
@@ -146,6 +147,8 @@ def opened(db: Path) -> Iterator[sqlite3.Connection]:
         _prepare(connection, db)
         yield connection
         connection.execute("COMMIT")
+        if looked is not None and history_left.looked_through(db) is None:
+            history_left.leave(db, looked)
     except sqlite3.DatabaseError as error:
         if _is_the_hosts(error, db):
             raise unwritable(db, error) from error

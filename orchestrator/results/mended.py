@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.results import history
+from orchestrator.results import history, history_left
 from orchestrator.results.history_file import Damaged, check
 from orchestrator.results.runs import list_runs
 
@@ -14,14 +15,20 @@ from orchestrator.results.runs import list_runs
 def mended(db: Path, reports: Path) -> str:
     """See that a history can be used; gives one sentence where it had to be made anew for that.
 
-    Empty where it is whole, or there is none yet.  Runs that are stored elsewhere than below
-    ``reports`` are in the damaged file alone.
+    Empty where it is whole, or there is none yet.  One that is as the lab left it is not looked
+    through again (:mod:`.history_left`).  Runs that are stored elsewhere than below ``reports``
+    are in the damaged file alone.
 
     :raises UserError: the file is no history of ours, or a newer lab's; it stays as it is.
     :raises HostError: it cannot be opened, or no other can be written; it stays as it is.
     """
+    if history_left.is_good(db):
+        return ""
     try:
+        began = time.time()
         check(db)
+        if db.exists():
+            history_left.leave(db, began)
     except Damaged as error:
         if not db.stat().st_size and not list_runs(reports):
             return ""  # another lab's first run makes it just now

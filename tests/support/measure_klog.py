@@ -8,11 +8,12 @@ file and read as a stream in a process of its own.
 from __future__ import annotations
 
 import random
-import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+
+from peak_memory import peak_kib
 
 from orchestrator import HOME
 from orchestrator.evidence.klog import parse as klog
@@ -50,11 +51,11 @@ def main() -> None:
     with tempfile.TemporaryFile() as file:
         file.writelines(flood(megabytes * 1_000_000))
         file.seek(0)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_kib()
         start = time.process_time()
         hits = sum(1 for _ in klog.parse(file))
         seconds = time.process_time() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = peak_kib()
     print(
         f"{megabytes} MB, {hits} hits: {seconds:.1f} s of CPU; {after / 1024:.0f} MiB at most, of "
         f"which {(after - before) / 1024:.0f} MiB more than before reading"

@@ -7,12 +7,13 @@ so many MB are written to a temporary file and read in a process of its own.
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from peak_memory import peak_kib
 
 from orchestrator.kernel.series.load import load_series
 
@@ -64,7 +65,7 @@ def main() -> None:
         start = time.process_time()
         series = load_series(str(Path(file.name)))
         seconds = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_kib() / 1024
     print(f"{megabytes} MB, {len(series.patches)} patches: {seconds:.1f} s of CPU; "
           f"{peak:.0f} MiB at most")  # fmt: skip
 

@@ -8,10 +8,11 @@ Prints JSON: cells, seconds, and the most memory of the process (MiB).
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
+
+from peak_memory import peak_kib
 
 from orchestrator.cluster.offers import Wanted
 from orchestrator.model.spec import (
@@ -61,7 +62,7 @@ def main() -> None:
         wanted.by(task.needs)
     Schedule(plan, 16).begin(0.0)
     took = time.process_time() - began
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    most = peak_kib() / 1024
     print(json.dumps({"cells": len(plan.cells), "tasks": len(graph.tasks),
                       "seconds": round(took, 2), "mib": round(most)}))  # fmt: skip
 
