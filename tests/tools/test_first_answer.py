@@ -102,3 +102,7 @@ def test_by_default_every_plant_that_the_profile_can_find(tool: ModuleType) -> N
     assert len(names) > 40
     assert "dirty-bit-lost" in names
     assert not {"device-not-told", "swap-cache-race", tool.CONTROL} & set(names)
+    assert names == [plant.name for plant in tool.asked(None, "x86_64")]
+    written = [plant.name for plant in tool.PLANTS if plant.name in names]
+    assert names != written
+    assert sorted(names) == sorted(written)
