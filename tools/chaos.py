@@ -178,6 +178,10 @@ class Campaign:
             harm.fill(place.place(where), int(value))
         if entry.run == "host" and entry.when in _COMPILES:  # what is kept is not compiled
             shutil.rmtree(Cache(place.cache).selftests, ignore_errors=True)
+        if entry.when == "unpacking":  # nor is a root that is kept unpacked
+            shutil.rmtree(Cache(place.cache).roots)
+        if pattern.startswith("ccache/"):  # nor an object that is kept looked for
+            shutil.rmtree(Cache(place.cache).objects)
         many = int(value) if name == "labs" else 1
         out = ["--out", str(place.reports / "harmed")]
         labs = [self._start(place, [*words, *out], "harmed", around)]

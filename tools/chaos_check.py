@@ -16,11 +16,12 @@ from chaos_table import Injection
 
 #: How long a lab that was killed has until its last process is gone (s).
 GRACE = 8.0
-#: What no two runs have in common, though they came to the same.
+#: What no two runs have in common, though they came to the same.  A case's console is that of the
+#: guest that it ran in, which is another one where the first was lost.
 _OF_A_RUN = {
     "seconds", "started", "finished", "id_of_run", "command", "rerun", "cpu_seconds", "steps",
     "boot_seconds", "restore_seconds", "cached", "samples", "counters", "measurements", "notes",
-    "capsule", "log", "qemu_command",
+    "capsule", "log", "qemu_command", "console",
 }  # fmt: skip
 
 

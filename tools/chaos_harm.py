@@ -36,12 +36,18 @@ def members(group: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def victims(group: Path, lab: int, name: str) -> list[int]:
-    """The processes that an entry names: ``lab`` is the one that was started, else a program."""
+    """The processes that an entry names: ``lab`` is the one that was started, else a program.
+
+    A script has its interpreter's name before its own.
+    """
     if name == "lab":
         return [lab]
-    return [
-        pid for pid, words in members(group) if pid != lab and Path(words[0]).name.startswith(name)
-    ]
+    return [pid for pid, words in members(group) if pid != lab and _program(words).startswith(name)]
+
+
+def _program(words: list[str]) -> str:
+    first, *others = (Path(word).name for word in words[:2])
+    return others[0] if others and first.startswith(("perl", "python", "sh")) else first
 
 
 def strike(pids: list[int], how: str) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_the_table_has_every_stage_and_no_name_twice() -> None:
     entries = [*LIGHT, *HEAVY]
     assert len(entries) >= 60
     assert len({entry.name for entry in entries}) == len(entries)
-    stages = {"prepare", "build", "boot", "workload", "judging", "report"}
+    stages = {"prepare", "root", "build", "boot", "workload", "judging", "report"}
     assert stages <= {entry.stage for entry in entries}
     for entry in entries:
         timed = entry.when.replace(".", "").isdigit()
@@ -159,3 +160,20 @@ def test_the_page_counts_what_held_and_names_what_did_not() -> None:
     assert "| yes |" in told
     assert "**no**: left \\| it" in told
     assert "| not run |" in told
+
+
+def test_a_script_is_known_by_its_own_name(tmp_path: Path) -> None:
+    script = tmp_path / "unpacks"
+    script.write_text("#!/usr/bin/perl\nsleep 60;\n")
+    script.chmod(0o755)
+    with subprocess.Popen([script]) as child:
+        (tmp_path / "cgroup.procs").write_text(f"{child.pid}\n{os.getpid()}\n")
+        try:
+            for _ in range(100):
+                if found := harm.victims(tmp_path, 0, "unpack"):
+                    break
+                time.sleep(0.1)
+            assert found == [child.pid]
+            assert harm.victims(tmp_path, child.pid, "unpack") == []
+        finally:
+            child.kill()
