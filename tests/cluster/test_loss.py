@@ -60,17 +60,6 @@ def start(machines: Machines, tmp_path: Path) -> Iterator[Callable[[Plan], Futur
         assert len(cases) == len(set(cases))
 
 
-def child_of(machines: Machines, name: str) -> int:
-    """The child that a worker waits with."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        lines = [line.split() for line in machines.did if line.startswith(f"{name} child ")]
-        if lines:
-            return int(lines[-1][2])
-        time.sleep(0.05)
-    raise AssertionError(machines.did)
-
-
 def wait_dead(pid: int, seconds: float = 30.0) -> None:
     until = time.monotonic() + seconds
     while alive(pid):
@@ -97,7 +86,7 @@ def test_a_worker_that_is_killed(
     held = machines.hold(what)
     running = start(plan)
     lost = machines.wait_until(what, DEADLINE)
-    child = child_of(machines, lost)
+    child = machines.child_of(lost)
     machines.signal(lost, signal.SIGKILL)
     wait_dead(child)
     held.unlink()
@@ -118,7 +107,7 @@ def test_a_scheduler_that_is_restarted(
     what = f"cell {plan.cells[2].id}"
     held = machines.hold(what)
     running = start(plan)
-    child = child_of(machines, machines.wait_until(what, DEADLINE))
+    child = machines.child_of(machines.wait_until(what, DEADLINE))
     machines.signal("scheduler", signal.SIGKILL)
     wait_dead(child, 60)
     held.unlink()
@@ -147,7 +136,7 @@ def test_a_client_that_is_killed(machines: Machines, tmp_path: Path) -> None:
         [sys.executable, "-c", script, machines.url, str(tmp_path)], env=environment
     )
     try:
-        child = child_of(machines, machines.wait_until(f"cell {plan.cells[0].id}", DEADLINE))
+        child = machines.child_of(machines.wait_until(f"cell {plan.cells[0].id}", DEADLINE))
     finally:
         client.kill()
         client.wait(10)
@@ -168,7 +157,7 @@ def test_a_worker_that_hangs(
     held = machines.hold(what)
     running = start(plan)
     hung = machines.wait_until(what, DEADLINE)
-    child = child_of(machines, hung)
+    child = machines.child_of(hung)
     machines.signal(hung, signal.SIGSTOP)
     (other,) = {"one", "two"} - {hung}
     until = time.monotonic() + 3 * SILENCE
@@ -190,7 +179,7 @@ def test_a_worker_that_is_asked_to_end_hands_its_task_on(
     held = machines.hold(what)
     running = start(plan)
     first = machines.wait_until(what, DEADLINE)
-    child = child_of(machines, first)
+    child = machines.child_of(first)
     machines.signal(first, signal.SIGTERM)
     assert machines.running[first].wait(30) == 0
     wait_dead(child)

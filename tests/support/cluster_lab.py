@@ -197,31 +197,93 @@ def context_of(folder: Path, listener: object) -> Context:
 # ---------------------------------------------------------------- real processes
 
 
+@dataclass(frozen=True)
+class Wire:
+    """A link from here into a network namespace that a worker may be in; it can be cut."""
+
+    name: str
+    here: str
+    there: str
+
+    @classmethod
+    @contextlib.contextmanager
+    def laid(cls) -> Iterator[Wire]:
+        """A link with two addresses of a network for tests (RFC 2544); gone afterwards."""
+        number = os.getpid() % 64 * 4
+        wire = cls(f"lab{os.getpid() % 10**7}", f"198.19.255.{number + 1}",
+                   f"198.19.255.{number + 2}")  # fmt: skip
+        _ip("link", "add", wire.name, "type", "veth", "peer", "name", f"{wire.name}p")
+        try:
+            _ip("addr", "add", f"{wire.here}/30", "dev", wire.name)
+            _ip("link", "set", wire.name, "up")
+            yield wire
+        finally:
+            _ip("link", "del", wire.name)
+
+    def lead_to(self, pid: int) -> None:
+        """Lay the other end into the namespace of a process that waits for it, as its way out."""
+        until = time.monotonic() + 20
+        here = Path("/proc/self/ns/net").stat().st_ino
+        while Path(f"/proc/{pid}/ns/net").stat().st_ino == here:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        _ip("link", "set", f"{self.name}p", "netns", str(pid))
+        into = ("nsenter", "-t", str(pid), "-n")
+        _ip("link", "set", "lo", "up", before=into)
+        _ip("addr", "add", f"{self.there}/30", "dev", f"{self.name}p", before=into)
+        _ip("link", "set", f"{self.name}p", "up", before=into)
+        _ip("route", "add", "default", "via", self.here, before=into)
+
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        """Nothing gets through for the length of the with block; nobody is told of that."""
+        _ip("link", "set", self.name, "down")
+        try:
+            yield
+        finally:
+            _ip("link", "set", self.name, "up")
+
+
+def _ip(*words: str, before: tuple[str, ...] = ()) -> None:
+    subprocess.run([*before, "ip", *words], check=True, timeout=20)
+
+
 @dataclass
 class Machines:
-    """A scheduler and workers, each a process of its own on the loopback."""
+    """A scheduler and workers, each a process of its own, on the loopback or another address."""
 
     folder: Path
     port: int
     extra: tuple[str, ...] = ()
     scheme: str = "tcp"
+    address: str = "127.0.0.1"
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://{self.address}:{self.port}"
 
     def scheduler(self) -> None:
         self._start("scheduler", "cluster", "scheduler", "--listen", self.url)
 
-    def worker(self, name: str, *words: str, cores: int = 1, disk: str = "") -> None:
-        """Start a worker; ``disk`` is the size of a disk of its own that its cache is on."""
+    def worker(
+        self, name: str, *words: str, cores: int = 1, disk: str = "", wire: Wire | None = None
+    ) -> None:
+        """Start a worker; ``disk`` is the size of a disk of its own that its cache is on.
+
+        ``wire`` leads to it: it has a network of its own.
+        """
         options = ("--scheduler", self.url, "--name", name, "--cores", str(cores))
         before: tuple[str, ...] = ()
         if disk:  # a file system in memory, in a mount namespace of the worker's own
             mount = f'mkdir -p "$LAB_CACHE" && mount -t tmpfs -o size={disk} lab "$LAB_CACHE"'
             before = ("unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh")
+        if wire is not None:
+            way = "until ip route get 198.18.0.1; do sleep 0.05; done"
+            before = ("unshare", "-n", "sh", "-c", f'{way} 2>/dev/null >&2; exec "$@"', "sh")
         self._start(name, "worker", *options, *words, before=before)
+        if wire is not None:
+            wire.lead_to(self.running[name].pid)
 
     def shrink(self, name: str, size: str) -> None:
         """Leave the disk of a worker's cache so small."""
@@ -269,6 +331,23 @@ class Machines:
         """What was begun, in order, each with who began it."""
         path = self.folder / "did"
         return path.read_text().splitlines() if path.exists() else []
+
+    def child_of(self, name: str) -> int:
+        """The child that a worker waits with."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            lines = [line.split() for line in self.did if line.startswith(f"{name} child ")]
+            if lines:
+                return int(lines[-1][2])
+            time.sleep(0.05)
+        raise AssertionError(self.did)
+
+    def wait_said(self, name: str, text: str, *, times: int = 1, seconds: float = 90.0) -> None:
+        """Wait until a process has said something so often."""
+        until = time.monotonic() + seconds
+        while (self.folder / f"{name}.log").read_text().count(text) < times:
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.1)
 
     def wait_until(self, what: str, seconds: float = 60.0) -> str:
         """Wait for a line that ends with this; gives who wrote it."""
