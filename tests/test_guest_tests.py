@@ -266,11 +266,19 @@ int main(int argc, char **argv)
 """
 
 
+@pytest.mark.parametrize(
+    "words", [(), ("-DSTUCK_WATCHER=0", "-DSTUCK_LATE=0.5")], ids=["thread", "samples"]
+)
 @pytest.mark.parametrize("state", ["R", "D", "S"])
-def test_sampler_tells_of_calls_that_last(tmp_path: Path, state: str) -> None:
-    """What sleeps and wakes, or sleeps for a signal to end it, is no call to tell of."""
+def test_sampler_tells_of_calls_that_last(
+    tmp_path: Path, state: str, words: tuple[str, ...]
+) -> None:
+    """What sleeps and wakes, or sleeps for a signal to end it, is no call to tell of.
+
+    Also where the thread that looks has looked once and never wakes again.
+    """
     (tmp_path / "long.c").write_text(LONG_CALLS)
-    how = ["gcc", *FLAGS, "-DSTUCK_TOLD=1.0", "-I", LIB, "-o"]
+    how = ["gcc", *FLAGS, "-DSTUCK_TOLD=1.0", *words, "-I", LIB, "-o"]
     subprocess.run([*how, tmp_path / "sampler", AGENT / "sampler.c"], check=True, timeout=60)
     subprocess.run(["gcc", "-O2", "-o", tmp_path / "long", tmp_path / "long.c"], check=True)
     status, _, err = _sampler(

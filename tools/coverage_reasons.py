@@ -18,6 +18,11 @@ class Reason:
     behind: str
     why: str
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether it may run all the same, now and then: a race that nobody tries for."""
+        return self.why.startswith("a race:")
+
 
 REASONS = (
     Reason(
@@ -107,9 +112,8 @@ REASONS = (
     ),
     Reason(
         "move_pages_pte",
-        "if (folio_test_large(folio)) {",
-        "a case that is missing: a folio of several pages that was swapped out whole and is still "
-        "in the swap cache",
+        "if (!folio_trylock(src_folio)) {",
+        "a race: somebody else holds the lock of a folio in the swap cache",
     ),
     Reason(
         "find_vmas_mm_locked",

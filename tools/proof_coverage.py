@@ -167,9 +167,11 @@ def gaps_table(found: Iterable[Gap], reasons: Sequence[Reason]) -> list[str]:
 
 
 def unneeded(found: Iterable[Gap], reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """The reasons of what did run, or is no longer there."""
+    """The reasons of what did run, or is no longer there; but for what runs now and then."""
     keys = {(gap.function, gap.behind) for gap in found}
-    return tuple(one for one in reasons if (one.function, one.behind) not in keys)
+    return tuple(
+        one for one in reasons if (one.function, one.behind) not in keys and not one.by_chance
+    )
 
 
 def read(folder: Path, results: Mapping[str, Any]) -> tuple[Counted, ...]:

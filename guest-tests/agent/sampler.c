@@ -186,6 +186,7 @@ static const char *watch(pid_t pid, int stderr_end, double interval)
 			int walk = now() >= next_walk;
 
 			cost = sample(walk);
+			stuck_look_instead();
 			wait = cost / CPU_SHARE;
 			if (walk)
 				next_walk = now() + (wait > WALK_SECONDS ? wait : WALK_SECONDS);

@@ -15,7 +15,8 @@
  *   {"stuck":0}                                  nothing was said for two seconds, but a task got to run
  *
  * A thread of its own, because the samples read page tables and may wait for the very lock that is
- * stuck; what is read here takes no lock of an address space.
+ * stuck; what is read here takes no lock of an address space.  It sleeps by a timer of the CPU that it
+ * was on, and does not wake where that one takes no interrupts: then the samples' thread looks for it.
  */
 #ifndef LAB_STUCKWATCH_H
 #define LAB_STUCKWATCH_H
@@ -39,6 +40,12 @@
 #endif
 #define STUCK_OWN 50   /* of so many ticks in the kernel one may be the program's own */
 #define STUCK_SHARE 0.01 /* of one CPU that a look may take */
+#ifndef STUCK_LATE
+#define STUCK_LATE 4.0 /* seconds without a look, of which one may last 3, after which another looks */
+#endif
+#ifndef STUCK_WATCHER
+#define STUCK_WATCHER 1 /* 0, for a test: the thread never wakes again */
+#endif
 #define STUCK_QUIET 2.0 /* seconds without a word from anybody after which it says that it is there */
 
 struct stuck_task {
@@ -56,7 +63,8 @@ static struct {
 	struct proctree tree;
 	char text[16 * 1024], entries[4096];
 	size_t count;
-	atomic_int ready, over;
+	atomic_int ready, over, looking;
+	_Atomic double watched, looked; /* when the thread looked last, and when anybody did */
 } stuck;
 
 /* Requests that disks have not answered yet: the ninth counter of a line of /proc/diskstats. */
@@ -178,10 +186,13 @@ static inline void stuck_tell(const struct stuck_task *task)
 static inline void stuck_look(void)
 {
 	const struct stuck_task *worst[2] = { NULL, NULL };
-	int disks = stuck_disk_requests() > 0;
 	double now = clock_seconds(CLOCK_MONOTONIC);
 	size_t kept = 0;
+	int disks;
 
+	if (atomic_exchange(&stuck.looking, 1))
+		return; /* somebody else does */
+	disks = stuck_disk_requests() > 0;
 	for (size_t i = 0; i < stuck.count; i++)
 		stuck.tasks[i].seen = 0;
 	proctree_list(&stuck.tree);
@@ -201,6 +212,18 @@ static inline void stuck_look(void)
 	for (int i = 0; i < 2; i++)
 		if (worst[i])
 			stuck_tell(worst[i]);
+	atomic_store(&stuck.looked, now);
+	atomic_store(&stuck.looking, 0);
+}
+
+/* Look once a second in place of the thread, where that has not come to it for long. */
+static inline void stuck_look_instead(void)
+{
+	double now = clock_seconds(CLOCK_MONOTONIC);
+
+	if (!atomic_load(&stuck.over) && now - atomic_load(&stuck.watched) > STUCK_LATE &&
+	    now - atomic_load(&stuck.looked) > 1.0)
+		stuck_look();
 }
 
 /* Whoever hears nothing of the guest must know whether it is the guest that hangs. */
@@ -228,9 +251,12 @@ static inline void *stuck_watch(void *unused)
 	while (!atomic_load(&stuck.over)) {
 		cost = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 		stuck_look();
+		atomic_store(&stuck.watched, clock_seconds(CLOCK_MONOTONIC));
 		stuck_beat();
 		cost = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - cost;
 		atomic_store(&stuck.ready, 1);
+		while (!STUCK_WATCHER)
+			pause();
 		wait = cost / STUCK_SHARE > 1.0 ? cost / STUCK_SHARE : 1.0;
 		usleep((useconds_t)((wait < 3.0 ? wait : 3.0) * 1e6));
 	}
@@ -249,6 +275,7 @@ static inline void stuck_begin(void)
 	memset(stuck.entries, 1, sizeof(stuck.entries));
 	memset(&stuck.tree, 0, sizeof(stuck.tree));
 	memset(stuck.tasks, 0, sizeof(stuck.tasks));
+	stuck_look(); /* as it may have to, later: the stack that this takes is not to be counted then */
 	if (pthread_create(&thread, NULL, stuck_watch, NULL))
 		return;
 	while (!atomic_load(&stuck.ready))

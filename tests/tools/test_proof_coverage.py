@@ -75,7 +75,8 @@ def test_what_nobody_explains_is_marked_and_a_reason_too_many_is_told():
     assert first.endswith("| 5-6 | `if (a \\|\\|` | x86_64, arm64 | a race alone leads there |")
     assert second.endswith("| 10 | `if (huge)` | x86_64 | **not explained** |")
     stale = Reason("move_pages", "work();", "it does run")
-    assert program.unneeded(found, (REASON, stale)) == (stale,)
+    race = Reason("move_pages", "work();", "a race: it runs now and then")
+    assert program.unneeded(found, (REASON, stale, race)) == (stale,)
 
 
 def test_each_reason_is_of_the_move_code_and_told_once():
