@@ -39,7 +39,7 @@ def is_good(db: Path) -> bool:
 def leave(db: Path, when: float) -> None:
     """Note that a history, looked through then, is as the lab leaves it.
 
-    Where nothing can be written, the next run looks through it again.
+    Where there is none, or nothing can be written, the next run looks through it again.
     """
     with suppress(OSError):
         _beside(db).write_text(f"{_stat(db)} {int(when)}\n", "ascii")

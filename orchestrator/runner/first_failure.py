@@ -52,9 +52,9 @@ class FirstFailure:
     def __call__(self, event: Event) -> None:
         """Hand an event on, and see whether it ends the run."""
         self._beside(event)
-        # A kernel that could be made has no verdict, but the version that known issues ask for.
-        told = event.verdict is not None or event.version
-        if told and event.kind in (OF_KERNEL, OF_BUILD, OF_CELL, OF_CASE):
+        # Without a verdict too: a kernel that could be made has none, but the version that known
+        # issues ask for.
+        if event.kind in (OF_KERNEL, OF_BUILD, OF_CELL, OF_CASE):
             with self._lock:
                 self._mark(event)
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cluster_lab import STAGES, Machines, Wire, alive, context_of, free_port, plan_of
+from cluster_lab import STAGES, Machines, Wire, context_of, free_port, plan_of, wait_dead
 
 from orchestrator.cluster.engine import PLACE, Cluster
 from orchestrator.cluster.remote import SILENCE
@@ -71,10 +71,7 @@ def test_a_worker_whose_network_is_cut(
             if seconds > SILENCE:
                 assert machines.wait_until(f"near {what}", DEADLINE) == "near"
         if seconds > SILENCE:
-            until = time.monotonic() + 60
-            while alive(child):  # what it was at is nobody's any more
-                assert time.monotonic() < until, machines.said()
-                time.sleep(0.1)
+            wait_dead(child, 60)  # what it was at is nobody's any more
         held.unlink()
         state = running.result(DEADLINE)
     assert state.problems == []

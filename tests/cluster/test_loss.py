@@ -16,7 +16,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cluster_lab import HERE, STAGES, Machines, alive, context_of, free_port, plan_of
+from cluster_lab import (
+    HERE,
+    STAGES,
+    Machines,
+    alive,
+    context_of,
+    free_port,
+    plan_of,
+    wait_dead,
+)
 
 from orchestrator.cluster.engine import PLACE, Cluster
 from orchestrator.cluster.remote import SILENCE
@@ -58,13 +67,6 @@ def start(machines: Machines, tmp_path: Path) -> Iterator[Callable[[Plan], Futur
         yield go
         cases = [event.id for event in events if event.kind == "case"]
         assert len(cases) == len(set(cases))
-
-
-def wait_dead(pid: int, seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while alive(pid):
-        assert time.monotonic() < until, f"{pid} is still there"
-        time.sleep(0.05)
 
 
 def passed(state: RunState, plan: Plan) -> None:

@@ -378,3 +378,10 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def wait_dead(pid: int, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while alive(pid):
+        assert time.monotonic() < until, f"{pid} is still there"
+        time.sleep(0.05)
