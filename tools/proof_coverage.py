@@ -122,7 +122,7 @@ def _gaps(code: Lines, ran: Lines, text: Sequence[str]) -> Iterator[tuple[Lines,
             continue
         if open_:
             yield Lines(open_), behind
-        behind, open_ = " ".join(text[number - 1].split()), []
+        behind, open_ = _as_one(text[number - 1]), []
     if open_:
         yield Lines(open_), behind
 
@@ -166,12 +166,25 @@ def gaps_table(found: Iterable[Gap], reasons: Sequence[Reason]) -> list[str]:
     return lines
 
 
-def unneeded(found: Iterable[Gap], reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """The reasons of what did run, or is no longer there; but for what runs now and then."""
+def unneeded(
+    found: Iterable[Gap], reasons: Iterable[Reason], texts: Iterable[Sequence[str]]
+) -> tuple[Reason, ...]:
+    """The reasons of what did run, but for what runs now and then, or is no longer there.
+
+    :param texts: the lines of each file.
+    """
     keys = {(gap.function, gap.behind) for gap in found}
+    there = {_as_one(line) for text in texts for line in text}
     return tuple(
-        one for one in reasons if (one.function, one.behind) not in keys and not one.by_chance
-    )
+        one for one in reasons
+        if (one.function, one.behind) not in keys
+        and not (one.by_chance and one.behind in there)
+    )  # fmt: skip
+
+
+def _as_one(line: str) -> str:
+    """A line with its blanks as one each, as reasons have it."""
+    return " ".join(line.split())
 
 
 def read(folder: Path, results: Mapping[str, Any]) -> tuple[Counted, ...]:
@@ -239,7 +252,7 @@ def main() -> int:
     print("\n".join(told))
     if options.write:
         put_between(PAGE, START, END, "\n".join(told))
-    stale = unneeded(found, REASONS)
+    stale = unneeded(found, REASONS, texts.values())
     for one in stale:
         print(f"no longer needed: {one.function}, behind {one.behind}")
     if not results["run"]["complete"] or len(counted) < len(ARCHES):

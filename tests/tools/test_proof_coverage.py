@@ -76,7 +76,8 @@ def test_what_nobody_explains_is_marked_and_a_reason_too_many_is_told():
     assert second.endswith("| 10 | `if (huge)` | x86_64 | **not explained** |")
     stale = Reason("move_pages", "work();", "it does run")
     race = Reason("move_pages", "work();", "a race: it runs now and then")
-    assert program.unneeded(found, (REASON, stale, race)) == (stale,)
+    gone = Reason("move_pages", "play();", "a race: it stands there no longer")
+    assert program.unneeded(found, (REASON, stale, race, gone), (TEXT,)) == (stale, gone)
 
 
 def test_each_reason_is_of_the_move_code_and_told_once():
